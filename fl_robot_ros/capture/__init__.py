@@ -1,0 +1,1 @@
+"""Frames and labels from messages and bags. Free of ROS and TensorFlow."""

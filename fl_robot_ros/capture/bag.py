@@ -1,0 +1,207 @@
+"""Reads frames and labels from rosbags, whole or damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from fl_robot_ros.capture.bag_files import BagFiles, find_bag_files, unpacked
+from fl_robot_ros.capture.bag_message import (
+    IMAGE_TYPES,
+    STRING_TYPE,
+    LabelMessage,
+    MessageReader,
+)
+from fl_robot_ros.capture.bag_storage import StorageFile
+from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame
+from fl_robot_ros.capture.recorded_message import Salvage, Wanted
+from fl_robot_ros.errors import BagError
+
+__all__ = ["BagReading", "BagReport", "LabelMessage", "read_bag"]
+
+LABEL_TOPICS = ("fl/label",)
+
+
+@dataclass
+class BagReport:
+    """What was read from a bag; grows while it is being read.
+
+    Attributes:
+        frames_read: Number of frames.
+        labels_read: Number of labels.
+        frames_expected: Number of frames that the bag says it has; 0 where it does not say.
+        topics: Image topics that frames came from, in order of appearance.
+        is_fallback: None of the wanted image topics was there, so all image topics were read.
+        complete: The bag was read to its end and nothing was lost.
+        loss: What was lost, in words; "" for nothing.
+    """
+
+    frames_read: int = 0
+    labels_read: int = 0
+    frames_expected: int = 0
+    topics: tuple[str, ...] = ()
+    is_fallback: bool = False
+    complete: bool = False
+    loss: str = ""
+
+    def add_loss(self, loss: str) -> None:
+        """Note a loss beside those noted before."""
+        self.loss = f"{self.loss}; {loss}" if self.loss else loss
+
+
+def read_bag(
+    path: Path,
+    image_topics: Collection[str] | None = None,
+    label_topics: Collection[str] = LABEL_TOPICS,
+) -> BagReading:
+    """Begin to read a bag.
+
+    Topic names match without their leading "/" and with any namespace before them: "camera/image"
+    takes "/robot1/camera/image". Messages come in the order in which they were recorded; in
+    damaged files, in the order in which they lie in the file.
+
+    Args:
+        path: A rosbag2 folder or storage file (mcap, sqlite3), or a ROS 1 .bag file.
+        image_topics: Topics of Image or CompressedImage; None, or none of them in the bag: all.
+        label_topics: Topics of std_msgs String with labels.
+
+    Raises:
+        BagError: There is no bag at the path.
+    """
+    return BagReading(find_bag_files(path), path, image_topics, label_topics)
+
+
+class BagReading(Iterator["Frame | LabelMessage"]):
+    """Yields the frames and labels of one bag.
+
+    Iterating raises BagError, at the end, where the bag has no image topic, promises images and
+    yields none, or nothing of it is readable.
+
+    Attributes:
+        report: What has been read so far, and at the end what was lost.
+    """
+
+    def __init__(
+        self,
+        bag: BagFiles,
+        path: Path,
+        image_topics: Collection[str] | None,
+        label_topics: Collection[str],
+    ) -> None:
+        self.report = BagReport()
+        self._bag = bag
+        self._path = path
+        self._image_topics = image_topics
+        self._label_topics = label_topics
+        self._broken_messages = 0
+        self._items = self._read()
+
+    def __next__(self) -> Frame | LabelMessage:
+        return next(self._items)
+
+    def close(self) -> None:
+        """Stop reading and close the bag's files."""
+        self._items.close()
+
+    def _read(self) -> Generator[Frame | LabelMessage, None, None]:
+        try:
+            with ExitStack() as stack:
+                files = []
+                for file in self._bag.files:
+                    salvage = Salvage()
+                    path = stack.enter_context(unpacked(file, salvage))
+                    files.append(StorageFile(path, file.name, salvage))
+                wanted = self._choose_topics(files)
+                for storage in files:
+                    yield from self._read_file(storage, wanted)
+                self._conclude(files)
+        except OSError as error:
+            raise BagError(f"bag {self._path} cannot be read: {error}") from error
+
+    def _read_file(
+        self, file: StorageFile, wanted: Wanted
+    ) -> Generator[Frame | LabelMessage, None, None]:
+        reader = MessageReader(is_ros1=file.is_ros1)
+        for message in file.messages(wanted):
+            try:
+                item = reader.read(message)
+            except BagError as error:
+                if not self._broken_messages:
+                    self.report.add_loss(str(error))
+                self._broken_messages += 1
+                continue
+            if isinstance(item, (RawFrame, CompressedFrame)):
+                self.report.frames_read += 1
+                if item.topic not in self.report.topics:
+                    self.report.topics += (item.topic,)
+            else:
+                self.report.labels_read += 1
+            yield item
+
+    def _choose_topics(self, files: list[StorageFile]) -> Wanted:
+        """Return which topics to read, and count the frames that the bag says it has."""
+
+        def is_image(topic: str, message_type: str) -> bool:
+            return message_type in IMAGE_TYPES
+
+        def is_named_image(topic: str, message_type: str) -> bool:
+            return is_image(topic, message_type) and _matches(topic, self._image_topics or ())
+
+        is_wanted_image = is_image
+        if self._image_topics is not None:
+            self.report.is_fallback = not any(file.has(is_named_image) for file in files)
+            is_wanted_image = is_image if self.report.is_fallback else is_named_image
+        self.report.frames_expected = max(
+            sum(count for topic, count in counts.items() if is_wanted_image(*topic))
+            for counts in (self._bag.promised, _total(files))
+        )
+
+        def wanted(topic: str, message_type: str) -> bool:
+            is_label = message_type == STRING_TYPE and _matches(topic, self._label_topics)
+            return is_label or is_wanted_image(topic, message_type)
+
+        return wanted
+
+    def _conclude(self, files: list[StorageFile]) -> None:
+        """Say what was lost.
+
+        Raises:
+            BagError: No frame was read, and not because there was none to read.
+        """
+        report = self.report
+        for name in self._bag.missing:
+            report.add_loss(f"{name}: the file is missing")
+        for file in files:
+            if file.salvage.damage:
+                report.add_loss(f"{file.name}: {file.salvage.damage}")
+        if self._broken_messages > 1:
+            report.add_loss(f"{self._broken_messages} messages are broken")
+        if report.frames_read < report.frames_expected:
+            report.add_loss(
+                f"{report.frames_read} of the {report.frames_expected} images that it promises "
+                f"were readable"
+            )
+        if not report.frames_read and report.loss:
+            raise BagError(f"bag {self._path} yields no image: {report.loss}")
+        known = {**self._bag.promised, **_total(files)}
+        if not any(message_type in IMAGE_TYPES for _, message_type in known) and not report.topics:
+            names = ", ".join(f"{topic} ({kind})" for topic, kind in sorted(known)) or "nothing"
+            raise BagError(
+                f"bag {self._path} has no topic of {' or '.join(IMAGE_TYPES)}; it has {names}"
+            )
+        report.complete = not report.loss
+
+
+def _total(files: list[StorageFile]) -> dict[tuple[str, str], int]:
+    total: dict[tuple[str, str], int] = {}
+    for file in files:
+        for topic, count in (file.topics or {}).items():
+            total[topic] = total.get(topic, 0) + count
+    return total
+
+
+def _matches(topic: str, names: Collection[str]) -> bool:
+    """Say whether a topic has one of the names, apart from a namespace before it."""
+    return any(f"/{topic.strip('/')}".endswith(f"/{name.strip('/')}") for name in names)

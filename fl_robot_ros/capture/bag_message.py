@@ -1,0 +1,92 @@
+"""From the serialized messages of a bag to frames and labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys.store import Typestore
+
+from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame
+from fl_robot_ros.capture.recorded_message import RecordedMessage
+from fl_robot_ros.errors import BagError
+
+IMAGE_TYPE = "sensor_msgs/msg/Image"
+COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
+STRING_TYPE = "std_msgs/msg/String"
+IMAGE_TYPES = (IMAGE_TYPE, COMPRESSED_TYPE)
+
+_NS_PER_SEC = 1_000_000_000
+_TIME_LIMIT_NS = 1 << 63
+
+
+@dataclass(frozen=True)
+class LabelMessage:
+    """A label as it was recorded.
+
+    Attributes:
+        label: Its text, not cleaned; "" ends the label before it.
+        published_ns: When it was recorded, in ns.
+    """
+
+    label: str
+    published_ns: int
+
+
+class MessageReader:
+    """Deserializes images and labels.
+
+    The three message types have been the same in all of ROS 2, so that a bag's own definitions,
+    which may be missing or odd, are not needed.
+    """
+
+    def __init__(self, is_ros1: bool) -> None:
+        """Make a reader.
+
+        Args:
+            is_ros1: Whether the messages are in the serialization of ROS 1.
+        """
+        self._is_ros1 = is_ros1
+        self._types: Typestore = get_typestore(
+            Stores.ROS1_NOETIC if is_ros1 else Stores.ROS2_HUMBLE
+        )
+
+    def read(self, message: RecordedMessage) -> Frame | LabelMessage:
+        """Return the frame or label in a message.
+
+        Raises:
+            BagError: The message is broken.
+        """
+        recorded_ns = message.recorded_ns
+        if not 0 <= recorded_ns < _TIME_LIMIT_NS:
+            raise BagError(f"a message on {message.topic} has the time {recorded_ns} ns")
+        try:
+            content = self._deserialize(message)
+            if message.message_type == STRING_TYPE:
+                return LabelMessage(str(content.data), recorded_ns)
+            stamp = content.header.stamp
+            stamp_ns = int(stamp.sec) * _NS_PER_SEC + int(stamp.nanosec) or recorded_ns
+            if message.message_type == COMPRESSED_TYPE:
+                return CompressedFrame(
+                    message.topic, stamp_ns, recorded_ns, str(content.format), content.data
+                )
+            return RawFrame(
+                topic=message.topic,
+                stamp_ns=stamp_ns,
+                published_ns=recorded_ns,
+                encoding=str(content.encoding),
+                height=int(content.height),
+                width=int(content.width),
+                step=int(content.step),
+                is_bigendian=bool(content.is_bigendian),
+                data=content.data,
+            )
+        except Exception as error:
+            # The generated deserializers check little: broken bytes end in errors of any kind.
+            raise BagError(f"a message on {message.topic} is broken: {error!r}"[:300]) from error
+
+    def _deserialize(self, message: RecordedMessage) -> Any:
+        if self._is_ros1:
+            return self._types.deserialize_ros1(message.data, message.message_type)
+        return self._types.deserialize_cdr(message.data, message.message_type)

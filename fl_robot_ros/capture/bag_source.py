@@ -1,0 +1,134 @@
+"""A rosbag2 as a source: its image and label messages, as they were recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from fl_robot_ros.capture.bag_files import find_bag_files, unpacked
+from fl_robot_ros.capture.bag_message import (
+    IMAGE_TYPES,
+    STRING_TYPE,
+    LabelMessage,
+    MessageReader,
+)
+from fl_robot_ros.capture.bag_storage import StorageFile
+from fl_robot_ros.capture.recorded_message import RecordedMessage, Salvage
+from fl_robot_ros.capture.source_item import Item, RecordedImage, RecordedLabel
+from fl_robot_ros.errors import BagError, SourceError
+
+LABEL_TOPIC = "fl/label"
+
+_NS_PER_SEC = 1e9
+
+
+class BagSource:
+    """The image and label messages of a rosbag2, serialized as they were recorded.
+
+    Nothing else is read: a recorded /cmd_vel must not move a robot. Of a damaged bag, what is
+    readable is yielded.
+    """
+
+    is_live = False
+
+    def __init__(self, path: Path) -> None:
+        """Open the bag.
+
+        Args:
+            path: Its folder, or one .mcap or .db3 file.
+
+        Raises:
+            SourceError: The bag is one of ROS 1, cannot be read, or has no image topic.
+        """
+        self._path = path
+        self.skipped: list[str] = []
+        self._stack = ExitStack()
+        try:
+            self._files = self._open_files()
+            topics = {topic for file in self._files for topic in _topics_of(file)}
+        except (BagError, OSError) as error:
+            self.close()
+            raise SourceError(f"{path} cannot be read as a rosbag: {error}") from error
+        self.image_types = {name.lstrip("/"): kind for name, kind in topics if kind in IMAGE_TYPES}
+        labels = {name.lstrip("/") for name, kind in topics if _is_label(name, kind)}
+        self.label_topics = tuple(sorted(labels))
+        if not self.image_types:
+            self.close()
+            names = ", ".join(sorted(name for name, _ in topics)) or "none"
+            raise SourceError(f"{path} has no image topic; its topics are: {names}")
+        self.description = f"rosbag {path} with {', '.join(sorted(self.image_types))}" + (
+            f", labels on {', '.join(self.label_topics)}" if labels else ""
+        )
+
+    def items(self) -> Iterator[Item]:
+        """Yield every image and label in the order of recording.
+
+        Raises:
+            SourceError: The bag cannot be read, or no image in it can.
+        """
+        reader = MessageReader(is_ros1=False)
+        images = 0
+        start_ns: int | None = None
+        for message in self._messages():
+            start_ns = message.recorded_ns if start_ns is None else start_ns
+            due_sec = (message.recorded_ns - start_ns) / _NS_PER_SEC
+            topic = message.topic.lstrip("/")
+            if message.message_type in IMAGE_TYPES:
+                images += 1
+                yield RecordedImage(topic, bytes(message.data), due_sec)
+                continue
+            try:
+                content = reader.read(message)
+            except BagError as error:
+                self.skipped.append(str(error))
+                continue
+            if isinstance(content, LabelMessage):
+                yield RecordedLabel(topic, content.label, due_sec)
+        damage = [f"{f.name}: {f.salvage.damage}" for f in self._files if f.salvage.damage]
+        self.skipped += [line for line in damage if line not in self.skipped]
+        if not images:
+            raise SourceError(f"{self._path} has image topics and yields no image")
+
+    def close(self) -> None:
+        """Remove what was unpacked; the bag's files are open only while they are read."""
+        self._stack.close()
+
+    def _open_files(self) -> list[StorageFile]:
+        bag = find_bag_files(self._path)
+        self.skipped += [f"{name}: the file is missing" for name in bag.missing]
+        files = []
+        for path in bag.files:
+            salvage = Salvage()
+            place = self._stack.enter_context(unpacked(path, salvage))
+            file = StorageFile(place, path.name, salvage)
+            if file.is_ros1:
+                raise BagError(
+                    f"{path.name} is a bag of ROS 1; turn it into a rosbag2 with "
+                    f"`rosbags-convert --src {path.name} --dst {path.stem}`"
+                )
+            files.append(file)
+        return files
+
+    def _messages(self) -> Iterator[RecordedMessage]:
+        try:
+            for file in self._files:
+                yield from file.messages(_is_played)
+        except OSError as error:
+            raise SourceError(f"{self._path} cannot be read: {error.strerror}") from error
+
+
+def _topics_of(file: StorageFile) -> set[tuple[str, str]]:
+    """Return name and type of the topics of a file; all of a damaged one is read for that."""
+    if file.topics is not None:
+        return set(file.topics)
+    return {(message.topic, message.message_type) for message in file.messages(_is_played)}
+
+
+def _is_played(topic: str, message_type: str) -> bool:
+    return message_type in IMAGE_TYPES or _is_label(topic, message_type)
+
+
+def _is_label(topic: str, message_type: str) -> bool:
+    """Say whether a topic is `fl/label` in any namespace."""
+    return message_type == STRING_TYPE and f"/{topic.lstrip('/')}".endswith(f"/{LABEL_TOPIC}")

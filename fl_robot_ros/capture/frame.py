@@ -1,0 +1,63 @@
+"""Frames: camera images with their stamps, as they came from a message."""
+
+from __future__ import annotations
+
+import array
+from dataclasses import dataclass
+from typing import Union
+
+import numpy as np
+from numpy.typing import NDArray
+
+FrameData = Union[bytes, bytearray, memoryview, "array.array[int]", NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class RawFrame:
+    """An uncompressed image, the content of sensor_msgs/msg/Image.
+
+    Attributes:
+        topic: Name of the camera's topic.
+        stamp_ns: Capture time from the header, in ns since the epoch of the camera's clock;
+            `published_ns` where the header says 0.
+        published_ns: When the message was published or recorded, in ns; the time base for labels.
+        encoding: Pixel format by its ROS name, for example "rgb8".
+        height: Rows of pixels.
+        width: Pixels in a row.
+        step: Bytes in a row, padding included.
+        is_bigendian: Whether numbers wider than a byte have their high byte first.
+        data: The pixels, at least `height * step` bytes.
+    """
+
+    topic: str
+    stamp_ns: int
+    published_ns: int
+    encoding: str
+    height: int
+    width: int
+    step: int
+    is_bigendian: bool
+    data: FrameData
+
+
+@dataclass(frozen=True)
+class CompressedFrame:
+    """A compressed image, the content of sensor_msgs/msg/CompressedImage.
+
+    Attributes:
+        topic: Name of the camera's topic.
+        stamp_ns: Capture time from the header, in ns since the epoch of the camera's clock;
+            `published_ns` where the header says 0.
+        published_ns: When the message was published or recorded, in ns; the time base for labels.
+        format: What the publisher calls the compression, for example "jpeg".
+        data: The bytes of the image file.
+    """
+
+    topic: str
+    stamp_ns: int
+    published_ns: int
+    format: str
+    data: FrameData
+
+
+Frame = RawFrame | CompressedFrame

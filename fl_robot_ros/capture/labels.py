@@ -1,0 +1,135 @@
+"""Labels: cleaning their text, the label that holds at a time, and their folder names."""
+
+from __future__ import annotations
+
+import base64
+import bisect
+import threading
+import unicodedata
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from fl_robot_ros.errors import LabelError
+
+MAX_LABEL_CHARACTERS = 64
+# More label changes than these within the time that a frame waits are not to be expected.
+MAX_HISTORY = 4096
+
+# File systems take names of up to 255 bytes.
+_MAX_FOLDER_CHARACTERS = 240
+_PACKED_PREFIX = "%%"
+# Unicode's last code point, U+10FFFF, has 21 bits.
+_CODE_POINT_BITS = 21
+
+
+def clean_label(text: object) -> str:
+    """Return a label in the one form that is stored.
+
+    White space around it is dropped, and accented letters are composed (Unicode NFC), so that
+    labels which look equal are equal. Cleaning twice changes nothing.
+
+    Returns:
+        The label, 1 to 64 printable characters, or "" for none.
+
+    Raises:
+        LabelError: It is not text, too long, or has control or other unprintable characters.
+    """
+    if not isinstance(text, str):
+        raise LabelError(f"label is of type {type(text).__name__}; expected text")
+    label = unicodedata.normalize("NFC", text.strip())
+    if len(label) > MAX_LABEL_CHARACTERS:
+        raise LabelError(
+            f"label {label[:20]!r}... has {len(label)} characters; expected at most "
+            f"{MAX_LABEL_CHARACTERS}"
+        )
+    if not label.isprintable():
+        raise LabelError(f"label {label!r} has control or other unprintable characters")
+    return label
+
+
+class LabelTrack:
+    """The labels of a time line: each holds from its publication until the next one.
+
+    Safe for use from several threads. The oldest of more than 4096 labels are forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._times: list[int] = []
+        self._labels: list[str] = []
+
+    def add(self, label: str, published_ns: int) -> None:
+        """Let a label hold from a time on, also where later labels are known already.
+
+        Args:
+            label: Text from the network or a bag; "" ends the label before it.
+            published_ns: When it was published, in ns.
+
+        Raises:
+            LabelError: The text is unfit to be a label; the label before it goes on.
+        """
+        cleaned = clean_label(label)
+        with self._lock:
+            index = bisect.bisect_right(self._times, published_ns)
+            self._times.insert(index, published_ns)
+            self._labels.insert(index, cleaned)
+            if len(self._times) > MAX_HISTORY:
+                del self._times[0]
+                del self._labels[0]
+
+    def at(self, published_ns: int) -> str:
+        """Return the label that held at a time in ns, "" for none."""
+        with self._lock:
+            index = bisect.bisect_right(self._times, published_ns)
+            return self._labels[index - 1] if index else ""
+
+
+def label_folder_name(label: str) -> str:
+    """Return the name of a label's folder; `label_from_folder` turns it back.
+
+    ASCII letters, digits, "-", "_" and spaces stay as they are, everything else becomes its UTF-8
+    bytes as %XX; a name too long for a file system is packed into base64 after "%%".
+
+    Raises:
+        LabelError: The label is empty or not in its clean form.
+    """
+    if not label or clean_label(label) != label:
+        raise LabelError(f"label {label!r} is not in its clean form; clean it first")
+    # quote leaves "." and "~" alone; a name of dots would be a path.
+    name = quote_from_bytes(label.encode(), safe=" ").replace(".", "%2E").replace("~", "%7E")
+    if len(name) <= _MAX_FOLDER_CHARACTERS:
+        return name
+    number = 1
+    for character in label:
+        number = number << _CODE_POINT_BITS | ord(character)
+    packed = number.to_bytes((number.bit_length() + 7) // 8, "big")
+    return _PACKED_PREFIX + base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+
+def label_from_folder(name: str) -> str:
+    """Return the label whose folder has this name.
+
+    Raises:
+        LabelError: No label has a folder of this name.
+    """
+    try:
+        label = _unpack(name) if name.startswith(_PACKED_PREFIX) else _unquote(name)
+        fits = bool(label) and label_folder_name(label) == name
+    except (ValueError, OverflowError, LabelError):
+        fits = False
+    if not fits:
+        raise LabelError(f"folder {name[:80]!r} does not have the name of a label")
+    return label
+
+
+def _unquote(name: str) -> str:
+    return unquote_to_bytes(name).decode()
+
+
+def _unpack(name: str) -> str:
+    text = name[len(_PACKED_PREFIX) :]
+    number = int.from_bytes(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), "big")
+    characters = []
+    while number > 1:
+        characters.append(chr(number & ((1 << _CODE_POINT_BITS) - 1)))
+        number >>= _CODE_POINT_BITS
+    return "".join(reversed(characters))

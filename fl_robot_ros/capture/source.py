@@ -1,0 +1,75 @@
+"""Where a stream of pictures comes from: a folder, a video, a camera or a rosbag."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from fl_robot_ros.capture.bag_source import LABEL_TOPIC, BagSource
+from fl_robot_ros.capture.picture_source import (
+    FOLDER_RATE_HZ,
+    CameraSource,
+    FolderSource,
+    VideoSource,
+)
+from fl_robot_ros.capture.source_item import Item, Picture, RecordedImage, RecordedLabel, Source
+from fl_robot_ros.errors import SourceError
+
+__all__ = [
+    "LABEL_TOPIC",
+    "BagSource",
+    "CameraSource",
+    "FolderSource",
+    "Item",
+    "Picture",
+    "RecordedImage",
+    "RecordedLabel",
+    "Source",
+    "VideoSource",
+    "is_bag",
+    "open_source",
+]
+
+_BAG_SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd", ".bag")
+
+
+def open_source(source: str, rate_hz: float = 0.0) -> Source:
+    """Open whatever the text names.
+
+    Args:
+        source: Number or device file of a camera, folder of pictures, video file or URL, or
+            rosbag2 (its folder, or one .mcap or .db3 file); ~ is expanded.
+        rate_hz: Frames per second of a folder or camera; 0: 10 for a folder, all of a camera.
+
+    Raises:
+        SourceError: There is no such thing, or it cannot be opened.
+    """
+    text = source.strip()
+    if text.isdecimal():
+        return CameraSource(int(text), rate_hz)
+    if "://" in text:
+        return VideoSource(text)
+    path = Path(text).expanduser()
+    if not text or not path.exists():
+        raise SourceError(
+            f"there is no {source!r}; expected a camera number or device, a folder of pictures, "
+            "a video file or a rosbag"
+        )
+    if is_bag(path):
+        return BagSource(path)
+    if path.is_dir():
+        return FolderSource(path, rate_hz or FOLDER_RATE_HZ)
+    if stat.S_ISCHR(path.stat().st_mode):
+        return CameraSource(str(path), rate_hz)
+    return VideoSource(str(path))
+
+
+def is_bag(path: Path) -> bool:
+    """Say whether a path is a rosbag, by its name and what lies in it."""
+    if not path.is_dir():
+        return path.name.endswith(_BAG_SUFFIXES)
+    try:
+        names = [entry.name for entry in path.iterdir()]
+    except OSError:
+        return False
+    return "metadata.yaml" in names or any(name.endswith(_BAG_SUFFIXES) for name in names)

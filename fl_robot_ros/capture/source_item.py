@@ -1,0 +1,84 @@
+"""What a source yields, and what every source offers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture to publish.
+
+    Attributes:
+        image: uint8 (H, W, 3), RGB.
+        label: What it shows; "" none; None where the source knows no labels at all.
+        due_sec: When to show it, in s since the start of the source; a live source's are past.
+    """
+
+    image: NDArray[np.uint8]
+    label: str | None
+    due_sec: float
+
+
+@dataclass(frozen=True)
+class RecordedImage:
+    """An image message of a bag, as it was recorded.
+
+    Attributes:
+        topic: Name of its topic, without a leading slash.
+        message: The serialized message (CDR).
+        due_sec: When it was recorded, in s since the start of the bag.
+    """
+
+    topic: str
+    message: bytes
+    due_sec: float
+
+
+@dataclass(frozen=True)
+class RecordedLabel:
+    """A label message of a bag.
+
+    Attributes:
+        topic: Name of its topic, without a leading slash.
+        label: Its text.
+        due_sec: When it was recorded, in s since the start of the bag.
+    """
+
+    topic: str
+    label: str
+    due_sec: float
+
+
+Item = Picture | RecordedImage | RecordedLabel
+
+
+class Source(Protocol):
+    """What can be streamed.
+
+    Attributes:
+        description: For people, one line.
+        image_types: Message type by image topic; empty for a source of pictures.
+        label_topics: Recorded label topics; empty for a source of pictures.
+        is_live: Whether it delivers at its own pace and has no end.
+        skipped: Why what could not be read was left out, one line each.
+    """
+
+    description: str
+    image_types: dict[str, str]
+    label_topics: tuple[str, ...]
+    is_live: bool
+    skipped: list[str]
+
+    def items(self) -> Iterator[Item]:
+        """Yield what to publish, from the start of the source."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the device or the files."""
+        ...

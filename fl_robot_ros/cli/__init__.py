@@ -1,0 +1,1 @@
+"""Console commands that are not ROS nodes."""

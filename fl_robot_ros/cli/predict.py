@@ -1,0 +1,310 @@
+"""`fl_predict`: runs a model on a folder of pictures or a rosbag and shows how well it does."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from fl_robot_ros.capture.bag import LabelMessage, read_bag
+from fl_robot_ros.capture.decode import decode_frame
+from fl_robot_ros.capture.labels import clean_label
+from fl_robot_ros.capture.picture_folder import list_pictures, read_picture
+from fl_robot_ros.capture.source import is_bag
+from fl_robot_ros.config import expand_path
+from fl_robot_ros.delivery.contact_sheet import Tile, draw_contact_sheet, fit_picture
+from fl_robot_ros.delivery.predictor import Prediction, Predictor
+from fl_robot_ros.delivery.scoreboard import ClassScore, Scoreboard
+from fl_robot_ros.errors import FlRobotError, FrameError, LabelError, ModelError, SourceError
+
+_SHEET_TILES = 64
+_TILE_PX = 128
+
+_EPILOG = """\
+the labels that the predictions are compared with:
+  FOLDER  one subfolder for each class, named like the class
+  BAG     the topic fl/label (std_msgs/String), in any namespace
+Pictures without a label, or with one that the model does not know, are predicted and do not
+count towards the accuracy.
+
+examples:
+  fl_predict --model ~/.ros/fl_robot_ros/models/current --images test/ --sheet sheet.png
+  fl_predict --model models/v00003/model.tflite --images drive.mcap --limit 500
+
+exit code: 0 done; 1 the model or the pictures cannot be used; 2 wrong command line
+"""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One picture to predict.
+
+    Attributes:
+        name: File name, or number in the bag.
+        image: uint8 (H, W, 3), RGB; None where it could not be read.
+        label: Its true label, "" where it is not known.
+    """
+
+    name: str
+    image: NDArray[np.uint8] | None
+    label: str
+
+
+class _FolderPictures:
+    """The pictures of a folder; class subfolders give the labels."""
+
+    loss = ""
+
+    def __init__(self, folder: Path, limit: int | None) -> None:
+        self._folder = folder
+        self._pictures = list_pictures(folder)
+        if limit is not None and limit < len(self._pictures):
+            count = len(self._pictures)
+            self._pictures = [self._pictures[n * count // limit] for n in range(limit)]
+        self.total = len(self._pictures)
+
+    def examples(self) -> Iterator[Example]:
+        """Yield the pictures in the order of their names."""
+        for path, label in self._pictures:
+            yield Example(str(path.relative_to(self._folder)), read_picture(path), label)
+
+
+class _BagPictures:
+    """The frames of a bag, each with the label that was recorded last before it."""
+
+    def __init__(self, path: Path, limit: int | None) -> None:
+        self._reading = read_bag(path)
+        self._limit = limit
+
+    @property
+    def total(self) -> int | None:
+        """How many frames there will be, None where the bag does not say."""
+        expected = self._reading.report.frames_expected or self._limit
+        return min(expected, self._limit) if expected and self._limit else expected
+
+    @property
+    def loss(self) -> str:
+        """What of the bag could not be read, "" for nothing."""
+        return self._reading.report.loss
+
+    def examples(self) -> Iterator[Example]:
+        """Yield the frames in the order of recording."""
+        label = ""
+        count = 0
+        for item in self._reading:
+            if isinstance(item, LabelMessage):
+                try:
+                    label = clean_label(item.label)
+                except LabelError:
+                    pass  # As in capture, the label before it goes on.
+                continue
+            count += 1
+            try:
+                yield Example(f"{item.topic} #{count}", decode_frame(item), label)
+            except FrameError:
+                yield Example(f"{item.topic} #{count}", None, label)
+            if count == self._limit:
+                self._reading.close()
+                return
+
+
+class _TileChoice:
+    """Keeps a bounded number of tiles, spread evenly over a stream of unknown length."""
+
+    def __init__(self, limit: int) -> None:
+        self.tiles: list[Tile] = []
+        self._limit = limit
+        self._stride = 1
+        self._seen = 0
+
+    def offer(self, example: Example, prediction: Prediction) -> None:
+        """Keep every n-th; when there are too many, every second of them and half as often."""
+        if self._seen % self._stride == 0 and example.image is not None:
+            picture = fit_picture(example.image, _TILE_PX)
+            truth = example.label or None
+            self.tiles.append(Tile(picture, prediction.label, prediction.confidence, truth))
+            if len(self.tiles) > self._limit:
+                self.tiles = self.tiles[::2]
+                self._stride *= 2
+        self._seen += 1
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    options = _parser().parse_args(args)
+    console = Console()
+    try:
+        _predict(options, console)
+    except FlRobotError as error:
+        Console(stderr=True).print(f"fl_predict: {error}", markup=False, soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fl_predict",
+        description="Run a model on pictures: a table of predictions, the accuracy where labels "
+        "are known, and a contact sheet.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="PATH",
+        help="version folder (for example models/current), a file in it, or a .tflite file with "
+        "its manifest.json beside it",
+    )
+    parser.add_argument(
+        "--images",
+        required=True,
+        metavar="FOLDER|BAG",
+        help="folder of pictures, or a rosbag: its folder, or one .mcap or .db3 file",
+    )
+    parser.add_argument(
+        "--sheet",
+        metavar="PNG",
+        help=f"write a contact sheet of up to {_SHEET_TILES} pictures: green right, red wrong, "
+        "grey without a label",
+    )
+    parser.add_argument(
+        "--limit",
+        type=_positive,
+        metavar="N",
+        help="at most N pictures: spread evenly over a folder, the first of a bag",
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return number
+
+
+def _predict(options: argparse.Namespace, console: Console) -> None:
+    """Predict every picture, then print the tables and write the sheet."""
+    predictor = Predictor(expand_path(options.model))
+    pictures = _pictures(expand_path(options.images), options.limit)
+    board = Scoreboard(predictor.classes)
+    choice = _TileChoice(_SHEET_TILES)
+    columns = (TextColumn("predicting"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=pictures.total)
+        for example in pictures.examples():
+            progress.update(task, advance=1, total=pictures.total)
+            if example.image is None:
+                board.unreadable += 1
+                continue
+            prediction = predictor.predict(example.image)
+            board.add(example.name, example.label, prediction)
+            if options.sheet:
+                choice.offer(example, prediction)
+    if not board.images:
+        raise SourceError(f"no picture of {options.images} could be read")
+    _print_tables(board, predictor, console)
+    if pictures.loss:
+        console.print(f"{options.images} is damaged: {pictures.loss}", markup=False)
+    if options.sheet:
+        _write_sheet(choice.tiles, expand_path(options.sheet))
+        console.print(f"contact sheet: {options.sheet}", markup=False, soft_wrap=True)
+
+
+def _pictures(path: Path, limit: int | None) -> _FolderPictures | _BagPictures:
+    if not path.exists():
+        raise SourceError(f"there is no {path}; expected a folder of pictures or a rosbag")
+    if is_bag(path):
+        return _BagPictures(path, limit)
+    if not path.is_dir():
+        raise SourceError(f"{path} is neither a folder of pictures nor a rosbag")
+    return _FolderPictures(path, limit)
+
+
+def _print_tables(board: Scoreboard, predictor: Predictor, console: Console) -> None:
+    has_labels = bool(board.by_label)
+    first = Table(title=f"First {len(board.rows)} of {board.images} pictures", title_style="bold")
+    first.add_column("picture", overflow="fold")
+    first.add_column("predicted")
+    first.add_column("confidence", justify="right")
+    if has_labels:
+        first.add_column("label")
+    for name, predicted, confidence, label in board.rows:
+        cells = [escape(name), escape(predicted), f"{confidence:.1%}"]
+        if has_labels:
+            colour = "green" if label == predicted else "red"
+            cells.append(f"[{colour}]{escape(label)}[/]" if label else "")
+        first.add_row(*cells)
+    console.print(first)
+    if has_labels:
+        console.print(_score_table("By label", board.by_label, predictor.classes, True))
+    if board.by_prediction:
+        title = "Without a known label, by prediction"
+        console.print(_score_table(title, board.by_prediction, predictor.classes, False))
+    if board.unreadable:
+        console.print(f"{board.unreadable} pictures could not be read and were left out")
+    for label, images in sorted(board.foreign.items()):
+        text = f"{images} pictures have the label '{label}', which the model does not know"
+        console.print(text, markup=False)
+    if has_labels:
+        share = board.right / board.compared
+        console.print(
+            f"accuracy {share:.1%} ({board.right} of {board.compared}), model {predictor.version}",
+            style="bold",
+            highlight=False,
+        )
+    else:
+        console.print(f"no labels to compare with, model {predictor.version}", highlight=False)
+
+
+def _score_table(
+    title: str, scores: dict[str, ClassScore], classes: Sequence[str], with_accuracy: bool
+) -> Table:
+    """Return one row for each class that has pictures, in the model's order."""
+    table = Table(title=title, title_style="bold")
+    table.add_column("class")
+    table.add_column("pictures", justify="right")
+    if with_accuracy:
+        table.add_column("right", justify="right")
+        table.add_column("accuracy", justify="right")
+    table.add_column("mean confidence", justify="right")
+    for name in (name for name in classes if name in scores):
+        score = scores[name]
+        cells = [escape(name), str(score.images)]
+        if with_accuracy:
+            cells += [str(score.right), f"{score.right / score.images:.1%}"]
+        table.add_row(*cells, f"{score.confidence_sum / score.images:.1%}")
+    return table
+
+
+def _write_sheet(tiles: Sequence[Tile], path: Path) -> None:
+    """Write the contact sheet as PNG.
+
+    Raises:
+        ModelError: The file cannot be written.
+    """
+    sheet = cv2.cvtColor(draw_contact_sheet(tiles, tile_px=_TILE_PX), cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".png", sheet)
+    try:
+        if not done:
+            raise OSError("OpenCV cannot encode it")
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise ModelError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

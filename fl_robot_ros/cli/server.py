@@ -1,0 +1,121 @@
+"""The command `fl_server`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from fl_robot_ros.config import ServerSettings, describe_range, expand_path, setting_type
+from fl_robot_ros.errors import FlRobotError, SettingError
+
+_DESCRIPTION = """\
+Serve a fleet of robots: start a Flower SuperLink, wait for robots, train one model with them
+round by round, keep a checkpoint of every round, and send the robots the result. Ctrl-C stops it;
+started again, it goes on after the newest checkpoint.
+"""
+
+_EPILOG = """\
+examples:
+  fl_server --config config/server.yaml
+  fl_server --config config/server.yaml --port 0 --state-dir /tmp/fleet --num-rounds 10
+
+A command-line option wins over the file. Exit status: 0 the run finished, 1 it failed,
+2 a setting is wrong, 130 stopped by Ctrl-C or SIGTERM.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="fl_server",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", metavar="FILE", help="YAML file with settings")
+    group = parser.add_argument_group("settings, as in the file")
+    for field in dataclasses.fields(ServerSettings):
+        _add_option(group, field)
+    options = vars(parser.parse_args(arguments))
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        settings = _read_settings(options.pop("config"), options)
+        # Flower takes a second to load: --help and wrong settings need not wait for it.
+        from fl_robot_ros.federation.server import FleetServer
+
+        succeeded = FleetServer(settings, _say, stop).serve()
+    except SettingError as error:
+        print(f"fl_server: {error}", file=sys.stderr)
+        return 2
+    except FlRobotError as error:
+        print(f"fl_server: {error}", file=sys.stderr)
+        return 1
+    if stop.is_set():
+        return 130
+    return 0 if succeeded else 1
+
+
+def _add_option(group: Any, field: dataclasses.Field[Any]) -> None:
+    """Add the command-line option of a setting."""
+    allowed = describe_range(field)
+    unit = field.metadata["unit"]
+    details = "; ".join(
+        part
+        for part in (
+            f"{allowed} {unit}".strip() if allowed else unit,
+            f"default {field.default!r}",
+        )
+        if part
+    )
+    help_text = f"{field.metadata['description']} ({details})".replace("%", "%%")
+    option = "--" + field.name.replace("_", "-")
+    kind = setting_type(ServerSettings, field.name)
+    if kind is bool:
+        group.add_argument(
+            option, action=argparse.BooleanOptionalAction, default=None, help=help_text
+        )
+    elif kind is tuple:
+        group.add_argument(option, nargs="+", default=None, metavar="NAME", help=help_text)
+    else:
+        metavar = {int: "N", float: "X", str: "TEXT"}[kind]
+        group.add_argument(option, type=kind, default=None, metavar=metavar, help=help_text)
+
+
+def _read_settings(path: str | None, options: dict[str, Any]) -> ServerSettings:
+    """Return the settings of the file, overridden by the options that were given.
+
+    Raises:
+        SettingError: The file is missing or no YAML, or a value is wrong.
+    """
+    values: dict[str, Any] = {}
+    if path:
+        try:
+            content = yaml.safe_load(expand_path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SettingError(f"cannot read {path}: {error.strerror}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise SettingError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(content, dict | None):
+            raise SettingError(f"{path} holds no settings; expected lines like 'port: 8000'")
+        values.update(content or {})
+    values.update({name: value for name, value in options.items() if value is not None})
+    return ServerSettings.from_mapping(values)
+
+
+def _say(text: str) -> None:
+    """Print one line with the time."""
+    print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

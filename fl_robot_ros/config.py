@@ -1,0 +1,409 @@
+"""Every setting of every program, once: default, unit, range, description.
+
+ROS parameters (with their descriptors), the YAML files, `--help` and the README tables are made
+from these classes or tested against them. Stays on Python 3.10 and free of third-party imports.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from fl_robot_ros.errors import SettingError
+
+SettingsT = TypeVar("SettingsT", bound="Settings")
+
+
+def setting(
+    default: Any,
+    description: str,
+    *,
+    unit: str = "",
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """Declare one setting as a dataclass field.
+
+    Args:
+        default: The value where the user says nothing. Its type is the setting's type; lists
+            are tuples of strings.
+        description: One sentence for people.
+        unit: Physical unit, "" where there is none.
+        minimum: Smallest allowed number, inclusive.
+        maximum: Largest allowed number, inclusive.
+        choices: The allowed strings, empty for any.
+    """
+    metadata = {
+        "description": description,
+        "unit": unit,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": choices,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of all settings classes: checks every field when it is made."""
+
+    def __post_init__(self) -> None:
+        """Check each field.
+
+        Raises:
+            SettingError: A value has the wrong type or lies outside its range.
+        """
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
+
+    @classmethod
+    def from_mapping(cls: type[SettingsT], values: Mapping[str, Any]) -> SettingsT:
+        """Make the settings from names and values, as read from a YAML file.
+
+        Raises:
+            SettingError: A name is unknown, or a value has the wrong type or range.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                raise SettingError(
+                    f"unknown setting '{name}'; the settings are: {', '.join(known)}"
+                )
+        return cls(**values)
+
+
+def describe_range(field: dataclasses.Field[Any]) -> str:
+    """Return the allowed values of a setting in words, "" where anything of its type goes."""
+    choices = field.metadata["choices"]
+    if choices:
+        return " or ".join(f"'{choice}'" for choice in choices)
+    minimum, maximum = field.metadata["minimum"], field.metadata["maximum"]
+    if minimum is not None and maximum is not None:
+        return f"{minimum:g} to {maximum:g}"
+    if minimum is not None:
+        return f"{minimum:g} or more"
+    return ""
+
+
+def setting_type(cls: type[Settings], name: str) -> type:
+    """Return bool, int, float, str or tuple: the type of a setting."""
+    kind = get_type_hints(cls)[name]
+    return kind if isinstance(kind, type) and kind in (bool, int, float, str) else tuple
+
+
+def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
+    """Return the value in the setting's type, or raise SettingError."""
+    kind: Any = type(field.default)
+    allowed = describe_range(field)
+    if kind is tuple and isinstance(value, (list, tuple)):
+        if not all(isinstance(item, str) for item in value):
+            raise SettingError(f"{field.name} is {value!r}; expected a list of strings")
+        # ROS 2 cannot express an empty list of strings, so [""] stands for it.
+        return tuple(item for item in value if item)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        raise SettingError(f"{field.name} is {value!r}; expected {_TYPE_NAMES[kind]}")
+    if kind in (int, float):
+        minimum, maximum = field.metadata["minimum"], field.metadata["maximum"]
+        too_small = minimum is not None and value < minimum
+        too_large = maximum is not None and value > maximum
+        if too_small or too_large or not math.isfinite(float(value)):
+            unit = f" {field.metadata['unit']}" if field.metadata["unit"] else ""
+            raise SettingError(
+                f"{field.name} is {value!r}; expected {allowed or 'a finite number'}{unit}"
+            )
+    choices = field.metadata["choices"]
+    if choices and value not in choices:
+        raise SettingError(f"{field.name} is {value!r}; expected {allowed}")
+    return value
+
+
+_TYPE_NAMES = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    tuple: "a list of strings",
+}
+
+DEFAULT_SERVER_PORT = 8000
+
+
+@dataclass(frozen=True)
+class ClientSettings(Settings):
+    """Parameters of the node `fl_client`."""
+
+    robot_name: str = setting(
+        "", "Name shown to the fleet operator; empty: the node's namespace, else the host name."
+    )
+    data_dir: str = setting(
+        "~/.ros/fl_robot_ros", "Folder of this robot's dataset, snapshots, models and logs."
+    )
+    image_topics: tuple[str, ...] = setting(
+        ("camera/image_raw",),
+        "Camera topics, sensor_msgs Image or CompressedImage; the type is found from the graph.",
+    )
+    bag_paths: tuple[str, ...] = setting(
+        (), "rosbags to read into the dataset, at start and whenever the parameter is set."
+    )
+    capture_enabled: bool = setting(True, "Whether frames are taken from the start.")
+    sample_rate_hz: float = setting(
+        5.0,
+        "Frames kept per second and topic, by capture time.",
+        unit="Hz",
+        minimum=0.001,
+        maximum=1000.0,
+    )
+    jpeg_quality: int = setting(
+        95,
+        "Quality of stored JPEG files; JPEG frames are stored as they come.",
+        minimum=1,
+        maximum=100,
+    )
+    queue_size: int = setting(
+        64,
+        "Frames that may wait to be encoded; more are dropped and counted.",
+        unit="frames",
+        minimum=1,
+        maximum=10000,
+    )
+    label_settle_sec: float = setting(
+        0.2,
+        "How long a frame waits for labels that were published before it.",
+        unit="s",
+        minimum=0.0,
+        maximum=10.0,
+    )
+    holdout_fraction: float = setting(
+        0.2,
+        "Share of each class's time segments kept for evaluation.",
+        minimum=0.05,
+        maximum=0.5,
+    )
+    segment_sec: float = setting(
+        10.0,
+        "Longest stretch of time that goes to training or holdout as a whole.",
+        unit="s",
+        minimum=0.1,
+        maximum=3600.0,
+    )
+    min_samples: int = setting(
+        20,
+        "Labelled images needed before a run is started.",
+        unit="images",
+        minimum=2,
+        maximum=10000000,
+    )
+    server_address: str = setting(
+        "",
+        "host:port of the server; empty: environment variables SERVER_IP and SERVER_PORT, else "
+        f"127.0.0.1:{DEFAULT_SERVER_PORT}.",
+    )
+    root_certificates: str = setting(
+        "", "PEM file of the certificate authority of the server; empty: plain HTTP."
+    )
+    connect_timeout_sec: float = setting(
+        10.0,
+        "How long to try to reach the server before a run fails.",
+        unit="s",
+        minimum=0.1,
+        maximum=3600.0,
+    )
+    server_timeout_sec: float = setting(
+        120.0,
+        "How long a run outlives the loss of the server.",
+        unit="s",
+        minimum=1.0,
+        maximum=86400.0,
+    )
+    worker_python: str = setting(
+        "", "Python interpreter with Flower and TensorFlow; empty: the node's own."
+    )
+    worker_nice: int = setting(
+        10,
+        "Niceness of the worker: how far training steps back behind the robot's own work.",
+        minimum=0,
+        maximum=19,
+    )
+    published_file: str = setting(
+        "model.keras",
+        "Which file of a model version is announced on fl/model_path.",
+        choices=("model.keras", "model.tflite", "manifest.json"),
+    )
+    keep_versions: int = setting(
+        5, "Model versions kept on disk.", unit="versions", minimum=2, maximum=1000
+    )
+
+
+@dataclass(frozen=True)
+class PerceptionSettings(Settings):
+    """Parameters of the node `fl_perception`."""
+
+    image_topic: str = setting(
+        "camera/image_raw", "Camera topic to run the model on, Image or CompressedImage."
+    )
+    model_path: str = setting(
+        "", "Model to start with; empty: wait for the first path on fl/model_path."
+    )
+    queue_size: int = setting(
+        30,
+        "Frames that may wait for inference; older ones are dropped by the middleware.",
+        unit="frames",
+        minimum=1,
+        maximum=1000,
+    )
+    num_threads: int = setting(
+        1, "Threads of the LiteRT interpreter.", unit="threads", minimum=1, maximum=64
+    )
+    min_confidence: float = setting(
+        0.0, "Below this probability the published label is empty.", minimum=0.0, maximum=1.0
+    )
+
+
+@dataclass(frozen=True)
+class StreamerSettings(Settings):
+    """Parameters of the node `fl_streamer`."""
+
+    source: str = setting("0", "Camera number or device, folder of images, video file, or rosbag.")
+    image_topic: str = setting(
+        "camera/image_raw",
+        "Topic to publish on; a rosbag keeps the names it was recorded with.",
+    )
+    rate_hz: float = setting(
+        0.0,
+        "Frames per second; 0: the source's own (10 for a folder).",
+        unit="Hz",
+        minimum=0.0,
+        maximum=1000.0,
+    )
+    playback_speed: float = setting(
+        1.0,
+        "Speed of a rosbag or video against its recorded time.",
+        minimum=0.01,
+        maximum=100.0,
+    )
+    compressed: bool = setting(
+        False, "Publish CompressedImage (JPEG) instead of Image; a rosbag stays as recorded."
+    )
+    jpeg_quality: int = setting(90, "JPEG quality of compressed images.", minimum=1, maximum=100)
+    label: str = setting("", "Label for the whole source; empty: the folder's or bag's own.")
+    loop: bool = setting(False, "Start again at the end of the source.")
+    wait_for_subscriber_sec: float = setting(
+        10.0,
+        "How long to wait for a first subscriber before starting.",
+        unit="s",
+        minimum=0.0,
+        maximum=3600.0,
+    )
+
+
+@dataclass(frozen=True)
+class ServerSettings(Settings):
+    """Settings of the command `fl_server`, in `config/server.yaml`."""
+
+    host: str = setting(
+        "127.0.0.1", "Address to listen on; 0.0.0.0 opens the server to the network."
+    )
+    port: int = setting(DEFAULT_SERVER_PORT, "TCP port; 0: a free one.", minimum=0, maximum=65535)
+    state_dir: str = setting(
+        "fl_server_state", "Folder of the database, checkpoints, history and logs."
+    )
+    classes: tuple[str, ...] = setting(
+        ("circle", "square", "star", "triangle"), "Class names, in the order of the outputs."
+    )
+    initial_model: str = setting(
+        "", "Keras file with the first global model; empty: the reference CNN."
+    )
+    input_height: int = setting(
+        32, "Height of the model's input.", unit="px", minimum=8, maximum=4096
+    )
+    input_width: int = setting(
+        32, "Width of the model's input.", unit="px", minimum=8, maximum=4096
+    )
+    input_channels: int = setting(3, "3 for RGB, 1 for grey input.", minimum=1, maximum=3)
+    input_scale: float = setting(
+        1.0 / 255.0, "Factor from 8-bit pixels to the model's input.", minimum=1e-6, maximum=1.0
+    )
+    min_nodes: int = setting(
+        2,
+        "Robots that must be connected before a round starts.",
+        unit="robots",
+        minimum=1,
+        maximum=100000,
+    )
+    num_rounds: int = setting(3, "Rounds in one run.", unit="rounds", minimum=1, maximum=1000000)
+    fraction_train: float = setting(
+        0.5,
+        "Share of the connected robots that train in a round, at least min_nodes.",
+        minimum=0.01,
+        maximum=1.0,
+    )
+    fraction_evaluate: float = setting(
+        1.0,
+        "Share of the connected robots that evaluate, at least min_nodes.",
+        minimum=0.01,
+        maximum=1.0,
+    )
+    local_epochs: int = setting(
+        1, "Epochs that a robot trains in a round.", unit="epochs", minimum=1, maximum=10000
+    )
+    batch_size: int = setting(
+        32, "Images in a training batch.", unit="images", minimum=1, maximum=65536
+    )
+    learning_rate: float = setting(
+        0.001, "Learning rate of Adam on the robots.", minimum=1e-8, maximum=10.0
+    )
+    max_examples: int = setting(
+        1000000,
+        "Most images that one robot may claim in a round.",
+        unit="images",
+        minimum=1,
+        maximum=1000000000,
+    )
+    round_timeout_sec: float = setting(
+        3600.0,
+        "How long to wait for the robots' answers.",
+        unit="s",
+        minimum=1.0,
+        maximum=604800.0,
+    )
+    continuous: bool = setting(False, "Begin the next run when one has ended.")
+    seed: int = setting(
+        0, "Seed of the initial weights, shuffling and dropout.", minimum=0, maximum=2147483647
+    )
+    ssl_certfile: str = setting("", "TLS certificate of the server; empty: plain HTTP.")
+    ssl_keyfile: str = setting("", "TLS private key of the server.")
+    ssl_ca_certfile: str = setting("", "TLS certificate authority of the server.")
+
+
+def resolve_server_address(server_address: str, environment: Mapping[str, str]) -> str:
+    """Return "host:port" of the server.
+
+    The parameter wins; else SERVER_IP and SERVER_PORT from the environment, as in the seed
+    system; else the loopback address with the default port.
+
+    Raises:
+        SettingError: The address has no port, or the port is not a number from 1 to 65535.
+    """
+    address = server_address
+    if not address:
+        host = environment.get("SERVER_IP") or "127.0.0.1"
+        address = f"{host}:{environment.get('SERVER_PORT') or DEFAULT_SERVER_PORT}"
+    host, separator, port = address.rpartition(":")
+    if not separator or not host or not port.isdigit() or not 1 <= int(port) <= 65535:
+        raise SettingError(
+            f"server address is {address!r}; expected host:port with a port from 1 to 65535"
+        )
+    return address
+
+
+def expand_path(path: str) -> Path:
+    """Return an absolute path with ~ and environment variables expanded."""
+    return Path(os.path.expandvars(path)).expanduser().absolute()

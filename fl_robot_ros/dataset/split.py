@@ -1,0 +1,109 @@
+"""Train and holdout, split by time: neighbouring frames of a video are near-copies."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from fl_robot_ros.dataset.store import Sample
+from fl_robot_ros.errors import SnapshotError
+
+# Frames further apart than this are taken for different scenes.
+MAX_GAP_SEC = 1.0
+_NS_PER_SEC = 1_000_000_000
+
+
+def split_by_time(
+    samples: Sequence[Sample], holdout_fraction: float, segment_sec: float
+) -> tuple[list[Sample], list[Sample]]:
+    """Split samples so that no stretch of time of a class is on both sides.
+
+    The samples of each class are cut into contiguous segments: a gap of more than 1 s or a length
+    above `segment_sec` begins a new one. Whole segments go to the holdout, spread evenly over
+    time, so that its share follows the fraction. A class of one segment is cut once, near its
+    end. Each class of two or more samples is on both sides; a single sample goes to training.
+    The same samples always give the same split, in whatever order they come.
+
+    Args:
+        samples: Samples of any number of classes and topics.
+        holdout_fraction: Share to hold out, above 0 and below 1.
+        segment_sec: Longest segment, in s, above 0.
+
+    Returns:
+        Training and holdout samples, each by time.
+
+    Raises:
+        SnapshotError: The fraction or the segment length is outside its range.
+    """
+    if not 0 < holdout_fraction < 1 or not segment_sec > 0:
+        raise SnapshotError(
+            f"holdout fraction {holdout_fraction!r} and segment length {segment_sec!r} s; "
+            f"expected a fraction between 0 and 1 and a length above 0"
+        )
+    by_label: dict[str, list[Sample]] = defaultdict(list)
+    for sample in sorted(samples, key=_by_time):
+        by_label[sample.label].append(sample)
+    train: list[Sample] = []
+    holdout: list[Sample] = []
+    for label in sorted(by_label):
+        segments = _cut_into_segments(by_label[label], segment_sec)
+        if len(segments) == 1:
+            segments = _cut_once(segments[0], holdout_fraction)
+            held = {1}
+        else:
+            held = _choose_segments([len(segment) for segment in segments], holdout_fraction)
+        for index, segment in enumerate(segments):
+            (holdout if index in held else train).extend(segment)
+    return sorted(train, key=_by_time), sorted(holdout, key=_by_time)
+
+
+def _by_time(sample: Sample) -> tuple[int, str, int]:
+    return (sample.stamp_ns, sample.topic, sample.id)
+
+
+def _cut_into_segments(samples: Sequence[Sample], segment_sec: float) -> list[list[Sample]]:
+    """Cut samples of one class, in order of time, into contiguous segments."""
+    segments: list[list[Sample]] = []
+    for sample in samples:
+        if segments:
+            gap_ns = sample.stamp_ns - segments[-1][-1].stamp_ns
+            length_ns = sample.stamp_ns - segments[-1][0].stamp_ns
+            if gap_ns <= MAX_GAP_SEC * _NS_PER_SEC and length_ns <= segment_sec * _NS_PER_SEC:
+                segments[-1].append(sample)
+                continue
+        segments.append([sample])
+    return segments
+
+
+def _cut_once(segment: list[Sample], holdout_fraction: float) -> list[list[Sample]]:
+    """Cut one segment in two, the second for holdout; frames of one instant stay together."""
+    count = len(segment)
+    if count == 1:
+        return [segment]
+    wanted = min(count - 1, max(1, count - round(holdout_fraction * count)))
+    cuts = [
+        cut for cut in range(1, count) if segment[cut - 1].stamp_ns < segment[cut].stamp_ns
+    ] or [wanted]
+    cut = min(cuts, key=lambda cut: abs(cut - wanted))
+    return [segment[:cut], segment[cut:]]
+
+
+def _choose_segments(sizes: Sequence[int], holdout_fraction: float) -> set[int]:
+    """Return the indices of the segments to hold out, at least one and not all.
+
+    Error diffusion: what the holdout is owed grows with each segment; a segment is held out when
+    that brings the debt nearer to zero.
+    """
+    held: set[int] = set()
+    owed = 0.0
+    for index, size in enumerate(sizes):
+        owed += holdout_fraction * size
+        if owed > size / 2:
+            held.add(index)
+            owed -= size
+    if len(held) == len(sizes):
+        held.remove(max(held, key=lambda index: (sizes[index], -index)))
+    if not held:
+        wanted = holdout_fraction * sum(sizes)
+        held = {min(range(len(sizes)), key=lambda index: (abs(sizes[index] - wanted), -index))}
+    return held

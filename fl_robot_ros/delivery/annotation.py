@@ -1,0 +1,44 @@
+"""A prediction drawn into its picture."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_robot_ros.delivery.predictor import Prediction
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_BAR = (24, 26, 30)
+_TEXT = (245, 245, 245)
+_METER = (64, 180, 110)
+
+
+def draw_prediction(image: NDArray[np.uint8], prediction: Prediction) -> NDArray[np.uint8]:
+    """Return a copy of the picture with label and confidence in a bar at its lower edge.
+
+    Args:
+        image: Picture, uint8 (H, W, 3), RGB.
+        prediction: What to write.
+
+    Returns:
+        Picture of the same shape and type.
+    """
+    height, width = image.shape[:2]
+    bar = max(10, min(height // 9, 60))
+    scale = bar / 34.0
+    top = max(0, height - bar)
+    picture: NDArray[np.uint8] = image.copy()
+    strip = picture[top:].astype(np.float32) * 0.25 + np.array(_BAR, np.float32) * 0.75
+    picture[top:] = strip.astype(np.uint8)
+    share = min(1.0, max(0.0, prediction.confidence))
+    filled = round(width * share)
+    cv2.rectangle(picture, (0, top), (filled, top + max(1, bar // 10)), _METER, cv2.FILLED)
+    text = f"{prediction.label}  {prediction.confidence:.0%}"
+    thickness = max(1, round(scale * 1.6))
+    (text_width, _), _ = cv2.getTextSize(text, _FONT, scale, thickness)
+    if text_width > width - bar // 2:
+        scale *= (width - bar // 2) / text_width
+    origin = (bar // 4, top + round(bar * 0.75))
+    cv2.putText(picture, text, origin, _FONT, scale, _TEXT, thickness, cv2.LINE_AA)
+    return picture

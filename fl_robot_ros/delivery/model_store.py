@@ -1,0 +1,186 @@
+"""The robot's model versions on disk, one of them current.
+
+    models/v00001/   model.keras, model.tflite, manifest.json
+    models/v00002/
+    models/current   symbolic link, replaced atomically
+
+A version appears under its name only when all its files are written and synced, so a reader never
+sees half of one, whatever instant the power goes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from fl_robot_ros.delivery.manifest import Manifest, hash_file
+from fl_robot_ros.errors import ModelError
+
+CURRENT = "current"
+_STAGING_PREFIX = ".staging-"
+_VERSION = re.compile(r"v(\d{5,})")
+
+
+class ModelStore:
+    """Model versions below one folder. One process writes at a time; any may read."""
+
+    def __init__(self, models_dir: Path, keep_versions: int = 5) -> None:
+        """Open the store; nothing is created before the first version.
+
+        Args:
+            models_dir: Folder of the versions.
+            keep_versions: Versions kept, 2 or more; the current one and the one it replaced
+                always stay.
+        """
+        self.models_dir = models_dir
+        self.keep_versions = keep_versions
+
+    def versions(self) -> list[Path]:
+        """Return the folders of all versions, oldest first."""
+        if not self.models_dir.is_dir():
+            return []
+        found = [path for path in self.models_dir.iterdir() if _VERSION.fullmatch(path.name)]
+        return sorted(found, key=_number)
+
+    def current(self) -> Path | None:
+        """Return the absolute folder of the current version, None if there is none."""
+        try:
+            name = str((self.models_dir / CURRENT).readlink())
+        except OSError:
+            return None
+        folder = self.models_dir.absolute() / name
+        return folder if _VERSION.fullmatch(name) and folder.is_dir() else None
+
+    def add(
+        self,
+        export: Callable[[Path], None],
+        *,
+        classes: list[str],
+        preprocessing: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        **provenance: Any,
+    ) -> Path:
+        """Store a new version and make it current.
+
+        Args:
+            export: Writes the model's files into the empty folder that it is given.
+            classes: Class names in the order of the outputs.
+            preprocessing: The model's input, as `Preprocessing.to_dict` gives it.
+            metrics: Finite numbers by name.
+            provenance: `run`, `round`, `server` and `robot`, as in `Manifest`.
+
+        Returns:
+            The absolute folder of the new version.
+
+        Raises:
+            ModelError: The files cannot be written; the store is then as it was.
+        """
+        previous = self.current()
+        try:
+            self.models_dir.mkdir(parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=self.models_dir))
+            try:
+                export(staging)
+                version = f"v{max(map(_number, self.versions()), default=0) + 1:05d}"
+                manifest = Manifest(
+                    version=version,
+                    created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                    files={path.name: hash_file(path) for path in sorted(staging.iterdir())},
+                    classes=classes,
+                    preprocessing=dict(preprocessing),
+                    metrics=dict(metrics),
+                    previous=previous.name if previous else "",
+                    **provenance,
+                )
+                manifest.write(staging)
+                for path in staging.iterdir():
+                    _sync(path)
+                staging.chmod(0o755)
+                _sync(staging)
+                folder = self.models_dir.absolute() / version
+                staging.rename(folder)
+                _sync(self.models_dir)
+            finally:
+                shutil.rmtree(staging, ignore_errors=True)
+            self._point_to(folder)
+        except OSError as error:
+            raise ModelError(f"cannot store the model in {self.models_dir}: {error}") from error
+        self._prune()
+        return folder
+
+    def rollback(self) -> Path:
+        """Make the version that the current one replaced current again; return its folder.
+
+        Raises:
+            ModelError: There is no earlier version, or the link cannot be replaced.
+        """
+        current = self.current()
+        if current is None:
+            raise ModelError(f"there is no current model in {self.models_dir}")
+        name = Manifest.load(current).previous
+        folder = self.models_dir.absolute() / name
+        if not name or not folder.is_dir():
+            raise ModelError(f"there is no version before {current.name}")
+        try:
+            self._point_to(folder)
+        except OSError as error:
+            raise ModelError(f"cannot make {name} current: {error}") from error
+        return folder
+
+    def repair(self) -> list[str]:
+        """Remove what an interrupted `add` left behind; return what was done, in words.
+
+        To be called while no other process adds a version.
+        """
+        done: list[str] = []
+        if not self.models_dir.is_dir():
+            return done
+        for path in self.models_dir.glob(f"{_STAGING_PREFIX}*"):
+            shutil.rmtree(path, ignore_errors=True)
+            done.append(f"removed the unfinished model {path.name}")
+        (self.models_dir / f".{CURRENT}.tmp").unlink(missing_ok=True)
+        if self.current() is None and self.versions():
+            newest = self.versions()[-1]
+            self._point_to(newest)
+            done.append(f"made {newest.name} current, since no version was")
+        return done
+
+    def _point_to(self, folder: Path) -> None:
+        """Replace the link `current` atomically."""
+        beside = self.models_dir / f".{CURRENT}.tmp"
+        beside.unlink(missing_ok=True)
+        beside.symlink_to(folder.name)
+        beside.replace(self.models_dir / CURRENT)
+        _sync(self.models_dir)
+
+    def _prune(self) -> None:
+        """Remove the oldest versions beyond the number kept."""
+        current = self.current()
+        needed = {current} if current else set()
+        if current is not None:
+            needed.add(current.parent / Manifest.load(current).previous)
+        versions = self.versions()
+        for folder in versions[: max(0, len(versions) - self.keep_versions)]:
+            if folder.absolute() not in needed:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _number(folder: Path) -> int:
+    """Return the number in a version's name."""
+    match = _VERSION.fullmatch(folder.name)
+    return int(match.group(1)) if match else 0
+
+
+def _sync(path: Path) -> None:
+    """Have the system write a file or folder to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

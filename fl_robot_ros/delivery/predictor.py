@@ -1,0 +1,193 @@
+"""A model version at work: LiteRT inference on one picture at a time."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_robot_ros.dataset.preprocessing import Preprocessing
+from fl_robot_ros.delivery.manifest import MANIFEST_FILE, TFLITE_FILE, Manifest
+from fl_robot_ros.errors import ModelError
+
+# The first one that can be imported is used; they offer the same Interpreter.
+_RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says about one picture.
+
+    Attributes:
+        label: The most probable class.
+        confidence: Its output, 0 to 1 for a model that ends in softmax.
+        probabilities: All outputs, float32 (classes,).
+    """
+
+    label: str
+    confidence: float
+    probabilities: NDArray[np.float32]
+
+
+class Predictor:
+    """Runs one verified model version. Not for use by two threads at once.
+
+    Attributes:
+        path: The .tflite file that was loaded.
+        manifest: The manifest that it was verified against.
+        preprocessing: How a picture becomes the model's input.
+    """
+
+    def __init__(self, model_path: Path | str, num_threads: int = 1) -> None:
+        """Verify and load a model, and run it once on a black picture.
+
+        Args:
+            model_path: A version folder, a file in one (model.keras, model.tflite or
+                manifest.json), or any .tflite file with its manifest.json beside it.
+            num_threads: Threads of the interpreter, 1 or more.
+
+        Raises:
+            ModelError: Nothing is there, the manifest is unsound, the file's hash differs, LiteRT
+                is not installed, or the model's inputs and outputs are not what the manifest says.
+        """
+        folder, name = locate_model(Path(model_path))
+        self.path = folder / name
+        self.manifest = Manifest.load(folder / MANIFEST_FILE)
+        self.preprocessing = Preprocessing.from_dict(self.manifest.preprocessing)
+        content = self.manifest.read_file(folder, name)
+        self._interpreter = _make_interpreter(self.path, content, num_threads)
+        self._input, self._output = self._check_tensors()
+        height, width, _ = self.preprocessing.input_shape
+        self.predict(np.zeros((height, width, 3), dtype=np.uint8))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the outputs."""
+        return tuple(self.manifest.classes)
+
+    @property
+    def version(self) -> str:
+        """Name of the model version."""
+        return self.manifest.version
+
+    def predict(self, image: NDArray[np.uint8]) -> Prediction:
+        """Classify one picture.
+
+        Args:
+            image: Picture, uint8 (H, W, 3), RGB, 0 to 255, of any size.
+
+        Raises:
+            FrameError: The picture has another shape or type.
+            ModelError: The model fails, or its outputs are not finite.
+        """
+        output = self.infer(self.preprocessing.apply(image))
+        best = int(output.argmax())
+        return Prediction(self.manifest.classes[best], float(output[best]), output)
+
+    def infer(self, model_input: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the outputs for a picture that is preprocessed already.
+
+        Args:
+            model_input: float32 (height, width, channels), in the model's range.
+
+        Returns:
+            Outputs, float32 (classes,), finite.
+
+        Raises:
+            ModelError: The model fails, or its outputs are not finite.
+        """
+        try:
+            self._interpreter.set_tensor(self._input, model_input[np.newaxis])
+            self._interpreter.invoke()
+            output: NDArray[np.float32] = self._interpreter.get_tensor(self._output)[0]
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"{self.path} failed: {_first_line(error)}") from error
+        if not np.isfinite(output).all():
+            raise ModelError(f"{self.path} gives outputs that are not finite")
+        return output
+
+    def _check_tensors(self) -> tuple[int, int]:
+        """Prepare for one picture; return the indices of the input and the output tensor."""
+        interpreter = self._interpreter
+        shape = (1, *self.preprocessing.input_shape)
+        try:
+            inputs = interpreter.get_input_details()
+            outputs = interpreter.get_output_details()
+            if len(inputs) != 1 or len(outputs) != 1:
+                raise ModelError(
+                    f"{self.path} has {len(inputs)} inputs and {len(outputs)} outputs; "
+                    "expected one of each"
+                )
+            if _fits(inputs[0], shape):
+                interpreter.resize_tensor_input(inputs[0]["index"], shape)
+            interpreter.allocate_tensors()
+            inputs = interpreter.get_input_details()
+            outputs = interpreter.get_output_details()
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"{self.path} cannot be prepared: {_first_line(error)}") from error
+        expected = (1, len(self.manifest.classes))
+        for what, details, wanted in (
+            ("input", inputs[0], shape),
+            ("output", outputs[0], expected),
+        ):
+            found = tuple(int(size) for size in details["shape"])
+            if found != wanted or details["dtype"] is not np.float32:
+                raise ModelError(
+                    f"{self.path} has an {what} of shape {found} and type "
+                    f"{np.dtype(details['dtype'])}; its manifest asks for {wanted} and float32"
+                )
+        return int(inputs[0]["index"]), int(outputs[0]["index"])
+
+
+def locate_model(path: Path) -> tuple[Path, str]:
+    """Return the folder and the name of the .tflite file that a model path stands for.
+
+    Args:
+        path: As for `Predictor`.
+
+    Raises:
+        ModelError: There is no such file or folder.
+    """
+    # Resolved, because `current` may point elsewhere between reading the manifest and the model.
+    if path.is_dir():
+        return path.resolve(), TFLITE_FILE
+    if not path.exists():
+        raise ModelError(
+            f"there is no model at {path}; expected a version folder or a file in one"
+        )
+    return path.parent.resolve(), path.name if path.suffix == ".tflite" else TFLITE_FILE
+
+
+def _make_interpreter(path: Path, content: bytes, num_threads: int) -> Any:
+    """Return a LiteRT interpreter of the model, or raise ModelError."""
+    for runtime in _RUNTIMES:
+        try:
+            interpreter_class = importlib.import_module(runtime).Interpreter
+        except ImportError:
+            continue
+        try:
+            return interpreter_class(model_content=content, num_threads=num_threads)
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(
+                f"{path} is not a LiteRT model that can be run here: {_first_line(error)}"
+            ) from error
+    raise ModelError(
+        "LiteRT is not installed; install 'ai-edge-litert' (or 'tflite-runtime') for the Python "
+        "that runs this program"
+    )
+
+
+def _fits(details: Any, shape: tuple[int, ...]) -> bool:
+    """Say whether an input of open or equal sizes can take the shape."""
+    signature = [int(size) for size in details["shape_signature"]]
+    return len(signature) == len(shape) and all(
+        size in (-1, wanted) for size, wanted in zip(signature, shape, strict=True)
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,263 @@
+"""A robot's part in a run: its data, its model and its answers to the server.
+
+Kept between messages, so that a robot decodes its images and compiles its model once a run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flwr.app import Message
+
+from fl_robot_ros.dataset.snapshot import Snapshot, load_snapshot
+from fl_robot_ros.delivery.model_store import ModelStore
+from fl_robot_ros.delivery.predictor import Predictor
+from fl_robot_ros.errors import FlRobotError, ProtocolError
+from fl_robot_ros.federation import protocol
+from fl_robot_ros.federation.progress import ProgressWriter
+from fl_robot_ros.federation.protocol import RoundConfig
+from fl_robot_ros.learning.export import export_model
+from fl_robot_ros.learning.trainer import Trainer
+from fl_robot_ros.learning.training_data import LabelledImages, load_images
+from fl_robot_ros.learning.weights import set_packed_weights
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Prepared:
+    """What one architecture, input and list of classes needs, made once."""
+
+    key: tuple[Any, ...]
+    trainer: Trainer
+    train: LabelledImages
+    holdout: LabelledImages
+
+
+@dataclass
+class Participant:
+    """One robot in one process.
+
+    Attributes:
+        robot: The robot's name.
+        snapshot_path: JSON file of the snapshot to learn from.
+        models_dir: Folder of the robot's model versions.
+        keep_versions: Model versions kept on disk.
+        server: host:port, for the manifest.
+        progress: Where events go.
+        should_stop: Asked while training; true leaves the run.
+    """
+
+    robot: str
+    snapshot_path: Path
+    models_dir: Path
+    keep_versions: int = 5
+    server: str = ""
+    progress: ProgressWriter = field(default_factory=ProgressWriter)
+    should_stop: Callable[[], bool] = lambda: False
+    _prepared: _Prepared | None = None
+    _snapshot: Snapshot | None = None
+
+    @classmethod
+    def from_node_config(cls, config: Mapping[str, Any]) -> Participant:
+        """Make it from Flower's node configuration, as `flower-supernode --node-config` gives it.
+
+        Raises:
+            ProtocolError: `snapshot` or `models-dir` is missing.
+        """
+        for key in ("snapshot", "models-dir"):
+            if not config.get(key):
+                raise ProtocolError(
+                    f"the node configuration lacks '{key}'; start the SuperNode with "
+                    '--node-config \'snapshot="FILE" models-dir="FOLDER" robot="NAME"\''
+                )
+        return cls(
+            robot=str(config.get("robot", "robot")),
+            snapshot_path=Path(str(config["snapshot"])),
+            models_dir=Path(str(config["models-dir"])),
+            keep_versions=int(config.get("keep-versions", 5)),
+        )
+
+    def train(self, message: Message) -> Message:
+        """Train on this robot's data and answer with the new weights.
+
+        Raises:
+            FlRobotError: The message, the model or the data is unfit, or the run was left.
+        """
+        config, weights = protocol.unpack_request(message)
+        prepared = self._prepare(config)
+        self._report("training", config, epoch=0, epochs=config.local_epochs)
+        result = prepared.trainer.train(
+            weights,
+            prepared.train,
+            epochs=config.local_epochs,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            seed=config.seed,
+            on_epoch=lambda epoch, metrics: self._report(
+                "training", config, epoch=epoch, epochs=config.local_epochs, **metrics
+            ),
+            should_stop=self.should_stop,
+        )
+        self._report("waiting", config)
+        return protocol.reply(
+            message,
+            self.robot,
+            {
+                protocol.NUM_EXAMPLES: result.num_examples,
+                protocol.LOSS: result.loss,
+                protocol.ACCURACY: result.accuracy,
+                protocol.SECONDS: result.seconds,
+                protocol.CLASS_COUNTS: prepared.train.class_counts(len(config.classes)),
+            },
+            result.weights,
+        )
+
+    def evaluate(self, message: Message) -> Message:
+        """Evaluate the global model on this robot's holdout data.
+
+        Raises:
+            FlRobotError: The message, the model or the data is unfit.
+        """
+        config, weights = protocol.unpack_request(message)
+        prepared = self._prepare(config)
+        self._report("evaluating", config)
+        result = prepared.trainer.evaluate(weights, prepared.holdout)
+        self._report("waiting", config, loss=result.loss, accuracy=result.accuracy)
+        return protocol.reply(
+            message,
+            self.robot,
+            {
+                protocol.NUM_EXAMPLES: result.num_examples,
+                protocol.LOSS: result.loss,
+                protocol.ACCURACY: result.accuracy,
+                protocol.SECONDS: result.seconds,
+            },
+        )
+
+    def deliver(self, message: Message) -> Message:
+        """Check the final model on this robot, store it as the current version and say so.
+
+        Raises:
+            FlRobotError: The message or the model is unfit, or it cannot be stored.
+        """
+        config, weights = protocol.unpack_request(message)
+        prepared = self._prepare(config)
+        self._report("delivering", config)
+        result = prepared.trainer.evaluate(weights, prepared.holdout)
+        set_packed_weights(prepared.trainer.model, weights)
+        store = ModelStore(self.models_dir, self.keep_versions)
+        metrics = {
+            "holdout_loss": result.loss,
+            "holdout_accuracy": result.accuracy,
+            "holdout_images": float(result.num_examples),
+        }
+        before = self._current_accuracy(store, config, prepared.holdout)
+        if before is not None:
+            metrics["holdout_accuracy_before"] = before
+        version = store.add(
+            lambda folder: export_model(prepared.trainer.model, folder),
+            classes=list(config.classes),
+            preprocessing=config.preprocessing.to_dict(),
+            metrics=metrics,
+            run=config.run,
+            round=config.server_round,
+            server=self.server,
+            robot=self.robot,
+        )
+        self.progress.event(
+            "delivered",
+            run=config.run,
+            round=config.server_round,
+            path=str(version),
+            version=version.name,
+            **metrics,
+        )
+        return protocol.reply(
+            message,
+            self.robot,
+            {
+                protocol.NUM_EXAMPLES: result.num_examples,
+                protocol.LOSS: result.loss,
+                protocol.ACCURACY: result.accuracy,
+                protocol.SECONDS: result.seconds,
+            },
+            answers={protocol.DELIVERED_VERSION: version.name},
+        )
+
+    def _prepare(self, config: RoundConfig) -> _Prepared:
+        """Return trainer and data for this configuration, from the last call where it is equal."""
+        key = (config.architecture, config.classes, config.preprocessing)
+        if self._prepared is None or self._prepared.key != key:
+            snapshot = self.load_snapshot()
+
+            def load(samples: Any) -> LabelledImages:
+                items = [(snapshot.image_path(sample), sample.label) for sample in samples]
+                return load_images(items, config.classes, config.preprocessing)
+
+            trainer = Trainer(config.architecture, config.preprocessing, config.classes)
+            train, holdout = load(snapshot.train), load(snapshot.holdout)
+            unmapped, unreadable = (
+                train.unmapped + holdout.unmapped,
+                train.unreadable + holdout.unreadable,
+            )
+            self._prepared = _Prepared(key, trainer, train, holdout)
+            self.progress.event(
+                "prepared",
+                train_images=len(train),
+                holdout_images=len(holdout),
+                unmapped_labels=dict(unmapped),
+                unreadable_images=unreadable,
+            )
+            if unmapped or unreadable:
+                _logger.warning(
+                    "left out: %d unreadable images; labels that are no class of this run: %s",
+                    unreadable,
+                    dict(unmapped) or "none",
+                )
+        return self._prepared
+
+    def load_snapshot(self) -> Snapshot:
+        """Return the snapshot, read once.
+
+        Raises:
+            SnapshotError: The file is unreadable.
+        """
+        if self._snapshot is None:
+            self._snapshot = load_snapshot(self.snapshot_path)
+        return self._snapshot
+
+    def _current_accuracy(
+        self, store: ModelStore, config: RoundConfig, holdout: LabelledImages
+    ) -> float | None:
+        """Return the accuracy, 0 to 1, of the model in use on the same pictures.
+
+        None where there is none, or none that knows the same classes and input.
+        """
+        current = store.current()
+        if current is None:
+            return None
+        try:
+            predictor = Predictor(current)
+            same_input = predictor.preprocessing == config.preprocessing
+            if not same_input or tuple(predictor.classes) != config.classes:
+                return None
+            scale = np.float32(config.preprocessing.scale)
+            right = sum(
+                int(np.argmax(predictor.infer(image * scale))) == label
+                for image, label in zip(holdout.images, holdout.labels, strict=True)
+            )
+        except FlRobotError as error:
+            _logger.warning("the current model %s cannot be compared: %s", current.name, error)
+            return None
+        return float(right / len(holdout))
+
+    def _report(self, event: str, config: RoundConfig, **values: Any) -> None:
+        self.progress.event(
+            event, run=config.run, round=config.server_round, rounds=config.last_round, **values
+        )

@@ -1,0 +1,173 @@
+"""What server and robots say to each other, as Flower records.
+
+Train and evaluate are Flower's message types of that name; the final model goes out in a `query`
+message. A message from the server holds `arrays` (one packed array, see `learning.weights`) and
+`config` (a `RoundConfig`). A robot answers with `metrics`, after training also with `arrays`, and
+with its name in `config`. Nothing else leaves a robot.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+from flwr.app import (
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    Message,
+    MetricRecord,
+    RecordDict,
+)
+from numpy.typing import NDArray
+
+from fl_robot_ros.dataset.preprocessing import Preprocessing
+from fl_robot_ros.errors import ModelError, ProtocolError
+
+ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
+WEIGHTS = "weights"
+NUM_EXAMPLES = "num-examples"
+LOSS, ACCURACY, SECONDS = "loss", "accuracy", "seconds"
+CLASS_COUNTS = "class-counts"
+ROBOT = "robot"
+DELIVERED_VERSION = "model-version"
+
+
+@dataclass(frozen=True)
+class RoundConfig:
+    """What a robot must know to take part in a round.
+
+    Attributes:
+        run: Number of the run, from 1.
+        server_round: Number of the round since the first run, from 1.
+        last_round: Number of the last round of this run.
+        architecture: Keras architecture as JSON.
+        classes: Class names in the order of the outputs.
+        preprocessing: The model's input.
+        local_epochs: Epochs to train.
+        batch_size: Images in a batch.
+        learning_rate: Learning rate of Adam.
+        seed: Seed of shuffling and dropout in this round.
+    """
+
+    run: int
+    server_round: int
+    last_round: int
+    architecture: str
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    local_epochs: int
+    batch_size: int
+    learning_rate: float
+    seed: int
+
+    def to_record(self) -> ConfigRecord:
+        """Return the values as a Flower record with kebab-case keys."""
+        values = {name.replace("_", "-"): value for name, value in asdict(self).items()}
+        values["classes"] = list(self.classes)
+        values["preprocessing"] = json.dumps(self.preprocessing.to_dict())
+        return ConfigRecord(values)
+
+    @classmethod
+    def from_record(cls, record: ConfigRecord) -> RoundConfig:
+        """Read and check what came over the network.
+
+        Raises:
+            ProtocolError: A value is missing, of the wrong kind or out of range.
+        """
+        values: dict[str, Any] = {}
+        for field in fields(cls):
+            key = field.name.replace("_", "-")
+            if key not in record:
+                raise ProtocolError(f"the server's message lacks '{key}'")
+            values[field.name] = record[key]
+        for name in ("run", "server_round", "last_round", "local_epochs", "batch_size", "seed"):
+            lowest = 0 if name == "seed" else 1
+            if type(values[name]) is not int or values[name] < lowest:
+                raise ProtocolError(f"'{name}' is {values[name]!r}; expected {lowest} or more")
+        rate = values["learning_rate"]
+        if type(rate) is not float or not 0.0 < rate < float("inf"):
+            raise ProtocolError(f"'learning_rate' is {rate!r}; expected a number above 0")
+        if not isinstance(values["architecture"], str):
+            raise ProtocolError("'architecture' is not text")
+        classes = values["classes"]
+        if (
+            not isinstance(classes, list)
+            or len(classes) < 2
+            or not all(isinstance(name, str) and name for name in classes)
+            or len(set(classes)) != len(classes)
+        ):
+            raise ProtocolError(f"'classes' is {classes!r}; expected two or more distinct names")
+        values["classes"] = tuple(classes)
+        try:
+            values["preprocessing"] = Preprocessing.from_dict(json.loads(values["preprocessing"]))
+        except (TypeError, ValueError, ModelError) as error:
+            raise ProtocolError(f"'preprocessing' is unfit: {error}") from error
+        return cls(**values)
+
+
+def pack_request(config: RoundConfig, weights: NDArray[np.float32]) -> RecordDict:
+    """Return the content of a message from the server to a robot.
+
+    Args:
+        config: What the robot must know.
+        weights: float32 (number of weights,).
+    """
+    return RecordDict({ARRAYS: _to_arrays(weights), CONFIG: config.to_record()})
+
+
+def unpack_request(message: Message) -> tuple[RoundConfig, NDArray[np.generic]]:
+    """Return what a message from the server holds; the weights are unchecked.
+
+    Raises:
+        ProtocolError: A record is missing or of the wrong kind.
+    """
+    config = message.content.config_records.get(CONFIG)
+    if config is None:
+        raise ProtocolError(f"the server's message lacks the record '{CONFIG}'")
+    return RoundConfig.from_record(config), unpack_weights(message)
+
+
+def unpack_weights(message: Message) -> NDArray[np.generic]:
+    """Return the packed weights of a message, of any dtype and shape: check them before use.
+
+    Raises:
+        ProtocolError: The message holds no array record with exactly the one array.
+    """
+    arrays = message.content.array_records.get(ARRAYS)
+    if arrays is None or list(arrays.keys()) != [WEIGHTS]:
+        raise ProtocolError(f"expected one array '{WEIGHTS}' in the record '{ARRAYS}'")
+    try:
+        weights: NDArray[np.generic] = arrays[WEIGHTS].numpy()
+    except (ValueError, TypeError, EOFError, OSError) as error:
+        raise ProtocolError(f"the array '{WEIGHTS}' cannot be read: {error}") from error
+    return weights
+
+
+def reply(
+    message: Message,
+    robot: str,
+    metrics: dict[str, int | float | list[int] | list[float]],
+    weights: NDArray[np.float32] | None = None,
+    answers: dict[str, str] | None = None,
+) -> Message:
+    """Return a robot's answer to a message.
+
+    Args:
+        message: The server's message.
+        robot: The robot's name.
+        metrics: Numbers; `num-examples` weights the aggregation.
+        weights: float32 (number of weights,), after training.
+        answers: Further strings for the server.
+    """
+    content = RecordDict({METRICS: MetricRecord(metrics)})
+    if weights is not None:
+        content[ARRAYS] = _to_arrays(weights)
+    content[CONFIG] = ConfigRecord({ROBOT: robot, **(answers or {})})
+    return Message(content, reply_to=message)
+
+
+def _to_arrays(weights: NDArray[np.float32]) -> ArrayRecord:
+    return ArrayRecord({WEIGHTS: Array(weights)})

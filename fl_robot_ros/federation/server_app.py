@@ -1,0 +1,147 @@
+"""The package's Flower ServerApp: one run of the fleet, from checkpoint to delivery."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import yaml
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+from flwr.serverapp.strategy import FedAvg
+
+from fl_robot_ros.config import ServerSettings
+from fl_robot_ros.dataset.preprocessing import Preprocessing
+from fl_robot_ros.errors import FlRobotError, ModelError, RunFailedError
+from fl_robot_ros.federation import protocol
+from fl_robot_ros.federation.checkpoint import GlobalModel, newest_checkpoint, save_checkpoint
+from fl_robot_ros.federation.history import FAILED, FINISHED, History, RunRecord
+from fl_robot_ros.federation.rounds import Fleet
+
+CHECKPOINTS = "checkpoints"
+SETTINGS_FILE = "settings.yaml"
+
+app = ServerApp()
+
+
+@app.main()
+def main(grid: Grid, context: Context) -> None:
+    """Do the run that `fl_server` noted in the history."""
+    state_dir = Path(str(context.run_config["state-dir"]))
+    run = int(str(context.run_config["run"]))
+    with History(state_dir) as history:
+        record = history.run(run)
+        if record is None:
+            raise RunFailedError(f"run {run} is not in the history of {state_dir}")
+        history.set_process(run, os.getpid())
+        try:
+            _run(grid, state_dir, history, record)
+        except FlRobotError as error:
+            history.end_run(run, FAILED, str(error))
+            raise
+        except Exception as error:
+            history.end_run(run, FAILED, f"{type(error).__name__}: {error}")
+            raise
+        history.end_run(run, FINISHED)
+
+
+def _run(grid: Grid, state_dir: Path, history: History, record: RunRecord) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    settings = ServerSettings.from_mapping(
+        yaml.safe_load((state_dir / SETTINGS_FILE).read_text(encoding="utf-8"))
+    )
+    checkpoints = state_dir / CHECKPOINTS
+    model, complaints = newest_checkpoint(checkpoints)
+    for complaint in complaints:
+        history.add_event(complaint)
+    if model is None:
+        model = initial_model(settings)
+        save(checkpoints, model)
+        history.add_event(f"new global model with {model.weights.size} weights")
+    else:
+        _check_same_task(model, settings)
+        history.add_event(f"going on from round {model.server_round}")
+    Fleet(
+        grid=grid,
+        settings=settings,
+        history=history,
+        strategy=FedAvg(
+            min_train_nodes=1,
+            min_evaluate_nodes=1,
+            min_available_nodes=1,
+            weighted_by_key=protocol.NUM_EXAMPLES,
+        ),
+        record=record,
+        save=lambda trained: save(checkpoints, trained),
+    ).run(model)
+
+
+def initial_model(settings: ServerSettings) -> GlobalModel:
+    """Build the first global model: the operator's own, or the reference CNN.
+
+    Raises:
+        ModelError: The operator's model cannot be used for these classes and this input.
+    """
+    from fl_robot_ros.learning.architecture import (
+        architecture_of,
+        build_reference_cnn,
+        load_initial_model,
+    )
+    from fl_robot_ros.learning.trainer import Trainer
+    from fl_robot_ros.learning.weights import pack_weights
+
+    preprocessing = Preprocessing(
+        settings.input_height, settings.input_width, settings.input_channels, settings.input_scale
+    )
+    if settings.initial_model:
+        model = load_initial_model(settings.initial_model)
+    else:
+        model = build_reference_cnn(
+            *preprocessing.input_shape, num_classes=len(settings.classes), seed=settings.seed
+        )
+    architecture = architecture_of(model)
+    Trainer(architecture, preprocessing, settings.classes)  # raises what robots would raise
+    return GlobalModel(
+        server_round=0,
+        weights=pack_weights(model.get_weights()),
+        architecture=architecture,
+        classes=settings.classes,
+        preprocessing=preprocessing,
+    )
+
+
+def save(checkpoints: Path, model: GlobalModel) -> None:
+    """Write a checkpoint, and the same model as a Keras file beside it.
+
+    Raises:
+        ModelError: A file cannot be written.
+    """
+    path = save_checkpoint(checkpoints, model)
+    from fl_robot_ros.learning.architecture import model_from_architecture
+    from fl_robot_ros.learning.weights import set_packed_weights
+
+    keras_model = model_from_architecture(model.architecture)
+    set_packed_weights(keras_model, model.weights)
+    beside = path.with_name(f".{path.stem}.tmp.keras")
+    try:
+        keras_model.save(beside)
+        beside.replace(path.with_suffix(".keras"))
+    except OSError as error:
+        raise ModelError(f"checkpoint {path} cannot be written as Keras file: {error}") from error
+
+
+def _check_same_task(model: GlobalModel, settings: ServerSettings) -> None:
+    """Refuse to go on from a checkpoint of other classes or another input.
+
+    Raises:
+        ModelError: They differ.
+    """
+    wanted = Preprocessing(
+        settings.input_height, settings.input_width, settings.input_channels, settings.input_scale
+    )
+    if model.classes != settings.classes or model.preprocessing != wanted:
+        raise ModelError(
+            f"the newest checkpoint (round {model.server_round}) is for the classes "
+            f"{', '.join(model.classes)} and the input {model.preprocessing}, the settings say "
+            f"{', '.join(settings.classes)} and {wanted}; use another state_dir"
+        )

@@ -1,0 +1,216 @@
+"""A SuperLink as a child process, and the submission of runs to it."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+
+from fl_robot_ros.config import ServerSettings
+from fl_robot_ros.errors import RunFailedError
+from fl_robot_ros.paths import share_path
+
+_START_TIMEOUT_SEC = 60.0
+_STOP_TIMEOUT_SEC = 10.0
+_SUBMIT_TIMEOUT_SEC = 120.0
+_POLL_SEC = 0.1
+_PR_SET_PDEATHSIG = 1
+_CONNECTION = "fleet"
+
+LOG_FILE = "superlink.log"
+
+
+class SuperLink:
+    """One SuperLink with its state below a folder. Ends with the process that started it."""
+
+    def __init__(self, settings: ServerSettings, state_dir: Path) -> None:
+        """Prepare; nothing is started yet.
+
+        Args:
+            settings: Address, port and TLS files.
+            state_dir: Folder of the database, Flower's own files and the log.
+        """
+        self._settings = settings
+        self._state_dir = state_dir
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = settings.port or free_port(settings.host)
+        self._environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "FLWR_HOME": str(state_dir / "flwr"),
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "FLWR_DISABLE_UPDATE_CHECK": "1",
+            # How fast a ServerApp starts, and how fast its end is noticed.
+            "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",
+        }
+
+    @property
+    def address(self) -> str:
+        """host:port that robots connect to."""
+        return f"{self._settings.host}:{self.port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the SuperLink and wait until it takes connections.
+
+        Raises:
+            RunFailedError: It does not start.
+        """
+        self._write_connection()
+        settings = self._settings
+        command = [
+            str(Path(sys.executable).parent / "flower-superlink"),
+            "--host",
+            settings.host,
+            "--port",
+            str(self.port),
+            "--database",
+            str(self._state_dir / "superlink.db"),
+            "--disable-runtime-dependency-installation",
+        ]
+        if settings.ssl_certfile:
+            command += ["--ssl-certfile", settings.ssl_certfile]
+            command += ["--ssl-keyfile", settings.ssl_keyfile]
+            command += ["--ssl-ca-certfile", settings.ssl_ca_certfile]
+        else:
+            command += ["--insecure"]
+        log_path = self._state_dir / LOG_FILE
+        with log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                # A Ctrl-C in the terminal is for fl_server alone, which ends its children.
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )
+        deadline = time.monotonic() + _START_TIMEOUT_SEC
+        while not self._listens():
+            if not self.running or time.monotonic() > deadline:
+                self.stop()
+                raise RunFailedError(
+                    f"the SuperLink does not start on {self.address}: "
+                    f"{_last_line(log_path)} (more in {log_path})"
+                )
+            time.sleep(_POLL_SEC)
+
+    def submit(self, run: int) -> None:
+        """Submit a run of the package's app.
+
+        Args:
+            run: Number of the run in the history.
+
+        Raises:
+            RunFailedError: The SuperLink does not take it.
+        """
+        command = [
+            str(Path(sys.executable).parent / "flwr"),
+            "run",
+            str(share_path("flower_app")),
+            _CONNECTION,
+            "--run-config",
+            f"state-dir={json.dumps(str(self._state_dir))} run={run}",
+            "--format",
+            "json",
+        ]
+        try:
+            result = subprocess.run(
+                command,
+                env=self._environment,
+                cwd=self._state_dir,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_SUBMIT_TIMEOUT_SEC,
+                start_new_session=True,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise RunFailedError("the SuperLink did not take the run in time") from error
+        if result.returncode != 0 or '"success": true' not in result.stdout:
+            output = " ".join((result.stderr + result.stdout).split())
+            raise RunFailedError(f"the SuperLink did not take the run: {output[-500:]}")
+
+    def stop(self) -> None:
+        """End the SuperLink, gently at first."""
+        process = self._process
+        if process is None:
+            return
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(_STOP_TIMEOUT_SEC)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._process = None
+
+    def __enter__(self) -> SuperLink:
+        """Start the SuperLink."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End it."""
+        self.stop()
+
+    def _listens(self) -> bool:
+        try:
+            with socket.create_connection((_reachable(self._settings.host), self.port), 1.0):
+                return True
+        except OSError:
+            return False
+
+    def _write_connection(self) -> None:
+        """Tell the `flwr` command where this SuperLink is."""
+        settings = self._settings
+        lines = [
+            f"[superlink.{_CONNECTION}]",
+            f"address = {json.dumps(f'{_reachable(settings.host)}:{self.port}')}",
+        ]
+        if settings.ssl_certfile:
+            lines.append(f"root-certificates = {json.dumps(settings.ssl_ca_certfile)}")
+        else:
+            lines.append("insecure = true")
+        home = Path(self._environment["FLWR_HOME"])
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "config.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def free_port(host: str) -> int:
+    """Return a TCP port of the host that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _reachable(host: str) -> str:
+    """Return an address for connections to a server that listens on the given one."""
+    return "127.0.0.1" if host == "0.0.0.0" else host
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this child when its parent dies, even by SIGKILL."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1].strip()[:300] if lines else "it says nothing"

@@ -1,0 +1,146 @@
+"""The server's check of what robots send, before any of it is averaged.
+
+Flower's FedAvg takes a NaN, a weight of 10^9 or of -9 into the mean, and stops the run over an
+array of another shape. Here every answer is looked at by itself: one bad robot is left out of
+the round and named, the others go on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from flwr.app import Message
+
+from fl_robot_ros.errors import ModelError, ProtocolError
+from fl_robot_ros.federation.protocol import (
+    ACCURACY,
+    CONFIG,
+    LOSS,
+    METRICS,
+    NUM_EXAMPLES,
+    ROBOT,
+    SECONDS,
+    unpack_weights,
+)
+from fl_robot_ros.learning.weights import check_weights
+
+MAX_NAME_LENGTH = 64
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One robot's answer, or the lack of it.
+
+    Attributes:
+        node_id: Flower's number of the robot's connection.
+        robot: Name that the robot gave; "node <id>" where it gave none.
+        message: The answer; None where there is none.
+        reason: Why the answer does not count; "" if it counts.
+        num_examples: Images that the robot trained or evaluated on.
+        loss: Mean loss; NaN where the answer does not count.
+        accuracy: 0 to 1; NaN where the answer does not count.
+        seconds: The robot's time for the work.
+    """
+
+    node_id: int
+    robot: str
+    message: Message | None
+    reason: str = ""
+    num_examples: int = 0
+    loss: float = math.nan
+    accuracy: float = math.nan
+    seconds: float = 0.0
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the answer counts."""
+        return not self.reason
+
+
+def check_answers(
+    replies: Mapping[int, Message],
+    asked: Iterable[int],
+    *,
+    num_weights: int | None,
+    max_examples: int,
+) -> list[Answer]:
+    """Check every answer by itself.
+
+    Args:
+        replies: What came back, by Flower's number of the robot.
+        asked: Flower's numbers of the robots that were asked.
+        num_weights: Size of the global model; None where no weights are expected.
+        max_examples: Most images that a robot may claim.
+
+    Returns:
+        One answer for every robot asked, in that order.
+    """
+    return [
+        check_answer(node_id, replies.get(node_id), num_weights, max_examples) for node_id in asked
+    ]
+
+
+def check_answer(
+    node_id: int, message: Message | None, num_weights: int | None, max_examples: int
+) -> Answer:
+    """Check one answer; never raises for what a robot sent."""
+    robot = f"node {node_id}"
+    if message is None:
+        return Answer(node_id, robot, None, "no answer in time")
+    if message.has_error():
+        return Answer(node_id, robot, message, printable(message.error.reason or "", 300))
+    robot = _robot_name(message) or robot
+    try:
+        metrics = _checked_metrics(message, max_examples)
+        if num_weights is not None:
+            check_weights(unpack_weights(message), num_weights)
+    except (ProtocolError, ModelError) as error:
+        return Answer(node_id, robot, message, f"refused: {error}")
+    return Answer(
+        node_id,
+        robot,
+        message,
+        num_examples=int(metrics[NUM_EXAMPLES]),
+        loss=metrics[LOSS],
+        accuracy=metrics[ACCURACY],
+        seconds=metrics[SECONDS],
+    )
+
+
+def _robot_name(message: Message) -> str:
+    record = message.content.config_records.get(CONFIG)
+    name = record.get(ROBOT) if record is not None else None
+    return printable(name, MAX_NAME_LENGTH) if isinstance(name, str) else ""
+
+
+def printable(text: str, length: int) -> str:
+    """Return text from the network fit for a terminal and a log: one line, no control codes."""
+    return "".join(c if c.isprintable() else " " for c in text[:length]).strip()
+
+
+def _checked_metrics(message: Message, max_examples: int) -> dict[str, float]:
+    """Return the numbers that the server uses.
+
+    Raises:
+        ProtocolError: One is missing, no finite number, or out of range.
+    """
+    record = message.content.metric_records.get(METRICS)
+    if record is None:
+        raise ProtocolError(f"the record '{METRICS}' is missing")
+    values: dict[str, float] = {}
+    ranges = {
+        NUM_EXAMPLES: (1.0, float(max_examples)),
+        LOSS: (-math.inf, math.inf),
+        ACCURACY: (0.0, 1.0),
+        SECONDS: (0.0, math.inf),
+    }
+    for name, (lowest, highest) in ranges.items():
+        value = record.get(name)
+        if not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise ProtocolError(f"'{name}' is {value!r}; expected a finite number")
+        if not lowest <= value <= highest:
+            raise ProtocolError(f"'{name}' is {value:g}; expected {lowest:g} to {highest:g}")
+        values[name] = float(value)
+    return values

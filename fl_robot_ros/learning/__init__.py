@@ -1,0 +1,1 @@
+"""Keras models: architecture, training, evaluation, export. Free of ROS and Flower."""

@@ -1,0 +1,136 @@
+"""Keras architectures as text, so that a model can be rebuilt where no code of it is installed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from fl_robot_ros.errors import ModelError
+
+MAX_ARCHITECTURE_BYTES = 4_000_000
+MAX_PARAMETERS = 250_000_000
+
+# Layers that carry or load code. Keras' safe mode refuses some of them; the names are refused
+# here too because safe mode has been circumvented before (CVE-2025-1550, CVE-2025-8747).
+_FORBIDDEN_CLASSES = frozenset(
+    {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+)
+
+
+def build_reference_cnn(
+    height: int, width: int, channels: int, num_classes: int, seed: int = 0
+) -> keras.Model:
+    """Build the seed system's CNN with freshly initialised weights.
+
+    Two 3x3 convolutions (32 and 64 filters, ReLU), each followed by 2x2 max pooling, then
+    dropout of 0.5 and a softmax over the classes.
+
+    Args:
+        height: Rows of the input, 10 px or more.
+        width: Columns of the input, 10 px or more.
+        channels: 1 or 3.
+        num_classes: Outputs, 2 or more.
+        seed: Seed of the initial weights.
+
+    Raises:
+        ModelError: The input is too small for the two convolutions, or there are too few classes.
+    """
+    if min(height, width) < 10 or num_classes < 2:
+        raise ModelError(
+            f"reference CNN for {width}x{height} px and {num_classes} classes; expected at least "
+            "10x10 px and 2 classes"
+        )
+    keras.utils.set_random_seed(seed)
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((height, width, channels)),
+            layers.Conv2D(32, 3, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(64, 3, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dropout(0.5),
+            layers.Dense(num_classes, activation="softmax"),
+        ],
+        name="reference_cnn",
+    )
+
+
+def load_initial_model(path: str) -> keras.Model:
+    """Load the operator's own Keras classifier.
+
+    Raises:
+        ModelError: The file is missing, no Keras model, or needs code that robots do not have.
+    """
+    try:
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        model_from_architecture(architecture_of(model))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(f"initial model {path} cannot be loaded: {error}") from error
+    return model
+
+
+def architecture_of(model: keras.Model) -> str:
+    """Return the architecture of a model as JSON, without weights."""
+    return str(model.to_json())
+
+
+def model_from_architecture(architecture: str) -> keras.Model:
+    """Rebuild a model, with fresh weights, from JSON that came over the network.
+
+    Only classes of Keras itself are allowed: no code, no file and no import of another package
+    can be named.
+
+    Raises:
+        ModelError: The text is no architecture, names anything but Keras' own layers, or
+            describes a model of more than 250 million parameters.
+    """
+    if len(architecture) > MAX_ARCHITECTURE_BYTES:
+        raise ModelError(f"architecture of {len(architecture)} bytes; at most 4 MB are accepted")
+    try:
+        content = json.loads(architecture)
+    except ValueError as error:
+        raise ModelError(f"architecture is no JSON: {error}") from error
+    for node in _objects(content):
+        _check_object(node)
+    try:
+        model = keras.models.model_from_json(architecture)
+    except Exception as error:  # Keras raises whatever its layers raise
+        raise ModelError(f"Keras cannot build the architecture: {error}") from error
+    if not isinstance(model, keras.Model) or not model.built:
+        raise ModelError("the architecture does not describe a built Keras model")
+    if model.count_params() > MAX_PARAMETERS:
+        raise ModelError(
+            f"the architecture has {model.count_params()} parameters; at most {MAX_PARAMETERS} "
+            "are accepted"
+        )
+    return model
+
+
+def _objects(node: Any) -> Iterator[dict[str, Any]]:
+    """Yield every JSON object at any depth."""
+    if isinstance(node, dict):
+        yield node
+        for value in node.values():
+            yield from _objects(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _objects(value)
+
+
+def _check_object(node: dict[str, Any]) -> None:
+    """Raise ModelError if a serialized object is not one of Keras' own."""
+    module, name = node.get("module"), node.get("class_name")
+    if module is not None and not (
+        isinstance(module, str) and (module == "keras" or module.startswith("keras."))
+    ):
+        raise ModelError(f"architecture names the module {str(module)[:80]!r}; expected keras")
+    if node.get("registered_name") and module is None:
+        registered = str(node["registered_name"])[:80]
+        raise ModelError(f"architecture names the custom class {registered!r}; expected keras")
+    if isinstance(name, str) and name in _FORBIDDEN_CLASSES:
+        raise ModelError(f"architecture has a layer of type {name}, which can carry code")

@@ -1,0 +1,231 @@
+"""Training and evaluation of one model, ready for one message after another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from fl_robot_ros.dataset.preprocessing import Preprocessing
+from fl_robot_ros.errors import ModelError, RunCancelledError, SnapshotError
+from fl_robot_ros.learning.architecture import model_from_architecture
+from fl_robot_ros.learning.training_data import LabelledImages
+from fl_robot_ros.learning.weights import pack_weights, set_packed_weights
+
+EVALUATION_BATCH_SIZE = 256
+
+Progress = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What came out of training.
+
+    Attributes:
+        weights: float32 (number of weights,), finite.
+        loss: Mean loss of the last epoch.
+        accuracy: Accuracy on the training pictures in the last epoch, 0 to 1.
+        num_examples: Pictures trained on.
+        seconds: Wall time of the training.
+    """
+
+    weights: NDArray[np.float32]
+    loss: float
+    accuracy: float
+    num_examples: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """What came out of evaluation.
+
+    Attributes:
+        loss: Mean loss.
+        accuracy: Share of pictures recognised, 0 to 1.
+        num_examples: Pictures evaluated on.
+        seconds: Wall time of the evaluation.
+    """
+
+    loss: float
+    accuracy: float
+    num_examples: int
+    seconds: float
+
+
+class Trainer:
+    """One model, compiled once, that trains and evaluates from given weights.
+
+    Every call starts from scratch: the optimizer's moments and the dropout seeds are reset, so
+    that a trainer kept for many rounds gives what a new process would give.
+    """
+
+    def __init__(
+        self, architecture: str, preprocessing: Preprocessing, classes: Sequence[str]
+    ) -> None:
+        """Build and compile the model.
+
+        Raises:
+            ModelError: The architecture is unfit, or does not go with input and classes.
+        """
+        self.model = model_from_architecture(architecture)
+        self._scale = preprocessing.scale
+        expected = (None, *preprocessing.input_shape), (None, len(classes))
+        shapes = tuple(self.model.input_shape), tuple(self.model.output_shape)
+        if shapes != expected:
+            raise ModelError(
+                f"the model maps {shapes[0]} to {shapes[1]}; expected {expected[0]} to "
+                f"{expected[1]} for this input and {len(classes)} classes"
+            )
+        self.model.compile(
+            optimizer=keras.optimizers.Adam(),
+            loss="sparse_categorical_crossentropy",
+            metrics=["accuracy"],
+            jit_compile=False,  # on a CPU, compiling costs more than small models gain
+        )
+        self.model.optimizer.build(self.model.trainable_variables)
+        self._fresh_optimizer = [variable.numpy() for variable in self.model.optimizer.variables]
+
+    def train(
+        self,
+        weights: NDArray[np.generic],
+        data: LabelledImages,
+        *,
+        epochs: int,
+        batch_size: int,
+        learning_rate: float,
+        seed: int,
+        on_epoch: Progress | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> TrainingResult:
+        """Train from given weights.
+
+        Args:
+            weights: float32 (number of weights,), finite.
+            data: Pictures to train on.
+            epochs: Passes over the pictures.
+            batch_size: Pictures in a step.
+            learning_rate: Learning rate of Adam.
+            seed: Seed of shuffling and dropout.
+            on_epoch: Called after each epoch with its number (from 1) and its metrics.
+            should_stop: Asked after every step; true ends the training.
+
+        Raises:
+            ModelError: The weights do not fit, or became something that is not a number.
+            SnapshotError: There is nothing to train on.
+            RunCancelledError: `should_stop` answered true.
+        """
+        if not len(data):
+            raise SnapshotError("no labelled image of the run's classes to train on")
+        start = time.perf_counter()
+        set_packed_weights(self.model, weights)
+        self._reset(seed, learning_rate)
+        callback = _Watch(on_epoch, should_stop)
+        generator = np.random.default_rng(seed)
+        history: dict[str, list[float]] = {}
+        for epoch in range(epochs):
+            order = generator.permutation(len(data))
+            history = self.model.fit(
+                self._batches(data, order, batch_size),
+                initial_epoch=epoch,
+                epochs=epoch + 1,
+                shuffle=False,
+                verbose=0,
+                callbacks=[callback],
+            ).history
+            if callback.stopped:
+                raise RunCancelledError("training was stopped")
+        trained = pack_weights(self.model.get_weights())
+        if not np.isfinite(trained).all():
+            raise ModelError(
+                f"training gave weights that are not numbers; is the learning rate of "
+                f"{learning_rate:g} too high?"
+            )
+        return TrainingResult(
+            weights=trained,
+            loss=float(history["loss"][-1]),
+            accuracy=float(history["accuracy"][-1]),
+            num_examples=len(data),
+            seconds=time.perf_counter() - start,
+        )
+
+    def evaluate(self, weights: NDArray[np.generic], data: LabelledImages) -> EvaluationResult:
+        """Evaluate given weights.
+
+        Args:
+            weights: float32 (number of weights,), finite.
+            data: Pictures to evaluate on.
+
+        Raises:
+            ModelError: The weights do not fit.
+            SnapshotError: There is nothing to evaluate on.
+        """
+        if not len(data):
+            raise SnapshotError("no labelled image of the run's classes to evaluate on")
+        start = time.perf_counter()
+        set_packed_weights(self.model, weights)
+        batches = self._batches(data, np.arange(len(data)), EVALUATION_BATCH_SIZE)
+        metrics = self.model.evaluate(batches, verbose=0, return_dict=True)
+        return EvaluationResult(
+            loss=float(metrics["loss"]),
+            accuracy=float(metrics["accuracy"]),
+            num_examples=len(data),
+            seconds=time.perf_counter() - start,
+        )
+
+    def _reset(self, seed: int, learning_rate: float) -> None:
+        """Forget what earlier calls left in the optimizer and in the random layers."""
+        optimizer = self.model.optimizer
+        for variable, value in zip(optimizer.variables, self._fresh_optimizer, strict=True):
+            variable.assign(value)
+        optimizer.learning_rate = learning_rate
+        states = [path for path in self.model.variables if path.name == "seed_generator_state"]
+        for index, state in enumerate(states):
+            state.assign(np.array([seed + index, 0], dtype=state.dtype))
+
+    def _batches(
+        self, data: LabelledImages, order: NDArray[np.integer[Any]], batch_size: int
+    ) -> tf.data.Dataset:
+        """Return batches in the given order, scaled to the model's range.
+
+        Pictures stay 8 bit in memory and become float32 one batch at a time.
+        """
+
+        def gather(batch: Any) -> tuple[Any, Any]:
+            return data.images[batch], data.labels[batch]
+
+        def scaled(batch: Any) -> tuple[Any, Any]:
+            images, labels = tf.numpy_function(
+                gather, [batch], [tf.uint8, tf.int32], stateful=False
+            )
+            images.set_shape((None, *data.images.shape[1:]))
+            labels.set_shape((None,))
+            return tf.cast(images, tf.float32) * self._scale, labels
+
+        dataset = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+        return dataset.map(scaled).prefetch(2)
+
+
+class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
+    """Reports epochs and ends training on request."""
+
+    def __init__(self, on_epoch: Progress | None, should_stop: Callable[[], bool] | None) -> None:
+        super().__init__()
+        self._on_epoch = on_epoch
+        self._should_stop = should_stop
+        self.stopped = False
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if self._should_stop is not None and self._should_stop():
+            self.stopped = True
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if self._on_epoch is not None and not self.stopped:
+            self._on_epoch(epoch + 1, {name: float(value) for name, value in (logs or {}).items()})

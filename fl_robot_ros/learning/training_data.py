@@ -1,0 +1,89 @@
+"""Samples as arrays: what a robot trains and evaluates on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_robot_ros.dataset.preprocessing import Preprocessing
+
+_DECODER_THREADS = 2
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Pictures with class numbers, in memory.
+
+    Attributes:
+        images: uint8 (N, height, width, channels), 0 to 255, resized to the model's input.
+        labels: int32 (N,), indices into the run's class names.
+        unmapped: How many pictures had a label that is none of the run's classes, by label.
+        unreadable: How many files could not be read as a picture.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+    unmapped: Counter[str] = field(default_factory=Counter)
+    unreadable: int = 0
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self.labels)
+
+    def class_counts(self, num_classes: int) -> list[int]:
+        """Return the number of pictures of each class."""
+        return [int(count) for count in np.bincount(self.labels, minlength=num_classes)]
+
+
+def map_label(label: str, classes: Sequence[str]) -> int | None:
+    """Return the class number of a label, None if it is none of the classes.
+
+    An exact match wins; else upper and lower case do not matter.
+    """
+    if label in classes:
+        return classes.index(label)
+    folded = [name.casefold() for name in classes]
+    return folded.index(label.casefold()) if label.casefold() in folded else None
+
+
+def load_images(
+    items: Iterable[tuple[Path, str]], classes: Sequence[str], preprocessing: Preprocessing
+) -> LabelledImages:
+    """Read image files into one array.
+
+    Args:
+        items: Image file and label of each picture.
+        classes: Class names of the run.
+        preprocessing: The model's input.
+    """
+    unmapped: Counter[str] = Counter()
+    wanted: list[tuple[Path, int]] = []
+    for path, label in items:
+        number = map_label(label, classes)
+        if number is None:
+            unmapped[label] += 1
+        else:
+            wanted.append((path, number))
+    images = np.empty((len(wanted), *preprocessing.input_shape), dtype=np.uint8)
+    readable = np.zeros(len(wanted), dtype=bool)
+
+    def read(index: int) -> None:
+        picture = cv2.imread(str(wanted[index][0]), cv2.IMREAD_COLOR_RGB)
+        if picture is not None:
+            images[index] = preprocessing.resize(np.asarray(picture, dtype=np.uint8))
+            readable[index] = True
+
+    with ThreadPoolExecutor(_DECODER_THREADS) as pool:
+        list(pool.map(read, range(len(wanted))))
+    labels = np.array([number for _, number in wanted], dtype=np.int32)
+    unreadable = int(np.count_nonzero(~readable))
+    if unreadable:
+        images, labels = images[readable], labels[readable]
+    return LabelledImages(images, labels, unmapped, unreadable)

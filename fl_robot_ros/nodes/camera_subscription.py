@@ -1,0 +1,112 @@
+"""A camera topic of either image type and any reliability."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CompressedImage, Image
+
+from fl_robot_ros.capture.frame import Frame
+from fl_robot_ros.nodes.image_message import frame_from_compressed, frame_from_image
+from fl_robot_ros.nodes.publish_time import with_publish_time
+from fl_robot_ros.nodes.qos import COMPRESSED_TYPE, IMAGE_TYPE, qos_for_topic
+
+_LOOK_EVERY_SEC = 0.5
+_MESSAGE_CLASSES = {IMAGE_TYPE: Image, COMPRESSED_TYPE: CompressedImage}
+
+
+class CameraSubscription:
+    """Subscribes as soon as somebody publishes, with the type and reliability that they offer.
+
+    It looks at the graph twice a second and subscribes anew when type or reliability changed.
+
+    Attributes:
+        topic: Full name of the topic.
+        frames: Frames received so far.
+    """
+
+    def __init__(
+        self, node: Node, topic: str, on_frame: Callable[[Frame], None], depth: int
+    ) -> None:
+        """Look at the graph for the first time.
+
+        Args:
+            node: The node to subscribe with.
+            topic: Name of the topic, relative or absolute.
+            on_frame: Called with each frame by the node's executor; must not block.
+            depth: Frames that may wait for `on_frame`.
+        """
+        self.topic: str = node.resolve_topic_name(topic)
+        self.frames = 0
+        self._node = node
+        self._given_topic = topic
+        self._on_frame = on_frame
+        self._depth = depth
+        self._type = ""
+        self._reliability: ReliabilityPolicy | None = None
+        self._subscription: Subscription | None = None
+        self._refused_type = ""
+        # Steady time: with use_sim_time, ROS time may stand still.
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = node.create_timer(_LOOK_EVERY_SEC, self._look, clock=clock)
+        self._look()
+
+    @property
+    def type_name(self) -> str:
+        """The subscribed message type, for example "sensor_msgs/msg/Image"; "" before."""
+        return self._type
+
+    @property
+    def is_reliable(self) -> bool:
+        """Whether the subscription is reliable."""
+        return bool(self._reliability == ReliabilityPolicy.RELIABLE)
+
+    def destroy(self) -> None:
+        """Stop looking and unsubscribe."""
+        self._node.destroy_timer(self._timer)
+        self._unsubscribe()
+
+    def _look(self) -> None:
+        """Adapt the subscription to what the graph shows now."""
+        found = qos_for_topic(self._node, self._given_topic, self._depth, self._type)
+        if found is None:
+            return  # A publisher that went away may come back as it was.
+        type_name, profile = found
+        if type_name not in _MESSAGE_CLASSES:
+            if type_name != self._refused_type:
+                self._refused_type = type_name
+                self._node.get_logger().error(
+                    f"{self.topic} carries {type_name}; expected {' or '.join(_MESSAGE_CLASSES)}"
+                )
+            return
+        if (type_name, profile.reliability) != (self._type, self._reliability):
+            self._unsubscribe()
+            self._subscribe(type_name, profile)
+
+    def _subscribe(self, type_name: str, profile: QoSProfile) -> None:
+        self._subscription = self._node.create_subscription(
+            _MESSAGE_CLASSES[type_name],
+            self._given_topic,
+            with_publish_time(self._deliver),
+            profile,
+        )
+        self._type, self._reliability = type_name, profile.reliability
+        manner = "reliable" if self.is_reliable else "best effort"
+        self._node.get_logger().info(f"subscribed to {self.topic} ({type_name}, {manner})")
+
+    def _unsubscribe(self) -> None:
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+            self._subscription = None
+
+    def _deliver(self, message: Any, published_ns: int) -> None:
+        self.frames += 1
+        if isinstance(message, Image):
+            self._on_frame(frame_from_image(message, self.topic, published_ns))
+        else:
+            self._on_frame(frame_from_compressed(message, self.topic, published_ns))

@@ -1,0 +1,268 @@
+"""`fl_client`: a robot's node. It captures, answers services and hands learning to a worker."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from std_msgs.msg import String
+from std_srvs.srv import SetBool, Trigger
+
+from fl_robot_ros.capture.frame import Frame
+from fl_robot_ros.capture.pipeline import CapturePipeline
+from fl_robot_ros.config import ClientSettings, expand_path, resolve_server_address
+from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.delivery.model_store import ModelStore
+from fl_robot_ros.errors import FlRobotError, SettingError
+from fl_robot_ros.nodes.camera_subscription import CameraSubscription
+from fl_robot_ros.nodes.lifetime import run_node
+from fl_robot_ros.nodes.logging_bridge import LoggingBridge
+from fl_robot_ros.nodes.publish_time import with_publish_time
+from fl_robot_ros.nodes.qos import LATCHED, reliable_qos
+from fl_robot_ros.nodes.settings import declare_settings
+from fl_robot_ros.nodes.status_message import (
+    to_capture_message,
+    to_dataset_message,
+    to_status_message,
+    to_worker_message,
+)
+from fl_robot_ros.robot.bag_importer import BagImporter
+from fl_robot_ros.robot.run_control import RunControl, describe
+from fl_robot_ros.robot.run_status import FAILED
+
+_DIAGNOSTICS_PERIOD_SEC = 1.0
+# Frames that may wait in the middleware while a callback runs.
+_CAMERA_DEPTH = 30
+_LABEL_DEPTH = 100
+
+
+class ClientNode(Node):  # type: ignore[misc]
+    """Subscribes to cameras and labels, and offers the services and topics of a robot."""
+
+    def __init__(self) -> None:
+        """Open the dataset and the model store, and begin to capture.
+
+        Raises:
+            SettingError: A parameter is invalid, or another node uses the data folder.
+            DatasetError: The dataset cannot be opened.
+        """
+        super().__init__("fl_client")
+        self._settings = settings = declare_settings(
+            self, ClientSettings, changeable=("bag_paths",)
+        )
+        self._robot = settings.robot_name or self.get_namespace().strip("/") or _host_name()
+        address = resolve_server_address(settings.server_address, os.environ)
+        data_dir = expand_path(settings.data_dir)
+        self._lock_file = _lock(data_dir)
+        self._data_dir = data_dir
+        self._log_bridge = LoggingBridge(self)
+        self._dataset = Dataset(data_dir / "dataset")
+        self._store = ModelStore(data_dir / "models", settings.keep_versions)
+        for line in self._store.repair():
+            self.get_logger().warning(line)
+        self._capture_enabled = settings.capture_enabled
+        self._pipeline = CapturePipeline(
+            self._dataset,
+            sample_rate_hz=settings.sample_rate_hz,
+            jpeg_quality=settings.jpeg_quality,
+            queue_size=settings.queue_size,
+            label_settle_sec=settings.label_settle_sec,
+        )
+        self._pipeline.set_enabled(settings.capture_enabled)
+        self._run = RunControl(
+            self._dataset, settings, data_dir, self._robot, address, self._on_run_change
+        )
+        self._run_changed = self.create_guard_condition(self._publish_state)
+        self._published_path = ""
+        self._published_state = ""
+        self._path_publisher = self.create_publisher(String, "fl/model_path", LATCHED)
+        self._status_publisher = self.create_publisher(DiagnosticStatus, "fl/status", LATCHED)
+        self._diagnostics_publisher = self.create_publisher(
+            DiagnosticArray, "/diagnostics", reliable_qos(10)
+        )
+        self._pipeline.start()
+        self._bags = BagImporter(self._pipeline, settings.image_topics)
+        self._bags.add(settings.bag_paths)
+        self.create_subscription(
+            String, "fl/label", with_publish_time(self._on_label), reliable_qos(_LABEL_DEPTH)
+        )
+        self._cameras = [
+            CameraSubscription(self, topic, self._on_frame, _CAMERA_DEPTH)
+            for topic in settings.image_topics
+        ]
+        self._last_rates: tuple[float, Counter[str]] = (time.monotonic(), Counter())
+        self.create_service(Trigger, "fl/start_round", self._start_round)
+        self.create_service(Trigger, "fl/cancel_round", self._cancel_round)
+        self.create_service(SetBool, "fl/set_capture", self._set_capture)
+        self.create_service(Trigger, "fl/rollback_model", self._rollback_model)
+        self.add_on_set_parameters_callback(self._on_parameters)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(_DIAGNOSTICS_PERIOD_SEC, self._publish_diagnostics, clock=steady)
+        self._publish_state()
+        self.get_logger().info(
+            f"robot {self._robot}: {len(self._dataset)} images in {data_dir}, server {address}, "
+            f"cameras {', '.join(camera.topic for camera in self._cameras) or 'none'}"
+        )
+
+    def destroy_node(self) -> None:
+        """Leave the run, store what waits and close the files."""
+        self._run.stop()
+        self._pipeline.stop()
+        self._bags.stop()
+        self._publish_state()
+        self._dataset.close()
+        self._log_bridge.close()
+        self._lock_file.close()
+        super().destroy_node()
+
+    def _on_frame(self, frame: Frame) -> None:
+        self._pipeline.offer_frame(frame)
+
+    def _on_label(self, message: String, published_ns: int) -> None:
+        self._pipeline.offer_label(message.data, published_ns)
+
+    def _start_round(self, request: Trigger.Request, response: Trigger.Response) -> object:
+        try:
+            response.message = self._run.start()
+            response.success = True
+        except FlRobotError as error:
+            response.message = str(error)
+        return self._answered("start_round", response)
+
+    def _cancel_round(self, request: Trigger.Request, response: Trigger.Response) -> object:
+        try:
+            response.message = self._run.cancel()
+            response.success = True
+        except FlRobotError as error:
+            response.message = str(error)
+        return self._answered("cancel_round", response)
+
+    def _rollback_model(self, request: Trigger.Request, response: Trigger.Response) -> object:
+        try:
+            response.message = f"model {self._store.rollback().name} is current again"
+            response.success = True
+        except FlRobotError as error:
+            response.message = str(error)
+        self._publish_state()
+        return self._answered("rollback_model", response)
+
+    def _set_capture(self, request: SetBool.Request, response: SetBool.Response) -> object:
+        self._capture_enabled = bool(request.data)
+        self._pipeline.set_enabled(self._capture_enabled)
+        response.success = True
+        response.message = "capturing" if self._capture_enabled else "capture is paused"
+        return self._answered("set_capture", response)
+
+    def _answered(
+        self, service: str, response: Trigger.Response | SetBool.Response
+    ) -> Trigger.Response | SetBool.Response:
+        """Log and return a service's answer."""
+        log = self.get_logger().info if response.success else self.get_logger().warning
+        log(f"{service}: {response.message}")
+        return response
+
+    def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        """Read the bags that `bag_paths` names anew."""
+        for parameter in parameters:
+            if parameter.name == "bag_paths":
+                self._bags.add([path for path in parameter.value or () if path])
+        return SetParametersResult(successful=True)
+
+    def _on_run_change(self) -> None:
+        """Have the executor publish; called from threads of the run."""
+        self._run_changed.trigger()
+
+    def _publish_state(self) -> None:
+        """Publish status and model path if they changed."""
+        status = self._run.status
+        current = self._store.current()
+        if current is not None:
+            path = str(current / self._settings.published_file)
+            if path != self._published_path:
+                self._published_path = path
+                self._path_publisher.publish(String(data=path))
+                self.get_logger().info(f"current model: {path}")
+        version = current.name if current is not None else ""
+        self._status_publisher.publish(to_status_message(status, self._robot, version))
+        line = describe(status)
+        if line != self._published_state:
+            self._published_state = line
+            log = self.get_logger().error if status.state == FAILED else self.get_logger().info
+            log(line)
+
+    def _publish_diagnostics(self) -> None:
+        """Publish once a second how everything goes."""
+        now, frames = (
+            time.monotonic(),
+            Counter({camera.topic: camera.frames for camera in self._cameras}),
+        )
+        before, frames_before = self._last_rates
+        self._last_rates = now, frames
+        rates = {
+            topic: (count - frames_before[topic]) / max(now - before, 1e-3)
+            for topic, count in frames.items()
+        }
+        message = DiagnosticArray()
+        message.header.stamp = self.get_clock().now().to_msg()
+        message.status = [
+            to_capture_message(
+                self._robot,
+                self._pipeline.verdicts,
+                queue_length=self._pipeline.queue_length,
+                rates_hz=rates,
+                bags=self._bags.progress,
+                last_error=self._pipeline.last_error,
+                is_enabled=self._capture_enabled,
+            ),
+            to_dataset_message(
+                self._robot, self._dataset.counts(), self._dataset.disk_bytes(), self._data_dir
+            ),
+            to_worker_message(self._robot, self._run.status, self._run.worker_pid),
+        ]
+        self._diagnostics_publisher.publish(message)
+
+
+def _lock(data_dir: Path) -> IO[str]:
+    """Return a file whose lock keeps other nodes away from the data folder.
+
+    Raises:
+        SettingError: The folder cannot be used, or another node uses it.
+    """
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        file = (data_dir / ".lock").open("w")
+    except OSError as error:
+        raise SettingError(f"data_dir {data_dir} cannot be used: {error}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise SettingError(
+            f"data_dir {data_dir} is used by another fl_client; give each robot its own"
+        ) from error
+    return file
+
+
+def _host_name() -> str:
+    return socket.gethostname() or "robot"
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node; return the process's exit code."""
+    return run_node(ClientNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

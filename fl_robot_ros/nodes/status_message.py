@@ -1,0 +1,83 @@
+"""The robot's state as diagnostic messages."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+from fl_robot_ros.robot.run_control import describe
+from fl_robot_ros.robot.run_status import FAILED, RunStatus
+
+_LOW_DISK_BYTES = 500_000_000
+
+
+def to_status_message(status: RunStatus, robot: str, model_version: str) -> DiagnosticStatus:
+    """Return the message of `fl/status`; its `message` is the state, one word.
+
+    Args:
+        status: Where the robot stands.
+        robot: The robot's name.
+        model_version: Name of the current model version, "" for none.
+    """
+    level = DiagnosticStatus.ERROR if status.state == FAILED else DiagnosticStatus.OK
+    values = {**status.values(), "model_version": model_version}
+    return _message(level, robot, "run", status.state, values)
+
+
+def to_capture_message(
+    robot: str,
+    verdicts: Mapping[str, int],
+    *,
+    queue_length: int,
+    rates_hz: Mapping[str, float],
+    bags: str,
+    last_error: str,
+    is_enabled: bool,
+) -> DiagnosticStatus:
+    """Return the diagnostics of the capture: rates, verdicts, queue, bags."""
+    lost = verdicts.get("queue_full", 0) + verdicts.get("disk_error", 0)
+    level = DiagnosticStatus.WARN if lost or last_error else DiagnosticStatus.OK
+    summary = "capturing" if is_enabled else "paused"
+    if lost:
+        summary = f"{summary}, {lost} frames lost"
+    values = {name: str(count) for name, count in verdicts.items()}
+    values.update({f"rate_hz {topic}": f"{rate:.1f}" for topic, rate in rates_hz.items()})
+    values.update(queue_length=str(queue_length), bags=bags, last_error=last_error)
+    return _message(level, robot, "capture", summary, values)
+
+
+def to_dataset_message(
+    robot: str, counts: Mapping[str, int], disk_bytes: int, data_dir: Path
+) -> DiagnosticStatus:
+    """Return the diagnostics of the dataset: images per label, its size, free space."""
+    free = shutil.disk_usage(data_dir).free
+    level = DiagnosticStatus.WARN if free < _LOW_DISK_BYTES else DiagnosticStatus.OK
+    total = sum(counts.values())
+    summary = f"{total} images of {len(counts)} labels"
+    if level == DiagnosticStatus.WARN:
+        summary += f", only {free / 1e6:.0f} MB of disk left"
+    values = {f"label {label}": str(count) for label, count in counts.items()}
+    values.update(dataset_bytes=str(disk_bytes), free_bytes=str(free))
+    return _message(level, robot, "dataset", summary, values)
+
+
+def to_worker_message(robot: str, status: RunStatus, pid: int | None) -> DiagnosticStatus:
+    """Return the diagnostics of the fleet worker."""
+    level = DiagnosticStatus.ERROR if status.state == FAILED else DiagnosticStatus.OK
+    values = {"pid": "" if pid is None else str(pid), **status.values()}
+    return _message(level, robot, "worker", describe(status), values)
+
+
+def _message(
+    level: bytes, robot: str, part: str, summary: str, values: Mapping[str, str]
+) -> DiagnosticStatus:
+    return DiagnosticStatus(
+        level=level,
+        name=f"{robot}: fl_client {part}",
+        hardware_id=robot,
+        message=summary,
+        values=[KeyValue(key=key, value=value) for key, value in values.items()],
+    )

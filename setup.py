@@ -1,0 +1,49 @@
+"""Build description for colcon (ament_python) and pip."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = "fl_robot_ros"
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={PACKAGE: ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+        (f"share/{PACKAGE}/launch", sorted(map(str, Path("launch").glob("*.launch.py")))),
+        (f"share/{PACKAGE}/config", sorted(map(str, Path("config").glob("*.yaml")))),
+        (f"share/{PACKAGE}/flower_app", ["flower_app/pyproject.toml"]),
+    ],
+    python_requires=">=3.10",
+    install_requires=["numpy", "opencv-python-headless", "PyYAML", "rich", "rosbags>=0.11,<0.12"],
+    extras_require={
+        "learning": [
+            "flwr>=1.41,<1.42",
+            "tensorflow>=2.21,<2.22",
+            "keras>=3.13",
+            "ai-edge-litert>=2.1",
+        ],
+        "perception": ["ai-edge-litert>=2.1"],
+        "demo": ["matplotlib>=3.9", "scikit-learn>=1.5"],
+    },
+    zip_safe=False,
+    author="fl_robot_ros contributors",
+    maintainer="fl_robot_ros contributors",
+    maintainer_email="maintainers@fl-robot-ros.example.org",
+    description="Federated learning of one perception model by a fleet of ROS 2 robots.",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [
+            f"fl_client = {PACKAGE}.nodes.client:main",
+            f"fl_perception = {PACKAGE}.nodes.perception:main",
+            f"fl_streamer = {PACKAGE}.nodes.streamer:main",
+            f"fl_server = {PACKAGE}.cli.server:main",
+            f"fl_predict = {PACKAGE}.cli.predict:main",
+            f"fl_demo = {PACKAGE}.cli.demo:main",
+        ],
+    },
+)

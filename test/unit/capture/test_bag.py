@@ -1,0 +1,321 @@
+"""Reading whole and damaged bags."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bag_recorder import START_NS, Item, drive, picture, record
+from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2.enums import CompressionMode
+from rosbags.rosbag2.storage_mcap import McapReader
+
+from fl_robot_ros.capture.bag import BagReport, LabelMessage, read_bag
+from fl_robot_ros.capture.decode import decode_frame
+from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame
+from fl_robot_ros.errors import BagError
+
+STORAGES = list(StoragePlugin)
+
+
+def read(
+    path: Path, topics: list[str] | None = None
+) -> tuple[list[Frame], list[LabelMessage], BagReport]:
+    reading = read_bag(path, topics)
+    items = list(reading)
+    frames = [item for item in items if not isinstance(item, LabelMessage)]
+    labels = [item for item in items if isinstance(item, LabelMessage)]
+    assert (len(frames), len(labels)) == (reading.report.frames_read, reading.report.labels_read)
+    return frames, labels, reading.report
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("compressed", [False, True])
+def test_round_trip(tmp_path: Path, storage: StoragePlugin, compressed: bool) -> None:
+    items = drive(30, compressed=compressed)
+    record(tmp_path / "bag", items, storage)
+    frames, labels, report = read(tmp_path / "bag")
+    assert [(item.label, item.published_ns) for item in labels] == [
+        ("cat", START_NS - 1_000_000),
+        ("dog", START_NS + 1_499_000_000),
+    ]
+    pictures = [item for item in items if not isinstance(item.content, str)]
+    assert [frame.published_ns for frame in frames] == [item.time_ns for item in pictures]
+    assert [frame.stamp_ns for frame in frames] == [item.time_ns - 5_000_000 for item in pictures]
+    assert {type(frame) for frame in frames} == {CompressedFrame if compressed else RawFrame}
+    for frame, item in zip(frames, pictures, strict=True):
+        difference = decode_frame(frame).astype(int) - np.asarray(item.content)
+        assert np.abs(difference).mean() < (4 if compressed else 0.001)
+    assert report == BagReport(30, 2, 30, ("/camera/image_raw",), False, True, "")
+
+
+def test_storage_file_and_metadata_file_stand_for_the_bag(tmp_path: Path) -> None:
+    file = record(tmp_path / "bag", drive(10))
+    for path in (file, tmp_path / "bag" / "metadata.yaml"):
+        assert read(path)[2].frames_read == 10
+
+
+def test_header_stamp_zero_falls_back_to_the_recorded_time(tmp_path: Path) -> None:
+    record(tmp_path / "bag", [Item("/camera", START_NS, picture(0), stamp_ns=0)])
+    assert read(tmp_path / "bag")[0][0].stamp_ns == START_NS
+
+
+def test_topics_match_in_any_namespace(tmp_path: Path) -> None:
+    items = drive(10, topic="/robot1/camera/image_raw", label_topic="/robot1/fl/label")
+    items += drive(4, topic="/robot1/rear/image_raw")
+    items += [Item("/other/label", START_NS, "no"), Item("/xfl/label", START_NS, "no")]
+    record(tmp_path / "bag", items)
+    frames, labels, report = read(tmp_path / "bag", ["camera/image_raw"])
+    assert {frame.topic for frame in frames} == {"/robot1/camera/image_raw"}
+    assert {item.label for item in labels} == {"cat", "dog"}
+    assert not report.is_fallback
+    assert report.complete
+
+
+def test_part_of_a_name_is_no_match(tmp_path: Path) -> None:
+    items = drive(4, topic="/rear_camera/image") + drive(4, topic="/camera/image")
+    record(tmp_path / "bag", items)
+    assert read(tmp_path / "bag", ["camera/image"])[2].topics == ("/camera/image",)
+
+
+def test_all_image_topics_are_read_where_none_of_the_wanted_is_there(tmp_path: Path) -> None:
+    record(tmp_path / "bag", drive(4, topic="/left") + drive(4, topic="/right", compressed=True))
+    _, _, report = read(tmp_path / "bag", ["camera/image_raw"])
+    assert report.is_fallback
+    assert set(report.topics) == {"/left", "/right"}
+    assert report.frames_read == 8
+
+
+@pytest.mark.parametrize("mode", [CompressionMode.FILE, CompressionMode.MESSAGE])
+@pytest.mark.parametrize("storage", STORAGES)
+def test_compressed_bags(tmp_path: Path, storage: StoragePlugin, mode: CompressionMode) -> None:
+    record(tmp_path / "bag", drive(10), storage, mode)
+    frames, _, report = read(tmp_path / "bag")
+    np.testing.assert_array_equal(decode_frame(frames[3]), picture(3))
+    assert report.complete
+
+
+@pytest.mark.parametrize("compression", [CompressionMode.NONE, CompressionMode.STORAGE])
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 0.97, 0.999])
+@pytest.mark.parametrize("with_metadata", [False, True])
+def test_cut_mcap_yields_what_is_there(
+    tmp_path: Path, compression: CompressionMode, share: float, with_metadata: bool
+) -> None:
+    items = drive(60, size=(120, 160))
+    file = record(tmp_path / "bag", items, compression=compression)
+    content = file.read_bytes()
+    file.write_bytes(content[: int(share * len(content))])
+    if not with_metadata:
+        (tmp_path / "bag" / "metadata.yaml").unlink()
+    frames, labels, report = read(tmp_path / "bag", ["camera/image_raw"])
+    # Compressed chunks give back only whole blocks of what was cut.
+    slack = 3 if compression is CompressionMode.NONE else 60
+    assert 60 * share - slack <= len(frames) <= 60
+    assert [frame.published_ns for frame in frames] == [
+        item.time_ns for item in items if not isinstance(item.content, str)
+    ][: len(frames)]
+    for number, frame in enumerate(frames):
+        np.testing.assert_array_equal(decode_frame(frame), picture(number, 120, 160))
+    assert labels[0].label == "cat"
+    assert not report.complete
+    assert file.name in report.loss
+    assert "ends in mid-recording" in report.loss
+
+
+def test_mcap_cut_anywhere_never_fails_in_another_way(tmp_path: Path) -> None:
+    content = record(tmp_path / "bag", drive(2, size=(2, 2))).read_bytes()
+    file = tmp_path / "cut.mcap"
+    for size in range(0, len(content), 41):
+        file.write_bytes(content[:size])
+        reading = read_bag(file)
+        try:
+            frames = sum(not isinstance(item, LabelMessage) for item in reading)
+        except BagError:
+            continue
+        assert 1 <= frames <= 2
+        # All the data may be there when only the index and footer are cut.
+        assert frames == 2 or reading.report.loss
+
+
+def test_end_of_zeros_after_a_power_cut_is_a_loss(tmp_path: Path) -> None:
+    file = record(tmp_path / "bag", drive(60, size=(120, 160)))
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) * 2 // 3] + bytes(len(content) // 3))
+    _, _, report = read(tmp_path / "bag")
+    assert report.frames_read >= 17
+    assert not report.complete
+
+
+def test_corrupt_chunk_is_left_out_and_reported(tmp_path: Path) -> None:
+    file = record(
+        tmp_path / "bag", drive(60, size=(240, 320)), compression=CompressionMode.STORAGE
+    )
+    whole = McapReader(file)
+    whole.open()
+    start = whole.chunks[6].chunk_start_offset + 100
+    whole.close()
+    with file.open("r+b") as target:
+        target.seek(start)
+        target.write(bytes(300_000))
+    frames, _, report = read(tmp_path / "bag")
+    assert 50 <= len(frames) < 60
+    assert len({frame.published_ns for frame in frames}) == len(frames)
+    assert not report.complete
+    assert "chunk is damaged" in report.loss
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_flipped_bytes_end_in_frames_or_one_clear_error(tmp_path: Path, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    file = record(tmp_path / "bag", drive(6), STORAGES[seed % 2])
+    content = np.frombuffer(file.read_bytes(), np.uint8).copy()
+    content[random.integers(0, len(content), 40)] = random.integers(0, 256, 40)
+    file.write_bytes(content.tobytes())
+    with contextlib.suppress(BagError):
+        read(tmp_path / "bag")
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_missing_metadata_loses_nothing(tmp_path: Path, storage: StoragePlugin) -> None:
+    record(tmp_path / "bag", drive(10), storage)
+    (tmp_path / "bag" / "metadata.yaml").unlink()
+    frames, labels, report = read(tmp_path / "bag")
+    assert (len(frames), len(labels)) == (10, 2)
+    assert report.complete
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "rosbag2_bagfile_information: 3", "a: \0"])
+def test_broken_metadata_loses_nothing(tmp_path: Path, text: str) -> None:
+    record(tmp_path / "bag", drive(10))
+    (tmp_path / "bag" / "metadata.yaml").write_text(text)
+    assert read(tmp_path / "bag")[2].frames_read == 10
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_cut_sqlite_yields_what_is_there(tmp_path: Path, share: float) -> None:
+    file = record(tmp_path / "bag", drive(60, size=(120, 160)), StoragePlugin.SQLITE3)
+    content = file.read_bytes()
+    file.write_bytes(content[: int(share * len(content))])
+    frames, _, report = read(tmp_path / "bag")
+    assert len(frames) >= 60 * share - 5
+    for number, frame in enumerate(frames):
+        np.testing.assert_array_equal(decode_frame(frame), picture(number, 120, 160))
+    assert not report.complete
+    assert "damaged" in report.loss
+
+
+def test_unmerged_log_of_a_killed_recorder_is_read(tmp_path: Path) -> None:
+    file = record(tmp_path / "bag", drive(20), StoragePlugin.SQLITE3)
+    recorder = sqlite3.connect(file)
+    recorder.execute("PRAGMA journal_mode = WAL")
+    recorder.execute(
+        "INSERT INTO messages(topic_id, timestamp, data) "
+        "SELECT topic_id, timestamp + 100000000000, data FROM messages"
+    )
+    recorder.commit()
+    killed = tmp_path / "killed"
+    shutil.copytree(tmp_path / "bag", killed)
+    recorder.close()
+    assert read(killed)[2].frames_read == 40
+
+
+def test_metadata_that_disagrees_on_qos_does_not_hide_the_messages(tmp_path: Path) -> None:
+    record(tmp_path / "bag", drive(10))
+    metadata = tmp_path / "bag" / "metadata.yaml"
+    qos = """offered_qos_profiles:
+        - {history: keep_last, depth: 7, reliability: reliable, durability: volatile,
+           deadline: {sec: 0, nsec: 0}, lifespan: {sec: 0, nsec: 0}, liveliness: automatic,
+           liveliness_lease_duration: {sec: 0, nsec: 0}, avoid_ros_namespace_conventions: false}
+"""
+    text = metadata.read_text()
+    assert "offered_qos_profiles: []\n" in text
+    metadata.write_text(text.replace("offered_qos_profiles: []\n", qos))
+    assert read(tmp_path / "bag")[2].frames_read == 10
+
+
+def test_metadata_that_promises_images_which_are_not_there_is_an_error(tmp_path: Path) -> None:
+    record(tmp_path / "bag", drive(10), StoragePlugin.SQLITE3)
+    with sqlite3.connect(tmp_path / "bag" / "bag.db3") as database:
+        database.execute("DELETE FROM messages")
+    database.close()
+    with pytest.raises(BagError, match="0 of the 10 images"):
+        read(tmp_path / "bag")
+
+
+def test_fewer_images_than_promised_are_reported(tmp_path: Path) -> None:
+    record(tmp_path / "bag", drive(10), StoragePlugin.SQLITE3)
+    with sqlite3.connect(tmp_path / "bag" / "bag.db3") as database:
+        database.execute("DELETE FROM messages WHERE id > 8")
+    database.close()
+    _, _, report = read(tmp_path / "bag")
+    assert not report.complete
+    assert "of the 10 images" in report.loss
+
+
+def test_split_bag_with_one_cut_file_yields_the_others(tmp_path: Path) -> None:
+    folder = tmp_path / "bag"
+    folder.mkdir()
+    for number in range(11):
+        part = record(tmp_path / f"part{number}", drive(30)[3 * number : 3 * number + 3])
+        shutil.copy(part, folder / f"bag_{number}.mcap")
+    cut = folder / "bag_4.mcap"
+    cut.write_bytes(cut.read_bytes()[:4000])
+    frames, _, report = read(folder)
+    assert 27 <= len(frames) < 30
+    assert [frame.published_ns for frame in frames] == sorted(f.published_ns for f in frames)
+    assert "bag_4.mcap" in report.loss
+
+
+def test_missing_file_of_a_split_bag_is_reported(tmp_path: Path) -> None:
+    record(tmp_path / "bag", drive(10))
+    metadata = tmp_path / "bag" / "metadata.yaml"
+    text = metadata.read_text()
+    metadata.write_text(
+        text.replace("relative_file_paths:\n", "relative_file_paths:\n  - ../../bag_1.mcap\n")
+    )
+    _, _, report = read(tmp_path / "bag")
+    assert report.frames_read == 10
+    assert report.loss == "bag_1.mcap: the file is missing"
+
+
+def test_bag_without_image_topic_names_what_it_has(tmp_path: Path) -> None:
+    record(tmp_path / "bag", [Item("/chatter", START_NS, "hello")])
+    with pytest.raises(BagError, match=re.escape("/chatter (std_msgs/msg/String)")):
+        read(tmp_path / "bag")
+
+
+def test_broken_message_is_counted_not_fatal(tmp_path: Path) -> None:
+    record(tmp_path / "bag", drive(10), StoragePlugin.SQLITE3)
+    with sqlite3.connect(tmp_path / "bag" / "bag.db3") as database:
+        database.execute("UPDATE messages SET data = x'00010000ffffffff' WHERE id IN (4, 5)")
+    database.close()
+    _, _, report = read(tmp_path / "bag")
+    assert report.frames_read == 8
+    assert "2 messages are broken" in report.loss
+
+
+@pytest.mark.parametrize(
+    "name", ["nothing", "empty", "file.txt", "empty.mcap", "bad.db3", "x.bag"]
+)
+def test_what_is_no_bag_is_one_clear_error(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name == "empty":
+        path.mkdir()
+    elif name != "nothing":
+        path.write_bytes(b"" if name.startswith("empty") else b"this is no bag" * 100)
+    with pytest.raises(BagError, match=re.escape(str(path))):
+        read(path)
+
+
+def test_closing_early_is_clean(tmp_path: Path) -> None:
+    record(tmp_path / "bag", drive(10))
+    reading = read_bag(tmp_path / "bag")
+    next(reading)
+    reading.close()
+    assert not reading.report.complete
+    assert list(reading) == []

@@ -1,0 +1,152 @@
+"""Cleaning labels, the label track and folder names."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fl_robot_ros.capture.labels import (
+    MAX_HISTORY,
+    MAX_LABEL_CHARACTERS,
+    LabelTrack,
+    clean_label,
+    label_folder_name,
+    label_from_folder,
+)
+from fl_robot_ros.errors import LabelError
+
+READABLE = string.ascii_letters + string.digits + "-_"
+
+
+def test_white_space_around_a_label_is_dropped() -> None:
+    assert clean_label("  stop sign\n") == "stop sign"
+    assert clean_label(" \t ") == ""
+
+
+def test_accents_are_composed() -> None:
+    assert clean_label("cafe\u0301") == "caf\u00e9"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a\0b", "a\nb", "\x1b[31mred", "a\u202eb", "a\u200bb", "x" * 65, "\ud800", "a\u2028b"],
+)
+def test_unfit_text_is_refused(text: str) -> None:
+    with pytest.raises(LabelError):
+        clean_label(text)
+
+
+@pytest.mark.parametrize("thing", [None, 3, b"cat", ["cat"]])
+def test_what_is_no_text_is_refused(thing: object) -> None:
+    with pytest.raises(LabelError, match="expected text"):
+        clean_label(thing)
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_cleaned_once_for_all_and_gets_a_safe_reversible_folder(text: str) -> None:
+    try:
+        label = clean_label(text)
+    except LabelError:
+        return
+    assert clean_label(label) == label
+    assert len(label) <= MAX_LABEL_CHARACTERS
+    if not label:
+        return
+    name = label_folder_name(label)
+    assert set(name) <= set(READABLE + " %=")
+    assert len(name.encode()) <= 255
+    assert name == name.strip()
+    assert label_from_folder(name) == label
+
+
+@given(st.text(min_size=1, max_size=80))
+def test_no_two_labels_share_a_folder_and_other_names_are_no_labels(name: str) -> None:
+    try:
+        label = label_from_folder(name)
+    except LabelError:
+        return
+    assert label_folder_name(label) == name
+
+
+@pytest.mark.parametrize(
+    ("label", "folder"),
+    [
+        ("stop sign", "stop sign"),
+        ("..", "%2E%2E"),
+        ("a/b", "a%2Fb"),
+        (".hidden", "%2Ehidden"),
+        ("50%", "50%25"),
+        ("~root", "%7Eroot"),
+    ],
+)
+def test_folder_names_are_readable_and_no_paths(label: str, folder: str) -> None:
+    assert label_folder_name(label) == folder
+
+
+def test_long_foreign_labels_fit_a_file_name() -> None:
+    label = "\U0001f600" * MAX_LABEL_CHARACTERS
+    name = label_folder_name(label)
+    assert len(name) <= 255
+    assert label_from_folder(name) == label
+
+
+@pytest.mark.parametrize("label", ["", " cat", "a\0b", "cafe\u0301"])
+def test_only_clean_labels_get_a_folder(label: str) -> None:
+    with pytest.raises(LabelError):
+        label_folder_name(label)
+
+
+@pytest.mark.parametrize("name", ["", "..", "%2e%2e", "%%", "%%!!", "%%AAAA", "caf\u00e9", "%ZZ"])
+def test_other_folders_belong_to_no_label(name: str) -> None:
+    with pytest.raises(LabelError):
+        label_from_folder(name)
+
+
+def test_label_holds_from_its_publication_until_the_next() -> None:
+    track = LabelTrack()
+    track.add("cat", 100)
+    track.add("", 200)
+    track.add("dog", 300)
+    assert [track.at(time) for time in (99, 100, 199, 200, 299, 300, 10**12)] == [
+        "",
+        "cat",
+        "cat",
+        "",
+        "",
+        "dog",
+        "dog",
+    ]
+
+
+def test_late_label_takes_its_place_in_time() -> None:
+    track = LabelTrack()
+    track.add("cat", 100)
+    track.add("bird", 300)
+    track.add("dog", 200)
+    assert [track.at(time) for time in (150, 250, 350)] == ["cat", "dog", "bird"]
+
+
+def test_of_two_labels_at_one_time_the_later_one_holds() -> None:
+    track = LabelTrack()
+    track.add("cat", 100)
+    track.add("dog", 100)
+    assert track.at(100) == "dog"
+
+
+def test_unfit_label_leaves_the_one_before_in_force() -> None:
+    track = LabelTrack()
+    track.add("cat", 100)
+    with pytest.raises(LabelError):
+        track.add("x" * 1000, 200)
+    assert track.at(250) == "cat"
+
+
+def test_history_is_bounded() -> None:
+    track = LabelTrack()
+    for number in range(MAX_HISTORY + 10):
+        track.add(f"label {number}", number)
+    assert track.at(5) == ""
+    assert track.at(MAX_HISTORY) == f"label {MAX_HISTORY}"

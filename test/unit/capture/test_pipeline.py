@@ -1,0 +1,369 @@
+"""The way from frames and labels to stored samples."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from bag_recorder import START_NS, drive, picture, record
+from rosbags.rosbag2 import StoragePlugin
+
+from fl_robot_ros.capture.frame import CompressedFrame, RawFrame
+from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.capture.pipeline import VERDICTS, CapturePipeline
+from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.errors import BagError, DatasetError
+
+MS = 1_000_000
+
+
+class Clock:
+    """A clock that stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.now_ns = START_NS
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+class GatedDataset:
+    """A dataset whose disk is as slow or full as the test says."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.error: Exception | None = None
+        self.samples: list[NewSample] = []
+
+    def add(self, batch: Sequence[NewSample]) -> list[bool]:
+        assert self.gate.wait(10)
+        if self.error is not None:
+            raise self.error
+        self.samples += batch
+        return [True] * len(batch)
+
+
+def frame(number: int, published_ns: int | None = None, **changes: Any) -> RawFrame:
+    values: dict[str, Any] = {
+        "topic": "/camera",
+        "stamp_ns": START_NS + number * 100 * MS,
+        "published_ns": START_NS if published_ns is None else published_ns,
+        "encoding": "rgb8",
+        "height": 24,
+        "width": 32,
+        "step": 96,
+        "is_bigendian": False,
+        "data": picture(number).tobytes(),
+    }
+    return RawFrame(**{**values, **changes})
+
+
+def pipeline(
+    dataset: Any, clock: Callable[[], int] | None = None, **changes: Any
+) -> CapturePipeline:
+    values: dict[str, Any] = {
+        "sample_rate_hz": 1000.0,
+        "jpeg_quality": 95,
+        "queue_size": 64,
+        "label_settle_sec": 0.2,
+    }
+    return CapturePipeline(dataset, clock=clock or Clock(), **{**values, **changes})
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Iterator[Dataset]:
+    with Dataset(tmp_path / "dataset") as opened:
+        yield opened
+
+
+def test_live_frames_are_labelled_by_the_time_of_their_publication(dataset: Dataset) -> None:
+    clock = Clock()
+    live = pipeline(dataset, clock)
+    live.start()
+    for number in range(4):
+        live.offer_frame(frame(number, START_NS + number * 10 * MS))
+    clock.now_ns = START_NS + 50 * MS
+    # The labels come after the frames, but were published before some of them.
+    live.offer_label("cat", START_NS + 5 * MS)
+    live.offer_label("dog", START_NS + 25 * MS)
+    assert live.verdicts.total() == 0
+    clock.now_ns = START_NS + 10_000 * MS
+    wait_for(lambda: live.verdicts.total() == 4)
+    live.stop()
+    assert live.verdicts == {"unlabelled": 1, "kept": 3}
+    assert [(sample.label, sample.stamp_ns) for sample in dataset.samples()] == [
+        ("cat", START_NS + 100 * MS),
+        ("cat", START_NS + 200 * MS),
+        ("dog", START_NS + 300 * MS),
+    ]
+
+
+def test_stored_pictures_are_those_of_the_camera(dataset: Dataset) -> None:
+    live = pipeline(dataset)
+    live.offer_label("cat", 0)
+    live.offer_frame(frame(7))
+    live.start()
+    live.stop()
+    (sample,) = dataset.samples()
+    stored = cv2.imread(str(dataset.path / sample.path))
+    assert stored is not None
+    difference = cv2.cvtColor(stored, cv2.COLOR_BGR2RGB).astype(int) - picture(7)
+    assert np.abs(difference).mean() < 3
+
+
+def test_frames_wait_for_labels_only_as_long_as_asked() -> None:
+    clock = Clock()
+    store = GatedDataset()
+    live = pipeline(store, clock)
+    live.offer_label("cat", 0)
+    live.start()
+    live.offer_frame(frame(0))
+    clock.now_ns = START_NS + 199 * MS
+    time.sleep(0.15)
+    assert store.samples == []
+    clock.now_ns = START_NS + 200 * MS
+    wait_for(lambda: len(store.samples) == 1)
+    live.stop()
+
+
+@pytest.mark.parametrize("published_ns", [START_NS + 10**15, 0])
+def test_frames_with_a_clock_of_their_own_do_not_wait_for_ever(published_ns: int) -> None:
+    clock = Clock()
+    live = pipeline(GatedDataset(), clock)
+    live.start()
+    live.offer_frame(frame(0, published_ns))
+    clock.now_ns += 300 * MS
+    wait_for(lambda: live.verdicts.total() == 1)
+    live.stop()
+
+
+def test_clock_set_back_does_not_hold_frames(dataset: Dataset) -> None:
+    clock = Clock()
+    live = pipeline(dataset, clock)
+    live.start()
+    live.offer_frame(frame(0))
+    clock.now_ns -= 10**15
+    wait_for(lambda: live.verdicts.total() == 1)
+    live.stop()
+
+
+def test_queue_overflow_is_counted_and_nothing_blocks() -> None:
+    store = GatedDataset()
+    live = pipeline(store, queue_size=8)
+    live.offer_label("cat", 0)
+    begin = time.monotonic()
+    for number in range(100):
+        live.offer_frame(frame(number))
+    assert time.monotonic() - begin < 1.0
+    assert live.queue_length == 8
+    assert live.verdicts == {"queue_full": 92}
+    live.start()
+    live.stop()
+    assert live.verdicts == {"queue_full": 92, "kept": 8}
+    assert live.queue_length == 0
+
+
+def test_slow_disk_fills_the_queue_but_stops_nobody() -> None:
+    store = GatedDataset()
+    live = pipeline(store, queue_size=4, label_settle_sec=0.0)
+    live.offer_label("cat", 0)
+    live.start()
+    store.gate.clear()
+    live.offer_frame(frame(0))
+    wait_for(lambda: live.queue_length == 0)
+    for number in range(1, 11):
+        live.offer_frame(frame(number))
+    assert live.verdicts == {"queue_full": 6}
+    store.gate.set()
+    live.stop()
+    assert live.verdicts == {"queue_full": 6, "kept": 5}
+
+
+def test_sampling_is_by_capture_time() -> None:
+    live = pipeline(GatedDataset(), sample_rate_hz=5.0)
+    for number in range(10):
+        live.offer_frame(frame(number))
+    assert live.verdicts == {"sampled_out": 5}
+    assert live.queue_length == 5
+
+
+def test_pause_and_resume() -> None:
+    live = pipeline(GatedDataset())
+    live.set_enabled(False)
+    live.offer_frame(frame(0))
+    live.set_enabled(True)
+    live.offer_frame(frame(1))
+    assert live.verdicts == {"paused": 1}
+    assert live.queue_length == 1
+
+
+def test_bad_frames_and_labels_are_counted_and_the_rest_goes_on(
+    dataset: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    live = pipeline(dataset)
+    live.offer_label("cat", 0)
+    live.offer_label("x" * 10_000, 1)
+    for number in range(3):
+        live.offer_frame(frame(number, encoding="depth"))
+    live.offer_frame(frame(3, data=b""))
+    live.offer_frame(frame(4, height=-3))
+    live.offer_frame(CompressedFrame("/c", START_NS, START_NS, "jpeg", b"\xff\xd8\xff"))
+    live.offer_frame(frame(5))
+    live.start()
+    live.stop()
+    assert live.verdicts == {"bad_label": 1, "bad_encoding": 6, "kept": 1}
+    assert dataset.counts() == {"cat": 1}
+    # Once per topic, not once per frame.
+    assert sum("bad_encoding" in message for message in caplog.messages) == 2
+
+
+@pytest.mark.parametrize("error", [DatasetError("disk is full"), OSError(28, "disk is full")])
+def test_full_disk_is_counted_and_capture_goes_on_when_there_is_room(error: Exception) -> None:
+    store = GatedDataset()
+    live = pipeline(store, label_settle_sec=0.0)
+    live.offer_label("cat", 0)
+    live.start()
+    store.error = error
+    live.offer_frame(frame(0))
+    wait_for(lambda: live.verdicts["disk_error"] == 1)
+    assert "disk is full" in live.last_error
+    store.error = None
+    live.offer_frame(frame(1))
+    wait_for(lambda: live.verdicts["kept"] == 1)
+    live.stop()
+
+
+def test_every_frame_gets_one_verdict_from_many_threads(dataset: Dataset) -> None:
+    live = pipeline(dataset, time.time_ns, queue_size=16, label_settle_sec=0.0)
+    live.start()
+
+    def publish(topic: str) -> None:
+        for number in range(100):
+            live.offer_label("cat" if number % 3 else "", time.time_ns())
+            live.offer_frame(frame(number, time.time_ns(), topic=topic))
+
+    threads = [threading.Thread(target=publish, args=(f"/camera{n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    live.stop()
+    assert live.verdicts.total() == 400
+    assert set(live.verdicts) <= set(VERDICTS)
+    assert live.verdicts["kept"] == len(dataset)
+
+
+def test_start_and_stop_may_be_repeated(dataset: Dataset) -> None:
+    live = pipeline(dataset)
+    live.stop()
+    live.offer_label("cat", 0)
+    for number in range(2):
+        live.start()
+        live.start()
+        live.offer_frame(frame(number))
+        live.stop()
+        live.stop()
+    assert live.verdicts == {"kept": 2}
+
+
+@pytest.mark.parametrize("storage", list(StoragePlugin))
+@pytest.mark.parametrize("compressed", [False, True])
+def test_bag_is_imported_once(
+    tmp_path: Path, dataset: Dataset, storage: StoragePlugin, compressed: bool
+) -> None:
+    record(tmp_path / "bag", drive(150, compressed=compressed), storage)
+    importer = pipeline(dataset)
+    progress: list[int] = []
+    report = importer.import_bag(tmp_path / "bag", progress=progress.append)
+    assert report.complete
+    assert progress == sorted(progress)
+    assert progress[-1] == 150
+    assert dataset.counts() == {"cat": 75, "dog": 75}
+    files = sorted(dataset.path.rglob("*.jpg"))
+    importer.import_bag(tmp_path / "bag")
+    assert importer.verdicts == {"kept": 150, "already_stored": 150}
+    assert sorted(dataset.path.rglob("*.jpg")) == files
+    assert len(dataset) == len(files) == 150
+
+
+def test_bag_is_sampled_by_its_own_time(tmp_path: Path, dataset: Dataset) -> None:
+    record(tmp_path / "bag", drive(90, rate_hz=30.0))
+    importer = pipeline(dataset, sample_rate_hz=5.0)
+    importer.import_bag(tmp_path / "bag")
+    assert importer.verdicts == {"kept": 15, "sampled_out": 75}
+
+
+def test_compressed_frames_of_a_bag_are_stored_byte_for_byte(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    from fl_robot_ros.capture.bag import read_bag
+
+    record(tmp_path / "bag", drive(4, compressed=True))
+    pipeline(dataset).import_bag(tmp_path / "bag")
+    originals = {
+        item.stamp_ns: bytes(item.data)
+        for item in read_bag(tmp_path / "bag")
+        if isinstance(item, CompressedFrame)
+    }
+    stored = {item.stamp_ns: (dataset.path / item.path).read_bytes() for item in dataset.samples()}
+    assert stored == originals
+
+
+def test_bag_does_not_mix_its_labels_with_live_ones(tmp_path: Path, dataset: Dataset) -> None:
+    record(tmp_path / "bag", [item for item in drive(10) if not isinstance(item.content, str)])
+    importer = pipeline(dataset)
+    importer.offer_label("bird", 0)
+    importer.import_bag(tmp_path / "bag")
+    assert importer.verdicts == {"unlabelled": 10}
+
+
+def test_readable_part_of_a_cut_bag_is_stored(tmp_path: Path, dataset: Dataset) -> None:
+    file = record(tmp_path / "bag", drive(60, size=(120, 160)))
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    report = pipeline(dataset).import_bag(tmp_path / "bag")
+    assert not report.complete
+    assert len(dataset) == report.frames_read >= 28
+
+
+def test_bag_that_is_none_leaves_the_pipeline_usable(tmp_path: Path, dataset: Dataset) -> None:
+    importer = pipeline(dataset)
+    with pytest.raises(BagError):
+        importer.import_bag(tmp_path / "nothing")
+    record(tmp_path / "bag", drive(4))
+    importer.import_bag(tmp_path / "bag")
+    assert importer.verdicts == {"kept": 4}
+
+
+def test_stop_cuts_an_import_short_and_keeps_what_was_read(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    record(tmp_path / "bag", drive(300))
+    importer = pipeline(dataset)
+    report = importer.import_bag(tmp_path / "bag", progress=lambda _: importer.stop())
+    assert not report.complete
+    assert "stopped" in report.loss
+    assert 0 < len(dataset) < 300
+
+
+def test_full_disk_during_an_import_is_counted(tmp_path: Path) -> None:
+    record(tmp_path / "bag", drive(10))
+    store = GatedDataset()
+    store.error = DatasetError("disk is full")
+    importer = pipeline(store)
+    importer.import_bag(tmp_path / "bag")
+    assert importer.verdicts == {"disk_error": 10}

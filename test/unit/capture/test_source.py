@@ -1,0 +1,142 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from bag_recorder import COMPRESSED, IMAGE, START_NS, TYPES, Item, drive, picture, record
+
+from fl_robot_ros.capture.picture_folder import list_pictures, read_picture
+from fl_robot_ros.capture.source import (
+    BagSource,
+    FolderSource,
+    Picture,
+    RecordedImage,
+    RecordedLabel,
+    VideoSource,
+    is_bag,
+    open_source,
+)
+from fl_robot_ros.errors import SourceError
+
+
+def write_picture(path: Path, number: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), cv2.cvtColor(picture(number), cv2.COLOR_RGB2BGR))
+
+
+def test_class_folders_give_the_labels(tmp_path: Path) -> None:
+    write_picture(tmp_path / "b" / "1.png", 1)
+    write_picture(tmp_path / "a" / "deep" / "2.PNG", 2)
+    write_picture(tmp_path / "stop%2Esign" / "3.jpg", 3)
+    write_picture(tmp_path / ".trash" / "4.png", 4)
+    write_picture(tmp_path / "5.png", 5)
+    (tmp_path / "b" / "note.txt").write_text("no picture")
+    labels = [label for _, label in list_pictures(tmp_path)]
+    assert sorted(labels) == ["", "a", "b", "stop.sign"]
+    source = open_source(str(tmp_path), rate_hz=4.0)
+    items = list(source.items())
+    assert isinstance(source, FolderSource)
+    assert all(isinstance(item, Picture) for item in items)
+    assert [item.due_sec for item in items] == [0.0, 0.25, 0.5, 0.75]
+
+
+def test_pictures_are_rgb_and_broken_ones_are_reported(tmp_path: Path) -> None:
+    write_picture(tmp_path / "1.png", 1)
+    (tmp_path / "2.png").write_bytes(b"no picture")
+    (tmp_path / "3.png").write_bytes(b"")
+    source = FolderSource(tmp_path)
+    (item,) = source.items()
+    assert isinstance(item, Picture)
+    np.testing.assert_array_equal(item.image, picture(1))
+    assert item.label is None
+    assert [line.split(" ")[0] for line in source.skipped] == [
+        str(tmp_path / "2.png"),
+        str(tmp_path / "3.png"),
+    ]
+    assert read_picture(tmp_path / "absent.png") is None
+
+
+def test_a_video_is_read_to_its_end_and_again(tmp_path: Path) -> None:
+    path = tmp_path / "drive.avi"
+    codec = cv2.VideoWriter.fourcc(*"MJPG")
+    writer = cv2.VideoWriter(str(path), codec, 25.0, (64, 48))
+    for number in range(12):
+        writer.write(np.full((48, 64, 3), (0, 0, 20 * number), dtype=np.uint8))
+    writer.release()
+    source = open_source(str(path))
+    assert isinstance(source, VideoSource)
+    for _ in range(2):
+        items = [item for item in source.items() if isinstance(item, Picture)]
+        assert len(items) == 12
+        assert items[5].due_sec == pytest.approx(0.2)
+        red, green, blue = items[11].image.mean(axis=(0, 1))
+        assert red == pytest.approx(220, abs=6)
+        assert max(green, blue) < 10
+    source.close()
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_bag_keeps_its_messages_byte_for_byte(tmp_path: Path, compressed: bool) -> None:
+    items = drive(8, topic="/cam/image", label_topic="/robot1/fl/label", compressed=compressed)
+    file = record(tmp_path / "bag", items)
+    for path in (tmp_path / "bag", file):
+        source = open_source(str(path))
+        assert isinstance(source, BagSource)
+        kind = COMPRESSED if compressed else IMAGE
+        assert source.image_types == {"cam/image": kind}
+        assert source.label_topics == ("robot1/fl/label",)
+        for _ in range(2):
+            read = list(source.items())
+            assert len(read) == len(items)
+            for recorded, item in zip(items, read, strict=True):
+                due_sec = (recorded.time_ns - items[0].time_ns) / 1e9
+                assert item.due_sec == pytest.approx(due_sec, abs=1e-6)
+                if isinstance(recorded.content, str):
+                    assert isinstance(item, RecordedLabel)
+                    assert (item.topic, item.label) == ("robot1/fl/label", recorded.content)
+                else:
+                    assert isinstance(item, RecordedImage)
+                    message = TYPES.deserialize_cdr(item.message, kind)
+                    stamp = message.header.stamp
+                    assert stamp.sec * 10**9 + stamp.nanosec == recorded.time_ns - 5_000_000
+                    assert TYPES.serialize_cdr(message, kind) == item.message
+        source.close()
+
+
+def test_a_truncated_bag_gives_what_is_readable(tmp_path: Path) -> None:
+    file = record(tmp_path / "bag", drive(20))
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    source = open_source(str(file))
+    images = [item for item in source.items() if isinstance(item, RecordedImage)]
+    assert 0 < len(images) < 20
+    assert source.skipped
+    source.close()
+
+
+def test_a_bag_without_images_names_its_topics(tmp_path: Path) -> None:
+    record(tmp_path / "bag", [Item("/fl/label", START_NS, "cat")])
+    with pytest.raises(SourceError, match=r"no image topic; its topics are: /fl/label"):
+        open_source(str(tmp_path / "bag"))
+
+
+def test_what_cannot_be_opened_is_explained(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "old.bag").write_bytes(b"#ROSBAG V2.0\n")
+    (tmp_path / "broken.mcap").write_bytes(b"no bag")
+    (tmp_path / "broken.avi").write_bytes(b"no video")
+    for name, message in [
+        ("absent", "there is no"),
+        ("empty", "no picture"),
+        ("old.bag", "ROS 1"),
+        ("broken.mcap", r"broken\.mcap"),
+        ("broken.avi", "cannot be opened"),
+    ]:
+        with pytest.raises(SourceError, match=message):
+            open_source(str(tmp_path / name))
+    with pytest.raises(SourceError, match="there is no ''"):
+        open_source("")
+    with pytest.raises(SourceError, match="camera 63"):
+        open_source("63")
+    assert not is_bag(tmp_path / "empty")
+    assert is_bag(tmp_path / "old.bag")

@@ -1,0 +1,332 @@
+"""The dataset on disk: storing, repairing, surviving."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fl_robot_ros.dataset import sample_files
+from fl_robot_ros.dataset.store import Dataset, NewSample, RepairReport, Sample
+from fl_robot_ros.errors import DatasetError
+
+
+def new(number: int, label: str = "cat", topic: str = "/camera", size: int = 100) -> NewSample:
+    return NewSample(label, topic, number, bytes([number % 256]) * size, 4, 3)
+
+
+def images(path: Path) -> list[str]:
+    return sorted(str(item.relative_to(path)) for item in path.rglob("*") if item.is_file())
+
+
+def agree(dataset: Dataset) -> bool:
+    """Say whether every row has its whole file and every file its row."""
+    rows = {sample.path for sample in dataset.samples()}
+    files = {name for name in images(dataset.path) if "/" in name}
+    return rows == files and len(dataset) == len(rows)
+
+
+def test_samples_are_files_in_folders_of_their_labels(tmp_path: Path) -> None:
+    with Dataset(tmp_path / "data") as dataset:
+        assert dataset.add([new(1), new(2, "stop sign"), new(3)]) == [True, True, True]
+        assert dataset.counts() == {"cat": 2, "stop sign": 1}
+        assert len(dataset) == 3
+        assert dataset.disk_bytes() == 300
+        assert dataset.last_id() == 3
+        samples = dataset.samples()
+        assert samples[1] == Sample(2, "stop sign", "/camera", 2, samples[1].path)
+        assert re.fullmatch(r"stop sign/2_[0-9a-f]{8}\.jpg", samples[1].path)
+        assert (dataset.path / samples[1].path).read_bytes() == bytes([2]) * 100
+        assert [sample.id for sample in dataset.samples(max_id=2)] == [1, 2]
+        assert agree(dataset)
+
+
+def test_nothing_is_stored_twice(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+        assert dataset.add([new(1), new(1), new(2)]) == [True, False, True]
+        # The first label of a frame stays.
+        assert dataset.add([new(2, "dog"), new(3), new(1, topic="/rear")]) == [False, True, True]
+        assert dataset.add([]) == []
+        assert dataset.counts() == {"cat": 4}
+        assert agree(dataset)
+    with Dataset(tmp_path) as dataset:
+        assert dataset.add([new(1), new(2), new(3)]) == [False, False, False]
+        assert dataset.repaired == RepairReport()
+
+
+def test_large_batch_does_not_run_out_of_open_files(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+        assert all(dataset.add([new(number, size=10) for number in range(1500)]))
+        assert agree(dataset)
+
+
+def test_numbers_are_there_after_opening_again(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+        dataset.add([new(1), new(2, "dog", size=50)])
+    with Dataset(tmp_path) as dataset:
+        assert dataset.counts() == {"cat": 1, "dog": 1}
+        assert dataset.disk_bytes() == 150
+        assert dataset.last_id() == 2
+    dataset.close()
+
+
+@pytest.mark.parametrize("label", ["..", "a/b", "/etc", ".", "~", "con\u00e9"])
+def test_no_label_leads_out_of_the_folder(tmp_path: Path, label: str) -> None:
+    with Dataset(tmp_path / "data") as dataset:
+        dataset.add([new(1, label)])
+        assert agree(dataset)
+    assert {item.name for item in tmp_path.iterdir()} == {"data"}
+
+
+@pytest.mark.parametrize(
+    "sample", [new(1, ""), new(1, "a\0b"), new(1, "x" * 65), new(1, " cat"), new(2**63)]
+)
+def test_unfit_sample_spoils_its_batch_only(tmp_path: Path, sample: Any) -> None:
+    if sample.stamp_ns == 2**63:
+        sample = NewSample("cat", "/camera", 2**63, b"x", 1, 1)
+    with Dataset(tmp_path) as dataset:
+        with pytest.raises(DatasetError):
+            dataset.add([new(5), sample])
+        assert dataset.counts() == {}
+        assert dataset.add([new(5)]) == [True]
+        assert agree(dataset)
+
+
+def test_label_folder_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    with Dataset(tmp_path / "data") as dataset:
+        (dataset.path / "cat").symlink_to(tmp_path / "outside")
+        with pytest.raises(DatasetError):
+            dataset.add([new(1)])
+        assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_repair_drops_rows_and_files_without_each_other(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+        dataset.add([new(number) for number in range(10)])
+        paths = [tmp_path / sample.path for sample in dataset.samples()]
+    paths[0].unlink()
+    paths[1].write_bytes(b"")
+    (tmp_path / "cat" / "77_0123abcd.jpg").write_bytes(b"renamed, but the row was not written")
+    (tmp_path / "cat" / ".78_0123abcd.jpg.tmp").write_bytes(b"half")
+    (tmp_path / "cat" / "holiday.jpg").write_bytes(b"foreign")
+    (tmp_path / "notes.txt").write_text("foreign")
+    (tmp_path / "cat" / "folder").mkdir()
+    with Dataset(tmp_path) as dataset:
+        assert dataset.repaired == RepairReport(2, 3, 3)
+        assert dataset.counts() == {"cat": 8}
+        assert dataset.disk_bytes() == 800
+        assert (tmp_path / "cat" / "holiday.jpg").exists()
+        assert (tmp_path / "notes.txt").exists()
+        # Ids are not used again, so that a snapshot never means another picture.
+        dataset.add([new(0), new(1)])
+        assert dataset.last_id() == 12
+    with Dataset(tmp_path) as dataset:
+        assert dataset.repaired == RepairReport(0, 0, 3)
+
+
+def test_lost_index_does_not_cost_the_images(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+        dataset.add([new(1), new(2)])
+    for item in tmp_path.glob("index.sqlite3*"):
+        item.unlink()
+    for _ in range(2):
+        with pytest.raises(DatasetError, match="2 images but no index"):
+            Dataset(tmp_path)
+    assert len(list(tmp_path.rglob("*.jpg"))) == 2
+
+
+def test_broken_index_is_one_clear_error_and_nothing_is_deleted(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+        dataset.add([new(1)])
+    (tmp_path / "index.sqlite3").write_bytes(b"this is no database" * 100)
+    with pytest.raises(DatasetError, match=re.escape(str(tmp_path))):
+        Dataset(tmp_path)
+    assert len(list(tmp_path.rglob("*.jpg"))) == 1
+
+
+def test_newer_schema_is_refused(tmp_path: Path) -> None:
+    Dataset(tmp_path).close()
+    index = sqlite3.connect(tmp_path / "index.sqlite3")
+    index.execute("PRAGMA user_version = 99")
+    index.close()
+    with pytest.raises(DatasetError, match="99"):
+        Dataset(tmp_path)
+
+
+def test_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DatasetError, match="cannot be opened"):
+        Dataset(tmp_path / "file" / "data")
+
+
+def test_second_opener_leaves_files_on_their_way_alone(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as first:
+        first.add([new(1)])
+        (tmp_path / "cat" / ".78_0123abcd.jpg.tmp").write_bytes(b"on its way")
+        with Dataset(tmp_path) as second:
+            assert second.repaired.skipped
+            assert second.counts() == {"cat": 1}
+            assert second.add([new(1), new(2)]) == [False, True]
+        assert first.add([new(2)]) == [False]
+        assert (tmp_path / "cat" / ".78_0123abcd.jpg.tmp").exists()
+    with Dataset(tmp_path) as dataset:
+        assert dataset.repaired == RepairReport(files_removed=1)
+
+
+def failing_at(call: int, real: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function, but with a full disk at the n-th call and after."""
+    count = 0
+
+    def function(*arguments: Any, **named: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count >= call:
+            raise OSError(28, "No space left on device")
+        return real(*arguments, **named)
+
+    return function
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (os, "write"),
+        (os, "fsync"),
+        (os, "open"),
+        (Path, "replace"),
+        (Path, "mkdir"),
+        (sample_files, "_sync_folder"),
+    ],
+)
+@pytest.mark.parametrize("call", [1, 2, 4])
+def test_full_disk_stores_nothing_of_the_batch_and_leaves_nothing(
+    tmp_path: Path, owner: Any, name: str, call: int
+) -> None:
+    with Dataset(tmp_path) as dataset:
+        dataset.add([new(1)])
+        batch = [new(number, f"class {number}") for number in range(2, 8)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(owner, name, failing_at(call, getattr(owner, name)))
+            with pytest.raises(DatasetError, match="No space left"):
+                dataset.add(batch)
+        assert dataset.counts() == {"cat": 1}
+        assert agree(dataset)
+        assert dataset.add(batch) == [True] * 6
+        assert agree(dataset)
+    with Dataset(tmp_path) as dataset:
+        assert dataset.repaired == RepairReport()
+
+
+def test_full_disk_of_the_index_stores_nothing_of_the_batch(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+        dataset.add([new(1)])
+        dataset._writer.execute("PRAGMA max_page_count = 1")
+        with pytest.raises(DatasetError, match="full"):
+            dataset.add([new(number, topic="/" + "long" * 500) for number in range(2, 50)])
+        assert agree(dataset)
+        dataset._writer.execute("PRAGMA max_page_count = 1000000")
+        assert dataset.add([new(2)]) == [True]
+        assert agree(dataset)
+
+
+class PowerCut(BaseException):
+    """Stands for the end of the process: nothing after it is done."""
+
+
+@pytest.mark.parametrize("step", range(1, 24))
+def test_power_cut_at_any_step_leaves_index_and_files_in_agreement(
+    tmp_path: Path, step: int
+) -> None:
+    steps = 0
+
+    def cut_before(real: Callable[..., Any]) -> Callable[..., Any]:
+        def function(*arguments: Any, **named: Any) -> Any:
+            nonlocal steps
+            steps += 1
+            if steps >= step:
+                raise PowerCut
+            return real(*arguments, **named)
+
+        return function
+
+    dataset = Dataset(tmp_path)
+    dataset.add([new(1), new(2)])
+    batch = [new(number, label) for number, label in ((3, "cat"), (4, "dog"), (5, "dog"))]
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in ((os, "write"), (os, "fsync"), (Path, "replace"), (Path, "mkdir")):
+            patch.setattr(owner, name, cut_before(getattr(owner, name)))
+        patch.setattr(Dataset, "_insert", cut_before(Dataset._insert))
+        # Cleaning up is what a power cut does not let happen.
+        patch.setattr("fl_robot_ros.dataset.store.remove_files", lambda paths: None)
+        patch.setattr(sample_files, "remove_files", lambda paths: None)
+        try:
+            stored = dataset.add(batch)
+        except PowerCut:
+            stored = [False] * 3
+    dataset.close()
+    with Dataset(tmp_path) as dataset:
+        assert agree(dataset)
+        assert len(dataset) == 2 + sum(stored)
+        assert sum(dataset.add(batch)) == 3 - sum(stored)
+        assert agree(dataset)
+
+
+KILLED_WRITER = """
+import sys
+from pathlib import Path
+from fl_robot_ros.dataset.store import Dataset, NewSample
+dataset = Dataset(Path(sys.argv[1]))
+for number in range(dataset.last_id(), 100000, 4):
+    batch = [NewSample(f"c{n % 3}", "/camera", n, b"x" * 5000, 1, 1) for n in range(number, number + 4)]
+    dataset.add(batch)
+    print(*(item.stamp_ns for item in batch), flush=True)
+"""  # noqa: E501
+
+
+def test_killed_process_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    acknowledged: set[int] = set()
+    for round_number in range(4):
+        command = [sys.executable, "-c", KILLED_WRITER, str(tmp_path / "data")]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            for _ in range(3 + 5 * round_number):
+                acknowledged |= {int(word) for word in writer.stdout.readline().split()}
+            writer.send_signal(signal.SIGKILL)
+            for line in writer.stdout.read().splitlines():
+                acknowledged |= {int(word) for word in line.split()}
+        with Dataset(tmp_path / "data") as dataset:
+            assert agree(dataset)
+            stored = {sample.stamp_ns: sample.path for sample in dataset.samples()}
+            assert acknowledged <= set(stored)
+            assert all(
+                (tmp_path / "data" / path).read_bytes() == b"x" * 5000 for path in stored.values()
+            )
+
+
+def test_many_threads_store_and_read(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+
+        def store(topic: str) -> None:
+            for number in range(0, 60, 3):
+                dataset.add([new(number + step, topic=topic, size=10) for step in range(3)])
+                assert len(dataset.samples()) >= 3
+                assert dataset.counts()["cat"] >= 3
+
+        threads = [threading.Thread(target=store, args=(f"/camera{n}",)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert dataset.counts() == {"cat": 240}
+        assert dataset.last_id() == 240
+        assert agree(dataset)

@@ -1,0 +1,140 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fl_robot_ros.delivery.manifest import MANIFEST_FILE, TFLITE_FILE, Manifest, hash_file
+from fl_robot_ros.errors import ModelError
+
+SHA = "0" * 64
+SOUND: dict[str, Any] = {
+    "version": "v00002",
+    "created": "2026-01-02T03:04:05+00:00",
+    "files": {"model.tflite": SHA},
+    "classes": ["circle", "stop sign", "Å"],
+    "preprocessing": {"height": 32, "width": 24, "channels": 1, "scale": 1.0},
+    "metrics": {"accuracy_before": 0.25, "accuracy_after": 0.75},
+    "run": 3,
+    "round": 7,
+    "server": "10.0.0.1:8000",
+    "robot": "robot1",
+    "previous": "v00001",
+    "schema_version": 1,
+}
+
+
+def write_raw(folder: Path, content: str | bytes) -> Path:
+    path = folder / MANIFEST_FILE
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    manifest = Manifest(**SOUND)
+    manifest.write(tmp_path)
+    assert Manifest.load(tmp_path) == manifest
+    assert Manifest.load(tmp_path / MANIFEST_FILE) == manifest
+    assert [path.name for path in tmp_path.iterdir()] == [MANIFEST_FILE]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("schema_version", 2),
+        ("schema_version", True),
+        ("version", "../v1"),
+        ("version", ""),
+        ("created", 5),
+        ("server", "line\nbreak"),
+        ("robot", "x" * 2000),
+        ("run", -1),
+        ("round", 1.5),
+        ("run", True),
+        ("previous", ".."),
+        ("files", []),
+        ("files", {"../../etc/passwd": SHA}),
+        ("files", {"/etc/passwd": SHA}),
+        ("files", {"..": SHA}),
+        ("files", {"model.tflite": "0" * 63}),
+        ("files", {"model.tflite": "A" * 64}),
+        ("files", {"model.tflite": None}),
+        ("classes", []),
+        ("classes", "abc"),
+        ("classes", ["a", "a"]),
+        ("classes", ["a", ""]),
+        ("classes", ["a", " b"]),
+        ("classes", ["a", "b\x00"]),
+        ("classes", ["a", 5]),
+        ("preprocessing", None),
+        ("preprocessing", {"height": 32}),
+        ("preprocessing", {"height": 10**9, "width": 1, "channels": 3, "scale": 1.0}),
+        ("metrics", [1]),
+        ("metrics", {"accuracy": "good"}),
+        ("metrics", {"accuracy": True}),
+        ("metrics", {"accuracy": float("nan")}),
+        ("metrics", {"accuracy": 10**400}),
+        ("metrics", {"a\nb": 1.0}),
+    ],
+)
+def test_a_hostile_value_is_refused_by_name(tmp_path: Path, name: str, value: object) -> None:
+    write_raw(tmp_path, json.dumps({**SOUND, name: value}))
+    with pytest.raises(ModelError, match=name):
+        Manifest.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"null",
+        b"[1, 2]",
+        b'"text"',
+        b"[" * 100_000,
+        json.dumps({key: value for key, value in SOUND.items() if key != "files"}).encode(),
+        json.dumps({**SOUND, "extra": 1}).encode(),
+        b" " * (5 * 1024 * 1024),
+    ],
+    ids=lambda content: content[:12],
+)
+def test_what_is_no_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
+    write_raw(tmp_path, content)
+    with pytest.raises(ModelError, match=MANIFEST_FILE):
+        Manifest.load(tmp_path)
+
+
+def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"manifest\.json.*No such file"):
+        Manifest.load(tmp_path)
+
+
+def test_a_file_is_given_only_with_its_hash(write_version: Callable[..., Path]) -> None:
+    folder = write_version()
+    manifest = Manifest.load(folder)
+    content = manifest.read_file(folder, TFLITE_FILE)
+    assert content == (folder / TFLITE_FILE).read_bytes()
+    (folder / TFLITE_FILE).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ModelError, match="SHA-256"):
+        manifest.read_file(folder, TFLITE_FILE)
+    with pytest.raises(ModelError, match=r"does not list 'model\.keras'"):
+        manifest.read_file(folder, "model.keras")
+    (folder / TFLITE_FILE).unlink()
+    with pytest.raises(ModelError, match="No such file"):
+        manifest.read_file(folder, TFLITE_FILE)
+
+
+def test_hash_is_that_of_sha256sum(tmp_path: Path) -> None:
+    path = tmp_path / "abc"
+    path.write_bytes(b"abc")
+    # FIPS 180-2, appendix B.1.
+    assert hash_file(path).startswith("ba7816bf8f01cfea414140de5dae2223")
+    with pytest.raises(ModelError, match="cannot read"):
+        hash_file(tmp_path / "absent")
+
+
+def test_a_manifest_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="cannot write"):
+        Manifest(**SOUND).write(tmp_path / "absent" / MANIFEST_FILE)

@@ -1,0 +1,127 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from bag_recorder import START_NS, Item, record
+
+from fl_robot_ros.cli.predict import main
+
+WriteVersion = Callable[..., Path]
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+
+
+def write_pictures(folder: Path, counts: dict[str, str]) -> Path:
+    """Write one picture for each true label: `counts` has the colours by folder."""
+    for label, colours in counts.items():
+        (folder / label).mkdir(parents=True)
+        for index, colour in enumerate(colours.split()):
+            bgr = np.full((20, 30, 3), COLOURS[colour][::-1], dtype=np.uint8)
+            cv2.imwrite(str(folder / label / f"{index}.png"), bgr)
+    return folder
+
+
+def test_a_folder_gives_a_table_an_accuracy_and_a_sheet(
+    write_version: WriteVersion, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = write_pictures(tmp_path / "images", {"red": "red red blue", "green": "green"})
+    (images / "red" / "broken.jpg").write_bytes(b"no picture")
+    sheet = tmp_path / "sheet.png"
+    command = ["--model", str(write_version()), "--images", str(images), "--sheet", str(sheet)]
+    assert main(command) == 0
+    output = capsys.readouterr().out
+    assert "accuracy 75.0% (3 of 4), model v00001" in output
+    assert "66.7%" in output
+    assert "1 pictures could not be read" in output
+    assert "red/2.png" in output
+    drawn = cv2.imread(str(sheet))
+    assert drawn is not None
+    assert drawn.shape[1] > 4 * 128
+
+
+def test_a_bag_is_compared_with_its_label_topic(
+    write_version: WriteVersion, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    items = []
+    for index, (label, colour) in enumerate(
+        [("red", "red"), ("red", "green"), ("blue", "blue"), ("purple", "blue"), ("", "red")]
+    ):
+        time_ns = START_NS + index * 100_000_000
+        items.append(Item("/robot1/fl/label", time_ns, label))
+        image = np.full((20, 30, 3), COLOURS[colour], dtype=np.uint8)
+        items.append(Item("/robot1/camera", time_ns + 1, image, compressed=index % 2 == 1))
+    items = [
+        item if not item.compressed else Item("/robot1/jpeg", item.time_ns, item.content, True)
+        for item in items
+    ]
+    record(tmp_path / "bag", items)
+    assert main(["--model", str(write_version()), "--images", str(tmp_path / "bag")]) == 0
+    output = capsys.readouterr().out
+    assert "accuracy 66.7% (2 of 3)" in output
+    assert "1 pictures have the label 'purple', which the model does not know" in output
+
+
+def test_the_limit_is_spread_over_a_folder(
+    write_version: WriteVersion, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = write_pictures(
+        tmp_path / "images", {"blue": "blue " * 4, "green": "green " * 4, "red": "red " * 4}
+    )
+    model = str(write_version())
+    assert main(["--model", model, "--images", str(images), "--limit", "3"]) == 0
+    output = capsys.readouterr().out
+    assert "accuracy 100.0% (3 of 3)" in output
+    for label in COLOURS:
+        assert f"{label}/0.png" in output
+
+
+def test_without_labels_there_is_no_accuracy(
+    write_version: WriteVersion, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = write_pictures(tmp_path / "images", {"red": "red red"}) / "red"
+    assert main(["--model", str(write_version()), "--images", str(images)]) == 0
+    output = capsys.readouterr().out
+    assert "accuracy" not in output
+    assert "no labels to compare with" in output
+
+
+def test_bad_input_gets_one_line_and_exit_code_1(
+    write_version: WriteVersion, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(write_version())
+    images = str(write_pictures(tmp_path / "images", {"red": "red"}))
+    (tmp_path / "file.txt").write_text("text")
+    (tmp_path / "bag.mcap").write_text("no bag")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "1.png").write_text("no picture")
+    for command in (
+        ["--model", str(tmp_path / "absent"), "--images", images],
+        ["--model", model, "--images", str(tmp_path / "absent")],
+        ["--model", model, "--images", str(tmp_path / "file.txt")],
+        ["--model", model, "--images", str(tmp_path / "bag.mcap")],
+        ["--model", model, "--images", str(tmp_path / "broken")],
+        ["--model", model, "--images", images, "--sheet", str(tmp_path / "absent" / "s.png")],
+    ):
+        assert main(command) == 1, command
+        lines = capsys.readouterr().err.strip().splitlines()
+        # LiteRT itself says at its first start that it uses its CPU delegate.
+        lines = [line for line in lines if "XNNPACK" not in line]
+        assert len(lines) == 1, lines
+        assert lines[0].startswith("fl_predict: ")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--model", "m"], ["--limit", "0"], ["--nonsense"]])
+def test_a_wrong_command_line_is_exit_code_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments)
+    assert exit_.value.code == 2
+
+
+def test_help_explains_labels_and_gives_examples() -> None:
+    command = [sys.executable, "-m", "fl_robot_ros.cli.predict", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    for word in ("fl/label", "examples:", "exit code", "--sheet", ".mcap"):
+        assert word in done.stdout
