@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fl_robot_ros.delivery.manifest import TFLITE_FILE, Manifest, hash_file
+from fl_robot_ros.delivery.manifest import KERAS_FILE, TFLITE_FILE, Manifest, hash_file
 
 # Bags for the tests of other rooms are written by the recorder of the capture room's tests.
 sys.path.insert(0, str(Path(__file__).parent / "unit" / "capture"))
@@ -48,14 +48,15 @@ def write_version(colour_tflite: bytes, tmp_path: Path) -> WriteVersion:
     Its keyword arguments replace fields of the manifest.
     """
 
-    def write(name: str = "v00001", **changes: object) -> Path:
-        folder = tmp_path / "models" / name
+    def write(version: str = "v00001", **changes: object) -> Path:
+        folder = tmp_path / "models" / version
         folder.mkdir(parents=True)
         (folder / TFLITE_FILE).write_bytes(colour_tflite)
+        (folder / KERAS_FILE).write_bytes(b"never read by a predictor")
         fields: dict[str, object] = {
-            "version": name,
+            "version": version,
             "created": "2026-01-02T03:04:05+00:00",
-            "files": {TFLITE_FILE: hash_file(folder / TFLITE_FILE)},
+            "files": {name: hash_file(folder / name) for name in (KERAS_FILE, TFLITE_FILE)},
             "classes": ["red", "green", "blue"],
             "preprocessing": {"height": 8, "width": 8, "channels": 3, "scale": 1 / 255},
             "metrics": {"accuracy": 0.5},

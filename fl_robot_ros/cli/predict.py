@@ -256,9 +256,10 @@ def _print_tables(board: Scoreboard, predictor: Predictor, console: Console) -> 
         console.print(_score_table(title, board.by_prediction, predictor.classes, False))
     if board.unreadable:
         console.print(f"{board.unreadable} pictures could not be read and were left out")
-    for label, images in sorted(board.foreign.items()):
-        text = f"{images} pictures have the label '{label}', which the model does not know"
-        console.print(text, markup=False)
+    if board.foreign:
+        listed = ", ".join(f"'{label}' ({n})" for label, n in sorted(board.foreign.items()))
+        text = f"labels that the model does not know, and their pictures: {listed}"
+        console.print(text, markup=False, highlight=False)
     if has_labels:
         share = board.right / board.compared
         console.print(

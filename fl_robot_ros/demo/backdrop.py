@@ -24,12 +24,12 @@ def paint_backdrop(height_px: int, width_px: int, rng: np.random.Generator) -> N
     mood = rng.uniform(45, 175) + rng.normal(0, 16, 3)
     shades = rng.normal(0, 24, (2, 2, 1)) + rng.normal(0, 10, (2, 2, 3))
     corners = np.clip(mood + shades, 10, 235).astype(np.float32)
-    picture = np.array(cv2.resize(corners, size, interpolation=cv2.INTER_LINEAR))
+    picture = np.asarray(cv2.resize(corners, size, interpolation=cv2.INTER_LINEAR), np.float32)
     for grain_px, strength in ((30, 22.0), (9, 13.0), (3, 8.0)):
         rows, columns = size[1] // grain_px + 2, size[0] // grain_px + 2
         noise = rng.normal(0, strength * rng.uniform(0.3, 1.0), (rows, columns))
-        coarse = noise.astype(np.float32)
-        picture += cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)[..., None]
+        smooth = cv2.resize(noise.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
+        picture += np.asarray(smooth, np.float32)[..., None]
     things = np.clip(picture, 0, 255).astype(np.uint8)
     for _ in range(int(rng.integers(4, 12))):
         color = mood + rng.normal(0, 35) + rng.normal(0, 18, 3)

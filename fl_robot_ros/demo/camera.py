@@ -62,14 +62,14 @@ class View:
 def pick_view(rng: np.random.Generator) -> View:
     """Return a random view in which the sign fills most of the picture."""
     return View(
-        x_px=rng.uniform(-12, 12),
-        y_px=rng.uniform(-6, 6),
-        height_px=rng.uniform(200, 226),
-        yaw_rad=rng.normal(0, 0.13),
-        pitch_rad=rng.normal(0, 0.09),
-        roll_rad=rng.normal(0, 0.04),
-        gain=rng.uniform(0.8, 1.1),
-        defocus_px=rng.uniform(0.5, 1.4),
+        x_px=rng.uniform(-9, 9),
+        y_px=rng.uniform(-5, 5),
+        height_px=rng.uniform(212, 232),
+        yaw_rad=rng.normal(0, 0.11),
+        pitch_rad=rng.normal(0, 0.08),
+        roll_rad=rng.normal(0, 0.035),
+        gain=rng.uniform(0.82, 1.08),
+        defocus_px=rng.uniform(0.5, 1.2),
     )
 
 
@@ -124,7 +124,7 @@ class Sensor:
             hung = cv2.warpPerspective(sign, view.homography(), size)
             opacity = cv2.cvtColor(cv2.extractChannel(hung, 3), cv2.COLOR_GRAY2RGB)
             behind = cv2.multiply(scene, cv2.bitwise_not(opacity), scale=1 / 255)
-            scene = cv2.add(cv2.cvtColor(hung, cv2.COLOR_RGBA2RGB), behind)
+            scene = np.asarray(cv2.add(cv2.cvtColor(hung, cv2.COLOR_RGBA2RGB), behind), np.uint8)
         smear_px = math.hypot(view.defocus_px, abs(speed_px) * 0.3)
         blurred = cv2.GaussianBlur(scene, (7, 7), smear_px, sigmaY=view.defocus_px)
         lit = cv2.convertScaleAbs(blurred, alpha=view.gain)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 GLYPH_HEIGHT_PX = 188
-GLYPH_WIDTH_PX = 236
+GLYPH_WIDTH_PX = 256
 
 SPLITS = ("robot1", "robot2", "test")
 

@@ -4,6 +4,7 @@ Everything follows from the scene's name, the split and the seed: the same three
 frames, bit for bit.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -30,10 +31,10 @@ LabelledFrame = tuple[NDArray[np.uint8], str]
 # A robot that drives past sees each sign for about a third of a second: short enough that a
 # minute of camera holds many different signs.
 MIN_APPEARANCE_FRAMES = 3
-MAX_APPEARANCE_FRAMES = 4
+MAX_APPEARANCE_FRAMES = 5
 GAP_FRAMES = 2
 
-_ROBOT_CLASSES = {
+_ROBOT_CLASSES: dict[str, dict[str, tuple[str, ...]]] = {
     "digits": {"robot1": tuple("0123456"), "robot2": tuple("3456789")},
     "shapes": {
         "robot1": ("circle", "square", "star"),
@@ -91,7 +92,7 @@ class Scene:
         """Yield the frames of one drive."""
         rng = np.random.default_rng([SCENE_NAMES.index(self.name), SPLITS.index(split), seed])
         sensor = Sensor(rng)
-        labels = self._label_order(self.robot_classes.get(split, self.classes), rng)
+        labels = self._label_order(split, rng)
         order = {
             label: rng.permutation(self._glyphs.pool_size(label, split)) for label in self.classes
         }
@@ -119,13 +120,26 @@ class Scene:
                 yield frame, "" if in_gap else label
             remaining -= length
 
-    @staticmethod
-    def _label_order(classes: tuple[str, ...], rng: np.random.Generator) -> Iterator[str]:
-        """Yield labels forever: each class once before any comes again, no class twice in turn."""
+    def _label_order(self, split: str, rng: np.random.Generator) -> Iterator[str]:
+        """Yield labels forever, in turns of random order, no label twice running.
+
+        In a turn a robot meets twice what only it can meet and once what both meet, so that over
+        the whole fleet every class is equally frequent.
+        """
+        if split in self.robot_classes:
+            met_by = Counter(label for met in self.robot_classes.values() for label in met)
+            robots = len(self.robot_classes)
+            turn = [
+                label
+                for label in self.robot_classes[split]
+                for _ in range(robots // met_by[label])
+            ]
+        else:
+            turn = list(self.classes)
         last = ""
         while True:
-            turn = [classes[position] for position in rng.permutation(len(classes))]
-            if turn[0] == last:
-                turn.append(turn.pop(0))
-            yield from turn
-            last = turn[-1]
+            order = [turn[position] for position in rng.permutation(len(turn))]
+            if any(before == label for before, label in pairwise([last, *order])):
+                continue
+            yield from order
+            last = order[-1]

@@ -74,7 +74,7 @@ def load_checkpoint(path: Path) -> GlobalModel:
         ModelError: The file is damaged or no checkpoint.
     """
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             weights = np.asarray(content["weights"])
             description = json.loads(str(content["description"]))
         if weights.dtype != np.float32 or weights.ndim != 1 or not np.isfinite(weights).all():

@@ -93,7 +93,7 @@ def model_from_architecture(architecture: str) -> keras.Model:
         raise ModelError(f"architecture of {len(architecture)} bytes; at most 4 MB are accepted")
     try:
         content = json.loads(architecture)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"architecture is no JSON: {error}") from error
     for node in _objects(content):
         _check_object(node)

@@ -51,6 +51,7 @@ class CameraSubscription:
         self._reliability: ReliabilityPolicy | None = None
         self._subscription: Subscription | None = None
         self._refused_type = ""
+        self._last_error = ""
         # Steady time: with use_sim_time, ROS time may stand still.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(_LOOK_EVERY_SEC, self._look, clock=clock)
@@ -84,17 +85,30 @@ class CameraSubscription:
                     f"{self.topic} carries {type_name}; expected {' or '.join(_MESSAGE_CLASSES)}"
                 )
             return
-        if (type_name, profile.reliability) != (self._type, self._reliability):
-            self._unsubscribe()
+        if (type_name, profile.reliability) == (self._type, self._reliability):
+            return
+        has_other_type = self._subscription is not None and type_name != self._type
+        self._unsubscribe()
+        # Fast DDS refuses a topic of another type in a process until the old one is quite gone,
+        # which the executor delays: that change is made at the next look.
+        if not has_other_type:
             self._subscribe(type_name, profile)
 
     def _subscribe(self, type_name: str, profile: QoSProfile) -> None:
-        self._subscription = self._node.create_subscription(
-            _MESSAGE_CLASSES[type_name],
-            self._given_topic,
-            with_publish_time(self._deliver),
-            profile,
-        )
+        try:
+            self._subscription = self._node.create_subscription(
+                _MESSAGE_CLASSES[type_name],
+                self._given_topic,
+                with_publish_time(self._deliver),
+                profile,
+            )
+        except RuntimeError as error:  # Any error of rcl.
+            if str(error) != self._last_error:
+                self._last_error = str(error)
+                self._node.get_logger().error(
+                    f"cannot subscribe to {self.topic} ({type_name}) yet: {error}"
+                )
+            return
         self._type, self._reliability = type_name, profile.reliability
         manner = "reliable" if self.is_reliable else "best effort"
         self._node.get_logger().info(f"subscribed to {self.topic} ({type_name}, {manner})")
@@ -102,7 +116,7 @@ class CameraSubscription:
     def _unsubscribe(self) -> None:
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
-            self._subscription = None
+        self._subscription, self._type, self._reliability = None, "", None
 
     def _deliver(self, message: Any, published_ns: int) -> None:
         self.frames += 1

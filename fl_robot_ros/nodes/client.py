@@ -223,6 +223,7 @@ class ClientNode(Node):  # type: ignore[misc]
                 queue_length=self._pipeline.queue_length,
                 rates_hz=rates,
                 bags=self._bags.progress,
+                bags_pending=self._bags.pending,
                 last_error=self._pipeline.last_error,
                 is_enabled=self._capture_enabled,
             ),

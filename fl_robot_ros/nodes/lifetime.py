@@ -21,6 +21,8 @@ from rclpy.task import Future
 from fl_robot_ros.errors import FlRobotError, SettingError
 
 _PARENT_CHECK_SEC = 1.0
+# Asked at the import, because the parent may be gone before the node is made.
+_parent_pid = os.getppid()
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -108,7 +110,7 @@ def _watch_for_end(end: Callable[[str], None]) -> Iterator[None]:
         signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
     stop = threading.Event()
 
-    def watch(parent: int) -> None:
+    def watch() -> None:
         while not stop.is_set():
             try:
                 received = receiver.recv(1)
@@ -116,11 +118,11 @@ def _watch_for_end(end: Callable[[str], None]) -> Iterator[None]:
                 received = b""
             if received and received[0] in _SIGNALS:
                 end(signal.Signals(received[0]).name)
-            elif os.getppid() != parent:
+            elif os.getppid() != _parent_pid:
                 end("the parent process is gone")
                 return
 
-    thread = threading.Thread(target=watch, args=(os.getppid(),), daemon=True, name="lifetime")
+    thread = threading.Thread(target=watch, daemon=True, name="lifetime")
     thread.start()
     try:
         yield
@@ -151,6 +153,15 @@ def _ignore(number: int, frame: FrameType | None) -> None:
 def _complete(future: Future, result: str) -> None:
     if not future.done():
         future.set_result(result)
+
+
+def _adopt_parent() -> None:
+    """Take a new parent process for granted, after a fork."""
+    global _parent_pid
+    _parent_pid = os.getppid()
+
+
+os.register_at_fork(after_in_child=_adopt_parent)
 
 
 def _one_line(error: Exception) -> str:

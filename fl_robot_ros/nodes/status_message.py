@@ -34,6 +34,7 @@ def to_capture_message(
     queue_length: int,
     rates_hz: Mapping[str, float],
     bags: str,
+    bags_pending: int,
     last_error: str,
     is_enabled: bool,
 ) -> DiagnosticStatus:
@@ -45,7 +46,8 @@ def to_capture_message(
         summary = f"{summary}, {lost} frames lost"
     values = {name: str(count) for name, count in verdicts.items()}
     values.update({f"rate_hz {topic}": f"{rate:.1f}" for topic, rate in rates_hz.items()})
-    values.update(queue_length=str(queue_length), bags=bags, last_error=last_error)
+    values.update(queue_length=str(queue_length), bags=bags)
+    values.update(bags_pending=str(bags_pending), last_error=last_error)
     return _message(level, robot, "capture", summary, values)
 
 

@@ -61,7 +61,7 @@ def test_a_bag_is_compared_with_its_label_topic(
     assert main(["--model", str(write_version()), "--images", str(tmp_path / "bag")]) == 0
     output = capsys.readouterr().out
     assert "accuracy 66.7% (2 of 3)" in output
-    assert "1 pictures have the label 'purple', which the model does not know" in output
+    assert "labels that the model does not know, and their pictures: 'purple' (1)" in output
 
 
 def test_the_limit_is_spread_over_a_folder(

@@ -119,8 +119,8 @@ def test_a_file_is_given_only_with_its_hash(write_version: Callable[..., Path]) 
     (folder / TFLITE_FILE).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(ModelError, match="SHA-256"):
         manifest.read_file(folder, TFLITE_FILE)
-    with pytest.raises(ModelError, match=r"does not list 'model\.keras'"):
-        manifest.read_file(folder, "model.keras")
+    with pytest.raises(ModelError, match=r"does not list 'other\.bin'"):
+        manifest.read_file(folder, "other.bin")
     (folder / TFLITE_FILE).unlink()
     with pytest.raises(ModelError, match="No such file"):
         manifest.read_file(folder, TFLITE_FILE)

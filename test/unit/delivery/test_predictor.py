@@ -25,7 +25,6 @@ def plain(colour: int, height: int = 30, width: int = 40) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("name", ["", "model.tflite", "manifest.json", "model.keras"])
 def test_every_form_of_the_path_loads_the_version(write_version: WriteVersion, name: str) -> None:
     folder = write_version()
-    (folder / "model.keras").write_bytes(b"")
     predictor = Predictor(folder / name)
     assert predictor.classes == ("red", "green", "blue")
     assert predictor.version == "v00001"

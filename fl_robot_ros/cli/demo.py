@@ -1,0 +1,110 @@
+"""The command `fl_demo`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from fl_robot_ros.demo.plan import DemoPlan
+from fl_robot_ros.demo.run import run_demo
+from fl_robot_ros.demo.scene import SCENE_NAMES
+from fl_robot_ros.demo.screen import Screen
+from fl_robot_ros.errors import FlRobotError
+
+_DESCRIPTION = """\
+Watch two robots learn from their cameras together, on this machine, with real parts: rosbags,
+DDS, Flower, TensorFlow. Each robot sees some of the signs; together they learn all of them, and
+no image leaves a robot.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    plan = _parse(arguments)
+    console = Console()
+    try:
+        report = run_demo(plan, Screen(console))
+    except FlRobotError as error:
+        print(f"fl_demo: {error}", file=sys.stderr)
+        print(f"fl_demo: the processes' output is in {plan.log_dir}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("fl_demo: stopped", file=sys.stderr)
+        return 130
+    console.print(report.rounds_table())
+    console.print(report.comparison_table())
+    for robot, path in report.model_paths.items():
+        console.print(f"{robot}'s perception runs {path}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{report.total_sec:.0f} s in all, {report.median_overhead_sec:.1f} s median overhead a "
+        f"round; picture and figures: {plan.out_dir / 'report.png'}, "
+        f"{plan.out_dir / 'report.json'}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> DemoPlan:
+    """Return the plan that the command line asks for."""
+    default = DemoPlan()
+    parser = argparse.ArgumentParser(
+        prog="fl_demo",
+        description=_DESCRIPTION,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument(
+        "--scene", choices=SCENE_NAMES, default=default.scene, help="what the robots look at"
+    )
+    parser.add_argument(
+        "--out-dir", type=Path, default=default.out_dir, help="folder for all that is written"
+    )
+    whole = {
+        "frames": "labelled camera frames for each robot",
+        "test_frames": "labelled camera frames in the test bag",
+        "rounds": "rounds of the federation",
+        "local_epochs": "epochs that a robot trains in a round",
+        "batch_size": "images in a training batch",
+        "seed": "seed of scene and training",
+    }
+    for name, text in whole.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=_seed if name == "seed" else _positive,
+            default=getattr(default, name),
+            metavar="N",
+            help=text,
+        )
+    parser.add_argument(
+        "--playback-speed",
+        type=float,
+        default=default.playback_speed,
+        metavar="X",
+        help="speed of the bag that is played over DDS, against recorded time",
+    )
+    values = vars(parser.parse_args(arguments))
+    values["out_dir"] = values["out_dir"].absolute()
+    return dataclasses.replace(default, **values)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return value
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

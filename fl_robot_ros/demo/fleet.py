@@ -1,0 +1,173 @@
+"""The demonstration's fleet: one server and two robots, each program a process of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from contextlib import ExitStack
+from types import TracebackType
+
+from fl_robot_ros.demo.child_process import ChildProcess
+from fl_robot_ros.demo.plan import IMAGE_TOPIC, INPUT_SIZE_PX, ROBOTS, DemoPlan
+from fl_robot_ros.errors import RunFailedError
+
+_LISTEN_TIMEOUT_SEC = 90.0
+# ROS 2 discovery of a domain uses UDP ports from 7400 + 250 * domain id on (DDSI-RTPS 9.6.1).
+_FIRST_DISCOVERY_PORT = 7400
+_PORTS_PER_DOMAIN = 250
+_DOMAINS = range(20, 100)
+
+
+class DemoFleet:
+    """Starts and ends the processes of server and robots."""
+
+    def __init__(self, plan: DemoPlan, classes: tuple[str, ...]) -> None:
+        """Prepare; nothing is started.
+
+        Args:
+            plan: What to do.
+            classes: Class names of the scene.
+        """
+        self._plan = plan
+        self._classes = classes
+        self._stack = ExitStack()
+        self._children: list[ChildProcess] = []
+        self.port = _free_tcp_port()
+        plan.log_dir.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> DemoFleet:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End all processes."""
+        self._stack.close()
+
+    def start_server(self) -> ChildProcess:
+        """Start `fl_server`."""
+        plan = self._plan
+        options = {
+            "port": self.port,
+            "state-dir": plan.state_dir,
+            "input-height": INPUT_SIZE_PX,
+            "input-width": INPUT_SIZE_PX,
+            "min-nodes": len(ROBOTS),
+            "num-rounds": plan.rounds,
+            "fraction-train": 1.0,
+            "local-epochs": plan.local_epochs,
+            "batch-size": plan.batch_size,
+            "learning-rate": plan.learning_rate,
+            "seed": plan.seed,
+        }
+        arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
+        return self._start(
+            "server", "fl_robot_ros.cli.server", [*arguments, "--classes", *self._classes]
+        )
+
+    def wait_for_server(self, server: ChildProcess) -> None:
+        """Wait until robots can connect.
+
+        Raises:
+            RunFailedError: They cannot.
+        """
+        deadline = time.monotonic() + _LISTEN_TIMEOUT_SEC
+        while True:
+            server.check_running()
+            try:
+                with socket.create_connection(("127.0.0.1", self.port), 1.0):
+                    return
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise RunFailedError("the server does not listen") from error
+            time.sleep(0.1)
+
+    def start_robot(self, robot: str, bag_paths: list[str]) -> ChildProcess:
+        """Start a robot's `fl_client` and `fl_perception`; return the client."""
+        client = self._start_node(
+            robot,
+            "client",
+            {
+                "data_dir": str(self._plan.robot_dir(robot)),
+                "image_topics": [IMAGE_TOPIC],
+                "bag_paths": bag_paths or [""],
+                "sample_rate_hz": 1000.0,
+                "queue_size": 1000,
+                "segment_sec": 1.0,
+                "server_address": f"127.0.0.1:{self.port}",
+            },
+        )
+        self._start_node(robot, "perception", {"image_topic": IMAGE_TOPIC})
+        return client
+
+    def start_streamer(self, robot: str, bag: str, playback_speed: float) -> ChildProcess:
+        """Start a `fl_streamer` that plays a bag to a robot."""
+        return self._start_node(
+            robot, "streamer", {"source": bag, "playback_speed": playback_speed}
+        )
+
+    def check_running(self) -> None:
+        """Raise RunFailedError if a server or robot ended by mistake."""
+        for child in self._children:
+            if child.exit_code not in (None, 0):
+                child.check_running()
+
+    def _start_node(self, robot: str, node: str, parameters: dict[str, object]) -> ChildProcess:
+        arguments = ["--ros-args", "-r", f"__ns:=/{robot}"]
+        for name, value in parameters.items():
+            arguments += ["-p", f"{name}:={_yaml(value)}"]
+        return self._start(f"{robot}-{node}", f"fl_robot_ros.nodes.{node}", arguments)
+
+    def _start(self, name: str, module: str, arguments: list[str]) -> ChildProcess:
+        child = ChildProcess(name, module, arguments, self._plan.log_dir)
+        self._stack.callback(child.stop)
+        self._children.append(child)
+        return child
+
+
+def private_ros_environment() -> dict[str, str]:
+    """Return environment variables for a ROS domain that nobody on this machine uses."""
+    start = os.getpid() % len(_DOMAINS)
+    for offset in range(len(_DOMAINS)):
+        domain = _DOMAINS[(start + offset) % len(_DOMAINS)]
+        if not _is_used(domain):
+            return {
+                "ROS_DOMAIN_ID": str(domain),
+                "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
+                "FASTDDS_BUILTIN_TRANSPORTS": os.environ.get(
+                    "FASTDDS_BUILTIN_TRANSPORTS", "LARGE_DATA"
+                ),
+            }
+    raise RunFailedError("every ROS domain from 20 to 99 is in use on this machine")
+
+
+def _is_used(domain: int) -> bool:
+    """Return whether a participant listens for discovery in a domain."""
+    first = _FIRST_DISCOVERY_PORT + _PORTS_PER_DOMAIN * domain
+    for port in (first, first + 10):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", port))
+            except OSError:
+                return True
+    return False
+
+
+def _yaml(value: object) -> str:
+    """Return a parameter's value for a ROS command line."""
+    if isinstance(value, list):
+        return "[" + ", ".join(_yaml(item) for item in value) + "]"
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return str(value)
+
+
+def _free_tcp_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

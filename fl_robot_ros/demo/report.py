@@ -1,0 +1,149 @@
+"""The demonstration's result: figures as JSON, a picture, a table for the terminal."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """One round of the federation.
+
+    Attributes:
+        round: Number, from 1.
+        accuracy: Of the global model on the test frames, 0 to 1.
+        wall_sec: Time of the whole round.
+        robot_compute_sec: The slowest robot's training and evaluation.
+        overhead_sec: The difference.
+    """
+
+    round: int
+    accuracy: float
+    wall_sec: float
+    robot_compute_sec: float
+    overhead_sec: float
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """All figures of a demonstration; accuracies are on the test frames, 0 to 1.
+
+    Attributes:
+        scene: "digits" or "shapes".
+        federated_accuracy: Of the model that the robots got, run by LiteRT.
+        alone_accuracy: By robot, of the same model trained on its own images only.
+        central_accuracy: Of the same model trained on all robots' images in one place.
+        rounds: The rounds.
+        model_paths: By robot, the model that its perception node took.
+        images: By robot, labelled images in its snapshot.
+        total_sec: Time of the whole demonstration.
+    """
+
+    scene: str
+    federated_accuracy: float
+    alone_accuracy: dict[str, float]
+    central_accuracy: float
+    rounds: list[RoundResult]
+    model_paths: dict[str, str]
+    images: dict[str, int]
+    total_sec: float
+
+    @property
+    def median_overhead_sec(self) -> float:
+        """Median over the rounds of the time that is not a robot's work."""
+        return float(np.median([result.overhead_sec for result in self.rounds]))
+
+    def write_json(self, path: Path) -> None:
+        """Write all figures."""
+        values = {**asdict(self), "median_overhead_sec": self.median_overhead_sec}
+        path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+    def rounds_table(self) -> Table:
+        """Return a table of the rounds."""
+        table = Table(title="Rounds", title_justify="left")
+        for name in ("round", "accuracy", "seconds", "robots' work", "overhead"):
+            table.add_column(name, justify="right")
+        for result in self.rounds:
+            table.add_row(
+                str(result.round),
+                f"{result.accuracy:.3f}",
+                f"{result.wall_sec:.1f}",
+                f"{result.robot_compute_sec:.1f}",
+                f"{result.overhead_sec:.1f}",
+            )
+        return table
+
+    def comparison_table(self) -> Table:
+        """Return a table of who reaches what."""
+        table = Table(title="Accuracy on frames that no robot trained on", title_justify="left")
+        table.add_column("model")
+        table.add_column("accuracy", justify="right")
+        table.add_column("")
+        for robot, accuracy in self.alone_accuracy.items():
+            table.add_row(
+                f"{robot} alone", f"{accuracy:.3f}", f"{self.images[robot]} images of its own"
+            )
+        table.add_row(
+            "[bold]federated",
+            f"[bold]{self.federated_accuracy:.3f}",
+            f"{len(self.rounds)} rounds, no image left a robot",
+        )
+        table.add_row("central", f"{self.central_accuracy:.3f}", "all images in one place")
+        return table
+
+    def draw(self, path: Path, sheet: NDArray[np.uint8]) -> None:
+        """Draw the learning curve beside a contact sheet of predictions.
+
+        Args:
+            path: PNG file to write.
+            sheet: Contact sheet, uint8 (H, W, 3), RGB.
+        """
+        import matplotlib as mpl
+
+        mpl.use("Agg")
+        from matplotlib import pyplot as plt
+
+        figure, (left, right) = plt.subplots(
+            1, 2, figsize=(15, 7), width_ratios=(1, 1.15), layout="constrained"
+        )
+        numbers = [result.round for result in self.rounds]
+        left.plot(
+            numbers,
+            [result.accuracy for result in self.rounds],
+            "o-",
+            color="tab:green",
+            linewidth=2.5,
+            label=f"federated ({self.federated_accuracy:.2f})",
+        )
+        left.axhline(
+            self.central_accuracy,
+            color="tab:gray",
+            linestyle="--",
+            label=f"all images in one place ({self.central_accuracy:.2f})",
+        )
+        for color, (robot, accuracy) in zip(
+            ("tab:red", "tab:orange", "tab:purple"), self.alone_accuracy.items(), strict=False
+        ):
+            left.axhline(
+                accuracy, color=color, linestyle=":", label=f"{robot} alone ({accuracy:.2f})"
+            )
+        left.set(
+            xlabel="round",
+            ylabel="accuracy on test frames",
+            ylim=(0.0, 1.02),
+            xticks=numbers,
+            title=f"Two robots learn {self.scene} together",
+        )
+        left.grid(alpha=0.3)
+        left.legend(loc="lower right")
+        right.imshow(sheet)
+        right.set_title("What the robots' perception says of test frames")
+        right.axis("off")
+        figure.savefig(path, dpi=100)
+        plt.close(figure)

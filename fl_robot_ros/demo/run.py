@@ -1,0 +1,253 @@
+"""The demonstration from end to end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fl_robot_ros.demo.fleet import DemoFleet, private_ros_environment
+from fl_robot_ros.demo.plan import ROBOTS, DemoPlan
+from fl_robot_ros.demo.recording import record_bag
+from fl_robot_ros.demo.report import DemoReport, RoundResult
+from fl_robot_ros.demo.scene import Scene
+from fl_robot_ros.demo.screen import Screen
+from fl_robot_ros.errors import RunFailedError
+from fl_robot_ros.federation.history import History, RoundRecord
+
+if TYPE_CHECKING:
+    from fl_robot_ros.demo.baseline import TestFrames
+    from fl_robot_ros.demo.child_process import ChildProcess
+    from fl_robot_ros.nodes.fleet_console import FleetConsole
+
+_START_TIMEOUT_SEC = 60.0
+_CAPTURE_TIMEOUT_SEC = 300.0
+_ROUND_TIMEOUT_SEC = 600.0
+_DELIVERY_TIMEOUT_SEC = 120.0
+_SHEET_TILES = 40
+_START_NS = 1_700_000_000_000_000_000
+
+
+def run_demo(plan: DemoPlan, screen: Screen) -> DemoReport:
+    """Do the whole demonstration; write report.json and report.png.
+
+    Args:
+        plan: What to do.
+        screen: Where progress is shown.
+
+    Raises:
+        FlRobotError: Something did not happen.
+    """
+    start = time.monotonic()
+    os.environ.update(private_ros_environment())
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    scene = Scene(plan.scene)
+    # What an earlier demonstration left would be taken up again.
+    for leftover in (plan.bags_dir, plan.log_dir, plan.state_dir, *map(plan.robot_dir, ROBOTS)):
+        shutil.rmtree(leftover, ignore_errors=True)
+    plan.bags_dir.mkdir(parents=True)
+
+    from fl_robot_ros.nodes.fleet_console import FleetConsole
+
+    with ExitStack() as stack:
+        fleet = stack.enter_context(DemoFleet(plan, scene.classes))
+        server = fleet.start_server()
+        _record(plan, scene, screen)
+        console = stack.enter_context(FleetConsole(list(ROBOTS)))
+        _capture(plan, fleet, console, screen)
+        fleet.wait_for_server(server)
+        rounds = _learn(plan, fleet, console, server, screen)
+        model_paths = _deliver(fleet, console, screen)
+        # From here on the processors are for the comparison.
+    report = _compare(plan, rounds, model_paths, screen, start)
+    report.write_json(plan.out_dir / "report.json")
+    return report
+
+
+def _record(plan: DemoPlan, scene: Scene, screen: Screen) -> None:
+    """Record the robots' bags and the test bag, two at a time."""
+    sizes = {"robot1": plan.frames, "robot2": plan.frames, "test": plan.test_frames}
+    with screen.stage("recording rosbags", sum(sizes.values())) as advance:
+        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+            futures = {
+                split: pool.submit(_record_one, plan, scene.name, split, count)
+                for split, count in sizes.items()
+            }
+            for split, future in futures.items():
+                future.result()
+                advance(sizes[split])
+
+
+def _record_one(plan: DemoPlan, scene_name: str, split: str, count: int) -> None:
+    scene = Scene(scene_name)
+    record_bag(
+        plan.bag(split),
+        scene.frames(split, count, plan.seed),
+        compressed=split != "robot1",
+        start_ns=_START_NS,
+    )
+
+
+def _capture(plan: DemoPlan, fleet: DemoFleet, console: FleetConsole, screen: Screen) -> None:
+    """Start the robots; play one bag over DDS, and let the other robot read its own."""
+    first, second = ROBOTS
+    with screen.stage("robots capture", 2 * plan.frames) as advance:
+        fleet.start_robot(first, [])
+        fleet.start_robot(second, [str(plan.bag(second).absolute())])
+        console.wait_until(
+            lambda: all(view.state for view in console.robots.values()),
+            _START_TIMEOUT_SEC,
+            "the robots' fl/status",
+        )
+        streamer = fleet.start_streamer(
+            first, str(plan.bag(first).absolute()), plan.playback_speed
+        )
+        seen = 0
+
+        def is_captured() -> bool:
+            nonlocal seen
+            fleet.check_running()
+            total = sum(sum(view.dataset.values()) for view in console.robots.values())
+            advance(total - seen)
+            seen = total
+            return (
+                streamer.exit_code is not None
+                and console.robots[first].capture.get("queue_length") == "0"
+                and console.robots[second].capture.get("bags_pending") == "0"
+                and total >= 2 * plan.frames
+            )
+
+        console.wait_until(is_captured, _CAPTURE_TIMEOUT_SEC, "every frame in the datasets")
+        streamer.wait(10.0)
+
+
+def _learn(
+    plan: DemoPlan,
+    fleet: DemoFleet,
+    console: FleetConsole,
+    server: ChildProcess,
+    screen: Screen,
+) -> list[RoundRecord]:
+    """Call the services that start a run, and follow it to its end."""
+    with screen.stage("learning together", plan.rounds) as advance:
+        for robot in ROBOTS:
+            accepted, message = console.call(robot, "start_round")
+            screen.say(f"/{robot}/fl/start_round: {message}")
+            if not accepted:
+                raise RunFailedError(f"{robot} refused to start: {message}")
+        with History(plan.state_dir) as history:
+            seen = 0
+
+            def is_done() -> bool:
+                nonlocal seen
+                fleet.check_running()
+                for robot, view in console.robots.items():
+                    if view.state == "failed":
+                        raise RunFailedError(f"{robot}: {view.values.get('detail')}")
+                for record in history.rounds()[seen:]:
+                    seen += 1
+                    advance(1)
+                    screen.say(
+                        f"round {record.round}: robots' own holdout accuracy "
+                        f"{record.accuracy or 0.0:.3f}, {record.wall_sec:.1f} s"
+                    )
+                return seen >= plan.rounds
+
+            console.wait_until(is_done, plan.rounds * _ROUND_TIMEOUT_SEC, "the last round")
+            server.wait(_DELIVERY_TIMEOUT_SEC)
+            return history.rounds()
+
+
+def _deliver(fleet: DemoFleet, console: FleetConsole, screen: Screen) -> dict[str, str]:
+    """Wait until both perception nodes took the model that their robot was sent."""
+    with screen.stage("delivering the model", len(ROBOTS)) as advance:
+        for robot in ROBOTS:
+            view = console.robots[robot]
+            console.wait_until(
+                lambda view=view: bool(  # type: ignore[misc]
+                    view.perception_model_path and view.perception_model_path == view.model_path
+                ),
+                _DELIVERY_TIMEOUT_SEC,
+                f"/{robot}/fl/perception/model_path",
+            )
+            advance(1)
+            screen.say(f"{robot}'s perception runs {view.perception_model_path}")
+        fleet.check_running()
+        return {robot: view.perception_model_path for robot, view in console.robots.items()}
+
+
+def _compare(
+    plan: DemoPlan,
+    records: list[RoundRecord],
+    model_paths: dict[str, str],
+    screen: Screen,
+    start: float,
+) -> DemoReport:
+    """Evaluate everything on the test bag."""
+    # TensorFlow takes seconds to load and is only needed now.
+    from fl_robot_ros.demo.baseline import Baseline, load_test_frames
+
+    epochs = plan.rounds * plan.local_epochs
+    with screen.stage("comparing", 3 * epochs + len(records)) as advance:
+        test = load_test_frames(plan.bag("test"))
+        federated, sheet = _run_delivered(test, Path(model_paths[ROBOTS[0]]))
+        baseline = Baseline(plan, test)
+        rounds = []
+        for record in records:
+            rounds.append(
+                RoundResult(
+                    round=record.round,
+                    accuracy=baseline.round_accuracy(record.round),
+                    wall_sec=record.wall_sec,
+                    robot_compute_sec=record.robot_compute_sec,
+                    overhead_sec=record.wall_sec - record.robot_compute_sec,
+                )
+            )
+            advance(1)
+        alone = {robot: baseline.trained_accuracy([robot], lambda: advance(1)) for robot in ROBOTS}
+        central = baseline.trained_accuracy(ROBOTS, lambda: advance(1))
+    report = DemoReport(
+        scene=plan.scene,
+        federated_accuracy=federated,
+        alone_accuracy=alone,
+        central_accuracy=central,
+        rounds=rounds,
+        model_paths=model_paths,
+        images={robot: baseline.num_images(robot) for robot in ROBOTS},
+        total_sec=time.monotonic() - start,
+    )
+    report.draw(plan.out_dir / "report.png", sheet)
+    return report
+
+
+def _run_delivered(
+    test: TestFrames, model_path: Path
+) -> tuple[float, np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
+    """Return accuracy and contact sheet of the model that a robot got, run as on the robot."""
+    from fl_robot_ros.delivery.contact_sheet import Tile, draw_contact_sheet
+    from fl_robot_ros.delivery.predictor import Predictor
+
+    predictor = Predictor(model_path)
+    predictions = [predictor.predict(picture) for picture in test.pictures]
+    right = sum(
+        prediction.label == label
+        for prediction, label in zip(predictions, test.labels, strict=True)
+    )
+    shown = np.linspace(0, len(predictions) - 1, min(_SHEET_TILES, len(predictions))).astype(int)
+    tiles = [
+        Tile(
+            test.pictures[index],
+            predictions[index].label,
+            predictions[index].confidence,
+            test.labels[index],
+        )
+        for index in shown
+    ]
+    return right / len(predictions), draw_contact_sheet(tiles, columns=8, tile_px=128)

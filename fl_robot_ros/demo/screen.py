@@ -1,0 +1,67 @@
+"""What the demonstration shows while it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+
+class Screen:
+    """A bar for each stage in a terminal; a line for each stage elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        """Take a console to write to."""
+        self._console = console
+        self._progress: Progress | None = None
+
+    @contextmanager
+    def stage(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Show a stage while it goes on.
+
+        Args:
+            title: What is being done.
+            total: Number of steps.
+
+        Yields:
+            A function that notes a number of steps as done.
+        """
+        start = time.monotonic()
+        if not self._console.is_terminal:
+            self._console.print(f"{title} ...")
+            yield lambda steps: None
+            self._console.print(f"{title}: done in {time.monotonic() - start:.1f} s")
+            return
+        columns = (
+            TextColumn("{task.description:<22}"),
+            BarColumn(bar_width=40),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=self._console) as progress:
+            task = progress.add_task(title, total=total)
+            self._progress = progress
+
+            def advance(steps: int) -> None:
+                progress.advance(task, steps)
+
+            try:
+                yield advance
+                progress.update(task, completed=total)
+            finally:
+                self._progress = None
+
+    def say(self, text: str) -> None:
+        """Print a line, above the bar if there is one."""
+        (self._progress.console if self._progress else self._console).print(
+            f"  {text}", highlight=False, markup=False
+        )

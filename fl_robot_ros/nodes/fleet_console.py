@@ -1,0 +1,175 @@
+"""A look at robots from outside, through their ROS interface alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from fl_robot_ros.errors import RunFailedError
+from fl_robot_ros.nodes.qos import LATCHED, reliable_qos
+
+_POLL_SEC = 0.05
+
+
+@dataclass
+class RobotView:
+    """What a robot last said.
+
+    Attributes:
+        state: State of its run, "" before the first message.
+        values: Key and value of `fl/status`.
+        model_path: Path on `fl/model_path`.
+        perception_model_path: Path that the perception node took.
+        labels: Labels that the perception node published, oldest first.
+        dataset: Images by label, from `/diagnostics`.
+        capture: Key and value of the capture's part of `/diagnostics`.
+    """
+
+    state: str = ""
+    values: dict[str, str] = field(default_factory=dict)
+    model_path: str = ""
+    perception_model_path: str = ""
+    labels: list[str] = field(default_factory=list)
+    dataset: dict[str, int] = field(default_factory=dict)
+    capture: dict[str, str] = field(default_factory=dict)
+
+
+class FleetConsole:
+    """Calls the services of robots and listens to their topics, in a thread of its own."""
+
+    def __init__(self, robots: list[str], *, domain_id: int | None = None) -> None:
+        """Start listening.
+
+        Args:
+            robots: Namespaces of the robots, without slashes.
+            domain_id: ROS domain; None: the environment's.
+        """
+        self.robots = {robot: RobotView() for robot in robots}
+        self._context = Context()
+        rclpy.init(context=self._context, domain_id=domain_id)
+        self._node = Node("fl_console", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        # Not named _clients: services are called by robot and name.
+        self._triggers: dict[tuple[str, str], Any] = {}
+        for robot, view in self.robots.items():
+            self._listen(robot, view)
+        self._node.create_subscription(
+            DiagnosticArray, "/diagnostics", self._on_diagnostics, reliable_qos(50)
+        )
+        self._thread = threading.Thread(target=self._spin, name="fleet-console", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> FleetConsole:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop listening."""
+        self.close()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._executor.shutdown(timeout_sec=1.0)
+        self._context.try_shutdown()
+        self._thread.join(5.0)
+
+    def call(self, robot: str, service: str, timeout_sec: float = 30.0) -> tuple[bool, str]:
+        """Call one of a robot's Trigger services.
+
+        Args:
+            robot: Namespace of the robot.
+            service: Name below `fl/`, for example "start_round".
+            timeout_sec: How long to wait for the service and its answer.
+
+        Returns:
+            Success and message of the answer.
+
+        Raises:
+            RunFailedError: The robot does not answer in time.
+        """
+        client = self._triggers[robot, service]
+        deadline = time.monotonic() + timeout_sec
+        if not client.wait_for_service(timeout_sec):
+            raise RunFailedError(f"/{robot}/fl/{service} is not there after {timeout_sec:g} s")
+        future = client.call_async(Trigger.Request())
+        while not future.done():
+            if time.monotonic() > deadline:
+                raise RunFailedError(f"/{robot}/fl/{service} does not answer")
+            time.sleep(0.005)
+        answer = future.result()
+        return bool(answer.success), str(answer.message)
+
+    def wait_until(self, condition: Callable[[], bool], timeout_sec: float, what: str) -> None:
+        """Wait until a condition on the robots' views holds.
+
+        Raises:
+            RunFailedError: It does not in time.
+        """
+        deadline = time.monotonic() + timeout_sec
+        while not condition():
+            if time.monotonic() > deadline:
+                raise RunFailedError(f"waited {timeout_sec:g} s in vain: {what}")
+            time.sleep(_POLL_SEC)
+
+    def _listen(self, robot: str, view: RobotView) -> None:
+        def on_status(message: DiagnosticStatus) -> None:
+            view.values = {value.key: value.value for value in message.values}
+            view.state = message.message
+
+        def on_path(message: String) -> None:
+            view.model_path = message.data
+
+        def on_perception_path(message: String) -> None:
+            view.perception_model_path = message.data
+
+        def on_label(message: String) -> None:
+            view.labels.append(message.data)
+
+        node, prefix = self._node, f"/{robot}/fl"
+        node.create_subscription(DiagnosticStatus, f"{prefix}/status", on_status, LATCHED)
+        node.create_subscription(String, f"{prefix}/model_path", on_path, LATCHED)
+        node.create_subscription(
+            String, f"{prefix}/perception/model_path", on_perception_path, LATCHED
+        )
+        node.create_subscription(String, f"{prefix}/perception/label", on_label, reliable_qos(100))
+        for service in ("start_round", "cancel_round", "rollback_model"):
+            self._triggers[robot, service] = node.create_client(Trigger, f"{prefix}/{service}")
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            view = self.robots.get(status.hardware_id)
+            if view is None:
+                continue
+            values = {value.key: value.value for value in status.values}
+            if status.name.endswith("fl_client dataset"):
+                view.dataset = {
+                    key.removeprefix("label "): int(value)
+                    for key, value in values.items()
+                    if key.startswith("label ")
+                }
+            elif status.name.endswith("fl_client capture"):
+                view.capture = values
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            pass

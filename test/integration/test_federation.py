@@ -1,0 +1,276 @@
+"""Runs of a real fleet: SuperLink, ServerApp, workers, TensorFlow."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from fleet import CLASSES, Process, free_port, make_robot, picture, server, worker
+from waiting import wait_until
+
+from fl_robot_ros.delivery.manifest import Manifest
+from fl_robot_ros.delivery.model_store import ModelStore
+from fl_robot_ros.delivery.predictor import Predictor
+from fl_robot_ros.federation.checkpoint import load_checkpoint
+from fl_robot_ros.federation.history import FINISHED, History
+
+TIMEOUT_SEC = 240.0
+
+
+def processes_naming(text: str) -> list[str]:
+    """Return the command lines of all living processes that name a text."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            environment = (entry / "environ").read_bytes().decode(errors="replace")
+        except (OSError, ValueError):
+            continue
+        if entry.name != str(os.getpid()) and (text in command or text in environment):
+            found.append(command)
+    return found
+
+
+@contextmanager
+def recording_proxy(port: int, to_port: int) -> Iterator[bytearray]:
+    """Pass TCP traffic on to another port; yield all bytes that clients sent."""
+    sent = bytearray()
+    ends: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+
+    def pump(source: socket.socket, sink: socket.socket, record: bytearray | None) -> None:
+        try:
+            while data := source.recv(65536):
+                if record is not None:
+                    record.extend(data)
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # one side went away, which the other notices by itself
+
+    def serve(listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            try:
+                upstream = socket.create_connection(("127.0.0.1", to_port))
+            except OSError:
+                client.close()
+                continue
+            ends.extend((client, upstream))
+            for arguments in ((client, upstream, sent), (upstream, client, None)):
+                threads.append(threading.Thread(target=pump, args=arguments, daemon=True))
+                threads[-1].start()
+
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        server_thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        server_thread.start()
+        try:
+            yield sent
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            server_thread.join()
+            for end in ends:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
+            for end in ends:
+                end.close()
+
+
+def test_two_robots_learn_classes_that_neither_has_alone(tmp_path: Path) -> None:
+    port, proxy_port = free_port(), free_port()
+    snapshots = {
+        "r1": make_robot(tmp_path / "r1", ["red", "green"], images=40, seed=1),
+        "r2": make_robot(tmp_path / "r2", ["green", "blue"], images=40, seed=2),
+    }
+    with (
+        server(tmp_path / "state", port, num_rounds=4, local_epochs=4) as fl_server,
+        recording_proxy(proxy_port, port) as sent,
+    ):
+        wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
+        with (
+            worker(tmp_path / "r1", snapshots["r1"], port) as first,
+            worker(tmp_path / "r2", snapshots["r2"], proxy_port) as second,
+        ):
+            assert fl_server.popen.wait(TIMEOUT_SEC) == 0
+            assert first.popen.wait(60.0) == 0
+            assert second.popen.wait(60.0) == 0
+            for robot in (first, second):
+                names = [event["event"] for event in robot.events]
+                assert names[:2] == ["connecting", "waiting"]
+                assert names[-1] == "delivered"
+                assert {"training", "evaluating", "delivering"} <= set(names)
+
+    for robot in ("r1", "r2"):
+        version = ModelStore(tmp_path / robot / "models").current()
+        assert version is not None
+        manifest = Manifest.load(version)
+        assert (manifest.run, manifest.round, manifest.robot) == (1, 4, robot)
+        predictor = Predictor(version)
+        for label in CLASSES:  # each robot recognises what it never saw
+            image = cv2.imdecode(np.frombuffer(picture(label, 999), np.uint8), 1)
+            assert predictor.predict(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).label == label
+
+    with History(tmp_path / "state") as history:
+        run = history.last_run()
+        assert run is not None
+        assert run.status == FINISHED
+        rounds = history.rounds()
+    assert [record.round for record in rounds] == [1, 2, 3, 4]
+    assert all(record.robots == 2 for record in rounds)
+    assert all(record.wall_sec >= record.robot_compute_sec > 0 for record in rounds)
+    assert "round 4/4  robots 2  samples" in fl_server.text
+    for number in range(5):
+        assert load_checkpoint(tmp_path / f"state/checkpoints/round-{number:05d}.npz")
+        assert (tmp_path / f"state/checkpoints/round-{number:05d}.keras").is_file()
+
+    # What left the second robot: no part of any of its images, in no form.
+    assert len(sent) > 10_000
+    for path in (tmp_path / "r2" / "dataset").rglob("*.jpg"):
+        content = path.read_bytes()
+        assert content[300:332] not in sent
+        pixels = cv2.imread(str(path))
+        assert pixels[5, :12].tobytes() not in sent
+        small = cv2.resize(pixels, (12, 12), interpolation=cv2.INTER_AREA)
+        assert small[5].tobytes() not in sent
+        assert (small[5].astype(np.float32) / 255).tobytes() not in sent
+    assert processes_naming(str(tmp_path)) == []
+
+
+def test_a_killed_server_app_and_a_killed_server_go_on_where_they_were(tmp_path: Path) -> None:
+    port = free_port()
+    snapshots = [make_robot(tmp_path / name, ["red", "blue"]) for name in ("r1", "r2")]
+    state = tmp_path / "state"
+    with (
+        worker(tmp_path / "r1", snapshots[0], port) as first,
+        worker(tmp_path / "r2", snapshots[1], port) as second,
+    ):
+        with server(state, port, num_rounds=5, local_epochs=1) as fl_server:
+            wait_until(lambda: "round 1/5" in fl_server.text, "the server's line", TIMEOUT_SEC)
+            with History(state) as history:
+                run = history.last_run()
+            assert run is not None
+            assert run.pid is not None
+            os.kill(run.pid, signal.SIGKILL)
+            wait_until(
+                lambda: "going on from the newest checkpoint" in fl_server.text,
+                "the server goes on",
+                60.0,
+            )
+            wait_until(lambda: "round 2/5" in fl_server.text, "the server's line", TIMEOUT_SEC)
+            fl_server.popen.kill()
+            fl_server.popen.wait()
+        wait_until(
+            lambda: not any("superlink" in line for line in processes_naming(str(state))),
+            "the SuperLink ends with its parent",
+            60.0,
+        )
+        with server(state, port, num_rounds=5, local_epochs=1) as fl_server:
+            assert fl_server.popen.wait(TIMEOUT_SEC) == 0
+            assert "resuming run 1" in fl_server.text
+            assert first.popen.wait(60.0) == 0
+            assert second.popen.wait(60.0) == 0
+    with History(state) as history:
+        assert [record.round for record in history.rounds()] == [1, 2, 3, 4, 5]
+        assert {record.run for record in history.rounds()} == {1}
+
+
+def test_the_stock_supernode_runs_the_same_app(tmp_path: Path) -> None:
+    port = free_port()
+    snapshots = [make_robot(tmp_path / name, ["red", "blue"]) for name in ("r1", "r2")]
+    with server(tmp_path / "state", port, num_rounds=1) as fl_server:
+        wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
+        models = tmp_path / "r2" / "models"
+        bin_dir = Path(sys.executable).parent
+        supernode = Process(
+            [
+                str(bin_dir / "flower-supernode"),
+                "--insecure",
+                "--superlink",
+                f"127.0.0.1:{port}",
+                "--port",
+                str(free_port()),
+                "--node-config",
+                f'snapshot="{snapshots[1]}" models-dir="{models}" robot="stock"',
+            ],
+            tmp_path / "supernode.log",
+            env={
+                "FLWR_HOME": str(tmp_path / "flwr"),
+                "FLWR_TELEMETRY_ENABLED": "0",
+                "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}",
+            },
+        )
+        try:
+            with worker(tmp_path / "r1", snapshots[0], port) as first:
+                assert fl_server.popen.wait(TIMEOUT_SEC) == 0, supernode.text
+                assert first.popen.wait(60.0) == 0
+        finally:
+            supernode.stop()
+    version = ModelStore(models).current()
+    assert version is not None, supernode.text
+    assert Manifest.load(version).robot == "stock"
+    assert "delivered to r1, stock" in fl_server.text
+
+
+def test_an_absent_server_is_told_in_time(tmp_path: Path) -> None:
+    snapshot = make_robot(tmp_path / "r1", ["red", "blue"])
+    port = free_port()
+    with worker(tmp_path / "r1", snapshot, port, connect_timeout_sec=1.0) as first:
+        assert first.popen.wait(60.0) == 1
+    assert first.events[-1]["event"] == "failed"
+    assert f"no server at 127.0.0.1:{port} after 1 s" in first.events[-1]["reason"]
+
+
+def test_something_that_is_no_superlink_is_told(tmp_path: Path) -> None:
+    snapshot = make_robot(tmp_path / "r1", ["red", "blue"])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=_answer_nonsense, args=(listener,), daemon=True)
+        thread.start()
+        port = listener.getsockname()[1]
+        with worker(tmp_path / "r1", snapshot, port, server_timeout_sec=2.0) as first:
+            assert first.popen.wait(120.0) == 1
+    assert first.events[-1]["event"] == "failed"
+    assert f"127.0.0.1:{port}" in first.events[-1]["reason"]
+
+
+def _answer_nonsense(listener: socket.socket) -> None:
+    while True:
+        try:
+            client, _ = listener.accept()
+            with client:
+                client.recv(1000)
+                client.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        except OSError:
+            return
+
+
+@pytest.mark.parametrize("how", ["cancel", "parent", "SIGTERM"])
+def test_a_waiting_worker_can_be_ended(tmp_path: Path, how: str) -> None:
+    snapshot = make_robot(tmp_path / "r1", ["red", "blue"])
+    port = free_port()
+    with server(tmp_path / "state", port) as fl_server:
+        wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
+        with worker(tmp_path / "r1", snapshot, port) as first:
+            wait_until(lambda: first.has("waiting"), "an event", TIMEOUT_SEC)
+            if how == "cancel":
+                first.say("cancel")
+            elif how == "parent":
+                first.close()
+            else:
+                first.popen.terminate()
+            assert first.popen.wait(30.0) == 3
+        assert fl_server.stop(signal.SIGINT) == 130
+    assert processes_naming(str(tmp_path)) == []

@@ -1,0 +1,92 @@
+"""What goes over the network is data, and checked."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import ConfigRecord, Message, RecordDict
+
+from fl_robot_ros.dataset.preprocessing import Preprocessing
+from fl_robot_ros.errors import ProtocolError
+from fl_robot_ros.federation.protocol import (
+    RoundConfig,
+    pack_request,
+    reply,
+    unpack_request,
+    unpack_weights,
+)
+
+CONFIG = RoundConfig(
+    run=1,
+    server_round=4,
+    last_round=7,
+    architecture="{}",
+    classes=("a", "b"),
+    preprocessing=Preprocessing(32, 24, 3, 1 / 255),
+    local_epochs=2,
+    batch_size=32,
+    learning_rate=0.001,
+    seed=0,
+)
+
+
+def request(content: RecordDict) -> Message:
+    return Message(content, dst_node_id=1, message_type="train")
+
+
+def test_a_request_round_trips() -> None:
+    weights = np.arange(6, dtype=np.float32)
+    config, unpacked = unpack_request(request(pack_request(CONFIG, weights)))
+    assert config == CONFIG
+    np.testing.assert_array_equal(unpacked, weights)
+
+
+def test_a_reply_carries_arrays_metrics_and_the_name_only() -> None:
+    message = reply(request(RecordDict()), "r1", {"num-examples": 3}, np.ones(2, np.float32))
+    assert set(message.content) == {"arrays", "metrics", "config"}
+    assert dict(message.content.config_records["config"]) == {"robot": "r1"}
+    assert unpack_weights(message).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(RoundConfig)])
+def test_a_missing_value_is_named(field: str) -> None:
+    record = CONFIG.to_record()
+    key = field.replace("_", "-")
+    del record[key]
+    with pytest.raises(ProtocolError, match=key):
+        RoundConfig.from_record(record)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("run", 0),
+        ("server-round", "four"),
+        ("local-epochs", -1),
+        ("batch-size", 1.5),
+        ("seed", -1),
+        ("learning-rate", 0.0),
+        ("learning-rate", float("nan")),
+        ("architecture", b"{}"),
+        ("classes", ["a"]),
+        ("classes", ["a", "a"]),
+        ("classes", [1, 2]),
+        ("classes", "ab"),
+        ("preprocessing", "{"),
+        ("preprocessing", '{"height": 32}'),
+        ("preprocessing", '{"height": -1, "width": 1, "channels": 3, "scale": 1.0}'),
+        ("preprocessing", 7),
+    ],
+)
+def test_a_wrong_value_is_refused(key: str, value: Any) -> None:
+    record = ConfigRecord({**CONFIG.to_record(), key: value})
+    with pytest.raises(ProtocolError):
+        RoundConfig.from_record(record)
+
+
+def test_a_message_without_records_is_refused() -> None:
+    with pytest.raises(ProtocolError, match="config"):
+        unpack_request(request(RecordDict()))

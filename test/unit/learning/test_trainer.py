@@ -1,0 +1,189 @@
+"""Training and evaluation: reproducible, warm, interruptible, finite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fl_robot_ros.dataset.preprocessing import Preprocessing
+from fl_robot_ros.delivery.model_store import ModelStore
+from fl_robot_ros.delivery.predictor import Predictor
+from fl_robot_ros.errors import ModelError, RunCancelledError, SnapshotError
+from fl_robot_ros.learning.architecture import architecture_of, build_reference_cnn
+from fl_robot_ros.learning.export import check_parity, export_model
+from fl_robot_ros.learning.trainer import Trainer
+from fl_robot_ros.learning.training_data import LabelledImages, load_images, map_label
+from fl_robot_ros.learning.weights import check_weights, pack_weights, set_packed_weights
+
+CLASSES = ("dark", "light")
+INPUT = Preprocessing(height=12, width=12, channels=3, scale=1 / 255)
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Trainer:
+    return Trainer(architecture_of(build_reference_cnn(12, 12, 3, 2)), INPUT, CLASSES)
+
+
+@pytest.fixture(scope="module")
+def start() -> NDArray[np.float32]:
+    return pack_weights(build_reference_cnn(12, 12, 3, 2, seed=3).get_weights())
+
+
+@pytest.fixture(scope="module")
+def data() -> LabelledImages:
+    """Dark and light pictures, easily told apart."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 96).astype(np.int32)
+    noise = generator.integers(0, 100, (96, 12, 12, 3))
+    images = (noise + 150 * labels[:, None, None, None]).astype(np.uint8)
+    return LabelledImages(images, labels)
+
+
+def train(trainer: Trainer, weights: NDArray[np.float32], data: LabelledImages, **changes: object):  # type: ignore[no-untyped-def]
+    options = {"epochs": 2, "batch_size": 16, "learning_rate": 0.003, "seed": 1, **changes}
+    return trainer.train(weights, data, **options)  # type: ignore[arg-type]
+
+
+def test_training_learns(
+    trainer: Trainer, start: NDArray[np.float32], data: LabelledImages
+) -> None:
+    before = trainer.evaluate(start, data)
+    result = train(trainer, start, data, epochs=6)
+    after = trainer.evaluate(result.weights, data)
+    assert after.accuracy > 0.95
+    assert after.loss < before.loss
+    assert result.num_examples == after.num_examples == 96
+
+
+def test_a_warm_trainer_gives_what_a_new_one_gives(
+    trainer: Trainer, start: NDArray[np.float32], data: LabelledImages
+) -> None:
+    train(trainer, start, data, seed=9)
+    warm = train(trainer, start, data)
+    fresh = Trainer(architecture_of(build_reference_cnn(12, 12, 3, 2)), INPUT, CLASSES)
+    cold = train(fresh, start, data)
+    # Threads may add up in another order; anything else would differ by far.
+    np.testing.assert_allclose(warm.weights, cold.weights, atol=1e-5)
+    other = train(trainer, start, data, seed=2)
+    assert float(np.abs(other.weights - warm.weights).max()) > 1e-3
+
+
+def test_epochs_are_reported_and_training_can_be_stopped(
+    trainer: Trainer, start: NDArray[np.float32], data: LabelledImages
+) -> None:
+    epochs: list[int] = []
+    train(trainer, start, data, epochs=3, on_epoch=lambda epoch, _: epochs.append(epoch))
+    assert epochs == [1, 2, 3]
+    with pytest.raises(RunCancelledError):
+        train(trainer, start, data, epochs=50, should_stop=lambda: True)
+
+
+def test_weights_that_are_no_weights_are_refused(
+    trainer: Trainer, start: NDArray[np.float32], data: LabelledImages
+) -> None:
+    broken = start.copy()
+    broken[7] = np.nan
+    for wrong, message in (
+        (broken, "1 of .* not finite"),
+        (start[:-1], f"{start.size - 1} weights"),
+        (start.astype(np.float64), "float64"),
+        (start[None], r"\(1,"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            trainer.evaluate(wrong, data)
+
+
+def test_training_that_diverges_is_an_error_and_no_update(
+    trainer: Trainer, start: NDArray[np.float32], data: LabelledImages
+) -> None:
+    huge = (start * np.float32(1e30)).astype(np.float32)
+    with pytest.raises(ModelError, match="not numbers"):
+        train(trainer, huge, data, learning_rate=10.0)
+
+
+def test_nothing_to_learn_from_is_an_error(trainer: Trainer, start: NDArray[np.float32]) -> None:
+    empty = LabelledImages(np.zeros((0, 12, 12, 3), np.uint8), np.zeros(0, np.int32))
+    with pytest.raises(SnapshotError):
+        train(trainer, start, empty)
+    with pytest.raises(SnapshotError):
+        trainer.evaluate(start, empty)
+
+
+def test_a_model_must_go_with_classes_and_input() -> None:
+    architecture = architecture_of(build_reference_cnn(12, 12, 3, 2))
+    with pytest.raises(ModelError, match="3 classes"):
+        Trainer(architecture, INPUT, ("a", "b", "c"))
+    with pytest.raises(ModelError, match="the model maps"):
+        Trainer(architecture, Preprocessing(16, 12, 3, 1.0), CLASSES)
+
+
+def test_packed_weights_round_trip() -> None:
+    model = build_reference_cnn(12, 12, 1, 3, seed=5)
+    packed = pack_weights(model.get_weights())
+    assert packed.shape == (model.count_params(),)
+    other = build_reference_cnn(12, 12, 1, 3, seed=6)
+    set_packed_weights(other, packed)
+    for mine, theirs in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert check_weights(packed, packed.size) is not None
+
+
+def test_labels_map_to_classes() -> None:
+    assert map_label("light", CLASSES) == 1
+    assert map_label("LIGHT", CLASSES) == 1
+    assert map_label("grey", CLASSES) is None
+    assert map_label("a", ("A", "a")) == 1
+
+
+def test_images_are_loaded_and_what_is_left_out_is_counted(tmp_path: Path) -> None:
+    picture = np.zeros((24, 24, 3), np.uint8)
+    picture[:, :, 2] = 200  # red, in OpenCV's order
+    for name in ("a.png", "b.png", "c.png"):
+        cv2.imwrite(str(tmp_path / name), picture)
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    items = [
+        (tmp_path / "a.png", "dark"),
+        (tmp_path / "broken.jpg", "dark"),
+        (tmp_path / "b.png", "Light"),
+        (tmp_path / "c.png", "grey"),
+        (tmp_path / "absent.png", "light"),
+    ]
+    images = load_images(items, CLASSES, INPUT)
+    assert images.labels.tolist() == [0, 1]
+    assert images.images.shape == (2, 12, 12, 3)
+    assert images.images[0, 0, 0].tolist() == [200, 0, 0]
+    assert images.unmapped == {"grey": 1}
+    assert images.unreadable == 2
+    assert images.class_counts(2) == [1, 1]
+
+
+def test_what_is_exported_predicts_as_the_trained_model_does(
+    trainer: Trainer, start: NDArray[np.float32], data: LabelledImages, tmp_path: Path
+) -> None:
+    result = train(trainer, start, data, epochs=6)
+    set_packed_weights(trainer.model, result.weights)
+    version = ModelStore(tmp_path).add(
+        lambda folder: export_model(trainer.model, folder),
+        classes=list(CLASSES),
+        preprocessing=INPUT.to_dict(),
+        metrics={},
+    )
+    predictor = Predictor(version)
+    keras_says = np.asarray(trainer.model(data.images[:8] / np.float32(255)))
+    for picture, expected in zip(data.images[:8], keras_says, strict=True):
+        np.testing.assert_allclose(predictor.predict(picture).probabilities, expected, atol=1e-4)
+
+
+def test_an_export_that_says_something_else_is_refused(
+    trainer: Trainer, start: NDArray[np.float32], data: LabelledImages, tmp_path: Path
+) -> None:
+    set_packed_weights(trainer.model, start)
+    export_model(trainer.model, tmp_path)
+    content = (tmp_path / "model.tflite").read_bytes()
+    set_packed_weights(trainer.model, -start)
+    with pytest.raises(ModelError, match="differs from the Keras model"):
+        check_parity(trainer.model, content)

@@ -1,0 +1,166 @@
+"""Settings are checked when they are made."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fl_robot_ros.config import (
+    ClientSettings,
+    PerceptionSettings,
+    ServerSettings,
+    Settings,
+    StreamerSettings,
+    describe_range,
+    expand_path,
+    resolve_server_address,
+    setting_type,
+)
+from fl_robot_ros.errors import SettingError
+
+CLASSES = (ClientSettings, PerceptionSettings, StreamerSettings, ServerSettings)
+EVERY_SETTING = [
+    pytest.param(cls, field, id=f"{cls.__name__}.{field.name}")
+    for cls in CLASSES
+    for field in dataclasses.fields(cls)
+]
+LIMITS = [
+    pytest.param(cls, field, limit, id=f"{cls.__name__}.{field.name}-{limit}")
+    for cls in CLASSES
+    for field in dataclasses.fields(cls)
+    for limit in ("minimum", "maximum")
+    if field.metadata[limit] is not None
+]
+
+
+@pytest.mark.parametrize(("cls", "field"), EVERY_SETTING)
+def test_a_setting_is_described_and_its_default_has_its_type(
+    cls: type[Settings], field: dataclasses.Field[Any]
+) -> None:
+    assert field.metadata["description"].endswith(".")
+    assert type(field.default) is setting_type(cls, field.name)
+
+
+@pytest.mark.parametrize(("cls", "field", "limit"), LIMITS)
+def test_a_limit_is_allowed_and_what_lies_beyond_is_not(
+    cls: type[Settings], field: dataclasses.Field[Any], limit: str
+) -> None:
+    kind = setting_type(cls, field.name)
+    edge = kind(field.metadata[limit])
+    assert getattr(cls(**{field.name: edge}), field.name) == edge
+    beyond = edge - 1 if limit == "minimum" else edge + 1
+    with pytest.raises(SettingError) as caught:
+        cls(**{field.name: beyond})
+    for part in (field.name, repr(beyond), describe_range(field), field.metadata["unit"]):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("sample_rate_hz", "5", "a number"),
+        ("sample_rate_hz", True, "a number"),
+        ("sample_rate_hz", None, "a number"),
+        ("sample_rate_hz", float("nan"), "0.001 to 1000 Hz"),
+        ("sample_rate_hz", float("inf"), "0.001 to 1000 Hz"),
+        ("queue_size", 64.0, "a whole number"),
+        ("queue_size", False, "a whole number"),
+        ("capture_enabled", 1, "true or false"),
+        ("data_dir", 5, "a string"),
+        ("image_topics", "camera", "a list of strings"),
+        ("image_topics", ["camera", 5], "a list of strings"),
+        ("published_file", "model.h5", "'model.keras' or 'model.tflite' or 'manifest.json'"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_expected(
+    name: str, value: object, expected: str
+) -> None:
+    with pytest.raises(SettingError) as caught:
+        ClientSettings.from_mapping({name: value})
+    assert str(caught.value) == f"{name} is {value!r}; expected {expected}"
+
+
+def test_a_whole_number_is_taken_for_a_fraction() -> None:
+    rate = ClientSettings.from_mapping({"sample_rate_hz": 10}).sample_rate_hz
+    assert (rate, type(rate)) == (10.0, float)
+
+
+def test_empty_strings_stand_for_an_empty_list() -> None:
+    settings = ClientSettings.from_mapping({"bag_paths": [""], "image_topics": ["a", "", "b"]})
+    assert settings.bag_paths == ()
+    assert settings.image_topics == ("a", "b")
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(SettingError, match=r"unknown setting 'min_node'; .*min_nodes"):
+        ServerSettings.from_mapping({"min_node": 2})
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ServerSettings().port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("address", "environment", "expected"),
+    [
+        ("", {}, "127.0.0.1:8000"),
+        ("", {"SERVER_IP": "10.0.0.5"}, "10.0.0.5:8000"),
+        ("", {"SERVER_PORT": "9100"}, "127.0.0.1:9100"),
+        ("", {"SERVER_IP": "fleet.example.org", "SERVER_PORT": "443"}, "fleet.example.org:443"),
+        ("", {"SERVER_IP": "", "SERVER_PORT": ""}, "127.0.0.1:8000"),
+        ("robots:1", {"SERVER_IP": "10.0.0.5", "SERVER_PORT": "9100"}, "robots:1"),
+        ("[::1]:8000", {}, "[::1]:8000"),
+    ],
+)
+def test_the_server_address_comes_from_parameter_environment_or_default(
+    address: str, environment: dict[str, str], expected: str
+) -> None:
+    assert resolve_server_address(address, environment) == expected
+
+
+@pytest.mark.parametrize(
+    ("address", "environment"),
+    [
+        ("fleet.example.org", {}),
+        ("fleet.example.org:", {}),
+        (":8000", {}),
+        ("fleet:http", {}),
+        ("fleet:0", {}),
+        ("fleet:65536", {}),
+        ("fleet:-1", {}),
+        ("", {"SERVER_PORT": "eight thousand"}),
+        ("", {"SERVER_PORT": "70000"}),
+    ],
+)
+def test_an_address_without_a_port_is_refused(address: str, environment: dict[str, str]) -> None:
+    with pytest.raises(SettingError, match="expected host:port with a port from 1 to 65535"):
+        resolve_server_address(address, environment)
+
+
+@given(st.text(), st.dictionaries(st.sampled_from(["SERVER_IP", "SERVER_PORT"]), st.text()))
+def test_whatever_is_given_there_is_an_address_with_a_port_or_a_setting_error(
+    address: str, environment: dict[str, str]
+) -> None:
+    try:
+        host, _, port = resolve_server_address(address, environment).rpartition(":")
+    except SettingError:
+        return
+    assert host
+    assert 1 <= int(port) <= 65535
+
+
+def test_paths_are_expanded_and_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ROBOT", "r2")
+    monkeypatch.chdir(tmp_path)
+    assert expand_path("~/data") == tmp_path / "home" / "data"
+    assert expand_path("$ROBOT/data") == tmp_path / "r2" / "data"
+    assert expand_path("${ROBOT}/data") == tmp_path / "r2" / "data"
+    assert expand_path("/srv/data") == Path("/srv/data")
+    assert expand_path("") == tmp_path

@@ -1,0 +1,94 @@
+"""The YAML files hold exactly the settings, their defaults, and what people need to know."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from fl_robot_ros.config import (
+    ClientSettings,
+    PerceptionSettings,
+    ServerSettings,
+    Settings,
+    StreamerSettings,
+    setting_type,
+)
+
+CONFIG = Path(__file__).parents[2] / "config"
+FILES: dict[str, type[Settings]] = {
+    "client.yaml": ClientSettings,
+    "perception.yaml": PerceptionSettings,
+    "streamer.yaml": StreamerSettings,
+    "server.yaml": ServerSettings,
+}
+every_file = pytest.mark.parametrize("name", FILES)
+SETTINGS = [
+    pytest.param(name, field, id=f"{name}-{field.name}")
+    for name, cls in FILES.items()
+    for field in dataclasses.fields(cls)
+]
+every_setting = pytest.mark.parametrize(("name", "field"), SETTINGS)
+
+
+def read_values(name: str) -> dict[str, Any]:
+    """Return the file's settings; those of a node are parameters of any node that takes it."""
+    content = yaml.safe_load((CONFIG / name).read_text())
+    if name == "server.yaml":
+        return dict(content)
+    assert list(content) == ["/**"]
+    assert list(content["/**"]) == ["ros__parameters"]
+    return dict(content["/**"]["ros__parameters"])
+
+
+def comment_above(name: str, setting: str) -> str:
+    """Return the comment before a setting in one line."""
+    lines = (CONFIG / name).read_text().splitlines()
+    [row] = [n for n, line in enumerate(lines) if line.strip().startswith(f"{setting}:")]
+    comment: list[str] = []
+    for line in reversed(lines[:row]):
+        if not line.strip().startswith("#"):
+            break
+        comment.insert(0, line.strip().lstrip("#").strip())
+    return " ".join(comment)
+
+
+def test_every_file_is_tested() -> None:
+    assert {path.name for path in CONFIG.iterdir()} == set(FILES)
+
+
+@every_file
+def test_a_file_holds_exactly_the_settings_in_their_order(name: str) -> None:
+    assert list(read_values(name)) == [field.name for field in dataclasses.fields(FILES[name])]
+
+
+@every_file
+def test_the_values_are_the_defaults(name: str) -> None:
+    assert FILES[name].from_mapping(read_values(name)) == FILES[name]()
+
+
+@every_setting
+def test_a_value_has_its_type_as_ros_reads_it(name: str, field: dataclasses.Field[Any]) -> None:
+    value = read_values(name)[field.name]
+    kind = setting_type(FILES[name], field.name)
+    assert type(value) is (list if kind is tuple else kind)
+    assert value != []
+
+
+@every_setting
+def test_a_comment_says_what_the_setting_is(name: str, field: dataclasses.Field[Any]) -> None:
+    comment = comment_above(name, field.name)
+    assert comment.startswith(field.metadata["description"])
+    unit = re.search(r"Unit: ([^.]+)\.", comment)
+    assert (unit.group(1) if unit else "") == field.metadata["unit"]
+    allowed = re.search(r"Range: ([\d.]+)(?: to ([\d.]+)| or more)\.$", comment)
+    bounds = [float(bound) for bound in allowed.groups() if bound] if allowed else []
+    limits = (field.metadata["minimum"], field.metadata["maximum"])
+    assert bounds == [limit for limit in limits if limit is not None]
+    choices = re.search(r"Choices: (.+)\.$", comment)
+    names = choices.group(1).split(", ") if choices else []
+    assert names == [f'"{choice}"' for choice in field.metadata["choices"]]
