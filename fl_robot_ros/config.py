@@ -175,11 +175,12 @@ class ClientSettings(Settings):
         maximum=10000,
     )
     label_settle_sec: float = setting(
-        0.2,
-        "How long a frame waits for labels that were published before it.",
+        4.0,
+        "How long an encoded frame waits for labels published before it; a lost one is repeated "
+        "after up to 3 s.",
         unit="s",
         minimum=0.0,
-        maximum=10.0,
+        maximum=60.0,
     )
     holdout_fraction: float = setting(
         0.2,

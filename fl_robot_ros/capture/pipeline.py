@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ _LOGGER = logging.getLogger(__name__)
 _LIVE_BATCH = 16
 _BAG_BATCH = 64
 _NS_PER_SEC = 1_000_000_000
+# Bags are read in the order of time, but for damaged ones, nearly.
+_BAG_SETTLE_NS = _NS_PER_SEC // 5
 # How often a waiting worker looks at the clock, which may be set meanwhile.
 _POLL_SEC = 0.05
 # Subjects that are logged, each once; a hostile publisher must not fill the log.
@@ -44,12 +47,22 @@ VERDICTS = (
 )
 
 
+@dataclass(frozen=True)
+class _HeldSample:
+    """An encoded live frame whose label is not sure yet."""
+
+    since_ns: int
+    published_ns: int
+    sample: NewSample
+
+
 class CapturePipeline:
     """Samples, labels, encodes and stores frames.
 
-    Live frames go through a bounded queue to a worker thread, bags through the caller's thread;
-    both may run at once. Every frame ends in exactly one counted verdict (`VERDICTS`); a label
-    that is unfit counts as "bad_label", and the label before it goes on.
+    Live frames go through a bounded queue to a worker thread, which encodes them and then holds
+    them, small as they are now, until their label is sure to be known; bags go through the
+    caller's thread. Both may run at once. Every frame ends in exactly one counted verdict
+    (`VERDICTS`); a label that is unfit counts as "bad_label", and the label before it goes on.
     """
 
     def __init__(
@@ -68,9 +81,10 @@ class CapturePipeline:
             dataset: Where samples go.
             sample_rate_hz: Frames to keep per second and topic, by capture time, above 0.
             jpeg_quality: Quality of JPEG files made here, 1 to 100.
-            queue_size: Live frames that may wait; more are dropped and counted.
-            label_settle_sec: How long a frame waits, from its publication, for labels published
-                before it, in s.
+            queue_size: Live frames that may wait to be encoded; more are dropped and counted.
+            label_settle_sec: How long an encoded frame waits, from its publication, for labels
+                published before it, in s. A label that the network lost comes with DDS' next
+                heartbeat, after up to 3 s.
             clock: Returns the time in ns since the epoch, as `published_ns` of live frames.
 
         Raises:
@@ -87,6 +101,8 @@ class CapturePipeline:
         # Guards everything below.
         self._changed = threading.Condition()
         self._queue: deque[tuple[int, Frame]] = deque()
+        self._held: deque[_HeldSample] = deque()
+        self._is_encoding = False
         self._verdicts: Counter[str] = Counter()
         self._is_enabled = True
         self._is_stopping = False
@@ -102,9 +118,9 @@ class CapturePipeline:
 
     @property
     def queue_length(self) -> int:
-        """Live frames that wait."""
+        """Live frames that wait to be encoded or for their label."""
         with self._changed:
-            return len(self._queue)
+            return len(self._queue) + len(self._held) + self._is_encoding
 
     @property
     def last_error(self) -> str:
@@ -189,7 +205,7 @@ class CapturePipeline:
                 else:
                     self._add_label(labels, item.label, item.published_ns)
                 newest_ns = max(newest_ns, item.published_ns)
-                while waiting and waiting[0].published_ns + self._settle_ns <= newest_ns:
+                while waiting and waiting[0].published_ns + _BAG_SETTLE_NS <= newest_ns:
                     batch += self._prepared(waiting.popleft(), labels)
                 if len(batch) >= _BAG_BATCH:
                     self._store(batch)
@@ -212,29 +228,37 @@ class CapturePipeline:
     def _work(self) -> None:
         while True:
             with self._changed:
-                frames = self._take_settled()
-                if not frames:
+                settled = self._take_settled()
+                waiting = self._queue.popleft() if self._queue else None
+                if not settled and waiting is None:
                     if self._is_stopping:
                         return
-                    self._changed.wait(_POLL_SEC if self._queue else None)
+                    self._changed.wait(_POLL_SEC if self._held else None)
                     continue
+                self._is_encoding = waiting is not None
             batch: list[NewSample] = []
-            for frame in frames:
-                batch += self._prepared(frame, self._labels)
+            for held in settled:
+                batch += self._labelled(held.sample, self._labels.at(held.published_ns))
             self._store(batch)
+            if waiting is not None:
+                since_ns, frame = waiting
+                sample = self._encoded(frame, "")
+                with self._changed:
+                    self._is_encoding = False
+                    if sample is not None:
+                        self._held.append(_HeldSample(since_ns, frame.published_ns, sample))
 
-    def _take_settled(self) -> list[Frame]:
-        """Take the frames whose labels are known by now, at the end all; the lock is held."""
+    def _take_settled(self) -> list[_HeldSample]:
+        """Take the samples whose labels are known by now, at the end all; the lock is held."""
         now_ns = self._clock()
-        frames: list[Frame] = []
-        while self._queue and len(frames) < _LIVE_BATCH:
-            since_ns, frame = self._queue[0]
+        settled: list[_HeldSample] = []
+        while self._held and len(settled) < _LIVE_BATCH:
             # A time in the future means that the clock was set back meanwhile.
-            if not self._is_stopping and 0 <= now_ns - since_ns < self._settle_ns:
+            age_ns = now_ns - self._held[0].since_ns
+            if not self._is_stopping and 0 <= age_ns < self._settle_ns:
                 break
-            self._queue.popleft()
-            frames.append(frame)
-        return frames
+            settled.append(self._held.popleft())
+        return settled
 
     def _prepared(self, frame: Frame, labels: LabelTrack) -> list[NewSample]:
         """Return the frame's sample, or nothing but a counted verdict."""
@@ -242,14 +266,26 @@ class CapturePipeline:
         if not label:
             self._count("unlabelled")
             return []
+        sample = self._encoded(frame, label)
+        return [] if sample is None else [sample]
+
+    def _labelled(self, sample: NewSample, label: str) -> list[NewSample]:
+        """Return the sample with its label, or nothing but a counted verdict."""
+        if not label:
+            self._count("unlabelled")
+            return []
+        return [replace(sample, label=label)]
+
+    def _encoded(self, frame: Frame, label: str) -> NewSample | None:
+        """Return the frame's sample, or nothing but a counted verdict."""
         try:
-            return [encode_frame(frame, label, self._jpeg_quality)]
+            return encode_frame(frame, label, self._jpeg_quality)
         except FrameError as error:
             self._fail("bad_encoding", 1, f"topic {frame.topic}: {error}", frame.topic)
         except Exception as error:
             # A frame that nobody thought of must not end the capture.
             self._fail("bad_encoding", 1, f"topic {frame.topic}: {error!r}", frame.topic)
-        return []
+        return None
 
     def _store(self, batch: Sequence[NewSample]) -> None:
         if not batch:

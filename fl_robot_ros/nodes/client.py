@@ -169,8 +169,12 @@ class ClientNode(Node):  # type: ignore[misc]
         self, service: str, response: Trigger.Response | SetBool.Response
     ) -> Trigger.Response | SetBool.Response:
         """Log and return a service's answer."""
-        log = self.get_logger().info if response.success else self.get_logger().warning
-        log(f"{service}: {response.message}")
+        line = f"{service}: {response.message}"
+        # rclpy refuses a second severity from one and the same line of code.
+        if response.success:
+            self.get_logger().info(line)
+        else:
+            self.get_logger().warning(line)
         return response
 
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
@@ -199,8 +203,10 @@ class ClientNode(Node):  # type: ignore[misc]
         line = describe(status)
         if line != self._published_state:
             self._published_state = line
-            log = self.get_logger().error if status.state == FAILED else self.get_logger().info
-            log(line)
+            if status.state == FAILED:
+                self.get_logger().error(line)
+            else:
+                self.get_logger().info(line)
 
     def _publish_diagnostics(self) -> None:
         """Publish once a second how everything goes."""

@@ -1,0 +1,310 @@
+"""`fl_client` over real DDS, with real bags, a real server and a real worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from conftest import StartNode
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from fleet import free_port, picture, server
+from numpy.typing import NDArray
+from rcl_interfaces.msg import Parameter as ParameterMessage
+from rcl_interfaces.msg import ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from ros_process import NodeProcess, Peer
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import String
+from std_srvs.srv import SetBool, Trigger
+from waiting import wait_until
+
+from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.delivery.model_store import ModelStore
+from fl_robot_ros.delivery.predictor import Predictor
+from fl_robot_ros.demo.recording import record_bag
+from fl_robot_ros.nodes.image_message import to_compressed_message, to_image_message
+from fl_robot_ros.nodes.qos import LATCHED, reliable_qos
+
+RUN_TIMEOUT_SEC = 240.0
+
+
+def image_of(label: str, seed: int = 0) -> NDArray[np.uint8]:
+    decoded = cv2.imdecode(np.frombuffer(picture(label, seed), np.uint8), cv2.IMREAD_COLOR_RGB)
+    return np.asarray(decoded, dtype=np.uint8)
+
+
+def frames(count: int, labels: tuple[str, ...] = ("red", "green", "blue")) -> Iterator[Any]:
+    """Yield signs of 6 frames each, with two unlabelled frames between them."""
+    for index in range(count):
+        label = labels[(index // 6) % len(labels)]
+        yield image_of(label, index), label
+        if index % 6 == 5:
+            for gap in range(2):
+                yield image_of("", gap), ""
+
+
+class Robot:
+    """What a test sees of one `fl_client`."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+        self.statuses: list[DiagnosticStatus] = peer.record(DiagnosticStatus, "fl/status", LATCHED)
+        self.paths: list[String] = peer.record(String, "fl/model_path", LATCHED)
+        self.diagnostics: list[DiagnosticArray] = peer.record(
+            DiagnosticArray, "/diagnostics", reliable_qos(50)
+        )
+
+    def call(self, service: str, request: Any = None, kind: Any = Trigger) -> Any:
+        client = self._peer.node.create_client(kind, service)
+        assert client.wait_for_service(30.0)
+        future = client.call_async(request or kind.Request())
+        wait_until(future.done, f"the answer of {service}")
+        self._peer.node.destroy_client(client)
+        return future.result()
+
+    @property
+    def state(self) -> str:
+        return str(self.statuses[-1].message) if self.statuses else ""
+
+    def value(self, key: str) -> str:
+        return next(item.value for item in self.statuses[-1].values if item.key == key)
+
+    def part(self, name: str) -> dict[str, str]:
+        """Return the newest diagnostics of a part: capture, dataset or worker."""
+        if not self.diagnostics:
+            return {}
+        status = next(s for s in self.diagnostics[-1].status if s.name.endswith(name))
+        return {"": status.message, **{item.key: item.value for item in status.values}}
+
+    def has_kept(self, count: int) -> bool:
+        return self.part("capture").get("kept") == str(count)
+
+
+@pytest.fixture
+def robot(peer: Peer) -> Robot:
+    return Robot(peer)
+
+
+def start_client(start_node: StartNode, tmp_path: Path, **parameters: Any) -> NodeProcess:
+    values = {
+        "data_dir": tmp_path / "robot",
+        "robot_name": "tester",
+        "sample_rate_hz": 1000.0,
+        "label_settle_sec": 0.5,
+        "segment_sec": 1.0,
+        **parameters,
+    }
+    return start_node("client", **values)
+
+
+def test_frames_and_labels_become_a_dataset_and_capture_can_be_paused(
+    start_node: StartNode, robot: Robot, peer: Peer, tmp_path: Path
+) -> None:
+    node = start_client(start_node, tmp_path, image_topics="[camera/raw, camera/jpeg]")
+    raw = peer.publisher(Image, "camera/raw", reliable_qos(50))
+    jpeg = peer.publisher(CompressedImage, "camera/jpeg", reliable_qos(50))
+    label = peer.publisher(String, "fl/label", reliable_qos(50))
+    wait_until(
+        lambda: all(p.get_subscription_count() for p in (raw, jpeg, label)), "subscriptions"
+    )
+    stamp_ns = 10**18
+    for text, count in (("red", 4), ("", 3), ("green", 5), ("bad\nlabel", 1), ("blue", 2)):
+        label.publish(String(data=text))
+        for index in range(count):
+            stamp_ns += 10**8
+            image = image_of(text, index)
+            raw.publish(to_image_message(image, stamp_ns))
+            jpeg.publish(to_compressed_message(image, stamp_ns))
+    # A label that is none leaves "green" in place.
+    wait_until(lambda: robot.has_kept(24), "24 frames kept")
+    capture = robot.part("capture")
+    assert capture["unlabelled"] == "6"
+    assert capture["bad_label"] == "1"
+    assert capture[""] == "capturing"
+    dataset = robot.part("dataset")
+    assert {k: v for k, v in dataset.items() if k.startswith("label ")} == {
+        "label red": "8",
+        "label green": "12",
+        "label blue": "4",
+    }
+
+    assert robot.call("fl/set_capture", SetBool.Request(data=False), SetBool).success
+    raw.publish(to_image_message(image_of("red"), stamp_ns + 10**9))
+    wait_until(lambda: robot.part("capture").get("paused") == "1", "a paused frame")
+    assert robot.call("fl/set_capture", SetBool.Request(data=True), SetBool).success
+    raw.publish(to_image_message(image_of("red"), stamp_ns + 2 * 10**9))
+    wait_until(lambda: robot.has_kept(25), "a frame after the pause")
+
+    refused = robot.call("fl/cancel_round")
+    assert not refused.success
+    assert "no run to leave" in refused.message
+    refused = robot.call("fl/rollback_model")
+    assert not refused.success
+    assert node.interrupt(times=2) == 0
+    with Dataset(tmp_path / "robot" / "dataset") as stored:
+        assert len(stored) == 25
+        for sample in stored.samples():
+            assert cv2.imread(str(stored.path / sample.path)) is not None
+
+
+def test_too_few_images_and_an_absent_server_are_refused_with_a_reason(
+    start_node: StartNode, robot: Robot, tmp_path: Path
+) -> None:
+    bag = tmp_path / "bag"
+    record_bag(bag, frames(12), compressed=True, start_ns=10**18)
+    port = free_port()
+    node = start_client(
+        start_node,
+        tmp_path,
+        min_samples=13,
+        server_address=f"127.0.0.1:{port}",
+        connect_timeout_sec=1.0,
+        bag_paths=f"[{bag}]",
+    )
+    wait_until(lambda: robot.has_kept(12), "the bag's frames")
+    refused = robot.call("fl/start_round")
+    assert not refused.success
+    assert "12 labelled images; min_samples asks for at least 13" in refused.message
+    assert robot.state == "idle"
+
+    more = tmp_path / "more"
+    record_bag(more, frames(12), compressed=False, start_ns=2 * 10**18)
+    value = ParameterValue(
+        type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=[str(more)]
+    )
+    request = SetParameters.Request(parameters=[ParameterMessage(name="bag_paths", value=value)])
+    answer = robot.call("fl_client/set_parameters", request, SetParameters)
+    assert answer.results[0].successful
+    wait_until(lambda: robot.has_kept(24), "the second bag's frames")
+
+    accepted = robot.call("fl/start_round")
+    assert accepted.success
+    assert "24 images of 2 labels" in accepted.message
+    wait_until(lambda: robot.state == "failed", "the failure")
+    assert f"no server at 127.0.0.1:{port} after 1 s" in robot.value("detail")
+    assert robot.part("capture")[""] == "capturing"
+    # The node lives on and may try again.
+    wait_until(lambda: not robot.part("worker")["pid"], "the worker's end")
+    assert robot.call("fl/start_round").success
+    assert node.interrupt() == 0
+
+
+def test_a_truncated_bag_gives_what_is_readable_and_says_what_was_lost(
+    start_node: StartNode, robot: Robot, tmp_path: Path
+) -> None:
+    bag = tmp_path / "bag"
+    record_bag(bag, frames(60), compressed=True, start_ns=10**18)
+    storage = next(bag.glob("*.mcap"))
+    storage.write_bytes(storage.read_bytes()[: storage.stat().st_size * 2 // 3])
+    node = start_client(start_node, tmp_path, bag_paths=f"[{bag}, {tmp_path / 'absent'}]")
+    wait_until(lambda: robot.part("capture").get("bags_pending") == "0", "the end of the bags")
+    kept = int(robot.part("capture")["kept"])
+    assert 10 <= kept < 60
+    assert "lost: " in node.output
+    assert "of the 80 images that it promises were readable" in node.output
+    assert "absent" in node.output
+    assert node.interrupt() == 0
+
+
+def test_a_run_from_bag_to_model_path_with_a_worker_killed_on_the_way(
+    start_node: StartNode, robot: Robot, peer: Peer, tmp_path: Path
+) -> None:
+    bag = tmp_path / "bag"
+    record_bag(bag, frames(60), compressed=True, start_ns=10**18)
+    port = free_port()
+    with server(
+        tmp_path / "state", port, min_nodes=1, num_rounds=3, local_epochs=150, continuous=True
+    ) as fl_server:
+        wait_until(lambda: "serving robots" in fl_server.text, "the server", RUN_TIMEOUT_SEC)
+        parameters: dict[str, Any] = {
+            "bag_paths": f"[{bag}]",
+            "server_address": f"127.0.0.1:{port}",
+        }
+        node = start_client(start_node, tmp_path, **parameters)
+        wait_until(lambda: robot.has_kept(60), "the bag's frames")
+        assert robot.call("fl/start_round").success
+        wait_until(lambda: robot.state == "training", "training", RUN_TIMEOUT_SEC)
+        refused = robot.call("fl/start_round")
+        assert not refused.success
+        assert "a run is on already: training, round" in refused.message
+
+        os.kill(int(robot.part("worker")["pid"]), signal.SIGKILL)
+        wait_until(lambda: robot.state == "failed", "the failure", 5.0)
+        assert "killed by SIGKILL" in robot.value("detail")
+        camera = peer.publisher(Image, "camera/image_raw", reliable_qos(50))
+        label = peer.publisher(String, "fl/label", reliable_qos(50))
+        wait_until(
+            lambda: camera.get_subscription_count() and label.get_subscription_count(), "DDS"
+        )
+        label.publish(String(data="red"))
+        camera.publish(to_image_message(image_of("red"), 3 * 10**18))
+        wait_until(lambda: robot.has_kept(61), "capture goes on")
+    # The killed robot's connection is dead for Flower only after a minute; a new server knows
+    # nothing of it.
+    with server(tmp_path / "state2", port, min_nodes=1, num_rounds=3) as fl_server:
+        assert robot.call("fl/start_round").success
+        wait_until(lambda: robot.paths, "a model path", RUN_TIMEOUT_SEC)
+        wait_until(lambda: robot.state == "idle", "the end of the run", 60.0)
+        assert fl_server.popen.wait(60.0) == 0
+    version = ModelStore(tmp_path / "robot" / "models").current()
+    assert version is not None
+    assert robot.paths[-1].data == str(version / "model.keras")
+    assert robot.value("model_version") == version.name
+    assert Predictor(robot.paths[-1].data).predict(image_of("blue", 7)).label in (
+        "blue",
+        "green",
+        "red",
+    )
+    assert node.interrupt() == 0
+
+    # After a restart the path is announced again, to whoever asks late.
+    restarted = start_client(start_node, tmp_path)
+    late = peer.record(String, "fl/model_path", LATCHED)
+    wait_until(lambda: late and late[-1].data == str(version / "model.keras"), "the path again")
+    assert restarted.interrupt() == 0
+
+
+def test_a_second_node_on_the_same_data_is_refused(start_node: StartNode, tmp_path: Path) -> None:
+    first = start_client(start_node, tmp_path)
+    first.wait_for_output("images in")
+    second = start_client(start_node, tmp_path)
+    assert second.wait() == 2
+    assert "is used by another fl_client" in second.output
+    assert first.interrupt() == 0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"sample_rate_hz": -1.0}, "sample_rate_hz is -1.0; expected 0.001 to 1000"),
+        ({"published_file": "model.onnx"}, "published_file is 'model.onnx'"),
+        ({"server_address": "nowhere"}, "server address is 'nowhere'"),
+    ],
+)
+def test_a_wrong_setting_ends_the_node_with_one_line(
+    start_node: StartNode, tmp_path: Path, parameters: dict[str, Any], message: str
+) -> None:
+    node = start_client(start_node, tmp_path, **parameters)
+    assert node.wait() == 2
+    assert message in node.output
+    assert "Traceback" not in node.output
+
+
+def test_an_idle_node_loads_neither_tensorflow_nor_flower(
+    start_node: StartNode, robot: Robot, tmp_path: Path
+) -> None:
+    node = start_client(start_node, tmp_path)
+    wait_until(lambda: robot.diagnostics, "diagnostics")
+    maps = Path(f"/proc/{node.process.pid}/maps").read_text()
+    assert "rclpy" in maps
+    assert "tensorflow" not in maps
+    status = Path(f"/proc/{node.process.pid}/status").read_text()
+    resident_kb = int(status.split("VmRSS:")[1].split()[0])
+    assert resident_kb < 150_000
+    assert node.interrupt() == 0

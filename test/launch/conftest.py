@@ -1,0 +1,85 @@
+"""Fixtures of the launch tests; those for a private ROS domain are the integration tests'."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from launch_process import Launch
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = "fl_robot_ros"
+
+
+def _integration() -> ModuleType:
+    folder = ROOT / "test" / "integration"
+    sys.path.insert(0, str(folder))
+    spec = importlib.util.spec_from_file_location("integration_fixtures", folder / "conftest.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_fixtures = _integration()
+ros_env, peer = _fixtures.ros_env, _fixtures.peer
+
+
+StartLaunch = Callable[..., Launch]
+
+
+@pytest.fixture(scope="session")
+def ament_prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkout as colcon would install it, with this interpreter's executables."""
+    prefix = tmp_path_factory.mktemp("prefix")
+    marker = prefix / "share" / "ament_index" / "resource_index" / "packages" / PACKAGE
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+    share = prefix / "share" / PACKAGE
+    share.mkdir()
+    for name in ("launch", "config", "package.xml"):
+        (share / name).symlink_to(ROOT / name)
+    executables = prefix / "lib" / PACKAGE
+    executables.mkdir(parents=True)
+    for node in ("client", "perception", "streamer"):
+        script = executables / f"fl_{node}"
+        script.write_text(
+            f"#!{sys.executable}\n"
+            f"import sys\n"
+            f"from {PACKAGE}.nodes.{node} import main\n"
+            f"sys.exit(main())\n"
+        )
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return prefix
+
+
+@pytest.fixture
+def start_launch(
+    ament_prefix: Path, ros_env: dict[str, str], tmp_path: Path
+) -> Iterator[StartLaunch]:
+    """Return a function that starts a launch file of the package with arguments."""
+    started: list[Launch] = []
+
+    def start(name: str, env: Mapping[str, str] | None = None, **arguments: object) -> Launch:
+        paths = [str(ament_prefix), os.environ.get("AMENT_PREFIX_PATH", "")]
+        variables = {
+            **ros_env,
+            "AMENT_PREFIX_PATH": ":".join(filter(None, paths)),
+            "HOME": str(tmp_path),
+            **(env or {}),
+        }
+        file = ament_prefix / "share" / PACKAGE / "launch" / name
+        pairs = [f"{key}:={value}" for key, value in arguments.items()]
+        started.append(Launch(file, pairs, variables, tmp_path / f"{name}-{len(started)}.log"))
+        return started[-1]
+
+    yield start
+    for launch in started:
+        launch.close()
