@@ -227,6 +227,13 @@ class ClientSettings(Settings):
     worker_python: str = setting(
         "", "Python interpreter with Flower and TensorFlow; empty: the node's own."
     )
+    worker_threads: int = setting(
+        0,
+        "Threads that the worker trains with; 0: as many as there are cores.",
+        unit="threads",
+        minimum=0,
+        maximum=1024,
+    )
     worker_nice: int = setting(
         10,
         "Niceness of the worker: how far training steps back behind the robot's own work.",

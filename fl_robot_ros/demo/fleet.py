@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from types import TracebackType
 
 from fl_robot_ros.demo.child_process import ChildProcess
-from fl_robot_ros.demo.plan import IMAGE_TOPIC, INPUT_SIZE_PX, ROBOTS, DemoPlan
+from fl_robot_ros.demo.plan import IMAGE_TOPIC, INPUT_CHANNELS, INPUT_SIZE_PX, ROBOTS, DemoPlan
 from fl_robot_ros.errors import RunFailedError
 
 _LISTEN_TIMEOUT_SEC = 90.0
@@ -57,6 +57,7 @@ class DemoFleet:
             "state-dir": plan.state_dir,
             "input-height": INPUT_SIZE_PX,
             "input-width": INPUT_SIZE_PX,
+            "input-channels": INPUT_CHANNELS,
             "min-nodes": len(ROBOTS),
             "num-rounds": plan.rounds,
             "fraction-train": 1.0,
@@ -99,6 +100,8 @@ class DemoFleet:
                 "sample_rate_hz": 1000.0,
                 "queue_size": 1000,
                 "segment_sec": 1.0,
+                # Two robots share this machine; more threads than cores would wait for each other.
+                "worker_threads": max(1, (os.cpu_count() or 1) // len(ROBOTS)),
                 "server_address": f"127.0.0.1:{self.port}",
             },
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -58,6 +58,7 @@ class FleetConnection:
     _pull_object: Callable[[int, str], bytes]
     _push_object: Callable[[int, str, str, bytes], None]
     _confirm: Callable[[int, str], None]
+    _objects: dict[str, bytes] = field(default_factory=dict)
 
     def receive(self) -> Message | None:
         """Return the next message for this robot, None if there is none now.
@@ -71,16 +72,24 @@ class FleetConnection:
                 return None
             envelope, tree = received
             run_id = envelope.metadata.run_id
-            contents = pull_objects(
-                [node.object_id for node in iterate_object_tree(tree)],
+            object_ids = [node.object_id for node in iterate_object_tree(tree)]
+            # Objects are named by the hash of their content. What the last message brought
+            # already, such as the global model that was just evaluated, is not asked for again.
+            contents = {key: self._objects[key] for key in object_ids if key in self._objects}
+            contents |= pull_objects(
+                [key for key in object_ids if key not in contents],
                 pull_object_fn=partial(self._pull_object, run_id),
             )
+            self._objects = contents
             self._confirm(run_id, envelope.metadata.message_id)
         except RunNotRunningException:
             return None  # the run ended while its message was under way
         except (httpx.HTTPError, ObjectPullError) as error:
             raise self._lost(error) from error
-        message = cast(Message, inflate_object_from_contents(tree.object_id, contents))
+        message = cast(
+            Message,
+            inflate_object_from_contents(tree.object_id, contents, keep_object_contents=True),
+        )
         # A message does not carry its own id.
         message.metadata.__dict__["_message_id"] = tree.object_id
         return message

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from flwr.app import Message
+from numpy.typing import NDArray
 
 from fl_robot_ros.dataset.snapshot import Snapshot, load_snapshot
 from fl_robot_ros.delivery.model_store import ModelStore
@@ -20,7 +21,7 @@ from fl_robot_ros.delivery.predictor import Predictor
 from fl_robot_ros.errors import FlRobotError, ProtocolError
 from fl_robot_ros.federation import protocol
 from fl_robot_ros.federation.progress import ProgressWriter
-from fl_robot_ros.federation.protocol import RoundConfig
+from fl_robot_ros.federation.protocol import RunConfig
 from fl_robot_ros.learning.export import export_model
 from fl_robot_ros.learning.trainer import Trainer
 from fl_robot_ros.learning.training_data import LabelledImages, load_images
@@ -62,6 +63,7 @@ class Participant:
     should_stop: Callable[[], bool] = lambda: False
     _prepared: _Prepared | None = None
     _snapshot: Snapshot | None = None
+    _is_introduced: bool = False
 
     @classmethod
     def from_node_config(cls, config: Mapping[str, Any]) -> Participant:
@@ -89,25 +91,25 @@ class Participant:
         Raises:
             FlRobotError: The message, the model or the data is unfit, or the run was left.
         """
-        config, weights = protocol.unpack_request(message)
+        request = protocol.unpack_request(message)
+        config = request.config
         prepared = self._prepare(config)
-        self._report("training", config, epoch=0, epochs=config.local_epochs)
+        self._report("training", request, epoch=0, epochs=config.local_epochs)
         result = prepared.trainer.train(
-            weights,
+            request.weights,
             prepared.train,
             epochs=config.local_epochs,
             batch_size=config.batch_size,
             learning_rate=config.learning_rate,
-            seed=config.seed,
+            seed=config.seed + request.server_round,
             on_epoch=lambda epoch, metrics: self._report(
-                "training", config, epoch=epoch, epochs=config.local_epochs, **metrics
+                "training", request, epoch=epoch, epochs=config.local_epochs, **metrics
             ),
             should_stop=self.should_stop,
         )
-        self._report("waiting", config)
-        return protocol.reply(
+        self._report("waiting", request)
+        return self._reply(
             message,
-            self.robot,
             {
                 protocol.NUM_EXAMPLES: result.num_examples,
                 protocol.LOSS: result.loss,
@@ -124,14 +126,14 @@ class Participant:
         Raises:
             FlRobotError: The message, the model or the data is unfit.
         """
-        config, weights = protocol.unpack_request(message)
+        request = protocol.unpack_request(message)
+        config = request.config
         prepared = self._prepare(config)
-        self._report("evaluating", config)
-        result = prepared.trainer.evaluate(weights, prepared.holdout)
-        self._report("waiting", config, loss=result.loss, accuracy=result.accuracy)
-        return protocol.reply(
+        self._report("evaluating", request)
+        result = prepared.trainer.evaluate(request.weights, prepared.holdout)
+        self._report("waiting", request, loss=result.loss, accuracy=result.accuracy)
+        return self._reply(
             message,
-            self.robot,
             {
                 protocol.NUM_EXAMPLES: result.num_examples,
                 protocol.LOSS: result.loss,
@@ -146,11 +148,12 @@ class Participant:
         Raises:
             FlRobotError: The message or the model is unfit, or it cannot be stored.
         """
-        config, weights = protocol.unpack_request(message)
+        request = protocol.unpack_request(message)
+        config = request.config
         prepared = self._prepare(config)
-        self._report("delivering", config)
-        result = prepared.trainer.evaluate(weights, prepared.holdout)
-        set_packed_weights(prepared.trainer.model, weights)
+        self._report("delivering", request)
+        result = prepared.trainer.evaluate(request.weights, prepared.holdout)
+        set_packed_weights(prepared.trainer.model, request.weights)
         store = ModelStore(self.models_dir, self.keep_versions)
         metrics = {
             "holdout_loss": result.loss,
@@ -166,21 +169,20 @@ class Participant:
             preprocessing=config.preprocessing.to_dict(),
             metrics=metrics,
             run=config.run,
-            round=config.server_round,
+            round=request.server_round,
             server=self.server,
             robot=self.robot,
         )
         self.progress.event(
             "delivered",
             run=config.run,
-            round=config.server_round,
+            round=request.server_round,
             path=str(version),
             version=version.name,
             **metrics,
         )
-        return protocol.reply(
+        return self._reply(
             message,
-            self.robot,
             {
                 protocol.NUM_EXAMPLES: result.num_examples,
                 protocol.LOSS: result.loss,
@@ -190,7 +192,19 @@ class Participant:
             answers={protocol.DELIVERED_VERSION: version.name},
         )
 
-    def _prepare(self, config: RoundConfig) -> _Prepared:
+    def _reply(
+        self,
+        message: Message,
+        metrics: dict[str, int | float | list[int] | list[float]],
+        weights: NDArray[np.float32] | None = None,
+        answers: dict[str, str] | None = None,
+    ) -> Message:
+        """Return an answer, the first one of this process with the robot's name."""
+        name = {} if self._is_introduced else {protocol.ROBOT: self.robot}
+        self._is_introduced = True
+        return protocol.reply(message, metrics, weights, {**name, **(answers or {})})
+
+    def _prepare(self, config: RunConfig) -> _Prepared:
         """Return trainer and data for this configuration, from the last call where it is equal."""
         key = (config.architecture, config.classes, config.preprocessing)
         if self._prepared is None or self._prepared.key != key:
@@ -233,7 +247,7 @@ class Participant:
         return self._snapshot
 
     def _current_accuracy(
-        self, store: ModelStore, config: RoundConfig, holdout: LabelledImages
+        self, store: ModelStore, config: RunConfig, holdout: LabelledImages
     ) -> float | None:
         """Return the accuracy, 0 to 1, of the model in use on the same pictures.
 
@@ -257,7 +271,11 @@ class Participant:
             return None
         return float(right / len(holdout))
 
-    def _report(self, event: str, config: RoundConfig, **values: Any) -> None:
+    def _report(self, event: str, request: protocol.Request, **values: Any) -> None:
         self.progress.event(
-            event, run=config.run, round=config.server_round, rounds=config.last_round, **values
+            event,
+            run=request.config.run,
+            round=request.server_round,
+            rounds=request.config.last_round,
+            **values,
         )

@@ -2,8 +2,9 @@
 
 Train and evaluate are Flower's message types of that name; the final model goes out in a `query`
 message. A message from the server holds `arrays` (one packed array, see `learning.weights`) and
-`config` (a `RoundConfig`). A robot answers with `metrics`, after training also with `arrays`, and
-with its name in `config`. Nothing else leaves a robot.
+`config` (a `RunConfig`, the same for all of a run, so that a robot need not fetch it twice); the
+number of the round is the message's group. A robot answers with `metrics`, after training also
+with `arrays`, and the first time with its name in `config`. Nothing else leaves a robot.
 """
 
 from __future__ import annotations
@@ -36,12 +37,11 @@ DELIVERED_VERSION = "model-version"
 
 
 @dataclass(frozen=True)
-class RoundConfig:
-    """What a robot must know to take part in a round.
+class RunConfig:
+    """What a robot must know to take part in a run.
 
     Attributes:
         run: Number of the run, from 1.
-        server_round: Number of the round since the first run, from 1.
         last_round: Number of the last round of this run.
         architecture: Keras architecture as JSON.
         classes: Class names in the order of the outputs.
@@ -49,11 +49,10 @@ class RoundConfig:
         local_epochs: Epochs to train.
         batch_size: Images in a batch.
         learning_rate: Learning rate of Adam.
-        seed: Seed of shuffling and dropout in this round.
+        seed: Seed of shuffling and dropout; the number of the round is added to it.
     """
 
     run: int
-    server_round: int
     last_round: int
     architecture: str
     classes: tuple[str, ...]
@@ -71,7 +70,7 @@ class RoundConfig:
         return ConfigRecord(values)
 
     @classmethod
-    def from_record(cls, record: ConfigRecord) -> RoundConfig:
+    def from_record(cls, record: ConfigRecord) -> RunConfig:
         """Read and check what came over the network.
 
         Raises:
@@ -83,7 +82,7 @@ class RoundConfig:
             if key not in record:
                 raise ProtocolError(f"the server's message lacks '{key}'")
             values[field.name] = record[key]
-        for name in ("run", "server_round", "last_round", "local_epochs", "batch_size", "seed"):
+        for name in ("run", "last_round", "local_epochs", "batch_size", "seed"):
             lowest = 0 if name == "seed" else 1
             if type(values[name]) is not int or values[name] < lowest:
                 raise ProtocolError(f"'{name}' is {values[name]!r}; expected {lowest} or more")
@@ -108,7 +107,7 @@ class RoundConfig:
         return cls(**values)
 
 
-def pack_request(config: RoundConfig, weights: NDArray[np.float32]) -> RecordDict:
+def pack_request(config: RunConfig, weights: NDArray[np.float32]) -> RecordDict:
     """Return the content of a message from the server to a robot.
 
     Args:
@@ -118,8 +117,23 @@ def pack_request(config: RoundConfig, weights: NDArray[np.float32]) -> RecordDic
     return RecordDict({ARRAYS: _to_arrays(weights), CONFIG: config.to_record()})
 
 
-def unpack_request(message: Message) -> tuple[RoundConfig, NDArray[np.generic]]:
-    """Return what a message from the server holds; the weights are unchecked.
+@dataclass(frozen=True)
+class Request:
+    """What a message from the server asks for.
+
+    Attributes:
+        config: What holds for the run.
+        server_round: Number of the round since the first run, from 1.
+        weights: The global model, unchecked: of any dtype and shape.
+    """
+
+    config: RunConfig
+    server_round: int
+    weights: NDArray[np.generic]
+
+
+def unpack_request(message: Message) -> Request:
+    """Return what a message from the server asks for.
 
     Raises:
         ProtocolError: A record is missing or of the wrong kind.
@@ -127,7 +141,10 @@ def unpack_request(message: Message) -> tuple[RoundConfig, NDArray[np.generic]]:
     config = message.content.config_records.get(CONFIG)
     if config is None:
         raise ProtocolError(f"the server's message lacks the record '{CONFIG}'")
-    return RoundConfig.from_record(config), unpack_weights(message)
+    group = message.metadata.group_id
+    if not group.isdecimal() or int(group) < 1:
+        raise ProtocolError(f"the message's group is {group!r}; expected the number of a round")
+    return Request(RunConfig.from_record(config), int(group), unpack_weights(message))
 
 
 def unpack_weights(message: Message) -> NDArray[np.generic]:
@@ -148,7 +165,6 @@ def unpack_weights(message: Message) -> NDArray[np.generic]:
 
 def reply(
     message: Message,
-    robot: str,
     metrics: dict[str, int | float | list[int] | list[float]],
     weights: NDArray[np.float32] | None = None,
     answers: dict[str, str] | None = None,
@@ -157,15 +173,15 @@ def reply(
 
     Args:
         message: The server's message.
-        robot: The robot's name.
         metrics: Numbers; `num-examples` weights the aggregation.
         weights: float32 (number of weights,), after training.
-        answers: Further strings for the server.
+        answers: Strings for the server, such as the robot's name.
     """
     content = RecordDict({METRICS: MetricRecord(metrics)})
     if weights is not None:
         content[ARRAYS] = _to_arrays(weights)
-    content[CONFIG] = ConfigRecord({ROBOT: robot, **(answers or {})})
+    if answers:
+        content[CONFIG] = ConfigRecord(dict(answers))
     return Message(content, reply_to=message)
 
 

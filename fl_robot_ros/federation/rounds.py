@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from fl_robot_ros.federation import protocol
 from fl_robot_ros.federation.checkpoint import GlobalModel
 from fl_robot_ros.federation.exchange import ask
 from fl_robot_ros.federation.history import History, RoundRecord, RunRecord
-from fl_robot_ros.federation.protocol import RoundConfig
+from fl_robot_ros.federation.protocol import RunConfig
 from fl_robot_ros.federation.update_check import Answer, check_answers
 from fl_robot_ros.learning.weights import check_weights
 
@@ -51,6 +51,7 @@ class Fleet:
     strategy: Strategy
     record: RunRecord
     save: Callable[[GlobalModel], Any]
+    _names: dict[int, str] = field(default_factory=dict)
 
     def run(self, model: GlobalModel) -> GlobalModel:
         """Do all rounds of the run that are left, then deliver; return the final model.
@@ -138,9 +139,8 @@ class Fleet:
     ) -> list[Answer]:
         """Send the model to robots and return their checked answers."""
         settings = self.settings
-        config = RoundConfig(
+        config = RunConfig(
             run=self.record.run,
-            server_round=model.server_round,
             last_round=self.record.last_round,
             architecture=model.architecture,
             classes=model.classes,
@@ -148,7 +148,7 @@ class Fleet:
             local_epochs=settings.local_epochs,
             batch_size=settings.batch_size,
             learning_rate=settings.learning_rate,
-            seed=settings.seed + model.server_round,
+            seed=settings.seed,
         )
         replies = ask(
             self.grid,
@@ -169,8 +169,15 @@ class Fleet:
             num_weights=model.weights.size if phase == TRAIN else None,
             max_examples=settings.max_examples,
         )
+        answers = [self._named(answer) for answer in answers]
         self.history.add_answers(model.server_round, phase, answers)
         return answers
+
+    def _named(self, answer: Answer) -> Answer:
+        """Return the answer with the name that the robot gave with its first one."""
+        if answer.is_named:
+            self._names[answer.node_id] = answer.robot
+        return replace(answer, robot=self._names.get(answer.node_id, answer.robot))
 
     def _aggregate(self, model: GlobalModel, accepted: Sequence[Answer]) -> NDArray[np.float32]:
         """Return the new global weights, float32 (number of weights,).

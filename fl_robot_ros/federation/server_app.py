@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import yaml
 from flwr.app import Context
@@ -50,13 +51,13 @@ def _run(grid: Grid, state_dir: Path, history: History, record: RunRecord) -> No
     settings = ServerSettings.from_mapping(
         yaml.safe_load((state_dir / SETTINGS_FILE).read_text(encoding="utf-8"))
     )
-    checkpoints = state_dir / CHECKPOINTS
-    model, complaints = newest_checkpoint(checkpoints)
+    writer = CheckpointWriter(state_dir / CHECKPOINTS)
+    model, complaints = newest_checkpoint(state_dir / CHECKPOINTS)
     for complaint in complaints:
         history.add_event(complaint)
     if model is None:
         model = initial_model(settings)
-        save(checkpoints, model)
+        writer.save(model)
         history.add_event(f"new global model with {model.weights.size} weights")
     else:
         _check_same_task(model, settings)
@@ -72,7 +73,7 @@ def _run(grid: Grid, state_dir: Path, history: History, record: RunRecord) -> No
             weighted_by_key=protocol.NUM_EXAMPLES,
         ),
         record=record,
-        save=lambda trained: save(checkpoints, trained),
+        save=writer.save,
     ).run(model)
 
 
@@ -110,24 +111,33 @@ def initial_model(settings: ServerSettings) -> GlobalModel:
     )
 
 
-def save(checkpoints: Path, model: GlobalModel) -> None:
-    """Write a checkpoint, and the same model as a Keras file beside it.
+class CheckpointWriter:
+    """Writes checkpoints, each with the same model as a Keras file beside it."""
 
-    Raises:
-        ModelError: A file cannot be written.
-    """
-    path = save_checkpoint(checkpoints, model)
-    from fl_robot_ros.learning.architecture import model_from_architecture
-    from fl_robot_ros.learning.weights import set_packed_weights
+    def __init__(self, folder: Path) -> None:
+        """Take the folder of the checkpoints."""
+        self._folder = folder
+        self._keras_model: Any = None
 
-    keras_model = model_from_architecture(model.architecture)
-    set_packed_weights(keras_model, model.weights)
-    beside = path.with_name(f".{path.stem}.tmp.keras")
-    try:
-        keras_model.save(beside)
-        beside.replace(path.with_suffix(".keras"))
-    except OSError as error:
-        raise ModelError(f"checkpoint {path} cannot be written as Keras file: {error}") from error
+    def save(self, model: GlobalModel) -> None:
+        """Write one checkpoint.
+
+        Raises:
+            ModelError: A file cannot be written.
+        """
+        from fl_robot_ros.learning.architecture import model_from_architecture
+        from fl_robot_ros.learning.weights import set_packed_weights
+
+        path = save_checkpoint(self._folder, model)
+        if self._keras_model is None:
+            self._keras_model = model_from_architecture(model.architecture)
+        set_packed_weights(self._keras_model, model.weights)
+        beside = path.with_name(f".{path.stem}.tmp.keras")
+        try:
+            self._keras_model.save(beside)
+            beside.replace(path.with_suffix(".keras"))
+        except OSError as error:
+            raise ModelError(f"checkpoint {path} has no Keras file: {error}") from error
 
 
 def _check_same_task(model: GlobalModel, settings: ServerSettings) -> None:

@@ -47,8 +47,8 @@ class SuperLink:
             "FLWR_HOME": str(state_dir / "flwr"),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
-            # How fast a ServerApp starts, and how fast its end is noticed.
-            "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2",
+            # How fast a ServerApp starts; each poll costs the SuperLink some 15 ms.
+            "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.5",
         }
 
     @property

@@ -54,6 +54,11 @@ class Answer:
     seconds: float = 0.0
 
     @property
+    def is_named(self) -> bool:
+        """Whether the robot gave its name."""
+        return self.robot != _unnamed(self.node_id)
+
+    @property
     def accepted(self) -> bool:
         """Whether the answer counts."""
         return not self.reason
@@ -86,7 +91,7 @@ def check_answer(
     node_id: int, message: Message | None, num_weights: int | None, max_examples: int
 ) -> Answer:
     """Check one answer; never raises for what a robot sent."""
-    robot = f"node {node_id}"
+    robot = _unnamed(node_id)
     if message is None:
         return Answer(node_id, robot, None, "no answer in time")
     if message.has_error():
@@ -107,6 +112,10 @@ def check_answer(
         accuracy=metrics[ACCURACY],
         seconds=metrics[SECONDS],
     )
+
+
+def _unnamed(node_id: int) -> str:
+    return f"node {node_id}"
 
 
 def _robot_name(message: Message) -> str:

@@ -54,6 +54,7 @@ class WorkerJob:
         snapshot_path: JSON file of the snapshot.
         models_dir: Folder of the model versions.
         keep_versions: Model versions kept.
+        threads: Threads to train with; 0: as many as there are cores.
         nice: Niceness to add, 0 to 19.
     """
 
@@ -65,6 +66,7 @@ class WorkerJob:
     snapshot_path: str
     models_dir: str
     keep_versions: int
+    threads: int
     nice: int
 
     @classmethod
@@ -117,6 +119,9 @@ def run_job(job: WorkerJob, progress: ProgressWriter, stop: threading.Event) -> 
     """
     progress.event("connecting", server=job.server_address)
     wait_for_listener(job.server_address, job.connect_timeout_sec)
+    if job.threads:
+        os.environ["TF_NUM_INTRAOP_THREADS"] = str(job.threads)
+        os.environ["TF_NUM_INTEROP_THREADS"] = str(job.threads)
     # Flower and TensorFlow take seconds to load, and are only needed now.
     from fl_robot_ros.federation import client_app
     from fl_robot_ros.federation.fleet_connection import connect

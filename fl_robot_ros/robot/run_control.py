@@ -163,6 +163,7 @@ class RunControl:
                 "snapshot_path": str(snapshot_path),
                 "models_dir": str(self.models_dir),
                 "keep_versions": settings.keep_versions,
+                "threads": settings.worker_threads,
                 "nice": settings.worker_nice,
             }
             with self._lock:

@@ -138,6 +138,7 @@ class Worker:
             "snapshot_path": str(snapshot),
             "models_dir": str(folder / "models"),
             "keep_versions": 5,
+            "threads": 0,
             "nice": 0,
             **changes,
         }

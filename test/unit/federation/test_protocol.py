@@ -12,16 +12,15 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from fl_robot_ros.dataset.preprocessing import Preprocessing
 from fl_robot_ros.errors import ProtocolError
 from fl_robot_ros.federation.protocol import (
-    RoundConfig,
+    RunConfig,
     pack_request,
     reply,
     unpack_request,
     unpack_weights,
 )
 
-CONFIG = RoundConfig(
+CONFIG = RunConfig(
     run=1,
-    server_round=4,
     last_round=7,
     architecture="{}",
     classes=("a", "b"),
@@ -33,38 +32,47 @@ CONFIG = RoundConfig(
 )
 
 
-def request(content: RecordDict) -> Message:
-    return Message(content, dst_node_id=1, message_type="train")
+def request(content: RecordDict, group: str = "4") -> Message:
+    return Message(content, dst_node_id=1, message_type="train", group_id=group)
 
 
 def test_a_request_round_trips() -> None:
     weights = np.arange(6, dtype=np.float32)
-    config, unpacked = unpack_request(request(pack_request(CONFIG, weights)))
-    assert config == CONFIG
-    np.testing.assert_array_equal(unpacked, weights)
+    unpacked = unpack_request(request(pack_request(CONFIG, weights)))
+    assert unpacked.config == CONFIG
+    assert unpacked.server_round == 4
+    np.testing.assert_array_equal(unpacked.weights, weights)
+
+
+@pytest.mark.parametrize("group", ["", "0", "-1", "four", "1.5"])
+def test_a_group_that_is_no_round_is_refused(group: str) -> None:
+    with pytest.raises(ProtocolError, match="group"):
+        unpack_request(request(pack_request(CONFIG, np.ones(1, np.float32)), group))
 
 
 def test_a_reply_carries_arrays_metrics_and_the_name_only() -> None:
-    message = reply(request(RecordDict()), "r1", {"num-examples": 3}, np.ones(2, np.float32))
+    message = reply(
+        request(RecordDict()), {"num-examples": 3}, np.ones(2, np.float32), {"robot": "r1"}
+    )
     assert set(message.content) == {"arrays", "metrics", "config"}
     assert dict(message.content.config_records["config"]) == {"robot": "r1"}
     assert unpack_weights(message).tolist() == [1.0, 1.0]
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(RoundConfig)])
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(RunConfig)])
 def test_a_missing_value_is_named(field: str) -> None:
     record = CONFIG.to_record()
     key = field.replace("_", "-")
     del record[key]
     with pytest.raises(ProtocolError, match=key):
-        RoundConfig.from_record(record)
+        RunConfig.from_record(record)
 
 
 @pytest.mark.parametrize(
     ("key", "value"),
     [
         ("run", 0),
-        ("server-round", "four"),
+        ("last-round", "four"),
         ("local-epochs", -1),
         ("batch-size", 1.5),
         ("seed", -1),
@@ -84,7 +92,7 @@ def test_a_missing_value_is_named(field: str) -> None:
 def test_a_wrong_value_is_refused(key: str, value: Any) -> None:
     record = ConfigRecord({**CONFIG.to_record(), key: value})
     with pytest.raises(ProtocolError):
-        RoundConfig.from_record(record)
+        RunConfig.from_record(record)
 
 
 def test_a_message_without_records_is_refused() -> None:

@@ -1,0 +1,49 @@
+# What can be done with this checkout; `make help` lists it. Needs Python 3.12 or 3.11, no ROS.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ROBOT_SIDE := $(addprefix fl_robot_ros/,\
+	capture dataset delivery robot nodes config.py errors.py paths.py)
+
+# Where ROS is sourced, its rclpy and its messages are used; elsewhere PyPI's wheels of them.
+LOCKS := $(patsubst %,requirements/%.txt,robot $(if $(ROS_DISTRO),,ros) learning demo dev)
+
+# An environment that was made at another place or for another ROS is made anew.
+PURPOSE := $(file <$(VENV)/.purpose)
+ifneq ($(PURPOSE),$(CURDIR)$(if $(ROS_DISTRO), with ROS $(ROS_DISTRO)))
+$(READY): another-purpose
+endif
+
+.PHONY: help setup demo test lint clean another-purpose
+
+help: ## List the targets.
+	@echo "make TARGET [ARGS='...'] [PYTHON=/path/to/python3.12]"
+	@sed -nE 's/^([a-z]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 10
+
+setup: $(READY) ## Install everything into .venv, if it is not there yet.
+	@:
+
+demo: setup ## Two robots learn together; ARGS go to fl_demo, as in ARGS='--scene shapes'.
+	@$(BIN)/fl_demo $(ARGS)
+
+test: setup lint ## Lint, types and all tests; ARGS go to pytest, as in ARGS='-k bag'.
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## Style and types, for Python 3.11 and for the robots' 3.10.
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy fl_robot_ros
+	@$(BIN)/mypy --python-version 3.10 $(ROBOT_SIDE)
+
+clean: ## Remove caches and what was built; .venv stays.
+	@rm -rf build install log *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+another-purpose:
+
+$(READY): requirements/install requirements/pip.txt $(LOCKS) setup.py setup.cfg
+	@PYTHON='$(PYTHON)' requirements/install $(VENV) $(LOCKS)
