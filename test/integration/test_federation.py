@@ -20,7 +20,10 @@ from waiting import wait_until
 from fl_robot_ros.delivery.manifest import Manifest
 from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.delivery.predictor import Predictor
+from fl_robot_ros.errors import ServerUnreachableError
+from fl_robot_ros.federation import protocol
 from fl_robot_ros.federation.checkpoint import load_checkpoint
+from fl_robot_ros.federation.fleet_connection import connect
 from fl_robot_ros.federation.history import FINISHED, History
 
 TIMEOUT_SEC = 240.0
@@ -223,6 +226,43 @@ def test_the_stock_supernode_runs_the_same_app(tmp_path: Path) -> None:
     assert version is not None, supernode.text
     assert Manifest.load(version).robot == "stock"
     assert "delivered to r1, stock" in fl_server.text
+
+
+def answer_badly(port: int, stop: threading.Event) -> None:
+    """Take part as a robot that answers every training with weights that are not numbers."""
+    with connect(f"127.0.0.1:{port}", root_certificates="", server_timeout_sec=5.0) as link:
+        while not stop.wait(0.1):
+            try:
+                message = link.receive()
+                if message is None:
+                    continue
+                weights = protocol.unpack_request(message).weights
+                metrics = {"num-examples": 10**6, "loss": 0.0, "accuracy": 1.0, "seconds": 0.0}
+                broken = np.full(weights.shape, np.nan, np.float32)
+                link.send(protocol.reply(message, metrics, broken, {"robot": "villain"}), 0.0)
+            except ServerUnreachableError:
+                return  # the run is over
+
+
+def test_a_robot_that_sends_nonsense_is_named_and_left_out(tmp_path: Path) -> None:
+    port = free_port()
+    snapshot = make_robot(tmp_path / "r1", ["red", "blue"])
+    stop = threading.Event()
+    with server(tmp_path / "state", port, num_rounds=2) as fl_server:
+        wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
+        villain = threading.Thread(target=answer_badly, args=(port, stop))
+        villain.start()
+        try:
+            with worker(tmp_path / "r1", snapshot, port) as first:
+                assert fl_server.popen.wait(TIMEOUT_SEC) == 0
+                assert first.popen.wait(60.0) == 0
+        finally:
+            stop.set()
+            villain.join()
+    assert "round 1: villain: refused: 19587 of 19587 weights are not finite" in fl_server.text
+    with History(tmp_path / "state") as history:
+        assert [record.robots for record in history.rounds()] == [1, 1]
+    assert ModelStore(tmp_path / "r1" / "models").current() is not None
 
 
 def test_an_absent_server_is_told_in_time(tmp_path: Path) -> None:
