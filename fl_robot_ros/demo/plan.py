@@ -33,7 +33,7 @@ class DemoPlan:
     out_dir: Path = Path("build/demo")
     frames: int = 900
     test_frames: int = 600
-    rounds: int = 9
+    rounds: int = 7
     local_epochs: int = 3
     batch_size: int = 32
     learning_rate: float = 0.003

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
@@ -24,7 +24,6 @@ def ask(
     *,
     server_round: int,
     timeout_sec: float,
-    meanwhile: Callable[[], None] = lambda: None,
 ) -> dict[int, Message]:
     """Send one content to several robots and collect the answers.
 
@@ -35,7 +34,6 @@ def ask(
         node_ids: Flower's numbers of the robots.
         server_round: Number of the round.
         timeout_sec: How long to wait.
-        meanwhile: Called once while the robots work.
 
     Returns:
         The answers, errors among them, by Flower's number of the robot. Flower answers by itself
@@ -59,7 +57,6 @@ def ask(
         if message_id
     }
     answers: dict[int, Message] = {}
-    meanwhile()
     while waiting:
         for answer in grid.pull_messages(set(waiting)):
             # What an answer says of its sender is the sender's claim; the id it answers is ours.

