@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -40,6 +40,8 @@ _ACKNOWLEDGE_EVERY = 10
 _ACKNOWLEDGE_SEC = 1.0
 _LARGE_BYTES = 65536
 _IMPATIENT_SEC = 10.0
+# DDS tells of an endpoint again after 3 s where its first word was lost.
+_LABEL_GRACE_SEC = 4.0
 _POLL_SEC = 0.02
 _LABEL_EVERY_SEC = 1.0
 _RESTART_CLOCK_SEC = 1.0
@@ -105,7 +107,8 @@ class StreamerNode(Node):  # type: ignore[misc]
             self._wait_for_subscribers()
             self._stream()
             self._end_labels()
-            self._wait_until_acknowledged(_LAST_ACKNOWLEDGE_SEC)
+            everything = (*self._label_publishers.values(), *self._image_publishers.values())
+            self._wait_until_acknowledged(everything, _LAST_ACKNOWLEDGE_SEC)
         except FlRobotError as error:
             self.get_logger().error(str(error))
             exit_code = 1
@@ -123,7 +126,11 @@ class StreamerNode(Node):  # type: ignore[misc]
         return self._stop.is_set() or not self.context.ok()
 
     def _wait_for_subscribers(self) -> None:
-        """Wait until every image topic has a subscriber, or the time is over."""
+        """Wait until every image topic has a subscriber, or the time is over.
+
+        Where images are taken, labels may be too: their subscriber, which the network may tell a
+        moment later, gets a few seconds more.
+        """
         end = time.monotonic() + self._settings.wait_for_subscriber_sec
         while not self._is_stopping():
             alone = [
@@ -132,10 +139,18 @@ class StreamerNode(Node):  # type: ignore[misc]
                 if publisher.get_subscription_count() == 0
             ]
             if not alone:
+                self._wait_for_label_subscriber(min(end, time.monotonic() + _LABEL_GRACE_SEC))
                 return
             if time.monotonic() >= end:
                 if self._settings.wait_for_subscriber_sec > 0:
                     self.get_logger().warning(f"nobody subscribes to {', '.join(alone)}")
+                return
+            self._stop.wait(_POLL_SEC)
+
+    def _wait_for_label_subscriber(self, end: float) -> None:
+        """Wait until every label topic has a subscriber, or until a time.monotonic()."""
+        while not self._is_stopping() and time.monotonic() < end:
+            if all(p.get_subscription_count() for p in self._label_publishers.values()):
                 return
             self._stop.wait(_POLL_SEC)
 
@@ -183,7 +198,9 @@ class StreamerNode(Node):  # type: ignore[misc]
             size_bytes >= _LARGE_BYTES
             and self._sent % _ACKNOWLEDGE_EVERY == 0
             and time.monotonic() >= self._impatient_until
-            and not self._wait_until_acknowledged(_ACKNOWLEDGE_SEC)
+            and not self._wait_until_acknowledged(
+                self._image_publishers.values(), _ACKNOWLEDGE_SEC
+            )
         ):
             # One subscriber that hangs must not slow the stream for all others.
             self._impatient_until = time.monotonic() + _IMPATIENT_SEC
@@ -216,10 +233,12 @@ class StreamerNode(Node):  # type: ignore[misc]
         if self._labels.get(LABEL_TOPIC) and not self._source.image_types:
             self._publish_label(LABEL_TOPIC, "")
 
-    def _wait_until_acknowledged(self, timeout_sec: float) -> bool:
+    def _wait_until_acknowledged(
+        self, publishers: Iterable[Publisher], timeout_sec: float
+    ) -> bool:
         """Wait until reliable subscribers have all that was sent; return whether they do."""
         end = time.monotonic() + timeout_sec
-        for publisher in (*self._label_publishers.values(), *self._image_publishers.values()):
+        for publisher in publishers:
             # In short steps, because rclpy keeps the interpreter's lock while it waits.
             while not publisher.wait_for_all_acked(Duration(seconds=_POLL_SEC)):
                 if self._is_stopping():
