@@ -405,7 +405,8 @@ def resolve_server_address(server_address: str, environment: Mapping[str, str]) 
         host = environment.get("SERVER_IP") or "127.0.0.1"
         address = f"{host}:{environment.get('SERVER_PORT') or DEFAULT_SERVER_PORT}"
     host, separator, port = address.rpartition(":")
-    if not separator or not host or not port.isdigit() or not 1 <= int(port) <= 65535:
+    is_number = port.isascii() and port.isdigit()
+    if not separator or not host or not is_number or not 1 <= int(port) <= 65535:
         raise SettingError(
             f"server address is {address!r}; expected host:port with a port from 1 to 65535"
         )
