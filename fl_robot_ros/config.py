@@ -85,9 +85,9 @@ def describe_range(field: dataclasses.Field[Any]) -> str:
         return " or ".join(f"'{choice}'" for choice in choices)
     minimum, maximum = field.metadata["minimum"], field.metadata["maximum"]
     if minimum is not None and maximum is not None:
-        return f"{minimum:g} to {maximum:g}"
+        return f"{minimum:.15g} to {maximum:.15g}"
     if minimum is not None:
-        return f"{minimum:g} or more"
+        return f"{minimum:.15g} or more"
     return ""
 
 

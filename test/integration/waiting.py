@@ -8,7 +8,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-DEADLINE_SEC = 30.0
+DEADLINE_SEC = 60.0
 _POLL_SEC = 0.02
 
 
