@@ -150,7 +150,7 @@ def test_two_robots_learn_classes_that_neither_has_alone(tmp_path: Path) -> None
         small = cv2.resize(pixels, (12, 12), interpolation=cv2.INTER_AREA)
         assert small[5].tobytes() not in sent
         assert (small[5].astype(np.float32) / 255).tobytes() not in sent
-    assert processes_naming(str(tmp_path)) == []
+    wait_until(lambda: not processes_naming(str(tmp_path)), "the end of all processes")
 
 
 def test_a_killed_server_app_and_a_killed_server_go_on_where_they_were(tmp_path: Path) -> None:
@@ -313,4 +313,4 @@ def test_a_waiting_worker_can_be_ended(tmp_path: Path, how: str) -> None:
                 first.popen.terminate()
             assert first.popen.wait(30.0) == 3
         assert fl_server.stop(signal.SIGINT) == 130
-    assert processes_naming(str(tmp_path)) == []
+    wait_until(lambda: not processes_naming(str(tmp_path)), "the end of all processes")
