@@ -18,8 +18,8 @@ class RoundResult:
     Attributes:
         round: Number, from 1.
         accuracy: Of the global model on the test frames, 0 to 1.
-        wall_sec: Time of the whole round.
-        robot_compute_sec: The slowest robot's training and evaluation.
+        wall_sec: Time from the last round's model to this one.
+        robot_compute_sec: The slowest robot's evaluation and training in that time.
         overhead_sec: The difference.
     """
 

@@ -152,13 +152,15 @@ def _learn(
                     if view.state == "failed":
                         raise RunFailedError(f"{robot}: {view.values.get('detail')}")
                 for record in history.rounds()[seen:]:
+                    if record.accuracy is None:
+                        break  # the robots are just evaluating it
                     seen += 1
                     advance(1)
                     screen.say(
                         f"round {record.round}: robots' own holdout accuracy "
-                        f"{record.accuracy or 0.0:.3f}, {record.wall_sec:.1f} s"
+                        f"{record.accuracy:.3f}, {record.wall_sec:.1f} s"
                     )
-                return seen >= plan.rounds
+                return seen >= plan.rounds or server.exit_code is not None
 
             console.wait_until(is_done, plan.rounds * _ROUND_TIMEOUT_SEC, "the last round")
             server.wait(_DELIVERY_TIMEOUT_SEC)

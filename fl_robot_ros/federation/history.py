@@ -64,7 +64,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """One finished round.
+    """One round whose global model is there.
 
     Attributes:
         round: Number since the first run, from 1.
@@ -72,10 +72,12 @@ class RoundRecord:
         robots: Robots whose training counted.
         num_examples: Images that they trained on.
         train_loss: Their mean training loss, weighted by images.
-        loss: Mean loss of the new global model on the robots' holdout data, None if unknown.
+        loss: Mean loss of the new global model on the robots' holdout data; None before they have
+            evaluated it, which they do in the next round.
         accuracy: Likewise its accuracy, 0 to 1.
-        wall_sec: Time of the whole round.
-        robot_compute_sec: The slowest robot's training plus evaluation.
+        wall_sec: Time from the last round's model to this one.
+        robot_compute_sec: What the slowest robot worked in that time: its evaluation of the last
+            round's model plus its training.
     """
 
     round: int
@@ -163,7 +165,7 @@ class History:
         return RunRecord(*row) if row else None
 
     def add_round(self, record: RoundRecord) -> None:
-        """Note a finished round."""
+        """Note a round, in place of what was noted of it before."""
         self._database.execute(
             "INSERT OR REPLACE INTO rounds (round, run, robots, num_examples, train_loss, loss, "
             "accuracy, wall_sec, robot_compute_sec, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -182,7 +184,7 @@ class History:
         )
 
     def rounds(self) -> list[RoundRecord]:
-        """Return all finished rounds, oldest first."""
+        """Return all rounds, oldest first."""
         rows = self._database.execute(
             "SELECT round, run, robots, num_examples, train_loss, loss, accuracy, wall_sec, "
             "robot_compute_sec FROM rounds ORDER BY round"
@@ -194,7 +196,7 @@ class History:
 
         Args:
             server_round: Number of the round.
-            phase: `train`, `evaluate` or `deliver`.
+            phase: `train`, `evaluate` or `query` (the delivery).
             answers: The robots' answers.
         """
         self._database.executemany(
@@ -215,6 +217,19 @@ class History:
                 for answer in answers
             ],
         )
+
+    def participants(self, first_round: int, last_round: int) -> set[int]:
+        """Return Flower's numbers of the robots with an answer that counted in these rounds."""
+        rows = self._database.execute(
+            "SELECT DISTINCT node_id FROM answers WHERE accepted AND round BETWEEN ? AND ?",
+            (first_round, last_round),
+        )
+        return {int(node_id) for (node_id,) in rows}
+
+    def robot_names(self) -> dict[int, str]:
+        """Return the last known name of each robot by Flower's number of its connection."""
+        rows = self._database.execute("SELECT node_id, robot FROM answers ORDER BY round")
+        return {int(node_id): str(robot) for node_id, robot in rows}
 
     def add_event(self, text: str) -> None:
         """Note a line for the operator."""

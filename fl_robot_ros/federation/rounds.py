@@ -1,11 +1,15 @@
-"""One run of the fleet: rounds of training, aggregation and evaluation, then the delivery."""
+"""One run of the fleet: rounds of training and aggregation, then the delivery.
+
+A robot evaluates the global model of a round just before it trains from it in the next one: both
+messages go out together, so that a round is one trip to the robots and not two.
+"""
 
 from __future__ import annotations
 
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +22,7 @@ from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import ModelError, RunFailedError
 from fl_robot_ros.federation import protocol
 from fl_robot_ros.federation.checkpoint import GlobalModel
-from fl_robot_ros.federation.exchange import ask
+from fl_robot_ros.federation.exchange import Question
 from fl_robot_ros.federation.history import History, RoundRecord, RunRecord
 from fl_robot_ros.federation.protocol import RunConfig
 from fl_robot_ros.federation.update_check import Answer, check_answers
@@ -31,26 +35,38 @@ _DELIVERY_TIMEOUT_SEC = 300.0
 _MAX_ATTEMPTS = 5
 
 
-@dataclass
 class Fleet:
-    """A run in progress.
+    """A run in progress."""
 
-    Attributes:
-        grid: Flower's Grid.
-        settings: The server's settings.
-        history: Where rounds, answers and lines for the operator go.
-        strategy: Flower strategy that averages the accepted answers.
-        record: The run.
-        save: Stores a checkpoint at the end of a round.
-    """
+    def __init__(
+        self,
+        *,
+        grid: Grid,
+        settings: ServerSettings,
+        history: History,
+        strategy: Strategy,
+        record: RunRecord,
+        save: Callable[[GlobalModel], Any],
+    ) -> None:
+        """Prepare.
 
-    grid: Grid
-    settings: ServerSettings
-    history: History
-    strategy: Strategy
-    record: RunRecord
-    save: Callable[[GlobalModel], Any]
-    _names: dict[int, str] = field(default_factory=dict)
+        Args:
+            grid: Flower's Grid.
+            settings: The server's settings.
+            history: Where rounds, answers and lines for the operator go.
+            strategy: Flower strategy that averages the accepted answers.
+            record: The run.
+            save: Stores a checkpoint.
+        """
+        self._grid = grid
+        self._settings = settings
+        self._history = history
+        self._strategy = strategy
+        self._record = record
+        self._save = save
+        self._names = history.robot_names()
+        self._clock = _RoundClock()
+        self._evaluation: tuple[RoundRecord, Question] | None = None
 
     def run(self, model: GlobalModel) -> GlobalModel:
         """Do all rounds of the run that are left, then deliver; return the final model.
@@ -59,77 +75,95 @@ class Fleet:
             RunFailedError: No robot's update counted, several times in a row.
             ModelError: A checkpoint cannot be written.
         """
-        took_part: set[int] = set()
-        for server_round in range(model.server_round + 1, self.record.last_round + 1):
-            model = self._round(replace(model, server_round=server_round), took_part)
-        self._deliver(model, took_part)
+        for record in self._history.rounds():
+            if record.round == model.server_round and record.accuracy is None:
+                self._ask_to_evaluate(model, record)  # the server was stopped before
+        for server_round in range(model.server_round + 1, self._record.last_round + 1):
+            model = replace(model, server_round=server_round)
+            accepted = self._train(model)
+            model = replace(model, weights=self._aggregate(model, accepted))
+            self._save(model)
+            record = self._record_round(server_round, accepted)
+            self._ask_to_evaluate(model, record)
+        self._finish_evaluation()
+        self._deliver(model)
         return model
 
-    def _round(self, model: GlobalModel, took_part: set[int]) -> GlobalModel:
-        """Do one round, again if no robot's update counts.
+    def _train(self, model: GlobalModel) -> list[Answer]:
+        """Have robots train; return the updates that count, at least one.
 
         Raises:
             RunFailedError: No update counted in several attempts.
         """
-        for attempt in range(1, _MAX_ATTEMPTS + 1):
+        for attempt in range(_MAX_ATTEMPTS):
+            if attempt:
+                time.sleep(2.0 ** (attempt - 1))
             nodes = self._wait_for_robots()
-            start = time.monotonic()
-            trainers = self._sample(nodes, self.settings.fraction_train, model.server_round)
-            trained = self._ask(TRAIN, model, trainers)
-            accepted = [answer for answer in trained if answer.accepted]
-            self._report_refusals(model.server_round, trained)
+            trainers = self._sample(nodes, self._settings.fraction_train, model.server_round)
+            question = self._ask(TRAIN, model, trainers)
+            self._finish_evaluation()  # which the robots do before they train
+            accepted = self._answers(TRAIN, model.server_round, question, model.weights.size)
             if accepted:
-                break
-            if attempt == _MAX_ATTEMPTS:
-                raise RunFailedError(
-                    f"round {model.server_round}: no update counted in {attempt} attempts"
-                )
-            time.sleep(2.0 ** (attempt - 1))
-        model = replace(model, weights=self._aggregate(model, accepted))
-
-        evaluators = self._sample(
-            self._online(), self.settings.fraction_evaluate, model.server_round
+                return accepted
+        raise RunFailedError(
+            f"round {model.server_round}: no update counted in {_MAX_ATTEMPTS} attempts"
         )
-        evaluated = self._ask(EVALUATE, model, evaluators)
-        self._report_refusals(model.server_round, evaluated)
-        took_part.update(answer.node_id for answer in [*accepted, *evaluated] if answer.accepted)
-        self.save(model)
-        self._report_round(model.server_round, accepted, evaluated, time.monotonic() - start)
-        return model
+
+    def _ask_to_evaluate(self, model: GlobalModel, record: RoundRecord) -> None:
+        """Have robots evaluate the model of a round, and go on."""
+        evaluators = self._sample(
+            self._online(), self._settings.fraction_evaluate, model.server_round
+        )
+        self._evaluation = record, self._ask(EVALUATE, model, evaluators)
+
+    def _finish_evaluation(self) -> None:
+        """Wait for the evaluation that is under way, if there is one, and report its round."""
+        if self._evaluation is None:
+            return
+        record, question = self._evaluation
+        self._evaluation = None
+        evaluated = self._answers(EVALUATE, record.round, question)
+        record = replace(
+            record,
+            loss=_weighted_mean(evaluated, "loss"),
+            accuracy=_weighted_mean(evaluated, "accuracy"),
+        )
+        self._history.add_round(record)
+        self._history.add_event(describe_round(record, self._record.last_round))
 
     def _online(self) -> list[int]:
-        return sorted(self.grid.get_node_ids())
+        return sorted(self._grid.get_node_ids())
 
     def _wait_for_robots(self) -> list[int]:
         """Return the connected robots as soon as there are enough."""
+        nodes = self._online()
+        if len(nodes) >= self._settings.min_nodes:
+            return nodes
+        self._finish_evaluation()
         noted: tuple[int, float] | None = None
-        while len(nodes := self._online()) < self.settings.min_nodes:
+        while len(nodes := self._online()) < self._settings.min_nodes:
             now = time.monotonic()
             if noted is None or noted[0] != len(nodes) or now - noted[1] > _WAITING_NOTE_SEC:
-                self.history.add_event(
-                    f"waiting for robots: {len(nodes)} of {self.settings.min_nodes} connected"
+                self._history.add_event(
+                    f"waiting for robots: {len(nodes)} of {self._settings.min_nodes} connected"
                 )
                 noted = (len(nodes), now)
             time.sleep(_NODE_POLL_SEC)
+        self._clock = _RoundClock()
         return nodes
 
     def _sample(self, nodes: Sequence[int], fraction: float, server_round: int) -> list[int]:
         """Draw robots for a phase: the fraction of them, at least `min_nodes`."""
-        size = max(int(len(nodes) * fraction), self.settings.min_nodes)
-        generator = random.Random(self.settings.seed + server_round)
+        size = max(int(len(nodes) * fraction), self._settings.min_nodes)
+        generator = random.Random(self._settings.seed + server_round)
         return sorted(generator.sample(nodes, min(size, len(nodes))))
 
-    def _ask(
-        self,
-        phase: str,
-        model: GlobalModel,
-        nodes: Sequence[int],
-    ) -> list[Answer]:
-        """Send the model to robots and return their checked answers."""
-        settings = self.settings
+    def _ask(self, phase: str, model: GlobalModel, nodes: Sequence[int]) -> Question:
+        """Send the model to robots."""
+        settings = self._settings
         config = RunConfig(
-            run=self.record.run,
-            last_round=self.record.last_round,
+            run=self._record.run,
+            last_round=self._record.last_round,
             architecture=model.architecture,
             classes=model.classes,
             preprocessing=model.preprocessing,
@@ -138,8 +172,8 @@ class Fleet:
             learning_rate=settings.learning_rate,
             seed=settings.seed,
         )
-        replies = ask(
-            self.grid,
+        return Question(
+            self._grid,
             protocol.pack_request(config, model.weights),
             phase,
             nodes,
@@ -150,15 +184,32 @@ class Fleet:
                 else settings.round_timeout_sec
             ),
         )
+
+    def _answers(
+        self, phase: str, server_round: int, question: Question, num_weights: int | None = None
+    ) -> list[Answer]:
+        """Wait for answers, check and note them; return those that count.
+
+        Args:
+            phase: What was asked.
+            server_round: In which round.
+            question: What was sent.
+            num_weights: Size of the global model; None where no weights are expected.
+        """
         answers = check_answers(
-            replies,
-            nodes,
-            num_weights=model.weights.size if phase == TRAIN else None,
-            max_examples=settings.max_examples,
+            question.answers(),
+            question.node_ids,
+            num_weights=num_weights,
+            max_examples=self._settings.max_examples,
         )
         answers = [self._named(answer) for answer in answers]
-        self.history.add_answers(model.server_round, phase, answers)
-        return answers
+        self._history.add_answers(server_round, phase, answers)
+        for answer in answers:
+            if not answer.accepted:
+                self._history.add_event(f"round {server_round}: {answer.robot}: {answer.reason}")
+        accepted = [answer for answer in answers if answer.accepted]
+        self._clock.add(accepted)
+        return accepted
 
     def _named(self, answer: Answer) -> Answer:
         """Return the answer with the name that the robot gave with its first one."""
@@ -175,55 +226,63 @@ class Fleet:
         messages = [answer.message for answer in accepted if answer.message is not None]
         for message in messages:
             _keep_only(message, protocol.METRICS, protocol.NUM_EXAMPLES)
-        arrays, _ = self.strategy.aggregate_train(model.server_round, messages)
+        arrays, _ = self._strategy.aggregate_train(model.server_round, messages)
         if arrays is None:
             raise ModelError("the strategy aggregated nothing")
         mean = arrays[protocol.WEIGHTS].numpy().astype(np.float32)
         return check_weights(mean, model.weights.size)
 
-    def _deliver(self, model: GlobalModel, took_part: set[int]) -> None:
-        """Send the final model to the robots that took part and are still there."""
-        nodes = [node for node in self._online() if node in took_part]
-        answers = self._ask(QUERY, model, nodes)
-        self._report_refusals(model.server_round, answers)
-        delivered = sorted(answer.robot for answer in answers if answer.accepted)
-        self.history.add_event(
-            f"run {self.record.run}: model of round {model.server_round} delivered to "
-            f"{', '.join(delivered) or 'no robot'}"
-        )
-
-    def _report_refusals(self, server_round: int, answers: Sequence[Answer]) -> None:
-        for answer in answers:
-            if not answer.accepted:
-                self.history.add_event(f"round {server_round}: {answer.robot}: {answer.reason}")
-
-    def _report_round(
-        self,
-        server_round: int,
-        trained: Sequence[Answer],
-        evaluated: Sequence[Answer],
-        wall_sec: float,
-    ) -> None:
-        """Note the round's numbers, and one line for the operator."""
-        counted = [answer for answer in evaluated if answer.accepted]
-        train_sec = {answer.node_id: answer.seconds for answer in trained}
-        evaluate_sec = {answer.node_id: answer.seconds for answer in counted}
+    def _record_round(self, server_round: int, trained: Sequence[Answer]) -> RoundRecord:
+        """Note a round whose model is there and not yet evaluated."""
+        wall_sec, robot_compute_sec = self._clock.lap()
         record = RoundRecord(
             round=server_round,
-            run=self.record.run,
+            run=self._record.run,
             robots=len(trained),
             num_examples=sum(answer.num_examples for answer in trained),
             train_loss=_weighted_mean(trained, "loss"),
-            loss=_weighted_mean(counted, "loss"),
-            accuracy=_weighted_mean(counted, "accuracy"),
+            loss=None,
+            accuracy=None,
             wall_sec=wall_sec,
-            robot_compute_sec=max(
-                train_sec.get(node, 0.0) + evaluate_sec.get(node, 0.0)
-                for node in train_sec | evaluate_sec
-            ),
+            robot_compute_sec=robot_compute_sec,
         )
-        self.history.add_round(record)
-        self.history.add_event(describe_round(record, self.record.last_round))
+        self._history.add_round(record)
+        return record
+
+    def _deliver(self, model: GlobalModel) -> None:
+        """Send the final model to the robots that took part and are still there."""
+        record = self._record
+        took_part = self._history.participants(record.first_round, record.last_round)
+        nodes = [node for node in self._online() if node in took_part]
+        question = self._ask(QUERY, model, nodes)
+        answers = self._answers(QUERY, model.server_round, question)
+        delivered = sorted(answer.robot for answer in answers)
+        self._history.add_event(
+            f"run {record.run}: model of round {model.server_round} delivered to "
+            f"{', '.join(delivered) or 'no robot'}"
+        )
+
+
+class _RoundClock:
+    """Tells how long a round took, and how long of it the slowest robot worked."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._work_sec: dict[int, float] = {}
+
+    def add(self, answers: Sequence[Answer]) -> None:
+        """Count what robots say of the time that their work took."""
+        for answer in answers:
+            self._work_sec[answer.node_id] = (
+                self._work_sec.get(answer.node_id, 0.0) + answer.seconds
+            )
+
+    def lap(self) -> tuple[float, float]:
+        """Return the seconds of this round and of its slowest robot, and begin the next."""
+        now = time.monotonic()
+        lap = now - self._start, max(self._work_sec.values(), default=0.0)
+        self._start, self._work_sec = now, {}
+        return lap
 
 
 def describe_round(record: RoundRecord, last_round: int) -> str:

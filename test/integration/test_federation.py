@@ -153,7 +153,7 @@ def test_two_robots_learn_classes_that_neither_has_alone(tmp_path: Path) -> None
     wait_until(lambda: not processes_naming(str(tmp_path)), "the end of all processes")
 
 
-def test_a_killed_server_app_and_a_killed_server_go_on_where_they_were(tmp_path: Path) -> None:
+def test_a_killed_server_and_a_killed_server_app_go_on_where_they_were(tmp_path: Path) -> None:
     port = free_port()
     snapshots = [make_robot(tmp_path / name, ["red", "blue"]) for name in ("r1", "r2")]
     state = tmp_path / "state"
@@ -162,17 +162,6 @@ def test_a_killed_server_app_and_a_killed_server_go_on_where_they_were(tmp_path:
         worker(tmp_path / "r2", snapshots[1], port) as second,
     ):
         with server(state, port, num_rounds=5, local_epochs=1) as fl_server:
-            wait_until(lambda: "round 1/5" in fl_server.text, "the server's line", TIMEOUT_SEC)
-            with History(state) as history:
-                run = history.last_run()
-            assert run is not None
-            assert run.pid is not None
-            os.kill(run.pid, signal.SIGKILL)
-            wait_until(
-                lambda: "going on from the newest checkpoint" in fl_server.text,
-                "the server goes on",
-                60.0,
-            )
             wait_until(lambda: "round 2/5" in fl_server.text, "the server's line", TIMEOUT_SEC)
             fl_server.popen.kill()
             fl_server.popen.wait()
@@ -181,14 +170,23 @@ def test_a_killed_server_app_and_a_killed_server_go_on_where_they_were(tmp_path:
             "the SuperLink ends with its parent",
             60.0,
         )
-        with server(state, port, num_rounds=5, local_epochs=1) as fl_server:
+        with server(state, port, num_rounds=5, local_epochs=1) as fl_server, History(state) as now:
+            # Killed between the last round and the delivery.
+            wait_until(lambda: len(now.rounds()) == 5, "the last round's model", TIMEOUT_SEC)
+            run = now.last_run()
+            assert run is not None
+            assert run.pid is not None
+            os.kill(run.pid, signal.SIGKILL)
             assert fl_server.popen.wait(TIMEOUT_SEC) == 0
             assert "resuming run 1" in fl_server.text
+            assert "going on from the newest checkpoint" in fl_server.text
+            assert "model of round 5 delivered to r1, r2" in fl_server.text
             assert first.popen.wait(60.0) == 0
             assert second.popen.wait(60.0) == 0
     with History(state) as history:
         assert [record.round for record in history.rounds()] == [1, 2, 3, 4, 5]
         assert {record.run for record in history.rounds()} == {1}
+        assert None not in {record.accuracy for record in history.rounds()}
 
 
 def test_the_stock_supernode_runs_the_same_app(tmp_path: Path) -> None:

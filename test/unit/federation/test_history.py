@@ -51,3 +51,17 @@ def test_a_file_that_is_no_history_is_named(tmp_path: Path) -> None:
     (tmp_path / "history.sqlite3").write_bytes(b"no database" * 200)
     with pytest.raises(RunFailedError, match=r"history\.sqlite3"):
         History(tmp_path)
+
+
+def test_who_took_part_is_known_after_a_restart(tmp_path: Path) -> None:
+    with History(tmp_path) as history:
+        history.add_answers(1, "train", [Answer(7, "old", None)])
+        history.add_answers(
+            2, "train", [Answer(8, "bad", None, "refused"), Answer(9, "good", None)]
+        )
+        history.add_answers(3, "evaluate", [Answer(2**64 - 1, "late", None)])
+        history.add_answers(4, "train", [Answer(10, "next run", None)])
+    with History(tmp_path) as history:
+        assert history.participants(2, 3) == {9, 2**64 - 1}
+        assert history.robot_names()[2**64 - 1] == "late"
+        assert history.robot_names()[8] == "bad"
