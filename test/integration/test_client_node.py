@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import StartNode
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from fleet import free_port, picture, server
+from fleet import CLASSES, free_port, picture, server
 from numpy.typing import NDArray
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterType, ParameterValue
@@ -25,6 +25,7 @@ from std_srvs.srv import SetBool, Trigger
 from waiting import wait_until
 
 from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.delivery.manifest import Manifest
 from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.delivery.predictor import Predictor
 from fl_robot_ros.demo.recording import record_bag
@@ -247,64 +248,38 @@ def test_a_run_from_bag_to_model_path_with_a_worker_killed_on_the_way(
         wait_until(lambda: robot.has_kept(61), "capture goes on")
     # The killed robot's connection is dead for Flower only after a minute; a new server knows
     # nothing of it.
-    with server(tmp_path / "state2", port, min_nodes=1, num_rounds=3) as fl_server:
-        assert robot.call("fl/start_round").success
-        wait_until(lambda: robot.paths, "a model path", RUN_TIMEOUT_SEC)
-        wait_until(lambda: robot.state == "idle", "the end of the run", 60.0)
-        assert fl_server.popen.wait(60.0) == 0
-    version = ModelStore(tmp_path / "robot" / "models").current()
-    assert version is not None
-    assert robot.paths[-1].data == str(version / "model.keras")
-    assert robot.value("model_version") == version.name
-    assert Predictor(robot.paths[-1].data).predict(image_of("blue", 7)).label in (
-        "blue",
-        "green",
-        "red",
-    )
+    with server(
+        tmp_path / "state2", port, min_nodes=1, num_rounds=2, continuous=True
+    ) as fl_server:
+        paths = []
+        for run in (1, 2):
+            assert robot.call("fl/start_round").success
+            wait_until(
+                lambda count=run: len(robot.paths) == count,  # type: ignore[misc]
+                "a model path",
+                RUN_TIMEOUT_SEC,
+            )
+            wait_until(lambda: robot.state == "idle", "the end of the run", 60.0)
+            version = ModelStore(tmp_path / "robot" / "models").current()
+            assert version is not None
+            manifest = Manifest.load(version)
+            assert (manifest.run, manifest.round) == (run, 2 * run)
+            paths.append(str(version / "model.keras"))
+            assert robot.paths[-1].data == paths[-1]
+            assert robot.value("model_version") == version.name
+            assert Predictor(paths[-1]).predict(image_of("blue", 7)).label in CLASSES
+        assert fl_server.stop(signal.SIGINT) == 130
+    assert paths[0] != paths[1]
+
+    rolled_back = robot.call("fl/rollback_model")
+    assert rolled_back.success
+    wait_until(lambda: robot.paths[-1].data == paths[0], "the first model's path")
+    assert Path(paths[0]).parent.name in rolled_back.message
+    assert not robot.call("fl/rollback_model").success
     assert node.interrupt() == 0
 
     # After a restart the path is announced again, to whoever asks late.
     restarted = start_client(start_node, tmp_path)
     late = peer.record(String, "fl/model_path", LATCHED)
-    wait_until(lambda: late and late[-1].data == str(version / "model.keras"), "the path again")
+    wait_until(lambda: late and late[-1].data == paths[0], "the path again")
     assert restarted.interrupt() == 0
-
-
-def test_a_second_node_on_the_same_data_is_refused(start_node: StartNode, tmp_path: Path) -> None:
-    first = start_client(start_node, tmp_path)
-    first.wait_for_output("images in")
-    second = start_client(start_node, tmp_path)
-    assert second.wait() == 2
-    assert "is used by another fl_client" in second.output
-    assert first.interrupt() == 0
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"sample_rate_hz": -1.0}, "sample_rate_hz is -1.0; expected 0.001 to 1000"),
-        ({"published_file": "model.onnx"}, "published_file is 'model.onnx'"),
-        ({"server_address": "nowhere"}, "server address is 'nowhere'"),
-    ],
-)
-def test_a_wrong_setting_ends_the_node_with_one_line(
-    start_node: StartNode, tmp_path: Path, parameters: dict[str, Any], message: str
-) -> None:
-    node = start_client(start_node, tmp_path, **parameters)
-    assert node.wait() == 2
-    assert message in node.output
-    assert "Traceback" not in node.output
-
-
-def test_an_idle_node_loads_neither_tensorflow_nor_flower(
-    start_node: StartNode, robot: Robot, tmp_path: Path
-) -> None:
-    node = start_client(start_node, tmp_path)
-    wait_until(lambda: robot.diagnostics, "diagnostics")
-    maps = Path(f"/proc/{node.process.pid}/maps").read_text()
-    assert "rclpy" in maps
-    assert "tensorflow" not in maps
-    status = Path(f"/proc/{node.process.pid}/status").read_text()
-    resident_kb = int(status.split("VmRSS:")[1].split()[0])
-    assert resident_kb < 150_000
-    assert node.interrupt() == 0

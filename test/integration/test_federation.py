@@ -9,12 +9,19 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from fleet import CLASSES, Process, free_port, make_robot, picture, server, worker
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from fleet import CLASSES, SIZE_PX, Process, free_port, make_robot, picture, server, worker
 from waiting import wait_until
 
 from fl_robot_ros.delivery.manifest import Manifest
@@ -224,6 +231,70 @@ def test_the_stock_supernode_runs_the_same_app(tmp_path: Path) -> None:
     assert version is not None, supernode.text
     assert Manifest.load(version).robot == "stock"
     assert "delivered to r1, stock" in fl_server.text
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """Write a self-signed certificate for 127.0.0.1 and its key; return both files."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fleet")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    certificate_file, key_file = folder / "server.pem", folder / "server.key"
+    certificate_file.write_bytes(certificate.public_bytes(Encoding.PEM))
+    key_file.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+    )
+    return certificate_file, key_file
+
+
+def test_the_operators_model_is_trained_over_tls(tmp_path: Path) -> None:
+    import keras
+
+    model = keras.Sequential(
+        [
+            keras.layers.Input((SIZE_PX, SIZE_PX, 3)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(8, "relu", name="operators_own"),
+            keras.layers.Dense(len(CLASSES), "softmax"),
+        ]
+    )
+    model.save(tmp_path / "own.keras")
+    certificate, key = make_certificate(tmp_path)
+    port = free_port()
+    snapshot = make_robot(tmp_path / "r1", CLASSES)
+    with server(
+        tmp_path / "state",
+        port,
+        min_nodes=1,
+        initial_model=str(tmp_path / "own.keras"),
+        ssl_certfile=str(certificate),
+        ssl_keyfile=str(key),
+        ssl_ca_certfile=str(certificate),
+    ) as fl_server:
+        wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
+        with worker(tmp_path / "r1", snapshot, port, server_timeout_sec=2.0) as plain:
+            assert plain.popen.wait(60.0) == 1
+        with worker(tmp_path / "r1", snapshot, port, root_certificates=str(certificate)) as first:
+            assert fl_server.popen.wait(TIMEOUT_SEC) == 0, fl_server.text
+            assert first.popen.wait(60.0) == 0
+    version = ModelStore(tmp_path / "r1" / "models").current()
+    assert version is not None
+    delivered = keras.saving.load_model(version / "model.keras")
+    assert [layer.name for layer in delivered.layers] == [layer.name for layer in model.layers]
+    assert not np.allclose(delivered.get_weights()[0], model.get_weights()[0])
 
 
 def answer_badly(port: int, stop: threading.Event) -> None:
