@@ -283,3 +283,43 @@ def test_a_run_from_bag_to_model_path_with_a_worker_killed_on_the_way(
     late = peer.record(String, "fl/model_path", LATCHED)
     wait_until(lambda: late and late[-1].data == paths[0], "the path again")
     assert restarted.interrupt() == 0
+
+
+def test_a_second_node_on_the_same_data_is_refused(start_node: StartNode, tmp_path: Path) -> None:
+    first = start_client(start_node, tmp_path)
+    first.wait_for_output("images in")
+    second = start_client(start_node, tmp_path)
+    assert second.wait() == 2
+    assert "is used by another fl_client" in second.output
+    assert first.interrupt() == 0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"sample_rate_hz": -1.0}, "sample_rate_hz is -1.0; expected 0.001 to 1000"),
+        ({"published_file": "model.onnx"}, "published_file is 'model.onnx'"),
+        ({"server_address": "nowhere"}, "server address is 'nowhere'"),
+    ],
+)
+def test_a_wrong_setting_ends_the_node_with_one_line(
+    start_node: StartNode, tmp_path: Path, parameters: dict[str, Any], message: str
+) -> None:
+    node = start_client(start_node, tmp_path, **parameters)
+    assert node.wait() == 2
+    assert message in node.output
+    assert "Traceback" not in node.output
+
+
+def test_an_idle_node_loads_neither_tensorflow_nor_flower(
+    start_node: StartNode, robot: Robot, tmp_path: Path
+) -> None:
+    node = start_client(start_node, tmp_path)
+    wait_until(lambda: robot.diagnostics, "diagnostics")
+    maps = Path(f"/proc/{node.process.pid}/maps").read_text()
+    assert "rclpy" in maps
+    assert "tensorflow" not in maps
+    status = Path(f"/proc/{node.process.pid}/status").read_text()
+    resident_kb = int(status.split("VmRSS:")[1].split()[0])
+    assert resident_kb < 150_000
+    assert node.interrupt() == 0
