@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+# What becomes of a sample that is handed over.
+KEPT, ALREADY_STORED, OVER_QUOTA = "kept", "already_stored", "over_quota"
+
 
 @dataclass(frozen=True)
 class NewSample:
-    """A labelled picture on its way into the dataset.
+    """A picture on its way into the dataset.
 
     Attributes:
-        label: What it shows, as `capture.labels.clean_label` returns it; not empty.
+        label: What it shows, as `capture.labels.clean_label` returns it; "" where nobody has said.
         topic: Name of the camera's topic.
         stamp_ns: Capture time in ns, within 64 bits; with the topic it names the sample.
         image_bytes: A JPEG file.
@@ -31,10 +34,18 @@ class NewSample:
 class DatasetWriter(Protocol):
     """The part of a dataset that capture needs."""
 
-    def add(self, batch: Sequence[NewSample]) -> list[bool]:
-        """Store samples; return for each whether it is new.
+    def add(self, batch: Sequence[NewSample]) -> list[str]:
+        """Store samples; return for each "kept", "already_stored" or "over_quota".
 
         Raises:
             DatasetError: Nothing of the batch was stored.
+        """
+        ...
+
+    def free_bytes(self) -> int:
+        """Return the room on the disk in bytes.
+
+        Raises:
+            DatasetError: The disk is gone.
         """
         ...

@@ -1,24 +1,32 @@
-"""The dataset's files: written so that a power cut leaves a whole file or none."""
+"""The dataset's files, moved so that the index always knows where each one belongs.
+
+Every file that comes, goes or changes its folder passes through the folder `.moving`: a file that
+lies there after a crash belongs at the path that its row in the index names, and is rubbish
+without a row. So a crash costs nothing, and what is to be repaired is found without looking
+through the whole dataset.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 INDEX_NAME = "index.sqlite3"
 LOCK_NAME = ".lock"
+MOVING_NAME = ".moving"
+# Keras and people overlook folders that begin with a dot.
+REVIEW_NAME = ".review"
 
 _OPEN_FILES = 64
 _OWN_NAMES = frozenset(
     {INDEX_NAME, f"{INDEX_NAME}-wal", f"{INDEX_NAME}-shm", f"{INDEX_NAME}-journal", LOCK_NAME}
 )
 _IMAGE_NAME = re.compile(r"-?\d{1,19}_[0-9a-f]{8}\.jpg")
-_UNFINISHED_NAME = re.compile(r"\.-?\d{1,19}_[0-9a-f]{8}\.jpg\.tmp")
 
 
 @dataclass
@@ -26,15 +34,11 @@ class FoundFiles:
     """The files in a dataset's folder, as paths relative to it.
 
     Attributes:
-        images: Files with an image's name and some content.
-        empty: Files with an image's name and no content.
-        unfinished: Files whose writing was cut short.
+        images: Files with an image's name, and their sizes in bytes.
         foreign: Number of all other files, links and folders within label folders.
     """
 
-    images: set[str] = field(default_factory=set)
-    empty: set[str] = field(default_factory=set)
-    unfinished: set[str] = field(default_factory=set)
+    images: dict[str, int] = field(default_factory=dict)
     foreign: int = 0
 
 
@@ -90,7 +94,8 @@ def find_files(folder: Path) -> FoundFiles:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                _find_in_label_folder(entry.path, entry.name, found)
+                if entry.name != MOVING_NAME:
+                    _find_in_label_folder(entry.path, entry.name, found)
             elif entry.name not in _OWN_NAMES:
                 found.foreign += 1
     return found
@@ -99,80 +104,113 @@ def find_files(folder: Path) -> FoundFiles:
 def _find_in_label_folder(path: str, name: str, found: FoundFiles) -> None:
     with os.scandir(path) as entries:
         for entry in entries:
-            relative = f"{name}/{entry.name}"
-            if not entry.is_file(follow_symlinks=False):
-                found.foreign += 1
-            elif _IMAGE_NAME.fullmatch(entry.name):
-                is_empty = entry.stat(follow_symlinks=False).st_size == 0
-                (found.empty if is_empty else found.images).add(relative)
-            elif _UNFINISHED_NAME.fullmatch(entry.name):
-                found.unfinished.add(relative)
+            if entry.is_file(follow_symlinks=False) and _IMAGE_NAME.fullmatch(entry.name):
+                size_bytes = entry.stat(follow_symlinks=False).st_size
+                found.images[f"{name}/{entry.name}"] = size_bytes
             else:
                 found.foreign += 1
 
 
-def write_files(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write image files: beside their places, synced, renamed, their folders synced.
+class MovingFolder:
+    """The folder that every file of a dataset passes through."""
 
-    Args:
-        folder: The dataset's folder.
-        contents: Content by path relative to the folder, "label folder/file name".
+    def __init__(self, folder: Path) -> None:
+        """Make it where it is not there.
+
+        Args:
+            folder: The dataset's folder.
+
+        Raises:
+            OSError: It cannot be made, or something else has its name.
+        """
+        self._folder = folder
+        self._moving = folder / MOVING_NAME
+        make_folder(self._moving)
+
+    def write(self, contents: Mapping[str, bytes]) -> None:
+        """Write new files here, safe on disk.
+
+        Args:
+            contents: Content by the path that the file is to have in the dataset.
+
+        Raises:
+            OSError: The disk is full or unwritable; nothing is left behind.
+        """
+        items = list(contents.items())
+        try:
+            for start in range(0, len(items), _OPEN_FILES):
+                self._write_synced(items[start : start + _OPEN_FILES])
+            _sync_folder(self._moving)
+        except BaseException:
+            self.discard(contents)
+            raise
+
+    def withdraw(self, paths: Iterable[str]) -> None:
+        """Move files of the dataset here; those that are gone are left out.
+
+        Raises:
+            OSError: A file cannot be moved.
+        """
+        for path in paths:
+            with suppress(FileNotFoundError):
+                (self._folder / path).rename(self._here(path))
+        _sync_folder(self._moving)
+
+    def place(self, paths: Iterable[str]) -> None:
+        """Move files from here to their paths in the dataset, whose folders must exist.
+
+        Raises:
+            OSError: A file cannot be moved.
+        """
+        for path in paths:
+            with suppress(FileNotFoundError):
+                self._here(path).rename(self._folder / path)
+
+    def discard(self, paths: Iterable[str]) -> None:
+        """Remove files from here; what cannot be removed now, the next start finds."""
+        for path in paths:
+            with suppress(OSError):
+                self._here(path).unlink()
+
+    def names(self) -> list[str]:
+        """Return the names of the files here.
+
+        Raises:
+            OSError: The folder cannot be read.
+        """
+        return [item.name for item in self._moving.iterdir()]
+
+    def _here(self, path: str) -> Path:
+        return self._moving / path.rpartition("/")[2]
+
+    def _write_synced(self, items: Sequence[tuple[str, bytes]]) -> None:
+        """Write files; all first, so that one sync helps all."""
+        descriptors: list[int] = []
+        try:
+            for path, content in items:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+                descriptors.append(os.open(self._here(path), flags, 0o644))
+                _write_all(descriptors[-1], content)
+            for descriptor in descriptors:
+                os.fsync(descriptor)
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, safe on disk, where it is not there.
 
     Raises:
-        OSError: The disk is full or unwritable; no unfinished file is left behind, but files that
-            had been renamed are.
+        OSError: It cannot be made, or it is a link, which could lead anywhere.
     """
-    items = [(folder / path, content) for path, content in contents.items()]
-    parents = sorted({target.parent for target, _ in items})
-    new_folders = [parent for parent in parents if _make_folder(parent)]
-    try:
-        for start in range(0, len(items), _OPEN_FILES):
-            _write_synced(items[start : start + _OPEN_FILES])
-        for target, _ in items:
-            _beside(target).replace(target)
-    except BaseException:
-        remove_files([_beside(target) for target, _ in items])
-        raise
-    for parent in [*parents, *([folder] if new_folders else [])]:
-        _sync_folder(parent)
-
-
-def _beside(target: Path) -> Path:
-    return target.with_name(f".{target.name}.tmp")
-
-
-def _write_synced(items: Sequence[tuple[Path, bytes]]) -> None:
-    """Write files beside their places; all first, so that one sync helps all."""
-    descriptors: list[int] = []
-    try:
-        for target, content in items:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-            descriptors.append(os.open(_beside(target), flags, 0o644))
-            _write_all(descriptors[-1], content)
-        for descriptor in descriptors:
-            os.fsync(descriptor)
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
-
-
-def remove_files(paths: Sequence[Path]) -> None:
-    """Remove files that may be gone; what cannot be removed now, the next repair finds."""
-    for path in paths:
-        with suppress(OSError):
-            path.unlink()
-
-
-def _make_folder(path: Path) -> bool:
-    """Make a folder; return whether it is new."""
     try:
         path.mkdir()
     except FileExistsError:
-        # A link could lead anywhere.
         if path.is_symlink() or not path.is_dir():
             raise
-        return False
-    return True
+        return
+    _sync_folder(path.parent)
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.split import split_by_time
-from fl_robot_ros.dataset.store import Dataset, Sample
+from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import SnapshotError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Snapshot:
         dataset_dir: Absolute folder that the samples' paths are relative to.
         train: Samples to train on, oldest first.
         holdout: Samples to evaluate on, oldest first; of other time segments than `train`.
-        content_hash: SHA-256 (hex) over every sample and the side it is on; equal hashes mean
-            equal samples.
+        content_hash: SHA-256 (hex) over every sample, its picture's own hash among it, and the
+            side it is on; equal hashes mean equal training and holdout data.
     """
 
     id: str
@@ -60,8 +61,8 @@ class Snapshot:
             "created_ns": self.created_ns,
             "dataset_dir": str(self.dataset_dir),
             "content_hash": self.content_hash,
-            "train": [_to_row(sample) for sample in self.train],
-            "holdout": [_to_row(sample) for sample in self.holdout],
+            "train": self.train,
+            "holdout": self.holdout,
         }
         beside = path.with_name(f".{path.name}.tmp")
         try:
@@ -81,6 +82,7 @@ def freeze(
     segment_sec: float,
     max_id: int | None = None,
     *,
+    gap_sec: float = 0.0,
     clock: Callable[[], int] = time.time_ns,
 ) -> Snapshot:
     """Freeze the dataset as it is now.
@@ -90,6 +92,7 @@ def freeze(
         holdout_fraction: Share of each class's time segments kept for evaluation, 0 to 1.
         segment_sec: Longest stretch of time that goes to one side as a whole, in s.
         max_id: Take only samples up to this id; None: all.
+        gap_sec: Shortest time between training and holdout of a class, in s.
         clock: Returns the time in ns since the epoch.
 
     Raises:
@@ -99,7 +102,7 @@ def freeze(
     samples = dataset.samples(max_id)
     if not samples:
         raise SnapshotError(f"dataset {dataset.path} has no labelled images to take a snapshot of")
-    train, holdout = split_by_time(samples, holdout_fraction, segment_sec)
+    train, holdout = split_by_time(samples, holdout_fraction, segment_sec, gap_sec)
     created_ns = clock()
     content_hash = hash_samples(train, holdout)
     return Snapshot(
@@ -113,9 +116,8 @@ def freeze(
 
 
 def hash_samples(train: Sequence[Sample], holdout: Sequence[Sample]) -> str:
-    """Return the SHA-256 (hex) over the samples' ids, labels, topics, stamps, paths and sides."""
-    sides = [[_to_row(sample) for sample in side] for side in (train, holdout)]
-    return hashlib.sha256(json.dumps(sides).encode()).hexdigest()
+    """Return the SHA-256 (hex) over all fields of the samples and their sides."""
+    return hashlib.sha256(json.dumps([train, holdout]).encode()).hexdigest()
 
 
 def load_snapshot(path: Path) -> Snapshot:
@@ -148,17 +150,13 @@ def load_snapshot(path: Path) -> Snapshot:
     return snapshot
 
 
-def _to_row(sample: Sample) -> list[Any]:
-    return [sample.id, sample.label, sample.topic, sample.stamp_ns, sample.path]
-
-
 def _from_row(row: Any) -> Sample:
-    number, label, topic, stamp_ns, path = row
-    if not all(isinstance(text, str) for text in (label, topic, path)):
+    number, label, topic, stamp_ns, path, sha256 = row
+    if not all(isinstance(text, str) for text in (label, topic, path, sha256)):
         raise ValueError(f"sample {str(row)[:200]}")
     if Path(path).is_absolute() or ".." in Path(path).parts:
         raise ValueError(f"sample outside the dataset: {path[:200]!r}")
-    return Sample(int(number), label, topic, int(stamp_ns), path)
+    return Sample(int(number), label, topic, int(stamp_ns), path, sha256)
 
 
 def _utc(created_ns: int) -> str:

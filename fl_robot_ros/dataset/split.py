@@ -5,29 +5,32 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from fl_robot_ros.dataset.store import Sample
+from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.errors import SnapshotError
 
-# Frames further apart than this are taken for different scenes.
-MAX_GAP_SEC = 1.0
 _NS_PER_SEC = 1_000_000_000
 
 
 def split_by_time(
-    samples: Sequence[Sample], holdout_fraction: float, segment_sec: float
+    samples: Sequence[Sample],
+    holdout_fraction: float,
+    segment_sec: float,
+    gap_sec: float = 0.0,
 ) -> tuple[list[Sample], list[Sample]]:
     """Split samples so that no stretch of time of a class is on both sides.
 
-    The samples of each class are cut into contiguous segments: a gap of more than 1 s or a length
-    above `segment_sec` begins a new one. Whole segments go to the holdout, spread evenly over
-    time, so that its share follows the fraction. A class of one segment is cut once, near its
-    end. Each class of two or more samples is on both sides; a single sample goes to training.
-    The same samples always give the same split, in whatever order they come.
+    The samples of each class are cut into segments of at most `segment_sec`. Whole segments go to
+    the holdout, spread evenly over time, so that its share follows the fraction. A class of one
+    segment is cut once, near its end. What lies nearer than `gap_sec` to a held out sample of its
+    class is on neither side, as long as something is left to train on. Each class of two or more
+    samples is on both sides; a single sample goes to training. The same samples always give the
+    same split, in whatever order they come.
 
     Args:
         samples: Samples of any number of classes and topics.
         holdout_fraction: Share to hold out, above 0 and below 1.
         segment_sec: Longest segment, in s, above 0.
+        gap_sec: Shortest time between training and holdout, in s.
 
     Returns:
         Training and holdout samples, each by time.
@@ -49,11 +52,12 @@ def split_by_time(
         segments = _cut_into_segments(by_label[label], segment_sec)
         if len(segments) == 1:
             segments = _cut_once(segments[0], holdout_fraction)
-            held = {1}
+            held = {1} if len(segments) > 1 else set()
         else:
             held = _choose_segments([len(segment) for segment in segments], holdout_fraction)
-        for index, segment in enumerate(segments):
-            (holdout if index in held else train).extend(segment)
+        for index in held:
+            holdout.extend(segments[index])
+        train.extend(_apart(segments, held, round(gap_sec * _NS_PER_SEC)))
     return sorted(train, key=_by_time), sorted(holdout, key=_by_time)
 
 
@@ -62,17 +66,33 @@ def _by_time(sample: Sample) -> tuple[int, str, int]:
 
 
 def _cut_into_segments(samples: Sequence[Sample], segment_sec: float) -> list[list[Sample]]:
-    """Cut samples of one class, in order of time, into contiguous segments."""
+    """Cut samples of one class, in order of time, into segments."""
     segments: list[list[Sample]] = []
+    longest_ns = segment_sec * _NS_PER_SEC
     for sample in samples:
-        if segments:
-            gap_ns = sample.stamp_ns - segments[-1][-1].stamp_ns
-            length_ns = sample.stamp_ns - segments[-1][0].stamp_ns
-            if gap_ns <= MAX_GAP_SEC * _NS_PER_SEC and length_ns <= segment_sec * _NS_PER_SEC:
-                segments[-1].append(sample)
-                continue
-        segments.append([sample])
+        if segments and sample.stamp_ns - segments[-1][0].stamp_ns <= longest_ns:
+            segments[-1].append(sample)
+        else:
+            segments.append([sample])
     return segments
+
+
+def _apart(segments: Sequence[list[Sample]], held: set[int], gap_ns: int) -> list[Sample]:
+    """Return the samples to train on: those far enough from the held out segments beside them."""
+    left = [segment for index, segment in enumerate(segments) if index not in held]
+    chosen: list[Sample] = []
+    for index, segment in enumerate(segments):
+        if index in held:
+            continue
+        earliest = segments[index - 1][-1].stamp_ns + gap_ns if index - 1 in held else None
+        latest = segments[index + 1][0].stamp_ns - gap_ns if index + 1 in held else None
+        chosen += [
+            sample
+            for sample in segment
+            if (earliest is None or sample.stamp_ns >= earliest)
+            and (latest is None or sample.stamp_ns <= latest)
+        ]
+    return chosen or [sample for segment in left for sample in segment]
 
 
 def _cut_once(segment: list[Sample], holdout_fraction: float) -> list[list[Sample]]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.dataset.snapshot import freeze, load_snapshot
-from fl_robot_ros.dataset.store import Dataset, NewSample
+from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import SnapshotError
 
 NOW_NS = 1_700_000_000_000_000_000
@@ -65,7 +66,7 @@ def test_altered_snapshot_is_refused(tmp_path: Path, damage: str) -> None:
     elif damage == "outside":
         content["train"][0][4] = "../../secret.jpg"
     elif damage == "schema":
-        content["schema_version"] = 2
+        content["schema_version"] = 3
     elif damage == "field":
         del content["holdout"]
     elif damage == "type":

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.split import split_by_time
-from fl_robot_ros.dataset.store import Sample
 from fl_robot_ros.errors import SnapshotError
 
 MS = 1_000_000
@@ -113,8 +113,7 @@ def test_nothing_is_lost_nothing_leaks_and_the_order_does_not_matter(
         segment_starts = []
         begin = None
         for n, item in enumerate(together):
-            gap = n and item.stamp_ns - together[n - 1].stamp_ns > 1000 * MS
-            if begin is None or gap or item.stamp_ns - begin > segment_sec * 1e9:
+            if begin is None or item.stamp_ns - begin > segment_sec * 1e9:
                 begin = item.stamp_ns
                 segment_starts.append(n)
         # The side changes only where a segment begins, or once in a class of one segment.
@@ -139,3 +138,19 @@ def test_no_samples_are_no_trouble() -> None:
 def test_unfit_settings_are_refused(fraction: float, segment: float) -> None:
     with pytest.raises(SnapshotError):
         split_by_time([], fraction, segment)
+
+
+def test_nothing_near_the_holdout_is_trained_on() -> None:
+    everything = samples([200 * n for n in range(1500)])
+    train, holdout = split_by_time(everything, 0.2, 10.0, gap_sec=1.0)
+    gaps = [min(abs(a.stamp_ns - b.stamp_ns) for b in holdout) for a in train]
+    assert min(gaps) == 1000 * MS
+    _, held_without_gap = split_by_time(everything, 0.2, 10.0)
+    assert holdout == held_without_gap
+    # Six held out segments, with two borders each but for the last one perhaps.
+    assert 1500 - len(train) - len(holdout) in (44, 48)
+
+
+def test_the_gap_leaves_something_to_train_on() -> None:
+    train, holdout = split_by_time(samples([0, 200]), 0.5, 10.0, gap_sec=60.0)
+    assert (len(train), len(holdout)) == (1, 1)

@@ -1,0 +1,128 @@
+"""The whole dataset, looked at file by file: what a start leaves out because it takes long."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from fl_robot_ros.capture.labels import label_from_folder
+from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.dataset.sample import Sample
+from fl_robot_ros.dataset.sample_files import REVIEW_NAME, find_files
+from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.errors import LabelError
+
+
+@dataclass
+class CheckReport:
+    """What a check found.
+
+    Attributes:
+        samples: Number of samples looked at.
+        missing: Samples whose file is gone.
+        altered: Samples whose file is another picture than the one that was stored.
+        broken: Samples whose file is no picture any more.
+        stray: Pictures, by path in the dataset, that the index does not know.
+        rubbish: Files with an image's name that are no picture and that the index does not know.
+        foreign: Number of other files, which are left alone.
+    """
+
+    samples: int = 0
+    missing: list[Sample] = field(default_factory=list)
+    altered: list[Sample] = field(default_factory=list)
+    broken: list[Sample] = field(default_factory=list)
+    stray: list[str] = field(default_factory=list)
+    rubbish: list[str] = field(default_factory=list)
+    foreign: int = 0
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether index and files agree."""
+        return not (self.missing or self.altered or self.broken or self.stray or self.rubbish)
+
+
+def check_dataset(
+    dataset: Dataset,
+    *,
+    repair: bool = False,
+    on_file: Callable[[int, int], None] = lambda done, total: None,
+) -> CheckReport:
+    """Compare the index with every file and its SHA-256; with `repair`, make them agree.
+
+    A repair forgets samples without a picture, takes stray and altered pictures into the index,
+    with the label of their folder, and removes rubbish.
+
+    Args:
+        dataset: The dataset. Nobody should capture into it during a repair.
+        repair: Whether to mend what is found.
+        on_file: Called after each file with the number of files done and of all.
+
+    Raises:
+        DatasetError: The folder or the index cannot be read, or for a repair written.
+    """
+    samples = dataset.samples() + dataset.unlabelled()
+    found = find_files(dataset.path)
+    report = CheckReport(samples=len(samples), foreign=found.foreign)
+    known = {sample.path for sample in samples}
+    strays = sorted(set(found.images) - known)
+    total = len(samples) + len(strays)
+    for done, sample in enumerate(samples, 1):
+        _check_sample(dataset, sample, sample.path in found.images, report)
+        on_file(done, total)
+    for done, path in enumerate(strays, len(samples) + 1):
+        is_picture = _size_of_picture((dataset.path / path).read_bytes()) is not None
+        (report.stray if is_picture else report.rubbish).append(path)
+        on_file(done, total)
+    if repair:
+        _repair(dataset, report)
+    return report
+
+
+def _check_sample(dataset: Dataset, sample: Sample, is_there: bool, report: CheckReport) -> None:
+    if not is_there:
+        report.missing.append(sample)
+        return
+    content = (dataset.path / sample.path).read_bytes()
+    if sample.sha256 == hashlib.sha256(content).hexdigest():
+        return
+    is_picture = _size_of_picture(content) is not None
+    (report.altered if is_picture else report.broken).append(sample)
+
+
+def _repair(dataset: Dataset, report: CheckReport) -> None:
+    dataset.remove(sample.id for sample in [*report.missing, *report.broken])
+    for sample in report.altered:
+        _adopt(dataset, sample.path, sample.label, sample.topic, sample.stamp_ns)
+    for path in report.stray:
+        folder, _, name = path.partition("/")
+        stamp, _, topic = Path(name).stem.partition("_")
+        try:
+            label = "" if folder == REVIEW_NAME else label_from_folder(folder)
+        except LabelError:
+            continue  # a folder that is none of ours
+        # The name tells no more of the topic than its hash.
+        _adopt(dataset, path, label, f"recovered/{topic}", int(stamp))
+    for path in report.rubbish:
+        (dataset.path / path).unlink(missing_ok=True)
+
+
+def _adopt(dataset: Dataset, path: str, label: str, topic: str, stamp_ns: int) -> None:
+    content = (dataset.path / path).read_bytes()
+    height, width = _size_of_picture(content) or (0, 0)
+    dataset.adopt(path, NewSample(label, topic, stamp_ns, content, width, height))
+
+
+def _size_of_picture(content: bytes) -> tuple[int, int] | None:
+    """Return height and width in px, None where it is no picture."""
+    if not content:
+        return None
+    try:
+        picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    return None if picture is None else (int(picture.shape[0]), int(picture.shape[1]))

@@ -1,0 +1,69 @@
+"""What stays in a dataset whose budget is used up."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The budget of a dataset; 0 is no limit.
+
+    Attributes:
+        samples_per_label: Most samples of one label.
+        unlabelled: Most samples without a label.
+        total_bytes: Most bytes of image files.
+    """
+
+    samples_per_label: int = 0
+    unlabelled: int = 0
+    total_bytes: int = 0
+
+    def samples_of(self, label: str) -> int:
+        """Return the most samples of a label, "" for none."""
+        return self.samples_per_label if label else self.unlabelled
+
+
+def choose_victims(
+    stamps_ns: Sequence[int], count: int, evictable: Sequence[bool] | None = None
+) -> list[int]:
+    """Choose the samples of one label whose loss the dataset feels least.
+
+    Each time, the one whose neighbours in time are nearest to each other goes. So what is left is
+    spread over all of the time that was ever captured: an old condition keeps its few samples
+    while a long stay at one place is thinned out. The oldest and the newest go last.
+
+    Args:
+        stamps_ns: Capture times in ns, in rising order.
+        count: How many must go.
+        evictable: Which of them may go; None: all.
+
+    Returns:
+        Indices of those that go, fewer than `count` where no more may.
+    """
+    size = len(stamps_ns)
+    before, after = list(range(-1, size - 1)), list(range(1, size + 1))
+
+    def gap_ns(index: int) -> float:
+        if before[index] < 0 or after[index] >= size:
+            return float("inf")
+        return stamps_ns[after[index]] - stamps_ns[before[index]]
+
+    heap = [(gap_ns(index), index) for index in range(size) if not evictable or evictable[index]]
+    heapq.heapify(heap)
+    victims: list[int] = []
+    while heap and len(victims) < count:
+        gap, index = heapq.heappop(heap)
+        now = gap_ns(index)
+        if gap != now:
+            # A neighbour went meanwhile.
+            heapq.heappush(heap, (now, index))
+            continue
+        victims.append(index)
+        if before[index] >= 0:
+            after[before[index]] = after[index]
+        if after[index] < size:
+            before[after[index]] = before[index]
+    return victims

@@ -1,0 +1,25 @@
+"""A stored sample."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Sample(NamedTuple):
+    """A picture in the dataset.
+
+    Attributes:
+        id: Number in the order of storing, from 1; never used twice.
+        label: What it shows; "" where nobody has said yet.
+        topic: Name of the camera's topic.
+        stamp_ns: Capture time in ns.
+        path: Its JPEG file, relative to the dataset's folder, with "/" between the parts.
+        sha256: SHA-256 (hex) of the file.
+    """
+
+    id: int
+    label: str
+    topic: str
+    stamp_ns: int
+    path: str
+    sha256: str = ""

@@ -1,0 +1,92 @@
+"""Looking at every file of a dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.dataset.check import CheckReport, check_dataset
+from fl_robot_ros.dataset.store import Dataset
+
+
+def jpeg(seed: int) -> bytes:
+    picture = np.random.default_rng(seed).integers(0, 255, (12, 16, 3), np.uint8)
+    return bytes(cv2.imencode(".jpg", picture)[1])
+
+
+def new(number: int, label: str = "cat") -> NewSample:
+    return NewSample(label, "/camera", number, jpeg(number), 16, 12)
+
+
+def paths(dataset: Dataset) -> dict[int, Path]:
+    everything = dataset.samples() + dataset.unlabelled()
+    return {sample.stamp_ns: dataset.path / sample.path for sample in everything}
+
+
+def test_a_sound_dataset_is_sound(tmp_path: Path) -> None:
+    seen = []
+    with Dataset(tmp_path) as dataset:
+        dataset.add([new(1), new(2, "dog"), new(3, "")])
+        report = check_dataset(dataset, on_file=lambda done, total: seen.append((done, total)))
+    assert report == CheckReport(samples=3)
+    assert report.is_sound
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_every_kind_of_damage_is_found_and_mended(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+        dataset.add([new(number) for number in range(6)] + [new(10, "")])
+        files = paths(dataset)
+        files[0].unlink()
+        files[1].write_bytes(b"")
+        files[2].write_bytes(files[2].read_bytes()[:20])
+        files[3].write_bytes(jpeg(333))
+        (tmp_path / "cat" / "77_0123abcd.jpg").write_bytes(jpeg(77))
+        (tmp_path / "stop sign").mkdir()
+        (tmp_path / "stop sign" / "-5_0123abcd.jpg").write_bytes(jpeg(5))
+        (tmp_path / "cat" / "78_0123abcd.jpg").write_bytes(b"no picture")
+        (tmp_path / "cat" / "holiday.jpg").write_bytes(b"foreign")
+        (tmp_path / "notes.txt").write_text("foreign")
+
+        found = check_dataset(dataset)
+        assert {sample.stamp_ns for sample in found.missing} == {0}
+        assert {sample.stamp_ns for sample in found.broken} == {1, 2}
+        assert {sample.stamp_ns for sample in found.altered} == {3}
+        assert found.stray == ["cat/77_0123abcd.jpg", "stop sign/-5_0123abcd.jpg"]
+        assert found.rubbish == ["cat/78_0123abcd.jpg"]
+        assert found.foreign == 2
+        assert not found.is_sound
+
+        assert check_dataset(dataset, repair=True) == found
+        assert check_dataset(dataset) == CheckReport(samples=6, foreign=2)
+        assert dataset.counts() == {"cat": 4, "stop sign": 1}
+        assert dataset.num_unlabelled() == 1
+        assert (tmp_path / "cat" / "holiday.jpg").exists()
+
+
+def test_a_lost_index_is_made_anew(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+        dataset.add([new(1), new(2, "stop sign"), new(3, "")])
+    for item in tmp_path.glob("index.sqlite3*"):
+        item.unlink()
+    with Dataset(tmp_path, allow_orphans=True) as dataset:
+        check_dataset(dataset, repair=True)
+        assert dataset.counts() == {"cat": 1, "stop sign": 1}
+        assert dataset.num_unlabelled() == 1
+        assert sorted(paths(dataset)) == [1, 2, 3]
+        assert check_dataset(dataset).is_sound
+
+
+@pytest.mark.parametrize("name", ["../outside", "%zz", "a/b"])
+def test_a_foreign_folder_is_left_alone(tmp_path: Path, name: str) -> None:
+    with Dataset(tmp_path / "data") as dataset:
+        folder = tmp_path / "data" / name.replace("../", "..")
+        folder.mkdir(parents=True)
+        (folder / "1_0123abcd.jpg").write_bytes(jpeg(1))
+        check_dataset(dataset, repair=True)
+        assert len(dataset) == 0
+        assert (folder / "1_0123abcd.jpg").exists()

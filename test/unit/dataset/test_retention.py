@@ -1,0 +1,132 @@
+"""What stays when the budget is used up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.dataset.retention import Limits, choose_victims
+from fl_robot_ros.dataset.store import Dataset
+
+SEC = 10**9
+
+
+def new(stamp_ns: int, label: str = "cat", size: int = 100) -> NewSample:
+    return NewSample(label, "/camera", stamp_ns, b"x" * size, 4, 3)
+
+
+def test_the_most_crowded_go_and_the_ends_stay() -> None:
+    assert choose_victims([0, 10, 11, 12, 30], 1) == [2]
+    assert sorted(choose_victims([0, 10, 11, 12, 30], 3)) == [1, 2, 3]
+    assert sorted(choose_victims([0, 5], 5)) == [0, 1]
+    assert choose_victims([0, 10, 11, 12, 30], 2, [True, True, False, False, True])[0] == 1
+
+
+@given(
+    st.lists(st.integers(0, 10**6), max_size=40),
+    st.integers(0, 50),
+    st.lists(st.booleans(), min_size=40, max_size=40),
+)
+def test_as_many_as_wanted_go_and_none_that_may_not(
+    stamps: list[int], count: int, evictable: list[bool]
+) -> None:
+    stamps.sort()
+    victims = choose_victims(stamps, count, evictable[: len(stamps)])
+    assert len(set(victims)) == len(victims) == min(count, sum(evictable[: len(stamps)]))
+    assert all(evictable[index] for index in victims)
+
+
+def test_a_full_class_keeps_its_spread_over_time(tmp_path: Path) -> None:
+    with Dataset(tmp_path, Limits(samples_per_label=50)) as dataset:
+        dataset.add([new(0), new(10 * SEC)])  # an old condition
+        for start in range(0, 400, 20):
+            stamps = [3600 * SEC + (start + n) * SEC // 5 for n in range(20)]
+            dataset.add([new(stamp) for stamp in stamps])
+        kept = [sample.stamp_ns for sample in dataset.samples()]
+        assert len(kept) == 50
+        assert {0, 10 * SEC} <= set(kept)
+        late = np.array(sorted(stamp for stamp in kept if stamp >= 3600 * SEC))
+        assert np.max(np.diff(late)) <= 4 * SEC  # of 80 s at 5 Hz
+        files = list(tmp_path.rglob("*.jpg"))
+        assert len(files) == 50
+
+
+def test_a_frame_that_the_full_class_does_not_need_is_over_quota(tmp_path: Path) -> None:
+    with Dataset(tmp_path, Limits(samples_per_label=3)) as dataset:
+        assert dataset.add([new(0), new(10), new(20)]) == ["kept"] * 3
+        assert dataset.add([new(9), new(30)]) == ["over_quota", "kept"]
+        assert dataset.add([new(1, "dog")]) == ["kept"]
+        assert len(dataset) == 4
+
+
+def test_unlabelled_samples_have_a_budget_of_their_own(tmp_path: Path) -> None:
+    with Dataset(tmp_path, Limits(unlabelled=10)) as dataset:
+        dataset.add([new(number, "") for number in range(30)])
+        dataset.add([new(100 + number) for number in range(30)])
+        assert (dataset.num_unlabelled(), len(dataset)) == (10, 30)
+        assert len(list((tmp_path / ".review").iterdir())) == 10
+        assert [sample.label for sample in dataset.unlabelled()] == [""] * 10
+
+
+def test_the_largest_class_makes_room_for_the_rare_one(tmp_path: Path) -> None:
+    with Dataset(tmp_path, Limits(total_bytes=10_000)) as dataset:
+        dataset.add([new(number, "rare") for number in range(5)])
+        for start in range(100, 1100, 50):
+            dataset.add([new(start + number, "common") for number in range(50)])
+        assert dataset.disk_bytes() <= 10_000
+        assert dataset.counts()["rare"] == 5
+        assert dataset.counts()["common"] >= 85
+
+
+def test_what_a_run_trains_on_is_not_evicted(tmp_path: Path) -> None:
+    with Dataset(tmp_path, Limits(samples_per_label=10, total_bytes=1500)) as dataset:
+        dataset.add([new(number) for number in range(10)])
+        dataset.pin(dataset.last_id())
+        outcomes = dataset.add([new(100 + number) for number in range(10)])
+        assert outcomes == ["over_quota"] * 10
+        assert {sample.stamp_ns for sample in dataset.samples()} == set(range(10))
+        dataset.pin(0)
+        dataset.add([new(200)])
+        assert 200 in {sample.stamp_ns for sample in dataset.samples()}
+
+
+def nearest_label(pictures: dict[str, list[np.ndarray]], picture: np.ndarray) -> str:
+    """Return the label of the nearest stored picture."""
+    return min(pictures, key=lambda label: min(np.abs(picture - p).sum() for p in pictures[label]))
+
+
+@pytest.mark.parametrize("rule", ["spread", "oldest first"])
+def test_rare_classes_survive_as_they_do_not_when_the_oldest_goes(
+    tmp_path: Path, rule: str
+) -> None:
+    """At equal bytes, a nearest neighbour over what is left recognises the rare class."""
+    generator = np.random.default_rng(1)
+    prototypes = {name: generator.normal(0, 1, 16) for name in ("rare", "floor", "wall", "door")}
+
+    def seen(label: str) -> np.ndarray:
+        return np.asarray(prototypes[label] + generator.normal(0, 0.4, 16), np.float64)
+
+    drive = [("rare", seen("rare")) for _ in range(20)]
+    drive += [(label, seen(label)) for label in ("floor", "wall", "door") for _ in range(300)]
+    budget = 60 * 128
+    if rule == "spread":
+        with Dataset(tmp_path, Limits(total_bytes=budget)) as dataset:
+            for number, (label, picture) in enumerate(drive):
+                sample = NewSample(label, "/camera", number * SEC, picture.tobytes(), 4, 4)
+                dataset.add([sample])
+            left: dict[str, list[np.ndarray]] = {}
+            for item in dataset.samples():
+                content = (tmp_path / item.path).read_bytes()
+                left.setdefault(item.label, []).append(np.frombuffer(content))
+    else:
+        left = {}
+        for label, picture in drive[-60:]:
+            left.setdefault(label, []).append(picture)
+    assert sum(map(len, left.values())) * 128 <= budget
+    recall = np.mean([nearest_label(left, seen("rare")) == "rare" for _ in range(50)])
+    assert recall >= 0.9 if rule == "spread" else recall == 0.0
