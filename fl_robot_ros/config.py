@@ -169,10 +169,17 @@ class ClientSettings(Settings):
     )
     queue_size: int = setting(
         64,
-        "Frames that may wait to be encoded; more are dropped and counted.",
+        "Frames that may wait to be encoded or stored; more are dropped and counted.",
         unit="frames",
         minimum=1,
         maximum=10000,
+    )
+    encoder_threads: int = setting(
+        0,
+        "Threads that encode frames; 0: as many as there are cores.",
+        unit="threads",
+        minimum=0,
+        maximum=64,
     )
     label_settle_sec: float = setting(
         4.0,
@@ -181,6 +188,76 @@ class ClientSettings(Settings):
         unit="s",
         minimum=0.0,
         maximum=60.0,
+    )
+    label_hold_sec: float = setting(
+        0.0,
+        "How long a label holds at most; 0: until the next one.",
+        unit="s",
+        minimum=0.0,
+        maximum=86400.0,
+    )
+    label_lookback_sec: float = setting(
+        0.0,
+        "How far a label reaches back over frames without one: what we just passed was a pallet.",
+        unit="s",
+        minimum=0.0,
+        maximum=600.0,
+    )
+    topic_labels: tuple[str, ...] = setting(
+        (), "Fixed labels of topics, for frames without another, as 'camera/image_raw: pallet'."
+    )
+    privacy_masks: tuple[str, ...] = setting(
+        (),
+        "Polygons painted black before anything is stored, in shares of width and height, as "
+        "'camera/image_raw: 0,0.7 1,0.7 1,1 0,1'.",
+    )
+    min_brightness: float = setting(
+        0.0, "Darker frames are dropped: mean grey value.", minimum=0.0, maximum=255.0
+    )
+    max_brightness: float = setting(
+        255.0, "Brighter frames are dropped: mean grey value.", minimum=0.0, maximum=255.0
+    )
+    min_sharpness: float = setting(
+        0.0,
+        "Blurred frames are dropped: variance of the Laplacian at 160 px; 0: none.",
+        minimum=0.0,
+        maximum=100000.0,
+    )
+    min_difference_bits: int = setting(
+        0,
+        "Frames whose difference hash has fewer other bits than a recent one of their class are "
+        "dropped; 0: none.",
+        unit="bits",
+        minimum=0,
+        maximum=64,
+    )
+    review_pool_size: int = setting(
+        1000,
+        "Frames without a label that are kept for somebody to label them; 0: none.",
+        unit="images",
+        minimum=0,
+        maximum=10000000,
+    )
+    max_samples_per_label: int = setting(
+        0,
+        "Most images of one label; fuller classes are thinned out evenly over time; 0: no limit.",
+        unit="images",
+        minimum=0,
+        maximum=10000000,
+    )
+    max_dataset_mb: int = setting(
+        4096,
+        "Most space for images; the largest class is thinned out first; 0: no limit.",
+        unit="MB",
+        minimum=0,
+        maximum=100000000,
+    )
+    disk_reserve_mb: int = setting(
+        256,
+        "Space that stays free on the disk; capture pauses before it is touched.",
+        unit="MB",
+        minimum=0,
+        maximum=100000000,
     )
     holdout_fraction: float = setting(
         0.2,
@@ -193,6 +270,13 @@ class ClientSettings(Settings):
         "Longest stretch of time that goes to training or holdout as a whole.",
         unit="s",
         minimum=0.1,
+        maximum=3600.0,
+    )
+    split_gap_sec: float = setting(
+        1.0,
+        "Shortest time between training and holdout images of a class.",
+        unit="s",
+        minimum=0.0,
         maximum=3600.0,
     )
     min_samples: int = setting(

@@ -61,3 +61,8 @@ class CompressedFrame:
 
 
 Frame = RawFrame | CompressedFrame
+
+
+def data_bytes(data: FrameData) -> int:
+    """Return the size of a frame's data in bytes."""
+    return memoryview(data).nbytes

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
@@ -21,8 +21,13 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
 from fl_robot_ros.capture.frame import Frame
+from fl_robot_ros.capture.frame_processor import FrameProcessor
+from fl_robot_ros.capture.labeller import LabelRules, parse_topic_labels
+from fl_robot_ros.capture.picture_quality import QualityRules
 from fl_robot_ros.capture.pipeline import CapturePipeline
+from fl_robot_ros.capture.privacy_mask import PrivacyMasks
 from fl_robot_ros.config import ClientSettings, expand_path, resolve_server_address
+from fl_robot_ros.dataset.retention import Limits
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.errors import FlRobotError, SettingError
@@ -46,6 +51,7 @@ _DIAGNOSTICS_PERIOD_SEC = 1.0
 # Frames that may wait in the middleware while a callback runs.
 _CAMERA_DEPTH = 30
 _LABEL_DEPTH = 100
+_BYTES_PER_MB = 1_000_000
 
 
 class ClientNode(Node):  # type: ignore[misc]
@@ -68,18 +74,20 @@ class ClientNode(Node):  # type: ignore[misc]
         self._lock_file = _lock(data_dir)
         self._data_dir = data_dir
         self._log_bridge = LoggingBridge(self)
-        self._dataset = Dataset(data_dir / "dataset")
+        pipeline_options = _pipeline_options(settings)
+        self._dataset = Dataset(
+            data_dir / "dataset",
+            Limits(
+                samples_per_label=settings.max_samples_per_label,
+                unlabelled=settings.review_pool_size,
+                total_bytes=settings.max_dataset_mb * _BYTES_PER_MB,
+            ),
+        )
         self._store = ModelStore(data_dir / "models", settings.keep_versions)
         for line in self._store.repair():
             self.get_logger().warning(line)
         self._capture_enabled = settings.capture_enabled
-        self._pipeline = CapturePipeline(
-            self._dataset,
-            sample_rate_hz=settings.sample_rate_hz,
-            jpeg_quality=settings.jpeg_quality,
-            queue_size=settings.queue_size,
-            label_settle_sec=settings.label_settle_sec,
-        )
+        self._pipeline = CapturePipeline(self._dataset, **pipeline_options)
         self._pipeline.set_enabled(settings.capture_enabled)
         self._run = RunControl(
             self._dataset, settings, data_dir, self._robot, address, self._on_run_change
@@ -92,7 +100,6 @@ class ClientNode(Node):  # type: ignore[misc]
         self._diagnostics_publisher = self.create_publisher(
             DiagnosticArray, "/diagnostics", reliable_qos(10)
         )
-        self._pipeline.start()
         self._bags = BagImporter(self._pipeline, settings.image_topics)
         self._bags.add(settings.bag_paths)
         self.create_subscription(
@@ -239,6 +246,38 @@ class ClientNode(Node):  # type: ignore[misc]
             to_worker_message(self._robot, self._run.status, self._run.worker_pid),
         ]
         self._diagnostics_publisher.publish(message)
+
+
+def _pipeline_options(settings: ClientSettings) -> dict[str, Any]:
+    """Return what the capture pipeline is made with.
+
+    Raises:
+        SettingError: A fixed label or a mask is not of its form.
+    """
+    return {
+        "processor": FrameProcessor(
+            jpeg_quality=settings.jpeg_quality,
+            rules=QualityRules(
+                min_brightness=settings.min_brightness,
+                max_brightness=settings.max_brightness,
+                min_sharpness=settings.min_sharpness,
+                min_difference_bits=settings.min_difference_bits,
+            ),
+            masks=PrivacyMasks(settings.privacy_masks),
+        ),
+        "sample_rate_hz": settings.sample_rate_hz,
+        "queue_size": settings.queue_size,
+        "label_rules": LabelRules(
+            settings.label_hold_sec,
+            settings.label_lookback_sec,
+            parse_topic_labels(settings.topic_labels),
+        ),
+        "label_settle_sec": settings.label_settle_sec,
+        "min_difference_bits": settings.min_difference_bits,
+        "keeps_unlabelled": settings.review_pool_size > 0,
+        "disk_reserve_bytes": settings.disk_reserve_mb * _BYTES_PER_MB,
+        "threads": settings.encoder_threads,
+    }
 
 
 def _lock(data_dir: Path) -> IO[str]:

@@ -147,9 +147,15 @@ class RunControl:
     def _start(self, python: Path, max_id: int) -> None:
         """Freeze the snapshot and start the worker, in a thread."""
         settings = self._settings
+        # Until the worker has read the pictures of the snapshot.
+        self._dataset.pin(max_id)
         try:
             snapshot = freeze(
-                self._dataset, settings.holdout_fraction, settings.segment_sec, max_id
+                self._dataset,
+                settings.holdout_fraction,
+                settings.segment_sec,
+                max_id,
+                gap_sec=settings.split_gap_sec,
             )
             snapshot_path = self._data_dir / "snapshots" / f"{snapshot.id}.json"
             snapshot.save(snapshot_path)
@@ -168,12 +174,14 @@ class RunControl:
             }
             with self._lock:
                 if self._is_cancelled:
+                    self._dataset.pin(0)
                     self._status = RunStatus(IDLE, "the run was left")
                 else:
                     self._worker = WorkerProcess(
                         python, job, self._data_dir, self._on_event, self._on_exit
                     )
         except (FlRobotError, OSError) as error:
+            self._dataset.pin(0)
             with self._lock:
                 self._status = RunStatus(FAILED, f"the run did not start: {error}")
         self._on_change()
@@ -189,6 +197,7 @@ class RunControl:
                     followed.update(epoch=0, epochs=0)
                 self._status = replace(status, state=str(name), detail="", **followed)
             elif name == "prepared":
+                self._dataset.pin(0)
                 self._status = replace(status, data=_describe_data(event))
                 _logger.info("%s", self._status.data)
             elif name == "delivered":
@@ -205,6 +214,7 @@ class RunControl:
 
     def _on_exit(self, code: int) -> None:
         """Take the worker's end."""
+        self._dataset.pin(0)
         with self._lock:
             log_path = self._worker.log_path if self._worker else self._data_dir
             self._worker = None

@@ -1,0 +1,38 @@
+"""Near-duplicates: frames that look like what was kept a moment ago."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+
+# Kept frames of a class that a new one is compared with.
+_RECENT = 32
+# Classes and topics that are remembered; a hostile publisher must not fill the memory.
+_MAX_CLASSES = 1000
+
+
+class DuplicateFilter:
+    """Remembers the fingerprints of recent pictures of each topic and label."""
+
+    def __init__(self, min_difference_bits: int) -> None:
+        """Make a filter.
+
+        Args:
+            min_difference_bits: Bits, of 64, in which a picture must differ from every recent
+                one; 0 lets all pass.
+        """
+        self._min_difference_bits = min_difference_bits
+        self._recent: OrderedDict[tuple[str, str], deque[int]] = OrderedDict()
+
+    def is_duplicate(self, topic: str, label: str, fingerprint: int) -> bool:
+        """Say whether a picture looks like a recent one; if not, remember it."""
+        if not self._min_difference_bits:
+            return False
+        recent = self._recent.setdefault((topic, label), deque(maxlen=_RECENT))
+        self._recent.move_to_end((topic, label))
+        if len(self._recent) > _MAX_CLASSES:
+            self._recent.popitem(last=False)
+        # int.bit_count came with Python 3.10.
+        if any((fingerprint ^ old).bit_count() < self._min_difference_bits for old in recent):
+            return True
+        recent.append(fingerprint)
+        return False

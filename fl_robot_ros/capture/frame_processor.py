@@ -1,0 +1,126 @@
+"""From a frame to the JPEG file that may be stored: masked, measured, encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_robot_ros.capture.decode import (
+    decode_frame,
+    decode_grey_thumbnail,
+    frame_bytes,
+    rgb_jpeg_size,
+)
+from fl_robot_ros.capture.frame import CompressedFrame, Frame
+from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.capture.picture_quality import QualityRules, measure_quality
+from fl_robot_ros.capture.privacy_mask import Polygon, PrivacyMasks, painted
+from fl_robot_ros.errors import FrameError
+
+
+@dataclass(frozen=True)
+class ProcessedFrame:
+    """What became of a frame.
+
+    Attributes:
+        sample: The sample, still without its label; None where there is none.
+        fingerprint: The picture's difference hash; 0 where nobody asked for it.
+        verdict: Why there is no sample, "" where there is one.
+        reason: The same in words, where more can be said.
+    """
+
+    sample: NewSample | None
+    fingerprint: int = 0
+    verdict: str = ""
+    reason: str = ""
+
+
+class FrameProcessor:
+    """Turns frames into samples. Safe for use from several threads."""
+
+    def __init__(
+        self,
+        *,
+        jpeg_quality: int = 95,
+        rules: QualityRules | None = None,
+        masks: PrivacyMasks | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            jpeg_quality: Quality of JPEG files made here, 1 to 100.
+            rules: Which pictures are worth keeping; None: all.
+            masks: What is painted black before anything reaches the disk; None: nothing.
+        """
+        self._jpeg_quality = jpeg_quality
+        self._rules = rules or QualityRules()
+        self._masks = masks or PrivacyMasks()
+
+    def process(self, frame: Frame) -> ProcessedFrame:
+        """Turn a frame into a sample, or say why not; never raises for what a frame holds.
+
+        A JPEG frame of three channels is stored byte for byte where no mask covers it, once it has
+        been seen to decode.
+        """
+        try:
+            return self._process(frame)
+        except FrameError as error:
+            reason = str(error)
+        except Exception as error:
+            # A frame that nobody thought of must not end the capture.
+            reason = repr(error)
+        return ProcessedFrame(
+            None, verdict="bad_encoding", reason=f"topic {frame.topic}: {reason}"
+        )
+
+    def _process(self, frame: Frame) -> ProcessedFrame:
+        polygons = self._masks.of(frame.topic)
+        size = None
+        if isinstance(frame, CompressedFrame) and not polygons:
+            size = rgb_jpeg_size(frame_bytes(frame.data))
+        picture = None
+        if size is None:
+            picture = decode_frame(frame)
+            if polygons:
+                picture = painted(picture, polygons)
+            size = picture.shape[0], picture.shape[1]
+        fingerprint = 0
+        # A JPEG that is stored as it came must be seen to decode, be it in part.
+        if self._rules.is_needed or picture is None:
+            grey = self._grey(frame, polygons, picture)
+            quality = measure_quality(grey)
+            if verdict := self._rules.verdict(quality):
+                return ProcessedFrame(None, verdict=verdict)
+            fingerprint = quality.fingerprint
+        content = (
+            frame_bytes(frame.data).tobytes() if picture is None else self._encoded(picture)
+        )
+        height, width = size
+        sample = NewSample("", frame.topic, frame.stamp_ns, content, width, height)
+        return ProcessedFrame(sample, fingerprint)
+
+    def _grey(
+        self, frame: Frame, polygons: Sequence[Polygon], picture: NDArray[np.uint8] | None
+    ) -> NDArray[np.uint8]:
+        """Return a small grey picture of what would be stored."""
+        if polygons and picture is not None:
+            return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
+        return decode_grey_thumbnail(frame)
+
+    def _encoded(self, picture: NDArray[np.uint8]) -> bytes:
+        height, width = picture.shape[:2]
+        try:
+            is_done, encoded = cv2.imencode(
+                ".jpg",
+                cv2.cvtColor(picture, cv2.COLOR_RGB2BGR),
+                [cv2.IMWRITE_JPEG_QUALITY, self._jpeg_quality],
+            )
+        except cv2.error as error:
+            raise FrameError(f"an image of {width}x{height} pixels: {error}"[:300]) from error
+        if not is_done:
+            raise FrameError(f"an image of {width}x{height} pixels does not fit a JPEG file")
+        return encoded.tobytes()

@@ -1,0 +1,187 @@
+"""Live frames and labels on their way to the dataset."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+
+from fl_robot_ros.capture.frame import Frame
+from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
+from fl_robot_ros.capture.labeller import Labeller
+from fl_robot_ros.capture.sample_sink import SampleSink
+from fl_robot_ros.capture.sampler import RateSampler
+from fl_robot_ros.capture.verdicts import VerdictCounter
+from fl_robot_ros.errors import LabelError
+
+# Samples stored with one transaction: little is at stake at any time.
+_BATCH = 16
+# How often the waiting thread looks at the clock, which may be set meanwhile.
+_POLL_SEC = 0.05
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A frame that is being processed, or whose label is not sure yet."""
+
+    since_ns: int
+    topic: str
+    stamp_ns: int
+    published_ns: int
+    result: Future[ProcessedFrame]
+
+
+class LiveCapture:
+    """Samples frames, has them processed, and holds them until their label is sure.
+
+    A frame is processed at once, in a thread of the pool, and waits, small as it is then, for
+    labels that were published before it, or that look back at it.
+    """
+
+    def __init__(
+        self,
+        processor: FrameProcessor,
+        labeller: Labeller,
+        sink: SampleSink,
+        verdicts: VerdictCounter,
+        pool: Executor,
+        *,
+        sample_rate_hz: float,
+        queue_size: int,
+        hold_sec: float,
+        clock: Callable[[], int],
+    ) -> None:
+        """Start the thread that stores.
+
+        Args:
+            processor: Turns frames into samples.
+            labeller: Knows the labels.
+            sink: Where processed frames go.
+            verdicts: Where frames are counted that get no further.
+            pool: Where frames are processed.
+            sample_rate_hz: Frames to keep per second and topic, by capture time, above 0.
+            queue_size: Frames that may wait to be processed or stored; more are dropped and
+                counted.
+            hold_sec: How long a frame waits for its label, from its publication, in s.
+            clock: Returns the time in ns since the epoch, as `published_ns` of frames.
+
+        Raises:
+            SettingError: The sample rate is not above 0.
+        """
+        self._processor = processor
+        self._labeller = labeller
+        self._sink = sink
+        self._verdicts = verdicts
+        self._pool = pool
+        self._queue_size = queue_size
+        self._hold_ns = round(hold_sec * 1e9)
+        self._clock = clock
+        # Guards everything below.
+        self._changed = threading.Condition()
+        self._sampler = RateSampler(sample_rate_hz)
+        self._waiting: deque[_Waiting] = deque()
+        self._is_enabled = True
+        self._is_stopping = False
+        self._thread = threading.Thread(target=self._work, name="capture", daemon=True)
+        self._thread.start()
+
+    @property
+    def queue_length(self) -> int:
+        """Frames that wait to be processed, for their label or to be stored."""
+        with self._changed:
+            return len(self._waiting)
+
+    def set_enabled(self, enabled: bool) -> None:
+        """Pause or resume; frames that wait already are stored."""
+        with self._changed:
+            self._is_enabled = enabled
+
+    def offer_frame(self, frame: Frame) -> None:
+        """Take a frame; returns at once."""
+        now_ns = self._clock()
+        with self._changed:
+            verdict = self._refused(frame, now_ns)
+            if verdict:
+                self._verdicts.add(verdict)
+                return
+            result = self._pool.submit(self._processor.process, frame)
+            # A publisher's clock may be ahead of ours; then the time of arrival counts.
+            since_ns = min(frame.published_ns, now_ns)
+            self._waiting.append(
+                _Waiting(since_ns, frame.topic, frame.stamp_ns, frame.published_ns, result)
+            )
+            self._changed.notify_all()
+        result.add_done_callback(self._on_processed)
+
+    def offer_label(self, text: str, published_ns: int) -> None:
+        """Take a label, which holds for frames published from then on."""
+        try:
+            self._labeller.add(text, published_ns)
+        except LabelError as error:
+            self._verdicts.add_error("bad_label", str(error), str(error))
+
+    def stop(self) -> None:
+        """Store what waits, and end the thread."""
+        with self._changed:
+            self._is_stopping = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _refused(self, frame: Frame, now_ns: int) -> str:
+        """Return the verdict on a frame that is not even processed, "" for none."""
+        if not self._is_enabled:
+            return "paused"
+        if not self._sampler.accept(frame.topic, frame.stamp_ns):
+            return "sampled_out"
+        if self._sink.is_disk_full():
+            return "disk_full"
+        # Those that wait for nothing but their label do not count.
+        backlog = sum(
+            not item.result.done() or not self._is_young(item, now_ns) for item in self._waiting
+        )
+        return "queue_full" if backlog >= self._queue_size else ""
+
+    def _on_processed(self, result: Future[ProcessedFrame]) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                settled = self._take_settled()
+                if not settled:
+                    if self._is_stopping and not self._waiting:
+                        return
+                    self._changed.wait(_POLL_SEC if self._waiting else None)
+                    continue
+            self._sink.store(
+                [
+                    (
+                        item.result.result(),
+                        self._labeller.label_of(item.topic, item.stamp_ns, item.published_ns),
+                    )
+                    for item in settled
+                ]
+            )
+            with self._changed:
+                for _ in settled:
+                    self._waiting.popleft()
+
+    def _take_settled(self) -> list[_Waiting]:
+        """Return the oldest frames whose labels are known by now, at the end all."""
+        now_ns = self._clock()
+        settled: list[_Waiting] = []
+        for item in self._waiting:
+            if len(settled) == _BATCH or not item.result.done():
+                break
+            if self._is_young(item, now_ns) and not self._is_stopping:
+                break
+            settled.append(item)
+        return settled
+
+    def _is_young(self, item: _Waiting, now_ns: int) -> bool:
+        """Say whether a label for the frame may still come."""
+        # A time in the future means that the clock was set back meanwhile.
+        return 0 <= now_ns - item.since_ns < self._hold_ns

@@ -1,0 +1,87 @@
+"""What a picture is worth: its brightness, its sharpness and its fingerprint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+# The side that sharpness is measured at: large enough for edges, small enough to be quick.
+_SHARPNESS_SIDE_PX = 160
+_FINGERPRINT_SIDE_PX = 8
+
+
+@dataclass(frozen=True)
+class PictureQuality:
+    """Measures of one picture.
+
+    Attributes:
+        brightness: Mean grey value, 0 to 255.
+        sharpness: Variance of the Laplacian over the picture scaled to 160 px (Pech-Pacheco et
+            al. 2000, "Diatom autofocusing in brightfield microscopy"); 0 for a flat picture,
+            hundreds for a sharp one.
+        fingerprint: 64 bits: for each of 8x8 fields whether it is brighter than the one to its
+            right (the difference hash). Pictures that look alike differ in few bits.
+    """
+
+    brightness: float
+    sharpness: float
+    fingerprint: int
+
+
+def measure_quality(grey: NDArray[np.uint8]) -> PictureQuality:
+    """Measure a picture.
+
+    Args:
+        grey: uint8 (H, W), the whole picture, of any size.
+    """
+    scale = _SHARPNESS_SIDE_PX / max(grey.shape)
+    small = grey
+    if scale < 1:
+        size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
+        small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
+    _, deviation = cv2.meanStdDev(cv2.Laplacian(small, cv2.CV_16S))
+    fields = cv2.resize(
+        small, (_FINGERPRINT_SIDE_PX + 1, _FINGERPRINT_SIDE_PX), interpolation=cv2.INTER_AREA
+    )
+    bits = np.packbits(fields[:, :-1] > fields[:, 1:])
+    return PictureQuality(
+        brightness=float(cv2.mean(small)[0]),
+        sharpness=float(deviation[0, 0]) ** 2,
+        fingerprint=int.from_bytes(bits.tobytes(), "big"),
+    )
+
+
+@dataclass(frozen=True)
+class QualityRules:
+    """Which pictures are worth keeping.
+
+    Attributes:
+        min_brightness: Darker ones are "dark", 0 to 255.
+        max_brightness: Brighter ones are "bright", 0 to 255.
+        min_sharpness: Less sharp ones are "blurred"; 0: all are sharp enough.
+        min_difference_bits: Pictures whose fingerprint differs in fewer bits from a recent one of
+            their class are a "duplicate"; 0: none is.
+    """
+
+    min_brightness: float = 0.0
+    max_brightness: float = 255.0
+    min_sharpness: float = 0.0
+    min_difference_bits: int = 0
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether any picture can break a rule, so that pictures must be measured."""
+        return self != QualityRules()
+
+    def verdict(self, quality: PictureQuality) -> str:
+        """Return "dark", "bright" or "blurred"; "" for a picture that is good enough."""
+        if quality.brightness < self.min_brightness:
+            return "dark"
+        if quality.brightness > self.max_brightness:
+            return "bright"
+        if quality.sharpness < self.min_sharpness:
+            return "blurred"
+        return ""

@@ -1,0 +1,121 @@
+"""The last step of every frame: into the dataset, or not."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from fl_robot_ros.capture.duplicates import DuplicateFilter
+from fl_robot_ros.capture.frame_processor import ProcessedFrame
+from fl_robot_ros.capture.new_sample import KEPT, DatasetWriter, NewSample
+from fl_robot_ros.capture.verdicts import VerdictCounter
+from fl_robot_ros.errors import DatasetError
+
+# How often a full disk is looked at again.
+_LOOK_AGAIN_SEC = 1.0
+
+_logger = logging.getLogger(__name__)
+
+
+class SampleSink:
+    """Labels, filters and stores processed frames. Safe for use from several threads."""
+
+    def __init__(
+        self,
+        dataset: DatasetWriter,
+        verdicts: VerdictCounter,
+        *,
+        min_difference_bits: int = 0,
+        keeps_unlabelled: bool = False,
+        disk_reserve_bytes: int = 0,
+        steady_clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            dataset: Where samples go.
+            verdicts: Where every frame is counted.
+            min_difference_bits: See `DuplicateFilter`.
+            keeps_unlabelled: Whether frames without a label are stored for review.
+            disk_reserve_bytes: Room that stays free on the disk.
+            steady_clock: Returns a time in s that never goes back.
+        """
+        self.keeps_unlabelled = keeps_unlabelled
+        self._dataset = dataset
+        self._verdicts = verdicts
+        self._disk_reserve_bytes = disk_reserve_bytes
+        self._steady_clock = steady_clock
+        # Guards everything below.
+        self._lock = threading.Lock()
+        self._duplicates = DuplicateFilter(min_difference_bits)
+        self._is_disk_full = False
+        self._looked_at = float("-inf")
+
+    def is_disk_full(self) -> bool:
+        """Say whether there is no room to store anything; looks at the disk now and then."""
+        with self._lock:
+            if self._steady_clock() - self._looked_at >= _LOOK_AGAIN_SEC:
+                self._look_at_disk()
+            return self._is_disk_full
+
+    def store(self, frames: Sequence[tuple[ProcessedFrame, str]]) -> None:
+        """Give frames their labels and store them; each ends in a counted verdict."""
+        batch = [sample for frame, label in frames for sample in self._chosen(frame, label)]
+        if not batch:
+            return
+        with self._lock:
+            self._look_at_disk()
+            is_full = self._is_disk_full
+        if is_full:
+            self._verdicts.add("disk_full", len(batch))
+            return
+        try:
+            outcomes = self._dataset.add(batch)
+        except (DatasetError, OSError) as error:
+            self._verdicts.add_error("disk_error", str(error), "", len(batch))
+            return
+        self._verdicts.forget("disk_error", "")
+        for sample, outcome in zip(batch, outcomes, strict=True):
+            is_for_review = outcome == KEPT and not sample.label
+            self._verdicts.add("review" if is_for_review else outcome)
+
+    def _chosen(self, frame: ProcessedFrame, label: str) -> list[NewSample]:
+        """Return the frame's sample, or nothing but a counted verdict."""
+        if frame.sample is None:
+            if frame.reason:
+                topic = frame.reason.partition(":")[0]
+                self._verdicts.add_error(frame.verdict, frame.reason, topic)
+            else:
+                self._verdicts.add(frame.verdict)
+            return []
+        if not label and not self.keeps_unlabelled:
+            self._verdicts.add("unlabelled")
+            return []
+        with self._lock:
+            topic = frame.sample.topic
+            is_duplicate = self._duplicates.is_duplicate(topic, label, frame.fingerprint)
+        if is_duplicate:
+            self._verdicts.add("duplicate")
+            return []
+        return [replace(frame.sample, label=label)]
+
+    def _look_at_disk(self) -> None:
+        """Find out whether there is room, and say so when that changed; the lock is held."""
+        self._looked_at = self._steady_clock()
+        try:
+            free_bytes = self._dataset.free_bytes()
+        except DatasetError as error:
+            self._verdicts.add_error("disk_error", str(error), "", 0)
+            return
+        was_full, self._is_disk_full = self._is_disk_full, free_bytes < self._disk_reserve_bytes
+        if self._is_disk_full and not was_full:
+            _logger.error(
+                "capture pauses: the disk has %.0f MB left and %.0f MB are to stay free",
+                free_bytes / 1e6,
+                self._disk_reserve_bytes / 1e6,
+            )
+        elif was_full and not self._is_disk_full:
+            _logger.warning("capture goes on: the disk has %.0f MB free", free_bytes / 1e6)
