@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fl_robot_ros.capture.encode import encode_frame
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame
-from fl_robot_ros.capture.labels import LabelTrack
+from fl_robot_ros.capture.label_track import LabelTrack
 from fl_robot_ros.capture.new_sample import DatasetWriter, NewSample
 from fl_robot_ros.capture.sampler import RateSampler
 from fl_robot_ros.errors import DatasetError, FrameError, LabelError
