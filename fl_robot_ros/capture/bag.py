@@ -17,6 +17,7 @@ from fl_robot_ros.capture.bag_message import (
 from fl_robot_ros.capture.bag_storage import StorageFile
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame
 from fl_robot_ros.capture.recorded_message import Salvage, Wanted
+from fl_robot_ros.capture.topic_name import topic_matches
 from fl_robot_ros.errors import BagError
 
 __all__ = ["BagReading", "BagReport", "LabelMessage", "read_bag"]
@@ -147,7 +148,7 @@ class BagReading(Iterator["Frame | LabelMessage"]):
             return message_type in IMAGE_TYPES
 
         def is_named_image(topic: str, message_type: str) -> bool:
-            return is_image(topic, message_type) and _matches(topic, self._image_topics or ())
+            return is_image(topic, message_type) and topic_matches(topic, self._image_topics or ())
 
         is_wanted_image = is_image
         if self._image_topics is not None:
@@ -159,7 +160,7 @@ class BagReading(Iterator["Frame | LabelMessage"]):
         )
 
         def wanted(topic: str, message_type: str) -> bool:
-            is_label = message_type == STRING_TYPE and _matches(topic, self._label_topics)
+            is_label = message_type == STRING_TYPE and topic_matches(topic, self._label_topics)
             return is_label or is_wanted_image(topic, message_type)
 
         return wanted
@@ -200,8 +201,3 @@ def _total(files: list[StorageFile]) -> dict[tuple[str, str], int]:
         for topic, count in (file.topics or {}).items():
             total[topic] = total.get(topic, 0) + count
     return total
-
-
-def _matches(topic: str, names: Collection[str]) -> bool:
-    """Say whether a topic has one of the names, apart from a namespace before it."""
-    return any(f"/{topic.strip('/')}".endswith(f"/{name.strip('/')}") for name in names)

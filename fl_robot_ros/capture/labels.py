@@ -1,18 +1,14 @@
-"""Labels: cleaning their text, the label that holds at a time, and their folder names."""
+"""Labels: cleaning their text, and their folder names."""
 
 from __future__ import annotations
 
 import base64
-import bisect
-import threading
 import unicodedata
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from fl_robot_ros.errors import LabelError
 
 MAX_LABEL_CHARACTERS = 64
-# More label changes than these within the time that a frame waits are not to be expected.
-MAX_HISTORY = 4096
 
 # File systems take names of up to 255 bytes.
 _MAX_FOLDER_CHARACTERS = 240
@@ -44,43 +40,6 @@ def clean_label(text: object) -> str:
     if not label.isprintable():
         raise LabelError(f"label {label!r} has control or other unprintable characters")
     return label
-
-
-class LabelTrack:
-    """The labels of a time line: each holds from its publication until the next one.
-
-    Safe for use from several threads. The oldest of more than 4096 labels are forgotten.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._times: list[int] = []
-        self._labels: list[str] = []
-
-    def add(self, label: str, published_ns: int) -> None:
-        """Let a label hold from a time on, also where later labels are known already.
-
-        Args:
-            label: Text from the network or a bag; "" ends the label before it.
-            published_ns: When it was published, in ns.
-
-        Raises:
-            LabelError: The text is unfit to be a label; the label before it goes on.
-        """
-        cleaned = clean_label(label)
-        with self._lock:
-            index = bisect.bisect_right(self._times, published_ns)
-            self._times.insert(index, published_ns)
-            self._labels.insert(index, cleaned)
-            if len(self._times) > MAX_HISTORY:
-                del self._times[0]
-                del self._labels[0]
-
-    def at(self, published_ns: int) -> str:
-        """Return the label that held at a time in ns, "" for none."""
-        with self._lock:
-            index = bisect.bisect_right(self._times, published_ns)
-            return self._labels[index - 1] if index else ""
 
 
 def label_folder_name(label: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from fl_robot_ros.capture.bag import read_bag
 from fl_robot_ros.capture.decode import decode_frame
 from fl_robot_ros.capture.frame import CompressedFrame, RawFrame
-from fl_robot_ros.capture.labels import LabelTrack
+from fl_robot_ros.capture.label_track import LabelTrack
 from fl_robot_ros.dataset.snapshot import Snapshot, load_snapshot
 from fl_robot_ros.demo.plan import DemoPlan
 from fl_robot_ros.errors import RunFailedError

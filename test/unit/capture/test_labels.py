@@ -1,4 +1,4 @@
-"""Cleaning labels, the label track and folder names."""
+"""Cleaning labels, and folder names."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fl_robot_ros.capture.labels import (
-    MAX_HISTORY,
     MAX_LABEL_CHARACTERS,
-    LabelTrack,
     clean_label,
     label_folder_name,
     label_from_folder,
@@ -103,50 +101,3 @@ def test_only_clean_labels_get_a_folder(label: str) -> None:
 def test_other_folders_belong_to_no_label(name: str) -> None:
     with pytest.raises(LabelError):
         label_from_folder(name)
-
-
-def test_label_holds_from_its_publication_until_the_next() -> None:
-    track = LabelTrack()
-    track.add("cat", 100)
-    track.add("", 200)
-    track.add("dog", 300)
-    assert [track.at(time) for time in (99, 100, 199, 200, 299, 300, 10**12)] == [
-        "",
-        "cat",
-        "cat",
-        "",
-        "",
-        "dog",
-        "dog",
-    ]
-
-
-def test_late_label_takes_its_place_in_time() -> None:
-    track = LabelTrack()
-    track.add("cat", 100)
-    track.add("bird", 300)
-    track.add("dog", 200)
-    assert [track.at(time) for time in (150, 250, 350)] == ["cat", "dog", "bird"]
-
-
-def test_of_two_labels_at_one_time_the_later_one_holds() -> None:
-    track = LabelTrack()
-    track.add("cat", 100)
-    track.add("dog", 100)
-    assert track.at(100) == "dog"
-
-
-def test_unfit_label_leaves_the_one_before_in_force() -> None:
-    track = LabelTrack()
-    track.add("cat", 100)
-    with pytest.raises(LabelError):
-        track.add("x" * 1000, 200)
-    assert track.at(250) == "cat"
-
-
-def test_history_is_bounded() -> None:
-    track = LabelTrack()
-    for number in range(MAX_HISTORY + 10):
-        track.add(f"label {number}", number)
-    assert track.at(5) == ""
-    assert track.at(MAX_HISTORY) == f"label {MAX_HISTORY}"

@@ -1,0 +1,158 @@
+"""The one label of a frame, from all the places that labels come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fl_robot_ros.capture.label_track import LabelTrack, seconds_as_ns
+from fl_robot_ros.capture.labels import clean_label
+from fl_robot_ros.capture.topic_name import matching_names
+from fl_robot_ros.errors import LabelError, SettingError
+
+if TYPE_CHECKING:
+    # A robot that reads no bag does not load what reads their files.
+    from fl_robot_ros.capture.label_ranges import LabelRanges
+
+_SHOWN_CHARACTERS = 60
+
+
+@dataclass(frozen=True)
+class LabelRules:
+    """How frames get their labels, live and from every bag.
+
+    Attributes:
+        hold_sec: How long a published label holds at most, in s; 0 for until the next one.
+        lookback_sec: How far a published label reaches back over frames without one, in s.
+        topic_labels: Fixed labels by the name of their topic, as `parse_topic_labels` returns
+            them.
+    """
+
+    hold_sec: float = 0.0
+    lookback_sec: float = 0.0
+    topic_labels: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the rules.
+
+        Raises:
+            SettingError: A time is negative or not finite, or a fixed label is unfit.
+        """
+        seconds_as_ns("hold_sec", self.hold_sec)
+        seconds_as_ns("lookback_sec", self.lookback_sec)
+        entries = ((topic, ": ", label) for topic, label in self.topic_labels.items())
+        object.__setattr__(self, "topic_labels", _checked(entries))
+
+    def labeller(self, ranges: LabelRanges | None = None, origin_ns: int = 0) -> Labeller:
+        """Return a labeller without published labels: one for live frames, or one for a bag.
+
+        Args:
+            ranges: The labels of the bag's label file.
+            origin_ns: Beginning of the bag, in ns since the epoch; it matters only for ranges
+                whose times are relative.
+        """
+        return Labeller(
+            LabelTrack(self.hold_sec, self.lookback_sec), self.topic_labels, ranges, origin_ns
+        )
+
+
+class Labeller:
+    """Says which label a frame has.
+
+    The places that labels come from, in this order:
+
+    1. The ranges of a label file, by capture time. An empty label there means none, whatever the
+       others say.
+    2. The published labels, by the time of publication. An empty one ends the label before it.
+    3. The fixed label of the frame's topic; of several names of the topic, that of the longest.
+
+    Safe for use from several threads.
+    """
+
+    def __init__(
+        self,
+        track: LabelTrack,
+        topic_labels: Mapping[str, str],
+        ranges: LabelRanges | None = None,
+        origin_ns: int = 0,
+    ) -> None:
+        """Make a labeller; `LabelRules.labeller` is the usual way.
+
+        Args:
+            track: The published labels.
+            topic_labels: Clean labels by the name of their topic.
+            ranges: The labels of a label file.
+            origin_ns: Beginning of the recording, in ns since the epoch.
+        """
+        self._track = track
+        self._topic_labels = topic_labels
+        self._ranges = ranges
+        self._origin_ns = origin_ns
+
+    def add(self, text: str, published_ns: int) -> None:
+        """Take a published label; `LabelTrack.add` says how long it holds.
+
+        Args:
+            text: Text from the network or a bag; "" ends the label before it.
+            published_ns: When it was published, in ns.
+
+        Raises:
+            LabelError: The text is unfit to be a label; the label before it goes on.
+        """
+        self._track.add(text, published_ns)
+
+    def label_of(self, topic: str, stamp_ns: int, published_ns: int) -> str:
+        """Return the label of a frame, "" for none.
+
+        Args:
+            topic: Name of the frame's topic.
+            stamp_ns: When it was captured, in ns since the epoch.
+            published_ns: When it was published or recorded, in ns.
+        """
+        if self._ranges is not None:
+            ranged = self._ranges.at(topic, stamp_ns, self._origin_ns)
+            if ranged is not None:
+                return ranged
+        published = self._track.at(published_ns)
+        if published or not self._topic_labels:
+            return published
+        names = matching_names(topic, self._topic_labels)
+        return self._topic_labels[names[0]] if names else ""
+
+
+def parse_topic_labels(entries: Iterable[str]) -> dict[str, str]:
+    """Read fixed labels such as "camera_left/image_raw: pallet".
+
+    Topic names match without their leading "/" and with any namespace before them.
+
+    Returns:
+        Clean labels by the name of their topic, which has no "/" around it.
+
+    Raises:
+        SettingError: An entry has no topic or no label, its label is unfit, or a topic has two.
+    """
+    return _checked(entry.partition(":") for entry in entries)
+
+
+def _checked(entries: Iterable[tuple[str, str, str]]) -> dict[str, str]:
+    """Return clean labels by bare topic names, from topic, separator and label."""
+    labels: dict[str, str] = {}
+    for topic, separator, text in entries:
+        shown = repr(f"{topic}{separator}{text}"[:_SHOWN_CHARACTERS])
+        name = topic.strip().strip("/")
+        try:
+            label = clean_label(text)
+        except LabelError as error:
+            raise SettingError(f"topic label {shown}: {error}") from error
+        if not name or not name.isprintable() or " " in name or not label:
+            raise SettingError(
+                f"topic label {shown} lacks a topic or a label; expected both, as in "
+                f"'camera_left/image_raw: pallet'"
+            )
+        if labels.setdefault(name, label) != label:
+            raise SettingError(
+                f"topic label {shown}: topic {name!r} has the label {labels[name]!r} already; "
+                f"expected one label for a topic"
+            )
+    return labels
