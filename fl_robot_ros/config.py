@@ -169,7 +169,7 @@ class ClientSettings(Settings):
     )
     queue_size: int = setting(
         64,
-        "Frames that may wait to be encoded or stored; more are dropped and counted.",
+        "Frames that may wait to be encoded; more are dropped and counted.",
         unit="frames",
         minimum=1,
         maximum=10000,

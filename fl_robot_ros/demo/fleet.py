@@ -100,6 +100,9 @@ class DemoFleet:
                 "sample_rate_hz": 1000.0,
                 "queue_size": 1000,
                 "segment_sec": 1.0,
+                "split_gap_sec": 0.1,
+                # What the robots see between two signs is of no use here.
+                "review_pool_size": 0,
                 # Two robots share this machine; more threads than cores would wait for each other.
                 "worker_threads": max(1, (os.cpu_count() or 1) // len(ROBOTS)),
                 "server_address": f"127.0.0.1:{self.port}",

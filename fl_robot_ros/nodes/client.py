@@ -239,9 +239,14 @@ class ClientNode(Node):  # type: ignore[misc]
                 bags_pending=self._bags.pending,
                 last_error=self._pipeline.last_error,
                 is_enabled=self._capture_enabled,
+                is_disk_full=self._pipeline.is_disk_full,
             ),
             to_dataset_message(
-                self._robot, self._dataset.counts(), self._dataset.disk_bytes(), self._data_dir
+                self._robot,
+                self._dataset.counts(),
+                self._dataset.num_unlabelled(),
+                self._dataset.disk_bytes(),
+                self._data_dir,
             ),
             to_worker_message(self._robot, self._run.status, self._run.worker_pid),
         ]

@@ -37,11 +37,14 @@ def to_capture_message(
     bags_pending: int,
     last_error: str,
     is_enabled: bool,
+    is_disk_full: bool,
 ) -> DiagnosticStatus:
     """Return the diagnostics of the capture: rates, verdicts, queue, bags."""
-    lost = verdicts.get("queue_full", 0) + verdicts.get("disk_error", 0)
+    lost = sum(verdicts.get(name, 0) for name in ("queue_full", "disk_full", "disk_error"))
     level = DiagnosticStatus.WARN if lost or last_error else DiagnosticStatus.OK
     summary = "capturing" if is_enabled else "paused"
+    if is_disk_full:
+        level, summary = DiagnosticStatus.ERROR, "paused, the disk is full"
     if lost:
         summary = f"{summary}, {lost} frames lost"
     values = {name: str(count) for name, count in verdicts.items()}
@@ -52,7 +55,11 @@ def to_capture_message(
 
 
 def to_dataset_message(
-    robot: str, counts: Mapping[str, int], disk_bytes: int, data_dir: Path
+    robot: str,
+    counts: Mapping[str, int],
+    num_unlabelled: int,
+    disk_bytes: int,
+    data_dir: Path,
 ) -> DiagnosticStatus:
     """Return the diagnostics of the dataset: images per label, its size, free space."""
     free = shutil.disk_usage(data_dir).free
@@ -62,7 +69,9 @@ def to_dataset_message(
     if level == DiagnosticStatus.WARN:
         summary += f", only {free / 1e6:.0f} MB of disk left"
     values = {f"label {label}": str(count) for label, count in counts.items()}
-    values.update(dataset_bytes=str(disk_bytes), free_bytes=str(free))
+    values.update(
+        unlabelled=str(num_unlabelled), dataset_bytes=str(disk_bytes), free_bytes=str(free)
+    )
     return _message(level, robot, "dataset", summary, values)
 
 
