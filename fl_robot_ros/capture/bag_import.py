@@ -98,13 +98,13 @@ class BagImport:
         try:
             for item in self._reading:
                 self._take(item)
+                if should_stop():
+                    report.add_loss("the import was stopped")
+                    break
                 if len(self._batch) >= _BATCH:
                     self._store()
                     if progress is not None:
                         progress(report.frames_read)
-                    if should_stop():
-                        report.add_loss("the import was stopped")
-                        break
                     if self._sink.is_disk_full():
                         report.add_loss(
                             "the disk is full; read the bag again when there is room, and only "

@@ -1,79 +1,82 @@
-"""From a camera's bytes to an RGB picture.
+"""From a camera's bytes to an RGB picture, or to a small grey one.
 
-The encodings are those of sensor_msgs/image_encodings.hpp; each is one entry of `_ENCODINGS`.
+cv_bridge has no part in it, though the pixels are the same (test_cv_bridge_parity.py): this code
+also runs where ROS is not installed, knows more encodings, and takes any row padding, where
+cv_bridge's Python side shears pictures whose padding is not a whole number of pixels and fails
+on NumPy 2 for big-endian data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_robot_ros.capture.encoding import ENCODINGS, Encoding, find_encoding
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, FrameData, RawFrame
+from fl_robot_ros.capture.picture_header import PictureHeader, is_rgb_jpeg, read_picture_header
 from fl_robot_ros.errors import FrameError
 
+__all__ = ["decode_frame", "decode_grey_thumbnail", "frame_bytes", "is_rgb_jpeg"]
+
 Pixels = NDArray[np.uint8]
-Conversion = Callable[[NDArray[Any]], Pixels]
 
-JPEG_MAGIC = b"\xff\xd8\xff"
-PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-_JPEG_END = b"\xff\xd9"
-# Some cameras fill the last block after the end marker; more than this is a missing end.
-_JPEG_TRAILER_BYTES = 4096
-# Markers of a JPEG frame header: SOF0 to SOF15 without DHT, JPG and DAC (ITU T.81, table B.1).
-_JPEG_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-
-
-@dataclass(frozen=True)
-class _Encoding:
-    """How pixels of one encoding lie in memory and become RGB.
-
-    Attributes:
-        dtype: Type of one channel's value.
-        channels: Values of one pixel.
-        to_rgb: Turns an array (H, W, channels) of `dtype` into (H, W, 3) uint8 RGB.
-    """
-
-    dtype: type[np.generic]
-    channels: int
-    to_rgb: Conversion
-
-
-def _by_opencv(code: int) -> Conversion:
-    """Return a conversion by cv2.cvtColor with the given code."""
-    return lambda pixels: np.asarray(cv2.cvtColor(pixels, code), dtype=np.uint8)
-
-
-_GREY = _Encoding(np.uint8, 1, _by_opencv(cv2.COLOR_GRAY2RGB))
-_BGR = _Encoding(np.uint8, 3, _by_opencv(cv2.COLOR_BGR2RGB))
-_ENCODINGS: dict[str, _Encoding] = {
-    "rgb8": _Encoding(np.uint8, 3, lambda pixels: np.array(pixels, dtype=np.uint8)),
-    "bgr8": _BGR,
-    "rgba8": _Encoding(np.uint8, 4, _by_opencv(cv2.COLOR_RGBA2RGB)),
-    "bgra8": _Encoding(np.uint8, 4, _by_opencv(cv2.COLOR_BGRA2RGB)),
-    "mono8": _GREY,
-    "8UC1": _GREY,
-    # OpenCV's own order, as cv_bridge takes it.
-    "8UC3": _BGR,
-}
+_REDUCED_GREY = (
+    (8, cv2.IMREAD_REDUCED_GRAYSCALE_8),
+    (4, cv2.IMREAD_REDUCED_GRAYSCALE_4),
+    (2, cv2.IMREAD_REDUCED_GRAYSCALE_2),
+)
 
 
 def decode_frame(frame: Frame) -> Pixels:
     """Return the picture of a frame.
 
     Returns:
-        The picture, uint8 (H, W, 3), RGB, 0 to 255, in memory of its own.
+        The picture, uint8 (H, W, 3), RGB, 0 to 255. Copy it before writing to it: it may be a
+        read-only view of the frame's data.
 
     Raises:
         FrameError: The encoding is unknown, the size does not fit the data, or the data is broken.
     """
     if isinstance(frame, RawFrame):
         return _decode_raw(frame)
-    return _decode_compressed(frame)
+    data = frame_bytes(frame.data)
+    return _decode_file(frame, data, _read_header(frame, data))
+
+
+def decode_grey_thumbnail(frame: Frame, max_side_px: int = 160) -> Pixels:
+    """Return a small grey version of a frame's picture, for measures of its quality.
+
+    Cheaper than `decode_frame`, and with the same errors for all that headers can tell: a JPEG
+    frame that has a thumbnail is a whole file. Of a JPEG only every 2nd, 4th or 8th pixel is
+    decoded, the fewest that leave the longer side `max_side_px / 2`; of most raw frames only
+    every n-th pixel is looked at; other pictures are decoded and averaged.
+
+    Args:
+        frame: The frame.
+        max_side_px: Longest side of the result, 1 or more.
+
+    Returns:
+        The picture, uint8 (h, w), 0 to 255; its longer side has `max_side_px / 2` to
+        `max_side_px` pixels, or as many as the frame's where that has fewer.
+
+    Raises:
+        FrameError: The encoding is unknown, the size does not fit the data, or the data is broken.
+    """
+    if isinstance(frame, RawFrame):
+        return _shrunk(_grey(_decode_raw(frame, max_side_px)), max_side_px)
+    data = frame_bytes(frame.data)
+    header = _read_header(frame, data)
+    if not header.is_jpeg or _sensor_code(frame, header) is not None:
+        return _shrunk(_grey(_decode_file(frame, data, header)), max_side_px)
+    flags = cv2.IMREAD_GRAYSCALE
+    for factor, reduced in _REDUCED_GREY:
+        if max(header.width, header.height) / factor >= max_side_px / 2:
+            flags = reduced
+            break
+    return _shrunk(np.asarray(_imdecode(frame, data, flags), dtype=np.uint8), max_side_px)
 
 
 def frame_bytes(data: FrameData) -> Pixels:
@@ -81,68 +84,97 @@ def frame_bytes(data: FrameData) -> Pixels:
     return np.frombuffer(data, dtype=np.uint8)
 
 
-def is_rgb_jpeg(data: Pixels) -> bool:
-    """Say whether the bytes are a JPEG file of three channels, judged by its headers alone.
+def _decode_raw(frame: RawFrame, max_side_px: int = 0) -> Pixels:
+    """Return a raw frame's picture.
 
     Args:
-        data: The file's bytes, uint8 (N,).
+        frame: The frame.
+        max_side_px: Where not 0 and the encoding allows it, only every n-th row and column is
+            taken, so that no side is longer.
     """
-    header = data[: 1 << 16].tobytes()
-    position = 2
-    if not header.startswith(JPEG_MAGIC):
-        return False
-    while position + 10 <= len(header) and header[position] == 0xFF:
-        marker = header[position + 1]
-        if marker == 0xFF:  # A fill byte before the marker.
-            position += 1
-            continue
-        if marker in _JPEG_FRAME_HEADERS:
-            return header[position + 9] == 3
-        position += 2 + int.from_bytes(header[position + 2 : position + 4], "big")
-    return False
-
-
-def _decode_raw(frame: RawFrame) -> Pixels:
-    size = f"{frame.width}x{frame.height}"
-    encoding = _ENCODINGS.get(frame.encoding)
-    if encoding is None:
-        raise FrameError(
-            f"encoding '{frame.encoding[:64]}' is not supported; the supported ones are "
-            f"{', '.join(_ENCODINGS)}"
-        )
-    if frame.width < 1 or frame.height < 1:
-        raise FrameError(f"a {frame.encoding} image of {size} pixels has no picture")
-    row_bytes = frame.width * encoding.channels * np.dtype(encoding.dtype).itemsize
+    encoding = find_encoding(frame.encoding)
     data = frame_bytes(frame.data)
-    # The last row may come without its padding.
-    needed = frame.step * (frame.height - 1) + row_bytes
-    if frame.step < row_bytes or len(data) < needed:
-        raise FrameError(
-            f"a {frame.encoding} image of {size} pixels with step {frame.step} has {len(data)} "
-            f"bytes; expected a step of {row_bytes} or more and {needed} bytes"
-        )
-    rows = np.lib.stride_tricks.as_strided(
-        data, (frame.height, row_bytes), (frame.step, 1), writeable=False
+    name = (
+        f"a {frame.encoding} image of {frame.width}x{frame.height} pixels with step {frame.step} "
+        f"and {len(data)} bytes"
     )
-    dtype = np.dtype(encoding.dtype).newbyteorder(">" if frame.is_bigendian else "<")
-    values = np.ascontiguousarray(rows).view(dtype).astype(encoding.dtype, copy=False)
-    return encoding.to_rgb(values.reshape(frame.height, frame.width, encoding.channels))
-
-
-def _decode_compressed(frame: CompressedFrame) -> Pixels:
-    data = frame_bytes(frame.data)
-    name = f"compressed image of format '{frame.format[:64]}' and {len(data)} bytes"
-    magic = data[:8].tobytes()
-    if magic.startswith(JPEG_MAGIC):
-        # Decoders fill the missing part of a cut picture with grey, without a word.
-        if data[-_JPEG_TRAILER_BYTES:].tobytes().rfind(_JPEG_END) < 0:
-            raise FrameError(f"{name} is a JPEG file without its end")
-    elif magic != PNG_MAGIC:
-        raise FrameError(f"{name} is neither a JPEG nor a PNG file; those are supported")
     try:
-        picture = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        values = encoding.values(data, frame.width, frame.height, frame.step, frame.is_bigendian)
+        if max_side_px and encoding.is_pixelwise:
+            stride = -(-max(frame.width, frame.height) // max_side_px)
+            values = values[::stride, ::stride]
+        return encoding.to_rgb(values)
+    except FrameError as error:
+        raise FrameError(f"{name}: {error}") from error
     except cv2.error as error:
-        raise FrameError(f"{name} cannot be decoded: {str(error).strip()[:200]}") from error
-    if picture is None or picture.dtype != np.uint8 or picture.ndim != 3:
-        raise FrameError(f"{name} cannot be decoded; its data is broken")
+        raise FrameError(f"{name} cannot be converted: {_reason(error)}") from error
+
+
+def _decode_file(frame: CompressedFrame, data: Pixels, header: PictureHeader) -> Pixels:
+    """Return the picture of a JPEG or PNG file."""
+    encoding = _sensor_code(frame, header)
+    if encoding is not None:
+        depth = cv2.IMREAD_ANYDEPTH if encoding.dtype == "u2" else 0
+        grey = _imdecode(frame, data, cv2.IMREAD_GRAYSCALE | depth)
+        return encoding.to_rgb(grey[..., np.newaxis])
+    picture = _imdecode(frame, data, cv2.IMREAD_COLOR)
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _read_header(frame: CompressedFrame, data: Pixels) -> PictureHeader:
+    """Return the header of a compressed frame's file; raise a FrameError that names the frame."""
+    try:
+        if "compressedDepth" in frame.format:
+            raise FrameError(
+                "compressedDepth holds depths behind a header of its own; only JPEG and PNG files "
+                "are supported: use the camera's raw or compressed topic"
+            )
+        return read_picture_header(data)
+    except FrameError as error:
+        raise FrameError(f"{_name(frame, data)}: {error}") from error
+
+
+def _sensor_code(frame: CompressedFrame, header: PictureHeader) -> Encoding | None:
+    """Return the encoding that gives a file's values their meaning, where there is one.
+
+    image_transport compresses a colour mosaic or 16UC1 as it is, and only the name of the format
+    ("bayer_rggb8; jpeg compressed ", "16UC1; png compressed ") says so.
+    """
+    encoding = ENCODINGS.get(frame.format.partition(";")[0].strip())
+    if encoding is None or not encoding.is_sensor_code:
+        return None
+    is_same = header.channels == 1 and header.bits == 8 * encoding.value_bytes
+    return encoding if is_same and min(header.width, header.height) >= 3 else None
+
+
+def _imdecode(frame: CompressedFrame, data: Pixels, flags: int) -> NDArray[Any]:
+    """Return the pixels of a file in OpenCV's order; raise a FrameError if there are none."""
+    try:
+        picture = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise FrameError(f"{_name(frame, data)} cannot be decoded: {_reason(error)}") from error
+    if picture is None:
+        raise FrameError(f"{_name(frame, data)} cannot be decoded; its data is broken")
+    return picture
+
+
+def _name(frame: CompressedFrame, data: Pixels) -> str:
+    return f"compressed image of format {frame.format[:64]!r} and {len(data)} bytes"
+
+
+def _reason(error: cv2.error) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _grey(picture: Pixels) -> Pixels:
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+
+
+def _shrunk(grey: Pixels, max_side_px: int) -> Pixels:
+    """Return the picture with its longer side at `max_side_px` where it is longer."""
+    height, width = grey.shape
+    scale = max_side_px / max(height, width)
+    if scale >= 1:
+        return grey
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)

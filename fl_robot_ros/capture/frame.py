@@ -65,4 +65,4 @@ Frame = RawFrame | CompressedFrame
 
 def data_bytes(data: FrameData) -> int:
     """Return the size of a frame's data in bytes."""
-    return memoryview(data).nbytes
+    return np.frombuffer(data, dtype=np.uint8).size

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_robot_ros.capture.decode import (
-    decode_frame,
-    decode_grey_thumbnail,
-    frame_bytes,
-    rgb_jpeg_size,
-)
+from fl_robot_ros.capture.decode import decode_frame, decode_grey_thumbnail, frame_bytes
 from fl_robot_ros.capture.frame import CompressedFrame, Frame
 from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.capture.picture_header import is_rgb_jpeg, read_picture_header
 from fl_robot_ros.capture.picture_quality import QualityRules, measure_quality
-from fl_robot_ros.capture.privacy_mask import Polygon, PrivacyMasks, painted
+from fl_robot_ros.capture.privacy_mask import PrivacyMasks, painted
 from fl_robot_ros.errors import FrameError
 
 
@@ -79,37 +75,49 @@ class FrameProcessor:
 
     def _process(self, frame: Frame) -> ProcessedFrame:
         polygons = self._masks.of(frame.topic)
-        size = None
-        if isinstance(frame, CompressedFrame) and not polygons:
-            size = rgb_jpeg_size(frame_bytes(frame.data))
-        picture = None
-        if size is None:
-            picture = decode_frame(frame)
+        if not polygons and isinstance(frame, CompressedFrame):
+            data = frame_bytes(frame.data)
+            if is_rgb_jpeg(data):
+                grey = decode_grey_thumbnail(frame)
+                header = read_picture_header(data)
+                return self._judged(frame, grey, header.width, header.height, data.tobytes)
+        picture = decode_frame(frame)
+        if polygons:
+            picture = painted(picture, polygons)
+        height, width = picture.shape[:2]
+        measured: NDArray[np.uint8] | None = None
+        if self._rules.is_needed:
             if polygons:
-                picture = painted(picture, polygons)
-            size = picture.shape[0], picture.shape[1]
+                measured = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
+            else:
+                measured = decode_grey_thumbnail(frame)
+        return self._judged(frame, measured, width, height, lambda: self._encoded(picture))
+
+    def _judged(
+        self,
+        frame: Frame,
+        grey: NDArray[np.uint8] | None,
+        width: int,
+        height: int,
+        content: Callable[[], bytes],
+    ) -> ProcessedFrame:
+        """Return the sample of a picture that is good enough, else the verdict.
+
+        Args:
+            frame: The frame.
+            grey: The picture, small and grey, uint8 (H, W); None where no rule asks for it.
+            width: Pixels in a row of the picture that is stored.
+            height: Its rows.
+            content: Returns the JPEG file.
+        """
         fingerprint = 0
-        # A JPEG that is stored as it came must be seen to decode, be it in part.
-        if self._rules.is_needed or picture is None:
-            grey = self._grey(frame, polygons, picture)
+        if self._rules.is_needed and grey is not None:
             quality = measure_quality(grey)
             if verdict := self._rules.verdict(quality):
                 return ProcessedFrame(None, verdict=verdict)
             fingerprint = quality.fingerprint
-        content = (
-            frame_bytes(frame.data).tobytes() if picture is None else self._encoded(picture)
-        )
-        height, width = size
-        sample = NewSample("", frame.topic, frame.stamp_ns, content, width, height)
+        sample = NewSample("", frame.topic, frame.stamp_ns, content(), width, height)
         return ProcessedFrame(sample, fingerprint)
-
-    def _grey(
-        self, frame: Frame, polygons: Sequence[Polygon], picture: NDArray[np.uint8] | None
-    ) -> NDArray[np.uint8]:
-        """Return a small grey picture of what would be stored."""
-        if polygons and picture is not None:
-            return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
-        return decode_grey_thumbnail(frame)
 
     def _encoded(self, picture: NDArray[np.uint8]) -> bytes:
         height, width = picture.shape[:2]

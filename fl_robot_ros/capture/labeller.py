@@ -62,8 +62,9 @@ class Labeller:
 
     The places that labels come from, in this order:
 
-    1. The ranges of a label file, by capture time. An empty label there means none, whatever the
-       others say.
+    1. The ranges of a label file: by capture time, or where they are relative to the beginning of
+       the recording by the time of recording. An empty label there means none, whatever the others
+       say.
     2. The published labels, by the time of publication. An empty one ends the label before it.
     3. The fixed label of the frame's topic; of several names of the topic, that of the longest.
 
@@ -111,7 +112,9 @@ class Labeller:
             published_ns: When it was published or recorded, in ns.
         """
         if self._ranges is not None:
-            ranged = self._ranges.at(topic, stamp_ns, self._origin_ns)
+            # Seconds since the beginning of a recording are the recorder's, not the camera's.
+            time_ns = published_ns if self._ranges.is_relative else stamp_ns
+            ranged = self._ranges.at(topic, time_ns, self._origin_ns)
             if ranged is not None:
                 return ranged
         published = self._track.at(published_ns)

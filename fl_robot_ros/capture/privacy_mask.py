@@ -51,7 +51,7 @@ def painted(picture: NDArray[np.uint8], polygons: Sequence[Polygon]) -> NDArray[
         polygons: Corners in shares of width and height.
     """
     height, width = picture.shape[:2]
-    result = picture.copy()
+    result: NDArray[np.uint8] = np.array(picture)
     for corners in polygons:
         # Pixel (0, 0) covers 0 to 1: the outermost corner is the last pixel.
         points = np.floor(corners * (width, height)).astype(np.int32)

@@ -125,7 +125,7 @@ def test_frames_and_labels_become_a_dataset_and_capture_can_be_paused(
     # A label that is none leaves "green" in place.
     wait_until(lambda: robot.has_kept(24), "24 frames kept")
     capture = robot.part("capture")
-    assert capture["unlabelled"] == "6"
+    assert capture["review"] == "6"
     assert capture["bad_label"] == "1"
     assert capture[""] == "capturing"
     dataset = robot.part("dataset")

@@ -15,8 +15,13 @@ from bag_recorder import START_NS, drive, picture, record
 from rosbags.rosbag2 import StoragePlugin
 
 from fl_robot_ros.capture.frame import CompressedFrame, RawFrame
+from fl_robot_ros.capture.frame_processor import FrameProcessor
+from fl_robot_ros.capture.labeller import LabelRules
 from fl_robot_ros.capture.new_sample import NewSample
-from fl_robot_ros.capture.pipeline import VERDICTS, CapturePipeline
+from fl_robot_ros.capture.picture_quality import QualityRules
+from fl_robot_ros.capture.pipeline import CapturePipeline
+from fl_robot_ros.capture.privacy_mask import PrivacyMasks
+from fl_robot_ros.capture.verdicts import VERDICTS
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import BagError, DatasetError
 
@@ -41,13 +46,29 @@ class GatedDataset:
         self.gate.set()
         self.error: Exception | None = None
         self.samples: list[NewSample] = []
+        self.free = 10**12
 
-    def add(self, batch: Sequence[NewSample]) -> list[bool]:
+    def add(self, batch: Sequence[NewSample]) -> list[str]:
         assert self.gate.wait(10)
         if self.error is not None:
             raise self.error
         self.samples += batch
-        return [True] * len(batch)
+        return ["kept"] * len(batch)
+
+    def free_bytes(self) -> int:
+        return self.free
+
+
+class GatedProcessor(FrameProcessor):
+    """A processor that works only while the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+
+    def process(self, frame: Any) -> Any:
+        assert self.gate.wait(10)
+        return super().process(frame)
 
 
 def frame(number: int, published_ns: int | None = None, **changes: Any) -> RawFrame:
@@ -70,7 +91,6 @@ def pipeline(
 ) -> CapturePipeline:
     values: dict[str, Any] = {
         "sample_rate_hz": 1000.0,
-        "jpeg_quality": 95,
         "queue_size": 64,
         "label_settle_sec": 0.2,
     }
@@ -93,7 +113,6 @@ def dataset(tmp_path: Path) -> Iterator[Dataset]:
 def test_live_frames_are_labelled_by_the_time_of_their_publication(dataset: Dataset) -> None:
     clock = Clock()
     live = pipeline(dataset, clock)
-    live.start()
     for number in range(4):
         live.offer_frame(frame(number, START_NS + number * 10 * MS))
     clock.now_ns = START_NS + 50 * MS
@@ -116,7 +135,6 @@ def test_stored_pictures_are_those_of_the_camera(dataset: Dataset) -> None:
     live = pipeline(dataset)
     live.offer_label("cat", 0)
     live.offer_frame(frame(7))
-    live.start()
     live.stop()
     (sample,) = dataset.samples()
     stored = cv2.imread(str(dataset.path / sample.path))
@@ -130,7 +148,6 @@ def test_frames_wait_for_labels_only_as_long_as_asked() -> None:
     store = GatedDataset()
     live = pipeline(store, clock)
     live.offer_label("cat", 0)
-    live.start()
     live.offer_frame(frame(0))
     clock.now_ns = START_NS + 199 * MS
     time.sleep(0.15)
@@ -144,7 +161,6 @@ def test_frames_wait_for_labels_only_as_long_as_asked() -> None:
 def test_frames_with_a_clock_of_their_own_do_not_wait_for_ever(published_ns: int) -> None:
     clock = Clock()
     live = pipeline(GatedDataset(), clock)
-    live.start()
     live.offer_frame(frame(0, published_ns))
     clock.now_ns += 300 * MS
     wait_for(lambda: live.verdicts.total() == 1)
@@ -154,7 +170,6 @@ def test_frames_with_a_clock_of_their_own_do_not_wait_for_ever(published_ns: int
 def test_clock_set_back_does_not_hold_frames(dataset: Dataset) -> None:
     clock = Clock()
     live = pipeline(dataset, clock)
-    live.start()
     live.offer_frame(frame(0))
     clock.now_ns -= 10**15
     wait_for(lambda: live.verdicts.total() == 1)
@@ -162,16 +177,14 @@ def test_clock_set_back_does_not_hold_frames(dataset: Dataset) -> None:
 
 
 def test_queue_overflow_is_counted_and_nothing_blocks() -> None:
-    store = GatedDataset()
-    live = pipeline(store, queue_size=8)
+    processor = GatedProcessor()
+    live = pipeline(GatedDataset(), processor=processor, queue_size=8)
     live.offer_label("cat", 0)
-    begin = time.monotonic()
     for number in range(100):
         live.offer_frame(frame(number))
-    assert time.monotonic() - begin < 1.0
     assert live.queue_length == 8
     assert live.verdicts == {"queue_full": 92}
-    live.start()
+    processor.gate.set()
     live.stop()
     assert live.verdicts == {"queue_full": 92, "kept": 8}
     assert live.queue_length == 0
@@ -181,16 +194,13 @@ def test_slow_disk_fills_the_queue_but_stops_nobody() -> None:
     store = GatedDataset()
     live = pipeline(store, queue_size=4, label_settle_sec=0.0)
     live.offer_label("cat", 0)
-    live.start()
     store.gate.clear()
-    live.offer_frame(frame(0))
-    wait_for(lambda: live.queue_length == 0)
-    for number in range(1, 11):
+    for number in range(10):
         live.offer_frame(frame(number))
     assert live.verdicts == {"queue_full": 6}
     store.gate.set()
     live.stop()
-    assert live.verdicts == {"queue_full": 6, "kept": 5}
+    assert live.verdicts == {"queue_full": 6, "kept": 4}
 
 
 def test_sampling_is_by_capture_time() -> None:
@@ -223,7 +233,6 @@ def test_bad_frames_and_labels_are_counted_and_the_rest_goes_on(
     live.offer_frame(frame(4, height=-3))
     live.offer_frame(CompressedFrame("/c", START_NS, START_NS, "jpeg", b"\xff\xd8\xff"))
     live.offer_frame(frame(5))
-    live.start()
     live.stop()
     assert live.verdicts == {"bad_label": 1, "bad_encoding": 6, "kept": 1}
     assert dataset.counts() == {"cat": 1}
@@ -236,7 +245,6 @@ def test_full_disk_is_counted_and_capture_goes_on_when_there_is_room(error: Exce
     store = GatedDataset()
     live = pipeline(store, label_settle_sec=0.0)
     live.offer_label("cat", 0)
-    live.start()
     store.error = error
     live.offer_frame(frame(0))
     wait_for(lambda: live.verdicts["disk_error"] == 1)
@@ -249,7 +257,6 @@ def test_full_disk_is_counted_and_capture_goes_on_when_there_is_room(error: Exce
 
 def test_every_frame_gets_one_verdict_from_many_threads(dataset: Dataset) -> None:
     live = pipeline(dataset, time.time_ns, queue_size=16, label_settle_sec=0.0)
-    live.start()
 
     def publish(topic: str) -> None:
         for number in range(100):
@@ -267,17 +274,107 @@ def test_every_frame_gets_one_verdict_from_many_threads(dataset: Dataset) -> Non
     assert live.verdicts["kept"] == len(dataset)
 
 
-def test_start_and_stop_may_be_repeated(dataset: Dataset) -> None:
+def test_stop_may_be_repeated(dataset: Dataset) -> None:
     live = pipeline(dataset)
-    live.stop()
     live.offer_label("cat", 0)
-    for number in range(2):
-        live.start()
-        live.start()
+    live.offer_frame(frame(0))
+    live.stop()
+    live.stop()
+    assert live.verdicts == {"kept": 1}
+
+
+def test_a_disk_without_room_pauses_capture_until_there_is_some(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store = GatedDataset()
+    store.free = 50
+    live = pipeline(store, label_settle_sec=0.0, disk_reserve_bytes=100)
+    live.offer_label("cat", 0)
+    for number in range(5):
         live.offer_frame(frame(number))
-        live.stop()
-        live.stop()
-    assert live.verdicts == {"kept": 2}
+    wait_for(lambda: live.verdicts == {"disk_full": 5})
+    assert live.is_disk_full
+    store.free = 200
+    wait_for(lambda: not live.is_disk_full)
+    live.offer_frame(frame(5))
+    live.stop()
+    assert live.verdicts == {"disk_full": 5, "kept": 1}
+    assert [line.split(":")[0] for line in caplog.messages] == [
+        "capture pauses",
+        "capture goes on",
+    ]
+
+
+def test_frames_without_a_label_go_to_the_review_pool(dataset: Dataset) -> None:
+    live = pipeline(dataset, keeps_unlabelled=True)
+    live.offer_frame(frame(0, START_NS))
+    live.offer_label("cat", START_NS + 1)
+    live.offer_frame(frame(1, START_NS + 2))
+    live.stop()
+    assert live.verdicts == {"review": 1, "kept": 1}
+    assert dataset.counts() == {"cat": 1}
+    assert [sample.stamp_ns for sample in dataset.unlabelled()] == [START_NS]
+
+
+def test_a_label_reaches_back_to_frames_before_it(dataset: Dataset) -> None:
+    clock = Clock()
+    live = pipeline(dataset, clock, label_rules=LabelRules(lookback_sec=1.0))
+    live.offer_frame(frame(0, START_NS))
+    live.offer_frame(frame(1, START_NS + 500 * MS))
+    clock.now_ns = START_NS + 1100 * MS  # the settling time is over, the lookback is not
+    time.sleep(0.15)
+    assert live.verdicts.total() == 0
+    live.offer_label("pallet", START_NS + 1200 * MS)
+    clock.now_ns = START_NS + 5000 * MS
+    wait_for(lambda: live.verdicts.total() == 2)
+    live.stop()
+    assert live.verdicts == {"unlabelled": 1, "kept": 1}
+    assert [sample.stamp_ns for sample in dataset.samples()] == [START_NS + 100 * MS]
+
+
+def test_masked_parts_never_reach_the_disk(dataset: Dataset) -> None:
+    masks = PrivacyMasks(["camera: 0,0 0.5,0 0.5,1 0,1"])
+    live = pipeline(dataset, processor=FrameProcessor(masks=masks))
+    live.offer_label("cat", 0)
+    white = np.full((24, 32, 3), 255, np.uint8)
+    live.offer_frame(frame(0, data=white.tobytes()))
+    jpeg = cv2.imencode(".jpg", white)[1].tobytes()
+    live.offer_frame(CompressedFrame("/robot/camera", START_NS + 1, START_NS, "jpeg", jpeg))
+    live.offer_frame(frame(2, topic="/rear", data=white.tobytes()))
+    live.stop()
+    for sample in dataset.samples():
+        stored = cv2.imread(str(dataset.path / sample.path))
+        assert stored is not None
+        assert stored[:, 20:].min() > 240
+        assert (stored[:, :15].max() < 20) == (sample.topic != "/rear")
+
+
+def test_frames_that_are_not_worth_keeping_are_counted(dataset: Dataset) -> None:
+    rules = QualityRules(
+        min_brightness=30, max_brightness=220, min_sharpness=50, min_difference_bits=4
+    )
+    live = pipeline(dataset, processor=FrameProcessor(rules=rules), min_difference_bits=4)
+    live.offer_label("cat", 0)
+    generator = np.random.default_rng(3)
+    noise = generator.integers(0, 255, (24, 32, 3), np.uint8)
+    other = generator.integers(0, 255, (24, 32, 3), np.uint8)
+    blurred = cv2.GaussianBlur(noise, (0, 0), 6)
+    nearly = np.clip(noise.astype(int) + generator.integers(-4, 5, noise.shape), 0, 255)
+    pictures = [noise, noise // 16, 240 + noise // 32, blurred, nearly.astype(np.uint8), other]
+    for number, content in enumerate(pictures):
+        live.offer_frame(frame(number, data=content.tobytes()))
+    live.stop()
+    assert live.verdicts == {"kept": 2, "dark": 1, "bright": 1, "blurred": 1, "duplicate": 1}
+
+
+def test_a_label_file_beside_the_bag_comes_before_the_labels_in_it(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    record(tmp_path / "bag", drive(20))
+    (tmp_path / "bag" / "labels.csv").write_text("start,end,label\n0,0.55,forklift\n")
+    pipeline(dataset).import_bag(tmp_path / "bag")
+    assert dataset.counts()["forklift"] == 6
+    assert len(dataset) == 20
 
 
 @pytest.mark.parametrize("storage", list(StoragePlugin))
@@ -350,9 +447,10 @@ def test_bag_that_is_none_leaves_the_pipeline_usable(tmp_path: Path, dataset: Da
 
 
 def test_stop_cuts_an_import_short_and_keeps_what_was_read(
-    tmp_path: Path, dataset: Dataset
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record(tmp_path / "bag", drive(300))
+    monkeypatch.setattr("fl_robot_ros.capture.bag_import._BATCH", 8)
+    record(tmp_path / "bag", drive(300, size=(240, 320)))
     importer = pipeline(dataset)
     report = importer.import_bag(tmp_path / "bag", progress=lambda _: importer.stop())
     assert not report.complete

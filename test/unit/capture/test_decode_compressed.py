@@ -1,0 +1,298 @@
+"""Compressed frames: JPEG and PNG files in all their kinds, formats' names, hostile files."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from bag_recorder import picture
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fl_robot_ros.capture.decode import decode_frame, decode_grey_thumbnail
+from fl_robot_ros.capture.frame import CompressedFrame, RawFrame
+from fl_robot_ros.capture.picture_header import MAX_PICTURE_PX, is_rgb_jpeg, read_picture_header
+from fl_robot_ros.errors import FrameError
+
+PICTURE = picture(2)
+BGR = PICTURE[..., ::-1]
+SMOOTH = cv2.resize(picture(3), (640, 480), interpolation=cv2.INTER_CUBIC)
+
+
+def file_of(extension: str, pixels: Any, *parameters: int) -> bytes:
+    done, encoded = cv2.imencode(extension, np.ascontiguousarray(pixels), parameters)
+    assert done
+    return encoded.tobytes()
+
+
+def compressed(data: bytes, name: str = "jpeg") -> CompressedFrame:
+    return CompressedFrame("/camera", 5, 6, name, data)
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(bytes(1000)))
+        + chunk(b"IEND", b"")
+    )
+
+
+def jpeg_claiming(width: int, height: int) -> bytes:
+    data = file_of(".jpg", BGR)
+    frame_header = data.index(b"\xff\xc0") + 5
+    return data[:frame_header] + struct.pack(">HH", height, width) + data[frame_header + 4 :]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_png_is_exact(channels: int, bits: int) -> None:
+    pixels = {1: PICTURE[..., 0], 3: BGR, 4: np.dstack([BGR, PICTURE[..., 0]])}[channels]
+    stored = pixels if bits == 8 else pixels.astype(np.uint16) * 256 + 200
+    decoded = decode_frame(compressed(file_of(".png", stored), "png"))
+    expected = np.stack([PICTURE[..., 0]] * 3, axis=2) if channels == 1 else PICTURE
+    np.testing.assert_array_equal(decoded, expected)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        (),
+        (cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+        (cv2.IMWRITE_JPEG_RST_INTERVAL, 2),
+        (cv2.IMWRITE_JPEG_QUALITY, 100),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jpeg_is_close(channels: int, parameters: tuple[int, ...]) -> None:
+    pixels = BGR if channels == 3 else PICTURE[..., 0]
+    data = file_of(".jpg", pixels, *parameters)
+    expected = PICTURE if channels == 3 else PICTURE[..., :1]
+    difference = decode_frame(compressed(data)).astype(int) - expected
+    assert np.abs(difference).mean() < 4
+    assert is_rgb_jpeg(np.frombuffer(data, np.uint8)) is (channels == 3)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "jpeg",
+        "png",
+        "",
+        "rgb8; jpeg compressed bgr8",
+        "bgr8; png compressed bgr8",
+        "bayer_rggb8; jpeg compressed bgr8",
+        "16UC1; png compressed ",
+        "nonsense",
+    ],
+)
+@pytest.mark.parametrize("extension", [".jpg", ".png"])
+def test_colours_come_from_the_content_whatever_the_format_is_called(
+    name: str, extension: str
+) -> None:
+    difference = decode_frame(compressed(file_of(extension, BGR), name)).astype(int) - PICTURE
+    assert np.abs(difference).mean() < 4
+
+
+def test_mono16_png_gives_its_high_bytes() -> None:
+    grey = PICTURE[..., 0].astype(np.uint16) * 256 + 255
+    for name in ("mono16; png compressed mono16", "mono16; png compressed ", "png"):
+        decoded = decode_frame(compressed(file_of(".png", grey), name))
+        np.testing.assert_array_equal(decoded[..., 1], PICTURE[..., 0])
+
+
+@pytest.mark.parametrize("encoding", ["16UC1", "bayer_grbg8", "bayer_grbg16"])
+def test_sensor_values_in_a_png_are_those_of_the_raw_image(encoding: str) -> None:
+    kind = np.uint8 if encoding.endswith("8") else np.uint16
+    values = np.random.default_rng(1).integers(0, np.iinfo(kind).max, (24, 32), kind)
+    step = 32 * values.itemsize
+    raw = RawFrame("/camera", 5, 6, encoding, 24, 32, step, False, values.tobytes())
+    file = compressed(file_of(".png", values), f"{encoding}; png compressed ")
+    np.testing.assert_array_equal(decode_frame(file), decode_frame(raw))
+    assert decode_grey_thumbnail(file, 16).shape == (12, 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("16UC1; compressedDepth png", bytes(12) + file_of(".png", BGR), "raw or compressed"),
+        ("32FC1; compressedDepth", file_of(".png", BGR), "compressedDepth holds depths"),
+        ("theora", b"\x80theora" + bytes(90), "neither a JPEG nor a PNG"),
+        ("h264", b"\0\0\0\1\x67" + bytes(90), "only those are supported.*h264"),
+        ("rgb8; tiff compressed ", file_of(".tiff", BGR), "neither a JPEG nor a PNG"),
+        ("webp", file_of(".webp", BGR), "neither a JPEG nor a PNG"),
+        ("jpeg", b"", "neither a JPEG nor a PNG"),
+        ("a\nb" * 9999, b"text", "neither a JPEG nor a PNG"),
+    ],
+)
+def test_other_content_is_refused_by_name_in_one_line(name: str, data: bytes, words: str) -> None:
+    for decode in (decode_frame, decode_grey_thumbnail):
+        with pytest.raises(FrameError, match=words) as info:
+            decode(compressed(data, name))
+        assert repr(name[:64]) in str(info.value)
+        assert "\n" not in str(info.value)
+        assert len(str(info.value)) < 350
+
+
+@pytest.mark.parametrize("claim", [png_claiming, jpeg_claiming])
+@pytest.mark.parametrize(("width", "height"), [(60000, 60000), (65500, 1026), (0, 9), (9, 0)])
+def test_sizes_that_no_camera_has_are_refused_unseen(claim: Any, width: int, height: int) -> None:
+    data = claim(width, height)
+    assert not is_rgb_jpeg(np.frombuffer(data, np.uint8))
+    for decode in (decode_frame, decode_grey_thumbnail):
+        with pytest.raises(FrameError, match=f"{width}x{height} pixels.*{MAX_PICTURE_PX}"):
+            decode(compressed(data))
+
+
+@pytest.mark.parametrize("decode", [decode_frame, decode_grey_thumbnail])
+@pytest.mark.parametrize("share", [0.0, 0.002, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("extension", [".jpg", ".png"])
+def test_cut_files_are_refused(extension: str, share: float, decode: Any) -> None:
+    for pixels in (BGR, SMOOTH):
+        data = file_of(extension, pixels)
+        with pytest.raises(FrameError):
+            decode(compressed(data[: int(share * len(data))]))
+
+
+def test_a_thumbnail_inside_is_no_end_of_a_cut_jpeg() -> None:
+    inner, outer = file_of(".jpg", BGR[:8, :8]), file_of(".jpg", BGR)
+    data = outer[:2] + b"\xff\xe1" + struct.pack(">H", len(inner) + 2) + inner + outer[2:]
+    frame = compressed(data)
+    np.testing.assert_array_equal(decode_frame(frame), decode_frame(compressed(outer)))
+    assert is_rgb_jpeg(np.frombuffer(data, np.uint8))
+    for decode in (decode_frame, decode_grey_thumbnail):
+        with pytest.raises(FrameError, match="lacks its end"):
+            decode(compressed(data[:-20]))
+
+
+def test_long_headers_and_a_filled_last_block_are_fine() -> None:
+    data = file_of(".jpg", BGR)
+    profile = b"\xff\xe2" + struct.pack(">H", 65535) + b"\xff\xd9" * 32766 + b"\0"
+    long = data[:2] + profile * 4 + b"\xff\xff" + data[3:] + bytes(4000)
+    np.testing.assert_array_equal(decode_frame(compressed(long)), decode_frame(compressed(data)))
+    header = read_picture_header(np.frombuffer(long, np.uint8))
+    assert (header.width, header.height, header.channels, header.bits) == (32, 24, 3, 8)
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".png"])
+@pytest.mark.parametrize(
+    ("width", "height", "shape"),
+    [
+        (1920, 1080, (90, 160)),
+        (1280, 720, (90, 160)),
+        (640, 480, None),
+        (480, 640, None),
+        (300, 200, None),
+        (159, 90, None),
+        (100, 1, (1, 100)),
+        (2000, 1, (1, 160)),
+        (1, 1, (1, 1)),
+    ],
+)
+def test_thumbnail_is_the_small_grey_picture(
+    extension: str, width: int, height: int, shape: tuple[int, int] | None
+) -> None:
+    pixels = cv2.resize(SMOOTH, (width, height), interpolation=cv2.INTER_AREA)
+    frame = compressed(file_of(extension, pixels, cv2.IMWRITE_JPEG_QUALITY, 95))
+    thumbnail = decode_grey_thumbnail(frame)
+    assert thumbnail.dtype == np.uint8
+    assert thumbnail.ndim == 2
+    assert min(max(width, height), 80) <= max(thumbnail.shape) <= 160
+    if shape is not None:
+        assert thumbnail.shape == shape
+    grey = cv2.cvtColor(decode_frame(frame), cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, thumbnail.shape[::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(thumbnail.astype(int) - small.reshape(thumbnail.shape)).mean() < 3
+
+
+GREY_JPEG = file_of(".jpg", PICTURE[..., 0])
+FILES = [
+    file_of(".jpg", BGR),
+    file_of(".jpg", BGR, cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+    GREY_JPEG,
+    file_of(".png", BGR),
+    file_of(".png", PICTURE[..., 0].astype(np.uint16)),
+]
+FORMATS = ["jpeg", "16UC1; png compressed ", "bayer_rggb8; jpeg compressed "]
+
+
+def decode_or_refuse(data: bytes, name: str) -> None:
+    """Decode in both ways: a picture or a FrameError, nothing else."""
+    frame = compressed(data, name)
+    is_rgb_jpeg(np.frombuffer(data, np.uint8))
+    try:
+        header = read_picture_header(np.frombuffer(data, np.uint8))
+    except FrameError:
+        for decode in (decode_frame, decode_grey_thumbnail):
+            with pytest.raises(FrameError):
+                decode(frame)
+        return
+    try:
+        decoded = decode_frame(frame)
+    except FrameError:
+        pass
+    else:
+        assert decoded.shape == (header.height, header.width, 3)
+        assert decoded.dtype == np.uint8
+    try:
+        thumbnail = decode_grey_thumbnail(frame, 8)
+    except FrameError:
+        pass
+    else:
+        assert thumbnail.ndim == 2
+        assert thumbnail.dtype == np.uint8
+        assert max(thumbnail.shape) <= 8
+
+
+@given(
+    content=st.binary(max_size=300),
+    start=st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"]),
+    end=st.sampled_from([b"", b"\xff\xd9"]),
+    name=st.one_of(st.sampled_from(FORMATS), st.text(max_size=20)),
+)
+def test_hostile_bytes_are_refused(content: bytes, start: bytes, end: bytes, name: str) -> None:
+    decode_or_refuse(start + content + end, name)
+
+
+@settings(max_examples=300)
+@given(
+    file=st.sampled_from(FILES),
+    changes=st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), max_size=6),
+    early=st.lists(st.tuples(st.integers(2, 200), st.integers(0, 255)), max_size=2),
+    cut=st.one_of(st.none(), st.integers(0, 3000)),
+    name=st.sampled_from(FORMATS),
+)
+def test_changed_files_are_pictures_or_refused(
+    file: bytes,
+    changes: list[tuple[int, int]],
+    early: list[tuple[int, int]],
+    cut: int | None,
+    name: str,
+) -> None:
+    data = bytearray(file)
+    for position, value in [*changes, *early]:
+        data[position % len(data)] = value
+    decode_or_refuse(bytes(data[:cut]), name)
+
+
+@given(
+    body=st.binary(min_size=13, max_size=13),
+    size=st.tuples(st.integers(0, 40), st.integers(0, 40)),
+    pixels=st.binary(max_size=200),
+)
+def test_png_of_any_kind_is_a_picture_or_refused(
+    body: bytes, size: tuple[int, int], pixels: bytes
+) -> None:
+    """Checksums are right here, so that the decoder looks further."""
+    ihdr = struct.pack(">II", *size) + bytes([body[8] % 17, body[9] % 7, 0, 0, body[12] % 2])
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", ihdr) + chunk(b"tRNS", body[:2])
+    data += chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+    decode_or_refuse(data, "16UC1; png compressed ")
