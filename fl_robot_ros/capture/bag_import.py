@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from fl_robot_ros.capture.bag import BagReading, BagReport
@@ -18,7 +18,7 @@ from fl_robot_ros.capture.verdicts import VerdictCounter
 from fl_robot_ros.errors import LabelError
 
 # Samples stored with one transaction; the bag is there for another try.
-_BATCH = 128
+_BATCH = 64
 # Bags are read in the order of time, but for damaged ones, nearly.
 _SETTLE_NS = 200_000_000
 # Frames that wait to be processed may take so much memory.
@@ -36,7 +36,10 @@ class _Waiting:
 
 
 class BagImport:
-    """Reads one bag into the dataset: the caller's thread reads and stores, the pool encodes."""
+    """Reads one bag into the dataset.
+
+    The caller's thread reads, the pool encodes, and a thread of its own waits for the disk.
+    """
 
     def __init__(
         self,
@@ -81,6 +84,8 @@ class BagImport:
         self._unprocessed: deque[tuple[Future[ProcessedFrame], int]] = deque()
         self._unprocessed_bytes = 0
         self._batch: list[tuple[ProcessedFrame, str]] = []
+        self._storer = ThreadPoolExecutor(1, thread_name_prefix="storer")
+        self._storing: Future[None] | None = None
 
     def run(
         self, progress: Callable[[int], None] | None, should_stop: Callable[[], bool]
@@ -119,6 +124,7 @@ class BagImport:
             while self._waiting:
                 self._finish(self._waiting.popleft())
             self._store()
+            self._storer.shutdown()
         if progress is not None:
             progress(report.frames_read)
         return report
@@ -177,5 +183,8 @@ class BagImport:
         return self._labeller.label_of(topic, stamp_ns, published_ns) if self._labeller else ""
 
     def _store(self) -> None:
-        self._sink.store(self._batch)
-        self._batch.clear()
+        """Store the batch, once the one before it is stored."""
+        if self._storing is not None:
+            self._storing.result()
+        self._storing = self._storer.submit(self._sink.store, self._batch)
+        self._batch = []

@@ -1,0 +1,206 @@
+"""How fast a rosbag becomes a dataset: `fl_client`'s import against the script of today.
+
+The peer is what people write: rosbags, rosbags-image and `cv2.imwrite` in one thread, which keeps
+neither an index nor a hash, and syncs nothing. Ours does what the node does: labels, filters,
+hash, index, fsync. Both write JPEG files of the same quality from the same bag; reading the bag
+alone is shown beside them. Every contestant runs in a fresh process, in turn, several times.
+
+    make bench            or    .venv/bin/python bench/ingest.py --frames 600 --repeat 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+WIDTH, HEIGHT = 640, 480
+QUALITY = 95
+START_NS = 1_700_000_000_000_000_000
+BUILD = Path(__file__).parents[1] / "build"
+KINDS = ("sqlite3", "mcap", "mcap, JPEG")
+
+
+def scene(number: int) -> np.ndarray:
+    """Return a picture with the smooth and the busy parts of a photograph, RGB."""
+    generator = np.random.default_rng(number // 30)
+    coarse = generator.integers(0, 256, (6, 8, 3), np.uint8)
+    picture = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+    fine = np.random.default_rng(number).normal(0, 6, (HEIGHT, WIDTH, 1)).astype(np.int16)
+    picture += cv2.GaussianBlur(fine, (3, 3), 0)[..., None]
+    picture = np.clip(picture, 0, 255).astype(np.uint8)
+    centre = (40 + number * 7 % (WIDTH - 80), HEIGHT // 2)
+    cv2.circle(picture, centre, 60, (250, 250, 250), -1)
+    cv2.putText(picture, str(number), centre, cv2.FONT_HERSHEY_SIMPLEX, 2, (20, 20, 20), 5)
+    return picture
+
+
+def record(path: Path, kind: str, frames: int) -> None:
+    """Write a bag of one camera at 30 Hz with a label."""
+    from rosbags.rosbag2 import StoragePlugin, Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    types = get_typestore(Stores.ROS2_HUMBLE)
+    image_type, header, stamp = (
+        types.types[f"{name}"]
+        for name in ("sensor_msgs/msg/Image", "std_msgs/msg/Header", "builtin_interfaces/msg/Time")
+    )
+    compressed_type = types.types["sensor_msgs/msg/CompressedImage"]
+    string_type = types.types["std_msgs/msg/String"]
+    is_jpeg = kind.endswith("JPEG")
+    plugin = StoragePlugin.SQLITE3 if kind == "sqlite3" else StoragePlugin.MCAP
+    with Writer(path, version=9, storage_plugin=plugin) as writer:
+        name = "sensor_msgs/msg/CompressedImage" if is_jpeg else "sensor_msgs/msg/Image"
+        camera = writer.add_connection("/camera/image", name, typestore=types)
+        label = writer.add_connection("/fl/label", "std_msgs/msg/String", typestore=types)
+        message = string_type(data="pallet")
+        writer.write(label, START_NS, types.serialize_cdr(message, "std_msgs/msg/String"))
+        for number in range(frames):
+            time_ns = START_NS + 1 + number * 1_000_000_000 // 30
+            head = header(stamp=stamp(*divmod(time_ns, 10**9)), frame_id="camera")
+            picture = scene(number)
+            if is_jpeg:
+                bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+                data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
+                content = compressed_type(header=head, format="jpeg", data=data.reshape(-1))
+            else:
+                content = image_type(
+                    header=head,
+                    height=HEIGHT,
+                    width=WIDTH,
+                    encoding="rgb8",
+                    is_bigendian=0,
+                    step=3 * WIDTH,
+                    data=picture.reshape(-1),
+                )
+            writer.write(camera, time_ns, types.serialize_cdr(content, name))
+
+
+def read_alone(bag: Path, out: Path) -> int:
+    """Read every message, without looking inside."""
+    from rosbags.highlevel import AnyReader
+
+    with AnyReader([bag]) as reader:
+        return sum(1 for _, _, data in reader.messages() if data)
+
+
+def write_as_people_do(bag: Path, out: Path) -> int:
+    """Convert with rosbags-image and write with OpenCV."""
+    from rosbags.highlevel import AnyReader
+    from rosbags.image import message_to_cvimage
+
+    count = 0
+    with AnyReader([bag]) as reader:
+        cameras = [item for item in reader.connections if "Image" in item.msgtype]
+        for connection, time_ns, data in reader.messages(cameras):
+            message = reader.deserialize(data, connection.msgtype)
+            picture = message_to_cvimage(message, "bgr8")
+            cv2.imwrite(str(out / f"{time_ns}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+            count += 1
+    return count
+
+
+def import_as_the_node_does(bag: Path, out: Path) -> int:
+    """Import with every filter on."""
+    from fl_robot_ros.capture.frame_processor import FrameProcessor
+    from fl_robot_ros.capture.picture_quality import QualityRules
+    from fl_robot_ros.capture.pipeline import CapturePipeline
+    from fl_robot_ros.dataset.store import Dataset
+
+    rules = QualityRules(
+        min_brightness=1.0, max_brightness=254.0, min_sharpness=0.1, min_difference_bits=1
+    )
+    with Dataset(out) as dataset:
+        pipeline = CapturePipeline(
+            dataset,
+            FrameProcessor(jpeg_quality=QUALITY, rules=rules),
+            sample_rate_hz=1000.0,
+            # One bit is what any two of these pictures that differ at all differ in.
+            min_difference_bits=0,
+        )
+        pipeline.import_bag(bag)
+        pipeline.stop()
+        return pipeline.verdicts["kept"]
+
+
+CONTESTANTS = {
+    "reading alone": read_alone,
+    "script of today": write_as_people_do,
+    "ours": import_as_the_node_does,
+}
+
+
+def contest(name: str, bag: Path, cores: int) -> None:
+    """Run one contestant in this process and print what it did, as JSON."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory(dir=bag.parent) as folder:
+        warm_up, out = Path(folder, "warm-up"), Path(folder, "out")
+        warm_up.mkdir()
+        out.mkdir()
+        # The first use of every library is not what is measured.
+        CONTESTANTS[name](bag.with_name("warm-up"), warm_up)
+        begin = time.perf_counter()
+        frames = CONTESTANTS[name](bag, out)
+        seconds = time.perf_counter() - begin
+        size = sum(item.stat().st_size for item in out.rglob("*.jpg"))
+    print(json.dumps({"frames": frames, "seconds": seconds, "bytes": size}))
+
+
+def main() -> int:
+    """Run the contest; return the process's exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=600, help="frames in a bag (600)")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of each contestant (3)")
+    parser.add_argument("--contest", nargs=3, metavar=("NAME", "BAG", "CORES"), help="one run")
+    arguments = parser.parse_args()
+    if arguments.contest:
+        name, bag, cores = arguments.contest
+        contest(name, Path(bag), int(cores))
+        return 0
+    cores = min(2, len(os.sched_getaffinity(0)))
+    print(f"{arguments.frames} frames of {WIDTH}x{HEIGHT}, median of {arguments.repeat} runs")
+    print(f"{'bag':<12}{'contestant':<18}{'cores':>5}{'frames/s':>10}{'x peer':>8}{'kB/file':>9}")
+    for kind in KINDS:
+        BUILD.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="bench_ingest_", dir=BUILD) as folder:
+            bag = Path(folder, "bag")
+            record(bag, kind, arguments.frames)
+            record(bag.with_name("warm-up"), kind, 10)
+            bag_bytes = sum(item.stat().st_size for item in bag.iterdir())
+            runs = [("reading alone", 1), ("script of today", 1)]
+            runs += [("ours", count) for count in range(1, cores + 1)]
+            results: dict[tuple[str, int], list[dict[str, float]]] = {run: [] for run in runs}
+            for _ in range(arguments.repeat):
+                for name, count in runs:
+                    command = [sys.executable, __file__, "--contest", name, str(bag), str(count)]
+                    done = subprocess.run(command, capture_output=True, text=True, check=True)
+                    results[name, count].append(json.loads(done.stdout.splitlines()[-1]))
+            peer = _frames_per_sec(results["script of today", 1])
+            for (name, count), found in results.items():
+                rate = _frames_per_sec(found)
+                size = found[0]["bytes"] / found[0]["frames"] / 1e3
+                print(
+                    f"{kind:<12}{name:<18}{count:>5}{rate:>10.0f}{rate / peer:>8.2f}{size:>9.1f}"
+                )
+            ours = _frames_per_sec(results["ours", cores])
+            seconds_per_gb = arguments.frames / ours / bag_bytes * 1e9
+            print(f"{'':<12}ours: {seconds_per_gb:.1f} s per GB of this bag")
+    return 0
+
+
+def _frames_per_sec(results: list[dict[str, float]]) -> float:
+    return statistics.median(item["frames"] / item["seconds"] for item in results)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
