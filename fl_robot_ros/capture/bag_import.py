@@ -21,8 +21,8 @@ from fl_robot_ros.errors import LabelError
 _BATCH = 64
 # Bags are read in the order of time, but for damaged ones, nearly.
 _SETTLE_NS = 200_000_000
-# Frames that wait to be processed may take so much memory.
-_MAX_UNPROCESSED_BYTES = 64_000_000
+# Frames that wait to be processed may take so much memory; more would only leave the caches.
+_MAX_UNPROCESSED_BYTES = 16_000_000
 
 
 @dataclass(frozen=True)
