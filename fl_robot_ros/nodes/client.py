@@ -23,6 +23,7 @@ from std_srvs.srv import SetBool, Trigger
 from fl_robot_ros.capture.frame import Frame
 from fl_robot_ros.capture.pipeline import CapturePipeline
 from fl_robot_ros.config import ClientSettings, expand_path, resolve_server_address
+from fl_robot_ros.dataset.data_source import DataSource
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.errors import FlRobotError, SettingError
@@ -64,6 +65,7 @@ class ClientNode(Node):  # type: ignore[misc]
         )
         self._robot = settings.robot_name or self.get_namespace().strip("/") or _host_name()
         address = resolve_server_address(settings.server_address, os.environ)
+        source = DataSource.from_settings(settings)
         data_dir = expand_path(settings.data_dir)
         self._lock_file = _lock(data_dir)
         self._data_dir = data_dir
@@ -82,7 +84,7 @@ class ClientNode(Node):  # type: ignore[misc]
         )
         self._pipeline.set_enabled(settings.capture_enabled)
         self._run = RunControl(
-            self._dataset, settings, data_dir, self._robot, address, self._on_run_change
+            self._dataset, settings, source, data_dir, self._robot, address, self._on_run_change
         )
         self._run_changed = self.create_guard_condition(self._publish_state)
         self._published_path = ""
