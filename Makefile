@@ -10,7 +10,7 @@ ROBOT_SIDE := $(addprefix fl_robot_ros/,\
 	capture dataset delivery robot nodes config.py errors.py paths.py)
 
 # Where ROS is sourced, its rclpy and its messages are used; elsewhere PyPI's wheels of them.
-LOCKS := $(patsubst %,requirements/%.txt,robot $(if $(ROS_DISTRO),,ros) learning demo dev)
+LOCKS := $(patsubst %,requirements/%.txt,robot $(if $(ROS_DISTRO),,ros) learning demo sources dev)
 
 # An environment that was made at another place or for another ROS is made anew.
 PURPOSE := $(file <$(VENV)/.purpose)

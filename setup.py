@@ -27,6 +27,8 @@ setup(
             "keras>=3.13",
             "ai-edge-litert>=2.1",
         ],
+        "tfds": ["tensorflow-datasets>=4.9.9"],
+        "hub": ["flwr-datasets>=0.6.1,<0.7"],
         "perception": ["ai-edge-litert>=2.1"],
         "demo": ["matplotlib>=3.9", "scikit-learn>=1.5"],
     },

@@ -261,7 +261,7 @@ class ClientSettings(Settings):
     )
     holdout_fraction: float = setting(
         0.2,
-        "Share of each class's time segments kept for evaluation.",
+        "Share of each class kept for evaluation, of captured images in whole time segments.",
         minimum=0.05,
         maximum=0.5,
     )
@@ -281,10 +281,36 @@ class ClientSettings(Settings):
     )
     min_samples: int = setting(
         20,
-        "Labelled images needed before a run is started.",
+        "Labelled images needed before a run on the captured dataset is started.",
         unit="images",
         minimum=2,
         maximum=10000000,
+    )
+    dataset_source: str = setting(
+        "capture",
+        "What to learn from: capture (the robot's own dataset), folder:/path (one folder per "
+        "class), tfds:/path/name/1.0.0 (TensorFlow Datasets) or hub:owner/name (partitioned by "
+        "Flower).",
+    )
+    partition_id: int = setting(
+        0,
+        "This robot's partition of a hub dataset, below num_partitions.",
+        minimum=0,
+        maximum=99999,
+    )
+    num_partitions: int = setting(
+        1,
+        "Partitions of a hub dataset, the same on all robots.",
+        unit="partitions",
+        minimum=1,
+        maximum=100000,
+    )
+    dirichlet_alpha: float = setting(
+        0.0,
+        "How alike the partitions' labels are, the same on all robots; 0: all alike; above: drawn "
+        "from a Dirichlet distribution, the smaller the more different.",
+        minimum=0.0,
+        maximum=1000000.0,
     )
     server_address: str = setting(
         "",

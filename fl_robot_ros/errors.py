@@ -26,7 +26,7 @@ class BagError(FlRobotError):
 
 
 class DatasetError(FlRobotError):
-    """The dataset on disk cannot be opened, written or repaired."""
+    """A dataset, the robot's own or another source's, cannot be opened, read or written."""
 
 
 class SnapshotError(FlRobotError):

@@ -30,6 +30,17 @@ def list_pictures(folder: Path) -> list[tuple[Path, str]]:
         SourceError: The folder cannot be read, has no picture, or a class folder's name gives no
             label.
     """
+    return [(path, class_of(path.relative_to(folder))) for path in find_pictures(folder)]
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """Return the picture files of a folder and the folders in it, in the order of their names.
+
+    What is hidden, by a name that begins with a dot, is left out.
+
+    Raises:
+        SourceError: The folder cannot be read or has no picture.
+    """
     try:
         found = [
             path
@@ -45,7 +56,7 @@ def list_pictures(folder: Path) -> list[tuple[Path, str]]:
             f"there is no picture in {folder}; expected {', '.join(sorted(PICTURE_SUFFIXES))} "
             "files, or class folders of them"
         )
-    return [(path, _class_of(path.relative_to(folder))) for path in found]
+    return found
 
 
 def read_picture(path: Path) -> NDArray[np.uint8] | None:
@@ -55,17 +66,32 @@ def read_picture(path: Path) -> NDArray[np.uint8] | None:
         uint8 (H, W, 3), RGB; None where the file cannot be read as a picture.
     """
     try:
-        data = np.fromfile(path, dtype=np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except (OSError, cv2.error):
+        return decode_picture(path.read_bytes())
+    except OSError:
+        return None
+
+
+def decode_picture(data: bytes) -> NDArray[np.uint8] | None:
+    """Decode the content of a picture file.
+
+    Returns:
+        uint8 (H, W, 3), RGB; None where it cannot be read as a picture.
+    """
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error:
         return None
     if image is None:
         return None
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
-def _class_of(path: Path) -> str:
-    """Return the label of a picture by its path below the source's folder, "" for none."""
+def class_of(path: Path) -> str:
+    """Return the label of a picture by its path below the source's folder, "" for none.
+
+    Raises:
+        SourceError: The class folder's name gives no label.
+    """
     if len(path.parts) == 1:
         return ""
     name = path.parts[0]

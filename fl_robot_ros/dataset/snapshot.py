@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.split import split_by_time
 from fl_robot_ros.dataset.store import Dataset
-from fl_robot_ros.errors import SnapshotError
+from fl_robot_ros.errors import FlRobotError, SnapshotError
 
 SCHEMA_VERSION = 2
 
@@ -161,3 +162,33 @@ def _from_row(row: Any) -> Sample:
 
 def _utc(created_ns: int) -> str:
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(created_ns / 1e9))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Freeze a dataset and print the path of the snapshot's file; return the exit code.
+
+    Args:
+        arguments: Folder of the dataset, folder for the snapshot, holdout fraction, longest
+            segment in s, gap in s, id of the last sample.
+    """
+    dataset_dir, folder, holdout_fraction, segment_sec, gap_sec, max_id = arguments
+    try:
+        with Dataset(Path(dataset_dir)) as dataset:
+            snapshot = freeze(
+                dataset,
+                float(holdout_fraction),
+                float(segment_sec),
+                int(max_id),
+                gap_sec=float(gap_sec),
+            )
+        path = Path(folder) / f"{snapshot.id}.json"
+        snapshot.save(path)
+    except FlRobotError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -15,7 +15,8 @@ import numpy as np
 from flwr.app import Message
 from numpy.typing import NDArray
 
-from fl_robot_ros.dataset.snapshot import Snapshot, load_snapshot
+from fl_robot_ros.config import ClientSettings
+from fl_robot_ros.dataset.data_source import DataSource
 from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.delivery.predictor import Predictor
 from fl_robot_ros.errors import FlRobotError, ProtocolError
@@ -23,11 +24,27 @@ from fl_robot_ros.federation import protocol
 from fl_robot_ros.federation.progress import ProgressWriter
 from fl_robot_ros.federation.protocol import RunConfig
 from fl_robot_ros.learning.export import export_model
+from fl_robot_ros.learning.learning_data import LearningData, open_source
+from fl_robot_ros.learning.picture_files import open_snapshot
 from fl_robot_ros.learning.trainer import Trainer
-from fl_robot_ros.learning.training_data import LabelledImages, load_images
+from fl_robot_ros.learning.training_data import LabelledImages
 from fl_robot_ros.learning.weights import set_packed_weights
 
+_SOURCE_KEYS = (
+    *("dataset-source", "partition-id", "num-partitions", "dirichlet-alpha"),
+    "holdout-fraction",
+)
+
 _logger = logging.getLogger(__name__)
+
+
+def open_data(source: DataSource, snapshot_path: str) -> LearningData:
+    """Open what to learn from: a snapshot of the captured dataset, or another source.
+
+    Raises:
+        FlRobotError: It cannot be read.
+    """
+    return open_snapshot(Path(snapshot_path)) if source.is_captured else open_source(source)
 
 
 @dataclass
@@ -46,7 +63,7 @@ class Participant:
 
     Attributes:
         robot: The robot's name.
-        snapshot_path: JSON file of the snapshot to learn from.
+        data: What to learn from.
         models_dir: Folder of the robot's model versions.
         keep_versions: Model versions kept on disk.
         server: host:port, for the manifest.
@@ -55,14 +72,13 @@ class Participant:
     """
 
     robot: str
-    snapshot_path: Path
+    data: LearningData
     models_dir: Path
     keep_versions: int = 5
     server: str = ""
     progress: ProgressWriter = field(default_factory=ProgressWriter)
     should_stop: Callable[[], bool] = lambda: False
     _prepared: _Prepared | None = None
-    _snapshot: Snapshot | None = None
     _is_introduced: bool = False
 
     @classmethod
@@ -70,17 +86,25 @@ class Participant:
         """Make it from Flower's node configuration, as `flower-supernode --node-config` gives it.
 
         Raises:
-            ProtocolError: `snapshot` or `models-dir` is missing.
+            ProtocolError: `models-dir`, or both `snapshot` and `dataset-source`, are missing.
+            SettingError: A value of the data source is unfit.
+            FlRobotError: The data cannot be read.
         """
-        for key in ("snapshot", "models-dir"):
+        data_key = "dataset-source" if config.get("dataset-source") else "snapshot"
+        for key in (data_key, "models-dir"):
             if not config.get(key):
                 raise ProtocolError(
                     f"the node configuration lacks '{key}'; start the SuperNode with "
-                    '--node-config \'snapshot="FILE" models-dir="FOLDER" robot="NAME"\''
+                    '--node-config \'snapshot="FILE" models-dir="FOLDER" robot="NAME"\'; '
+                    'dataset-source="folder:/path" may stand for the snapshot'
                 )
+        names = {key: key.replace("-", "_") for key in _SOURCE_KEYS}
+        settings = ClientSettings.from_mapping(
+            {name: config[key] for key, name in names.items() if key in config}
+        )
         return cls(
             robot=str(config.get("robot", "robot")),
-            snapshot_path=Path(str(config["snapshot"])),
+            data=open_data(DataSource.from_settings(settings), str(config.get("snapshot", ""))),
             models_dir=Path(str(config["models-dir"])),
             keep_versions=int(config.get("keep-versions", 5)),
         )
@@ -208,14 +232,8 @@ class Participant:
         """Return trainer and data for this configuration, from the last call where it is equal."""
         key = (config.architecture, config.classes, config.preprocessing)
         if self._prepared is None or self._prepared.key != key:
-            snapshot = self.load_snapshot()
-
-            def load(samples: Any) -> LabelledImages:
-                items = [(snapshot.image_path(sample), sample.label) for sample in samples]
-                return load_images(items, config.classes, config.preprocessing)
-
             trainer = Trainer(config.architecture, config.preprocessing, config.classes)
-            train, holdout = load(snapshot.train), load(snapshot.holdout)
+            train, holdout = self.data.load(config.classes, config.preprocessing)
             unmapped, unreadable = (
                 train.unmapped + holdout.unmapped,
                 train.unreadable + holdout.unreadable,
@@ -235,16 +253,6 @@ class Participant:
                     dict(unmapped) or "none",
                 )
         return self._prepared
-
-    def load_snapshot(self) -> Snapshot:
-        """Return the snapshot, read once.
-
-        Raises:
-            SnapshotError: The file is unreadable.
-        """
-        if self._snapshot is None:
-            self._snapshot = load_snapshot(self.snapshot_path)
-        return self._snapshot
 
     def _current_accuracy(
         self, store: ModelStore, config: RunConfig, holdout: LabelledImages

@@ -20,8 +20,8 @@ class ProgressWriter:
         """Write one event.
 
         Args:
-            name: `connecting`, `waiting`, `prepared`, `training`, `evaluating`, `delivering`,
-                `delivered`, `cancelled` or `failed`.
+            name: `connecting`, `reading`, `waiting`, `prepared`, `training`, `evaluating`,
+                `delivering`, `delivered`, `cancelled` or `failed`.
             values: What belongs to it, ready for JSON.
         """
         if self._stream is None:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
 
+from fl_robot_ros.dataset.data_source import DataSource
 from fl_robot_ros.errors import (
     FlRobotError,
     ProtocolError,
@@ -51,7 +52,8 @@ class WorkerJob:
         root_certificates: PEM file of the certificate authority; "" for plain HTTP.
         connect_timeout_sec: How long to try to reach the server.
         server_timeout_sec: How long to outlive the loss of the server.
-        snapshot_path: JSON file of the snapshot.
+        source: The fields of the `DataSource` to learn from.
+        snapshot_path: JSON file of the snapshot of the captured dataset; "" with another source.
         models_dir: Folder of the model versions.
         keep_versions: Model versions kept.
         threads: Threads to train with; 0: as many as there are cores.
@@ -63,6 +65,7 @@ class WorkerJob:
     root_certificates: str
     connect_timeout_sec: float
     server_timeout_sec: float
+    source: dict[str, Any]
     snapshot_path: str
     models_dir: str
     keep_versions: int
@@ -125,18 +128,20 @@ def run_job(job: WorkerJob, progress: ProgressWriter, stop: threading.Event) -> 
     # Flower and TensorFlow take seconds to load, and are only needed now.
     from fl_robot_ros.federation import client_app
     from fl_robot_ros.federation.fleet_connection import connect
-    from fl_robot_ros.federation.participant import Participant
+    from fl_robot_ros.federation.participant import Participant, open_data
 
+    source = DataSource(**job.source)
+    if not source.is_captured:
+        progress.event("reading", source=str(source))
     participant = Participant(
         robot=job.robot,
-        snapshot_path=Path(job.snapshot_path),
+        data=open_data(source, job.snapshot_path),
         models_dir=Path(job.models_dir),
         keep_versions=job.keep_versions,
         server=job.server_address,
         progress=progress,
         should_stop=stop.is_set,
     )
-    participant.load_snapshot()
     client_app.set_participant(participant)
     outcome: Exception | None = None
     with connect(

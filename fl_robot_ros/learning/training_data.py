@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_robot_ros.capture.picture_folder import read_picture
 from fl_robot_ros.dataset.preprocessing import Preprocessing
 
 _DECODER_THREADS = 2
@@ -75,9 +75,9 @@ def load_images(
     readable = np.zeros(len(wanted), dtype=bool)
 
     def read(index: int) -> None:
-        picture = cv2.imread(str(wanted[index][0]), cv2.IMREAD_COLOR_RGB)
+        picture = read_picture(wanted[index][0])
         if picture is not None:
-            images[index] = preprocessing.resize(np.asarray(picture, dtype=np.uint8))
+            images[index] = preprocessing.resize(picture)
             readable[index] = True
 
     with ThreadPoolExecutor(_DECODER_THREADS) as pool:

@@ -27,6 +27,7 @@ from fl_robot_ros.capture.picture_quality import QualityRules
 from fl_robot_ros.capture.pipeline import CapturePipeline
 from fl_robot_ros.capture.privacy_mask import PrivacyMasks
 from fl_robot_ros.config import ClientSettings, expand_path, resolve_server_address
+from fl_robot_ros.dataset.data_source import DataSource
 from fl_robot_ros.dataset.retention import Limits
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.delivery.model_store import ModelStore
@@ -70,6 +71,7 @@ class ClientNode(Node):  # type: ignore[misc]
         )
         self._robot = settings.robot_name or self.get_namespace().strip("/") or _host_name()
         address = resolve_server_address(settings.server_address, os.environ)
+        source = DataSource.from_settings(settings)
         data_dir = expand_path(settings.data_dir)
         self._lock_file = _lock(data_dir)
         self._data_dir = data_dir
@@ -90,7 +92,7 @@ class ClientNode(Node):  # type: ignore[misc]
         self._pipeline = CapturePipeline(self._dataset, **pipeline_options)
         self._pipeline.set_enabled(settings.capture_enabled)
         self._run = RunControl(
-            self._dataset, settings, data_dir, self._robot, address, self._on_run_change
+            self._dataset, settings, source, data_dir, self._robot, address, self._on_run_change
         )
         self._run_changed = self.create_guard_condition(self._publish_state)
         self._published_path = ""

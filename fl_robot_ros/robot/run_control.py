@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from fl_robot_ros.config import ClientSettings
-from fl_robot_ros.dataset.snapshot import freeze
+from fl_robot_ros.dataset.data_source import DataSource
 from fl_robot_ros.dataset.store import Dataset
-from fl_robot_ros.errors import FlRobotError, RunRefusedError
+from fl_robot_ros.errors import FlRobotError, RunRefusedError, SnapshotError
 from fl_robot_ros.robot.run_status import (
     CONNECTING,
     DELIVERING,
@@ -39,6 +41,7 @@ class RunControl:
         self,
         dataset: Dataset,
         settings: ClientSettings,
+        source: DataSource,
         data_dir: Path,
         robot: str,
         server_address: str,
@@ -49,6 +52,7 @@ class RunControl:
         Args:
             dataset: The robot's dataset.
             settings: The client's settings.
+            source: What the runs learn from.
             data_dir: Folder of snapshots, models and the worker's log.
             robot: The robot's name.
             server_address: host:port of the server.
@@ -56,6 +60,7 @@ class RunControl:
         """
         self._dataset = dataset
         self._settings = settings
+        self._source = source
         self._data_dir = data_dir
         self._robot = robot
         self._server_address = server_address
@@ -86,15 +91,15 @@ class RunControl:
             return self._worker.pid if self._worker else None
 
     def start(self) -> str:
-        """Start a run with the samples stored so far; return a line for people.
+        """Start a run with the samples stored so far, or another source; return a line for people.
 
         Raises:
             RunRefusedError: A run is on, there are too few samples, or there is no interpreter.
             DatasetError: The dataset cannot be read.
         """
-        counts = self._dataset.counts()
+        counts = self._dataset.counts() if self._source.is_captured else {}
         total = sum(counts.values())
-        needed = self._settings.min_samples
+        needed = self._settings.min_samples if self._source.is_captured else 0
         with self._lock:
             if self._status.is_active or self._worker is not None:
                 raise RunRefusedError(f"a run is on already: {describe(self._status)}")
@@ -104,14 +109,15 @@ class RunControl:
                 )
             python = find_worker_python(self._settings.worker_python)
             self._is_cancelled = self._is_delivered = False
-            self._status = RunStatus(CONNECTING, "freezing the snapshot", samples=total)
+            self._status = RunStatus(CONNECTING, "starting the worker", samples=total)
             self._starter = threading.Thread(
                 target=self._start, args=(python, self._dataset.last_id()), daemon=True
             )
             self._starter.start()
         self._on_change()
+        data = f"{total} images of {len(counts)} labels"
         return (
-            f"run started with {total} images of {len(counts)} labels, server "
+            f"run started with {data if self._source.is_captured else self._source}, server "
             f"{self._server_address}"
         )
 
@@ -145,27 +151,19 @@ class RunControl:
             worker.stop()
 
     def _start(self, python: Path, max_id: int) -> None:
-        """Freeze the snapshot and start the worker, in a thread."""
+        """Freeze the snapshot, if the source is the dataset, and start the worker, in a thread."""
         settings = self._settings
         # Until the worker has read the pictures of the snapshot.
         self._dataset.pin(max_id)
         try:
-            snapshot = freeze(
-                self._dataset,
-                settings.holdout_fraction,
-                settings.segment_sec,
-                max_id,
-                gap_sec=settings.split_gap_sec,
-            )
-            snapshot_path = self._data_dir / "snapshots" / f"{snapshot.id}.json"
-            snapshot.save(snapshot_path)
-            self._prune_snapshots(snapshot_path.parent)
+            snapshot_path = self._freeze(max_id) if self._source.is_captured else ""
             job = {
                 "robot": self._robot,
                 "server_address": self._server_address,
                 "root_certificates": settings.root_certificates,
                 "connect_timeout_sec": settings.connect_timeout_sec,
                 "server_timeout_sec": settings.server_timeout_sec,
+                "source": asdict(self._source),
                 "snapshot_path": str(snapshot_path),
                 "models_dir": str(self.models_dir),
                 "keep_versions": settings.keep_versions,
@@ -186,6 +184,37 @@ class RunControl:
                 self._status = RunStatus(FAILED, f"the run did not start: {error}")
         self._on_change()
 
+    def _freeze(self, max_id: int) -> Path:
+        """Freeze the dataset up to a sample; return the snapshot's file.
+
+        A process of its own does it, so that the node stays small beside a large dataset.
+
+        Raises:
+            SnapshotError: It cannot be done.
+        """
+        settings = self._settings
+        folder = self._data_dir / "snapshots"
+        arguments = [
+            self._dataset.path,
+            folder,
+            settings.holdout_fraction,
+            settings.segment_sec,
+            settings.split_gap_sec,
+            max_id,
+        ]
+        done = subprocess.run(
+            [sys.executable, "-m", "fl_robot_ros.dataset.snapshot", *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+            raise SnapshotError(f"the dataset could not be frozen: {reason[0]}")
+        self._prune_snapshots(folder)
+        return Path(done.stdout.strip())
+
     def _on_event(self, event: dict[str, Any]) -> None:
         """Take one event of the worker."""
         name = event.get("event")
@@ -196,6 +225,8 @@ class RunControl:
                 if "epoch" not in followed:
                     followed.update(epoch=0, epochs=0)
                 self._status = replace(status, state=str(name), detail="", **followed)
+            elif name == "reading":
+                self._status = replace(status, detail=f"reading {event.get('source')}")
             elif name == "prepared":
                 self._dataset.pin(0)
                 self._status = replace(status, data=_describe_data(event))
@@ -244,7 +275,7 @@ def describe(status: RunStatus) -> str:
 
 
 def _describe_data(event: dict[str, Any]) -> str:
-    """Return what the worker found in the snapshot, in one line."""
+    """Return what the worker found in its data, in one line."""
     text = (
         f"{event.get('train_images')} images to train on, {event.get('holdout_images')} held out"
     )

@@ -28,7 +28,7 @@ class RunStatus:
         epochs: Epochs of this round.
         loss: Newest loss, of training or evaluation.
         accuracy: Newest accuracy, 0 to 1.
-        samples: Labelled images in the run's snapshot.
+        samples: Labelled images in the run's snapshot; 0 with another source than the dataset.
         data: What the worker could use of them, in one line.
     """
 

@@ -135,6 +135,7 @@ class Worker:
             "root_certificates": "",
             "connect_timeout_sec": 120.0,
             "server_timeout_sec": 60.0,
+            "source": {"kind": "capture"},
             "snapshot_path": str(snapshot),
             "models_dir": str(folder / "models"),
             "keep_versions": 5,

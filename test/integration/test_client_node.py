@@ -196,6 +196,29 @@ def test_too_few_images_and_an_absent_server_are_refused_with_a_reason(
     assert node.interrupt() == 0
 
 
+def test_another_source_needs_no_images_and_takes_no_snapshot(
+    start_node: StartNode, robot: Robot, tmp_path: Path
+) -> None:
+    pictures = tmp_path / "pictures"
+    (pictures / "red").mkdir(parents=True)
+    port = free_port()
+    node = start_client(
+        start_node,
+        tmp_path,
+        dataset_source=f"folder:{pictures}",
+        server_address=f"127.0.0.1:{port}",
+        connect_timeout_sec=1.0,
+    )
+    wait_until(lambda: robot.state == "idle", "the node")
+    accepted = robot.call("fl/start_round")
+    assert accepted.success
+    assert f"run started with folder:{pictures}, server 127.0.0.1:{port}" in accepted.message
+    wait_until(lambda: robot.state == "failed", "the failure")
+    assert f"no server at 127.0.0.1:{port} after 1 s" in robot.value("detail")
+    assert not (tmp_path / "robot" / "snapshots").exists()
+    assert node.interrupt() == 0
+
+
 def test_a_truncated_bag_gives_what_is_readable_and_says_what_was_lost(
     start_node: StartNode, robot: Robot, tmp_path: Path
 ) -> None:
@@ -300,6 +323,7 @@ def test_a_second_node_on_the_same_data_is_refused(start_node: StartNode, tmp_pa
         ({"sample_rate_hz": -1.0}, "sample_rate_hz is -1.0; expected 0.001 to 1000"),
         ({"published_file": "model.onnx"}, "published_file is 'model.onnx'"),
         ({"server_address": "nowhere"}, "server address is 'nowhere'"),
+        ({"dataset_source": "zip:/x"}, "dataset_source is 'zip:/x'; expected 'capture'"),
     ],
 )
 def test_a_wrong_setting_ends_the_node_with_one_line(

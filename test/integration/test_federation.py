@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -231,6 +231,59 @@ def test_the_stock_supernode_runs_the_same_app(tmp_path: Path) -> None:
     assert version is not None, supernode.text
     assert Manifest.load(version).robot == "stock"
     assert "delivered to r1, stock" in fl_server.text
+
+
+def make_picture_folder(folder: Path, labels: Sequence[str], seed: int) -> Path:
+    """Write a folder of class folders."""
+    for label in labels:
+        (folder / label).mkdir(parents=True)
+        for number in range(12):
+            (folder / label / f"{number}.jpg").write_bytes(picture(label, 100 * seed + number))
+    return folder
+
+
+def test_robots_learn_from_folders_without_a_captured_dataset(tmp_path: Path) -> None:
+    port = free_port()
+    sources = {
+        name: make_picture_folder(tmp_path / name / "pictures", labels, seed)
+        for seed, (name, labels) in enumerate(
+            {"r1": ["red", "green", "unknown"], "r2": ["green", "blue"]}.items()
+        )
+    }
+    with server(tmp_path / "state", port, num_rounds=1) as fl_server:
+        wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
+        jobs = {
+            name: {"source": {"kind": "folder", "location": str(folder)}, "snapshot_path": ""}
+            for name, folder in sources.items()
+        }
+        with (
+            worker(tmp_path / "r1", Path(), port, **jobs["r1"]) as first,
+            worker(tmp_path / "r2", Path(), port, **jobs["r2"]) as second,
+        ):
+            assert fl_server.popen.wait(TIMEOUT_SEC) == 0
+            assert first.popen.wait(60.0) == 0
+            assert second.popen.wait(60.0) == 0
+    [prepared] = [event for event in first.events if event["event"] == "prepared"]
+    assert (prepared["train_images"], prepared["holdout_images"]) == (20, 4)
+    assert prepared["unmapped_labels"] == {"unknown": 12}
+    assert [event["event"] for event in first.events][:3] == ["connecting", "reading", "waiting"]
+    for name in sources:
+        version = ModelStore(tmp_path / name / "models").current()
+        assert version is not None
+        assert Manifest.load(version).metrics["holdout_images"] == 4.0
+        image = cv2.imdecode(np.frombuffer(picture("red", 999), np.uint8), 1)
+        assert Predictor(version).predict(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).label in CLASSES
+
+
+def test_a_source_that_is_gone_ends_the_run_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "r1").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        source = {"kind": "folder", "location": str(tmp_path / "gone")}
+        with worker(tmp_path / "r1", Path(), port, source=source) as first:
+            assert first.popen.wait(120.0) == 1
+    assert first.events[-1]["event"] == "failed"
+    assert f"there is no picture in {tmp_path / 'gone'}" in first.events[-1]["reason"]
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:

@@ -1,0 +1,42 @@
+"""Train and holdout of pictures without a time: a share of each class."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+
+
+def split_by_class(
+    labels: Sequence[str], keys: Sequence[str], holdout_fraction: float
+) -> tuple[list[int], list[int]]:
+    """Split pictures so that each class has its share on both sides.
+
+    The pictures of a class are ordered by a hash of their keys, and the first of them are held
+    out. So the split looks random, is the same in every run, and hardly changes when pictures
+    are added. A class of two or more pictures is on both sides; a single one goes to training.
+
+    Args:
+        labels: Label of each picture.
+        keys: What names each picture for good, such as its path.
+        holdout_fraction: Share to hold out, above 0 and below 1.
+
+    Returns:
+        Positions of the training and of the holdout pictures, ascending.
+    """
+    by_label: dict[str, list[int]] = defaultdict(list)
+    for position, label in enumerate(labels):
+        by_label[label].append(position)
+    train: list[int] = []
+    holdout: list[int] = []
+    for positions in by_label.values():
+        positions.sort(key=lambda position: _hash(keys[position]))
+        count = len(positions)
+        wanted = min(max(round(holdout_fraction * count), 1), count - 1)
+        holdout += positions[:wanted]
+        train += positions[wanted:]
+    return sorted(train), sorted(holdout)
+
+
+def _hash(key: str) -> bytes:
+    return hashlib.sha256(key.encode(errors="surrogateescape")).digest()

@@ -1,0 +1,157 @@
+"""This robot's part of a hub dataset, or of a local copy of one, as learning data."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fl_robot_ros.dataset.data_source import DataSource
+from fl_robot_ros.errors import DatasetError
+from fl_robot_ros.learning.encoded_pictures import EncodedData, EncodedPictures
+
+_TRAIN_SPLIT = "train"
+_HUB_URL = "https://huggingface.co"
+_HUB_TIMEOUT_SEC = 10.0
+# One picture to train on and one to hold out.
+_MIN_PARTITION_SIZE = 2
+# All robots must draw the same partitions.
+_PARTITION_SEED = 42
+
+_logger = logging.getLogger(__name__)
+
+
+def open_hub(source: DataSource) -> EncodedData:
+    """Download the dataset, unless it is in the cache or on this disk, and take one partition.
+
+    Split `train` is partitioned over the robots; a share of each class of the partition is held
+    out. The first column of type `Image` is the picture, the first of type `ClassLabel` its
+    label. A hub that cannot be reached is asked once; what is in the cache is used then.
+
+    Raises:
+        DatasetError: The dataset or the hub cannot be reached, is not of this form, is too
+            small, or flwr-datasets is not installed.
+    """
+    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    is_reached = Path(source.location).is_absolute() or _reach_hub(source)
+    try:
+        import datasets
+        import flwr_datasets
+        from flwr_datasets.partitioner import DirichletPartitioner, IidPartitioner
+    except ImportError as error:
+        raise _not_installed(source, error) from error
+    datasets.disable_progress_bars()
+    try:
+        # Its shuffle is seeded: all robots see the pictures in the same order.
+        whole = flwr_datasets.FederatedDataset(
+            dataset=source.location, partitioners={}, seed=_PARTITION_SEED
+        ).load_split(_TRAIN_SPLIT)
+        image = _first(source, whole.features, datasets.Image)
+        label = _first(source, whole.features, datasets.ClassLabel)
+        partitioner: Any
+        if source.dirichlet_alpha > 0:
+            partitioner = DirichletPartitioner(
+                source.num_partitions,
+                partition_by=label,
+                alpha=source.dirichlet_alpha,
+                min_partition_size=_MIN_PARTITION_SIZE,
+                seed=_PARTITION_SEED,
+            )
+        else:
+            partitioner = IidPartitioner(source.num_partitions)
+        partitioner.dataset = whole
+        part = partitioner.load_partition(source.partition_id)
+        names = part.features[label].names
+        labels = [
+            names[number] if number is not None and 0 <= number < len(names) else ""
+            for number in part[label]
+        ]
+        pictures = part.select_columns([image]).cast_column(image, datasets.Image(decode=False))
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        RuntimeError,
+        datasets.exceptions.DatasetsError,
+    ) as error:
+        raise _unreadable(source, error, is_reached) from error
+    return EncodedData(
+        EncodedPictures(labels, lambda: _read(source, pictures, image)),
+        None,
+        source.holdout_fraction,
+    )
+
+
+def _reach_hub(source: DataSource) -> bool:
+    """Return whether the hub answers; where it does not, let its library use the cache at once.
+
+    The library would ask six times for each of many files before it looks there.
+    """
+    try:
+        import httpx
+    except ImportError as error:
+        raise _not_installed(source, error) from error
+    url = os.environ.get("HF_ENDPOINT") or _HUB_URL
+    try:
+        httpx.head(url, timeout=_HUB_TIMEOUT_SEC)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        _logger.warning("the hub %s cannot be reached, trying the cache: %s", url, error)
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        return False
+    return True
+
+
+def _first(source: DataSource, features: Any, kind: type) -> str:
+    """Return the name of the first column of a type.
+
+    Raises:
+        DatasetError: There is none.
+    """
+    for name, feature in features.items():
+        if isinstance(feature, kind):
+            return str(name)
+    found = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in features.items())
+    raise DatasetError(f"{source} has no column of type {kind.__name__}; it has {found}")
+
+
+def _read(source: DataSource, pictures: Any, image: str) -> Iterator[bytes]:
+    """Yield the encoded pictures; b"" for a file that is not there.
+
+    Raises:
+        DatasetError: The dataset's own files cannot be read.
+    """
+    try:
+        for row in pictures:
+            value = row[image] or {}
+            if value.get("bytes") is not None:
+                yield value["bytes"]
+                continue
+            try:
+                data = Path(value.get("path") or "").read_bytes()
+            except OSError:
+                data = b""  # counted as unreadable
+            yield data
+    except (OSError, ValueError) as error:
+        raise _unreadable(source, error, is_reached=True) from error
+
+
+def _not_installed(source: DataSource, error: ImportError) -> DatasetError:
+    return DatasetError(
+        f"data source {source} needs flwr-datasets beside Flower: "
+        f"pip install 'fl_robot_ros[hub]' ({error})"
+    )
+
+
+def _unreadable(source: DataSource, error: Exception, is_reached: bool) -> DatasetError:
+    """Return the error for a dataset that cannot be loaded."""
+    reason = (str(error).strip().splitlines() or [""])[0][:300]
+    if not is_reached:
+        url = os.environ.get("HF_ENDPOINT") or _HUB_URL
+        return DatasetError(
+            f"{source} cannot be loaded: the hub {url} did not answer within "
+            f"{_HUB_TIMEOUT_SEC:.0f} s, and the dataset is not in the cache ({reason})"
+        )
+    return DatasetError(f"{source} cannot be loaded: {type(error).__name__}: {reason}")
