@@ -8,8 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from fl_robot_ros.delivery.manifest import KERAS_FILE, TFLITE_FILE, Manifest, hash_file
+
+# A slow, noisy machine says nothing about the code.
+settings.register_profile("steady", deadline=None)
+settings.load_profile("steady")
 
 # Bags for the tests of other rooms are written by the recorder of the capture room's tests.
 sys.path.insert(0, str(Path(__file__).parent / "unit" / "capture"))

@@ -16,7 +16,7 @@ from fl_robot_ros.capture.bag_message import (
 )
 from fl_robot_ros.capture.bag_storage import StorageFile
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame
-from fl_robot_ros.capture.recorded_message import Salvage, Wanted
+from fl_robot_ros.capture.recorded_message import Salvage, TopicCounts, Wanted
 from fl_robot_ros.capture.topic_name import topic_matches
 from fl_robot_ros.errors import BagError
 
@@ -61,7 +61,8 @@ def read_bag(
 
     Topic names match without their leading "/" and with any namespace before them: "camera/image"
     takes "/robot1/camera/image". Messages come in the order in which they were recorded; in
-    damaged files, in the order in which they lie in the file.
+    damaged files, in the order in which they lie in the file. A bag of any size takes at most
+    64 MiB of messages, and one chunk of the file, in memory.
 
     Args:
         path: A rosbag2 folder or storage file (mcap, sqlite3), or a ROS 1 .bag file.
@@ -195,8 +196,8 @@ class BagReading(Iterator["Frame | LabelMessage"]):
         report.complete = not report.loss
 
 
-def _total(files: list[StorageFile]) -> dict[tuple[str, str], int]:
-    total: dict[tuple[str, str], int] = {}
+def _total(files: list[StorageFile]) -> TopicCounts:
+    total: TopicCounts = {}
     for file in files:
         for topic, count in (file.topics or {}).items():
             total[topic] = total.get(topic, 0) + count

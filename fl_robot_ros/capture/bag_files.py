@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from fl_robot_ros.capture.recorded_message import Salvage
+from fl_robot_ros.capture.recorded_message import Salvage, TopicCounts
 from fl_robot_ros.errors import BagError
 
 if sys.version_info >= (3, 14):
@@ -23,12 +23,18 @@ else:
     from backports.zstd import ZstdDecompressor, ZstdError
 
 METADATA_NAME = "metadata.yaml"
-# Number of messages by topic and message type.
-TopicCounts = dict[tuple[str, str], int]
+# A bag of a thousand topics and files has about 1 MB of it.
+_MAX_METADATA_BYTES = 1 << 23
 
 _STORAGE_SUFFIXES = (".mcap", ".db3")
+# The second is what a recorder that was killed leaves.
+_ROS1_SUFFIXES = (".bag", ".bag.active")
 _COMPRESSED_SUFFIX = ".zstd"
+_PACKED_BLOCK_BYTES = 1 << 16
 _BLOCK_BYTES = 1 << 20
+# Black pictures pack well, but what unpacks to more than 1 GiB and 1000 times its size is damaged
+# or meant to fill the disk.
+_FREE_UNPACKED_BYTES, _MAX_UNPACKED_SHARE = 1 << 30, 1000
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,8 @@ def find_bag_files(path: Path) -> BagFiles:
     """Return the files of a bag.
 
     Args:
-        path: A rosbag2 folder, its metadata.yaml or a storage file in it, or a ROS 1 .bag file.
+        path: A rosbag2 folder, its metadata.yaml or a storage file in it, or a ROS 1 .bag file,
+            also one that is still named .bag.active.
 
     Raises:
         BagError: There is no bag at the path.
@@ -59,7 +66,7 @@ def find_bag_files(path: Path) -> BagFiles:
     if path.name == METADATA_NAME:
         path = path.parent
     if path.is_file():
-        if not (_is_storage(path) or path.suffix == ".bag"):
+        if not (_is_storage(path) or path.name.endswith(_ROS1_SUFFIXES)):
             raise BagError(f"{path} is not a bag; expected a .mcap, .db3 or .bag file or a folder")
         return BagFiles((path,))
     if not path.is_dir():
@@ -69,6 +76,7 @@ def find_bag_files(path: Path) -> BagFiles:
     except OSError as error:
         raise BagError(f"bag {path} cannot be read: {error}") from error
     listed, promised = _read_metadata(path / METADATA_NAME)
+    listed = [_present_name(path, name) for name in listed if _is_storage(Path(name))]
     missing = [name for name in listed if not (path / name).is_file()]
     files = [path / name for name in listed if name not in missing] or present
     if not files:
@@ -96,18 +104,35 @@ def unpacked(path: Path, salvage: Salvage) -> Iterator[Path]:
 
 
 def _unpack(path: Path, target: Path, salvage: Salvage) -> None:
+    room = _FREE_UNPACKED_BYTES + _MAX_UNPACKED_SHARE * path.stat().st_size
     decompressor = ZstdDecompressor()
     with path.open("rb") as packed, target.open("wb") as file:
-        try:
-            while block := packed.read(_BLOCK_BYTES):
-                if decompressor.eof:
-                    block = decompressor.unused_data + block
-                    decompressor = ZstdDecompressor()
-                file.write(decompressor.decompress(block))
-        except ZstdError as error:
-            salvage.note(f"its compressed data is damaged: {error}")
-    if not decompressor.eof:
-        salvage.note("its compressed data is cut off")
+        while room > 0:
+            block = b""
+            if decompressor.eof:
+                block = decompressor.unused_data or packed.read(_PACKED_BLOCK_BYTES)
+                if not block:
+                    return
+                decompressor = ZstdDecompressor()
+            elif decompressor.needs_input:
+                block = packed.read(_PACKED_BLOCK_BYTES)
+                if not block:
+                    salvage.note("its compressed data is cut off")
+                    return
+            try:
+                content = decompressor.decompress(block, _BLOCK_BYTES)
+            except ZstdError as error:
+                salvage.note(f"its compressed data is damaged: {error}")
+                return
+            file.write(content)
+            room -= len(content)
+    salvage.note("its compressed data unpacks to more than 1000 times its size")
+
+
+def _present_name(folder: Path, name: str) -> str:
+    """Return the name of a listed file; metadata may leave out that it is compressed."""
+    packed = name + _COMPRESSED_SUFFIX
+    return packed if not (folder / name).is_file() and (folder / packed).is_file() else name
 
 
 def _is_storage(path: Path) -> bool:
@@ -124,14 +149,27 @@ def _by_number(path: Path) -> list[tuple[int, str]]:
 def _read_metadata(path: Path) -> tuple[list[str], TopicCounts]:
     """Return file names and message counts; both empty where the metadata is missing or broken."""
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content: Any = yaml.safe_load(file.read(_MAX_METADATA_BYTES))
         information = content["rosbag2_bagfile_information"]
         # Only names: a path in the metadata must not lead out of the bag's folder.
-        names = [PurePath(str(item)).name for item in information["relative_file_paths"]]
+        names = [PurePath(item).name for item in information["relative_file_paths"]]
         promised: Counter[tuple[str, str]] = Counter()
         for item in information["topics_with_message_count"]:
             topic = item["topic_metadata"]
-            promised[str(topic["name"]), str(topic["type"])] += int(item["message_count"])
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+            name, message_type, count = topic["name"], topic["type"], item["message_count"]
+            if not isinstance(name, str) or not isinstance(message_type, str):
+                return [], {}
+            promised[name, message_type] += max(0, int(count))
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        yaml.YAMLError,
+    ):
         return [], {}
-    return names, dict(promised)
+    return list(dict.fromkeys(names)), dict(promised)

@@ -62,7 +62,7 @@ def read_picture_header(data: NDArray[np.uint8]) -> PictureHeader:
     if start.startswith(JPEG_MAGIC):
         header = _read_jpeg(data)
     elif start.startswith(PNG_MAGIC):
-        header = _read_png(start)
+        header = _read_png(data, start)
     else:
         raise FrameError(
             "the content is neither a JPEG nor a PNG file; only those are supported, not "
@@ -89,8 +89,17 @@ def is_rgb_jpeg(data: NDArray[np.uint8]) -> bool:
     return header.is_jpeg and header.channels == 3
 
 
-def _read_png(start: bytes) -> PictureHeader:
-    """Read the IHDR chunk, which is the first (PNG specification, 11.2.1)."""
+def _read_png(data: NDArray[np.uint8], start: bytes) -> PictureHeader:
+    """Read the IHDR chunk, which is the first, and see that no chunk is longer than the file.
+
+    Decoders make room for whatever a chunk claims (PNG specification, 5.3 and 11.2.1).
+    """
+    position, kind = len(PNG_MAGIC), b""
+    while kind != b"IEND" and position + 8 <= len(data):
+        kind = data[position + 4 : position + 8].tobytes()
+        position += 12 + int.from_bytes(data[position : position + 4].tobytes(), "big")
+    if kind != b"IEND" or position > len(data):
+        raise FrameError("the PNG file is cut off")
     if len(start) < 33 or start[12:16] != b"IHDR" or start[25] not in _PNG_CHANNELS:
         raise FrameError("the PNG file's header is broken")
     return PictureHeader(

@@ -24,18 +24,32 @@ class RecordedMessage(NamedTuple):
 
 # Says by topic and type whether a message is wanted.
 Wanted = Callable[[str, str], bool]
+# Number of messages by topic and message type.
+TopicCounts = dict[tuple[str, str], int]
+
+
+class DamagedError(Exception):
+    """A part of a bag does not hold what it should; what follows it may be readable."""
 
 
 class Salvage:
     """What went wrong while a damaged file was read.
 
     Attributes:
-        damage: One sentence, "" while nothing is known to be lost.
+        skipped_bytes: How much of the file nothing could be made of.
     """
 
     def __init__(self) -> None:
-        self.damage = ""
+        self.skipped_bytes = 0
+        self._first = ""
+
+    @property
+    def damage(self) -> str:
+        """One sentence, "" while nothing is known to be lost."""
+        if not self.skipped_bytes:
+            return self._first
+        return f"{self._first}; {self.skipped_bytes} bytes were skipped".lstrip("; ")
 
     def note(self, damage: str) -> None:
         """Keep the first damage; what follows from it is of less interest."""
-        self.damage = self.damage or damage
+        self._first = self._first or damage

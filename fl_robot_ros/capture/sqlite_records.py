@@ -1,71 +1,177 @@
-"""Reads rosbag2 databases whose index or end is damaged, or whose log was not written back."""
+"""Reads rosbag2 databases, whole, damaged, or with a log that was not written back."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
-from fl_robot_ros.capture.recorded_message import RecordedMessage, Salvage, Wanted
+from fl_robot_ros.capture.recorded_message import RecordedMessage, Salvage, TopicCounts, Wanted
 
-# A row that cannot be read is stepped over; after so many in a row nothing more is expected.
-_MAX_UNREADABLE_ROWS = 100
+# Rows that cannot be read are stepped over one by one, after so many in ever larger steps.
+_SINGLE_STEPS = 100
+_MAX_ID = 1 << 62
+
+
+class _Place(NamedTuple):
+    """A message's time in ns and its row, in the order of reading."""
+
+    recorded_ns: int
+    row: int
+
+
+def read_sqlite_topics(path: Path) -> TopicCounts | None:
+    """Return the number of messages by topic and type; None where the file is damaged."""
+    counts: Counter[tuple[str, str]] = Counter()
+    try:
+        with closing(_connect(path)) as bag:
+            topics = _topics(bag)
+            numbers = bag.execute("SELECT topic_id, COUNT(*) FROM messages GROUP BY topic_id")
+            by_number = dict(numbers.fetchall())
+    except sqlite3.Error:
+        return None
+    for number, topic in topics.items():
+        counts[topic] += int(by_number.get(number, 0))
+    return dict(counts)
 
 
 def read_sqlite_records(path: Path, wanted: Wanted, salvage: Salvage) -> Iterator[RecordedMessage]:
-    """Yield the wanted messages in the order in which they were stored, as far as readable.
+    """Yield the wanted messages by time, and what damage hides from that in the order of storage.
+
+    One message is held at a time, and in a file that is cut, the labels behind it.
 
     Args:
-        path: The database; a write-ahead log beside it is read too.
+        path: The database; a write-ahead log beside it is read too. Nothing is written.
         wanted: Chooses messages by topic and type.
         salvage: Is told what was lost.
+
+    Raises:
+        OSError: The file cannot be read.
     """
-    # Without a log nothing needs locks or further files, so a folder of any rights will do.
-    mode = "mode=ro" if _log_of(path).exists() else "mode=ro&immutable=1"
+    messages = _read(path, wanted, salvage)
+    page_bytes = _cut_page_bytes(path)
+    return _without_cut_one(messages, page_bytes, salvage) if page_bytes else messages
+
+
+def _cut_page_bytes(path: Path) -> int:
+    """Return the page size of a database that ends in mid-page, 0 for every other."""
+    with path.open("rb") as file:
+        header = file.read(18)
+    # A page size of 64 KiB is written as 1.
+    page_bytes = int.from_bytes(header[16:18], "big")
+    page_bytes = 1 << 16 if page_bytes == 1 else page_bytes
+    return page_bytes if page_bytes and path.stat().st_size % page_bytes else 0
+
+
+def _without_cut_one(
+    messages: Iterator[RecordedMessage], page_bytes: int, salvage: Salvage
+) -> Iterator[RecordedMessage]:
+    """Leave out the last message of several pages: SQLite fills up a page that is cut with 0."""
+    held: list[RecordedMessage] = []
+    for message in messages:
+        if len(message.data) >= page_bytes:
+            yield from held
+            held = [message]
+        elif held:
+            held.append(message)
+        else:
+            yield message
+    salvage.note("it ends in mid-recording")
+    yield from held[1:]
+
+
+def _read(path: Path, wanted: Wanted, salvage: Salvage) -> Iterator[RecordedMessage]:
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)) as bag:
-            # SQLite refuses files that are shorter than their header says, but for this switch.
-            bag.execute("PRAGMA writable_schema = ON")
-            topics = {
-                number: (topic, message_type)
-                for number, topic, message_type, serialization in bag.execute(
-                    "SELECT id, name, type, serialization_format FROM topics"
-                )
-                if serialization == "cdr" and wanted(topic, message_type)
-            }
-            yield from _rows(bag, topics, salvage)
+        with closing(_connect(path)) as bag:
+            topics = {number: topic for number, topic in _topics(bag).items() if wanted(*topic)}
+            last = _Place(-_MAX_ID, -_MAX_ID)
+            try:
+                for place, number in _by_time(bag):
+                    last = place
+                    if number in topics:
+                        yield from _message(bag, place, topics[number], salvage)
+                return
+            except sqlite3.Error as error:
+                salvage.note(f"it is damaged: {error}")
+            for place, number in _by_row(bag):
+                if number in topics and place > last:
+                    yield from _message(bag, place, topics[number], salvage)
     except sqlite3.Error as error:
         salvage.note(f"it is not a readable database: {error}")
 
 
-def has_unmerged_log(path: Path) -> bool:
-    """Say whether a write-ahead log with content lies beside a database."""
-    log = _log_of(path)
-    return log.exists() and log.stat().st_size > 0
+def _connect(path: Path) -> sqlite3.Connection:
+    # Without a log nothing needs locks or further files, so a folder of any rights will do; with
+    # one, only a file system without locks keeps SQLite from leaving a file beside the database.
+    has_log = path.with_name(f"{path.name}-wal").exists()
+    mode = "mode=ro&vfs=unix-none" if has_log else "mode=ro&immutable=1"
+    bag = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
+    try:
+        bag.execute("PRAGMA locking_mode = EXCLUSIVE")
+        # SQLite refuses files that are shorter than their header says, but for this switch.
+        bag.execute("PRAGMA writable_schema = ON")
+        bag.text_factory = lambda text: text.decode(errors="replace")
+        tables = bag.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        if not {("messages",), ("topics",)} <= set(tables):
+            raise sqlite3.DatabaseError("it has no tables of messages and topics")
+    except sqlite3.Error:
+        bag.close()
+        raise
+    return bag
 
 
-def _log_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}-wal")
+def _topics(bag: sqlite3.Connection) -> dict[int, tuple[str, str]]:
+    rows = bag.execute("SELECT id, name, type, serialization_format FROM topics")
+    return {
+        number: (topic, message_type)
+        for number, topic, message_type, serialization in rows
+        if serialization == "cdr" and isinstance(topic, str) and isinstance(message_type, str)
+    }
 
 
-def _rows(
-    bag: sqlite3.Connection, topics: dict[int, tuple[str, str]], salvage: Salvage
-) -> Iterator[RecordedMessage]:
-    last_id = -1
+def _by_time(bag: sqlite3.Connection) -> Iterator[tuple[_Place, int]]:
+    """Yield the messages' places and topics; their data is left out, as SQLite may sort them."""
+    last = _Place(-_MAX_ID, -_MAX_ID)
+    for recorded_ns, row, topic in bag.execute(
+        "SELECT timestamp, id, topic_id FROM messages ORDER BY timestamp, id"
+    ):
+        if not isinstance(recorded_ns, int) or last >= (recorded_ns, row):
+            raise sqlite3.DatabaseError("its index is out of order")
+        last = _Place(recorded_ns, row)
+        yield last, topic
+
+
+def _by_row(bag: sqlite3.Connection) -> Iterator[tuple[_Place, int]]:
+    last_row = -1
     unreadable = 0
-    while unreadable < _MAX_UNREADABLE_ROWS:
+    while last_row < _MAX_ID:
         try:
-            for number, topic, recorded_ns, data in bag.execute(
-                "SELECT id, topic_id, timestamp, data FROM messages WHERE id > ? ORDER BY id",
-                (last_id,),
+            for row, recorded_ns, topic in bag.execute(
+                "SELECT id, timestamp, topic_id FROM messages WHERE id > ? ORDER BY id",
+                (last_row,),
             ):
-                last_id = number
+                if row <= last_row:
+                    raise sqlite3.DatabaseError("its rows are out of order")
+                last_row = row
                 unreadable = 0
-                if topic in topics and isinstance(data, bytes) and isinstance(recorded_ns, int):
-                    yield RecordedMessage(*topics[topic], recorded_ns, data)
+                if isinstance(recorded_ns, int):
+                    yield _Place(recorded_ns, row), topic
             return
-        except sqlite3.DatabaseError as error:
-            salvage.note(f"it is damaged after message {last_id}: {error}")
-            last_id += 1
+        except sqlite3.Error:
             unreadable += 1
+            last_row += 1 << max(0, unreadable - _SINGLE_STEPS)
+
+
+def _message(
+    bag: sqlite3.Connection, place: _Place, topic: tuple[str, str], salvage: Salvage
+) -> Iterator[RecordedMessage]:
+    try:
+        row = bag.execute("SELECT data FROM messages WHERE id = ?", (place.row,)).fetchone()
+    except sqlite3.Error as error:
+        salvage.note(f"it is damaged at message {place.row}: {error}")
+        return
+    if row is not None and isinstance(row[0], bytes):
+        yield RecordedMessage(*topic, place.recorded_ns, row[0])

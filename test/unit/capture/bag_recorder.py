@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import lz4.frame
 import numpy as np
 from numpy.typing import NDArray
+from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.rosbag2.enums import CompressionFormat, CompressionMode
 from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys.store import Typestore
 
 START_NS = 1_700_000_000_000_000_000
 TYPES = get_typestore(Stores.ROS2_HUMBLE)
+ROS1_TYPES = get_typestore(Stores.ROS1_NOETIC)
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 STRING = "std_msgs/msg/String"
@@ -30,6 +34,11 @@ class Item:
     content: NDArray[np.uint8] | str
     compressed: bool = False
     stamp_ns: int | None = None
+
+
+def pictures_of(items: Sequence[Item]) -> list[Item]:
+    """Return the items that are pictures."""
+    return [item for item in items if not isinstance(item.content, str)]
 
 
 def picture(number: int, height: int = 24, width: int = 32) -> NDArray[np.uint8]:
@@ -63,11 +72,16 @@ def record(
     items: Sequence[Item],
     storage: StoragePlugin = StoragePlugin.MCAP,
     compression: CompressionMode = CompressionMode.NONE,
+    lz4_chunks: bool = False,
 ) -> Path:
     """Write a bag; return its storage file."""
     writer = Writer(path, version=9, storage_plugin=storage)
     writer.set_compression(compression, CompressionFormat.ZSTD)
     with writer:
+        if lz4_chunks:
+            # rosbags reads these, but has no setting to write them.
+            file: Any = writer.storage
+            file.compression, file.compressor = "lz4", lz4.frame.compress
         connections: dict[str, Any] = {}
         for item in items:
             kind, message = _message(item)
@@ -78,15 +92,39 @@ def record(
     return next(file for file in path.iterdir() if file.name != "metadata.yaml")
 
 
-def _message(item: Item) -> tuple[str, Any]:
-    types = TYPES.types
+def record_ros1(
+    path: Path,
+    items: Sequence[Item],
+    compression: Ros1Writer.CompressionFormat | None = None,
+    chunk_bytes: int = 1 << 20,
+) -> Path:
+    """Write a ROS 1 bag; return its path."""
+    writer = Ros1Writer(path)
+    writer.chunk_threshold = chunk_bytes
+    if compression is not None:
+        writer.set_compression(compression)
+    with writer:
+        connections: dict[str, Any] = {}
+        for item in items:
+            kind, message = _message(item, ROS1_TYPES, seq=1)
+            if item.topic not in connections:
+                connections[item.topic] = writer.add_connection(
+                    item.topic, kind, typestore=ROS1_TYPES
+                )
+            data = ROS1_TYPES.serialize_ros1(message, kind)
+            writer.write(connections[item.topic], item.time_ns, data)
+    return path
+
+
+def _message(item: Item, store: Typestore = TYPES, **header_fields: int) -> tuple[str, Any]:
+    types = store.types
     if isinstance(item.content, str):
         return STRING, types[STRING](data=item.content)
     stamp_ns = item.time_ns - 5_000_000 if item.stamp_ns is None else item.stamp_ns
     stamp = types["builtin_interfaces/msg/Time"](
         sec=stamp_ns // 1_000_000_000, nanosec=stamp_ns % 1_000_000_000
     )
-    header = types["std_msgs/msg/Header"](stamp=stamp, frame_id="camera")
+    header = types["std_msgs/msg/Header"](stamp=stamp, frame_id="camera", **header_fields)
     if item.compressed:
         _, encoded = cv2.imencode(".jpg", cv2.cvtColor(item.content, cv2.COLOR_RGB2BGR))
         data = np.asarray(encoded, np.uint8).ravel()

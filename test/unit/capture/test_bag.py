@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bag_recorder import START_NS, Item, drive, picture, record
+from bag_recorder import START_NS, Item, drive, picture, pictures_of, record
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2.enums import CompressionMode
 from rosbags.rosbag2.storage_mcap import McapReader
@@ -98,6 +98,75 @@ def test_compressed_bags(tmp_path: Path, storage: StoragePlugin, mode: Compressi
     frames, _, report = read(tmp_path / "bag")
     np.testing.assert_array_equal(decode_frame(frames[3]), picture(3))
     assert report.complete
+
+
+def test_lz4_chunks(tmp_path: Path) -> None:
+    record(tmp_path / "bag", drive(10), lz4_chunks=True)
+    frames, _, report = read(tmp_path / "bag")
+    np.testing.assert_array_equal(decode_frame(frames[3]), picture(3))
+    assert report.complete
+
+
+@pytest.mark.parametrize("mode", [CompressionMode.FILE, CompressionMode.MESSAGE])
+@pytest.mark.parametrize("storage", STORAGES)
+def test_compressed_bags_cut_anywhere_yield_their_beginning(
+    tmp_path: Path, storage: StoragePlugin, mode: CompressionMode
+) -> None:
+    items = drive(12, size=(60, 80))
+    file = record(tmp_path / "bag", items, storage, mode)
+    content = file.read_bytes()
+    most = 0
+    for size in range(0, len(content), len(content) // 12):
+        file.write_bytes(content[:size])
+        try:
+            frames, _, report = read(tmp_path / "bag")
+        except BagError:
+            continue
+        for number, frame in enumerate(frames):
+            np.testing.assert_array_equal(decode_frame(frame), picture(number, 60, 80))
+        assert len(frames) == 12 or not report.complete
+        most = max(most, len(frames))
+    assert most >= 6
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_split_bag_compressed_by_file(tmp_path: Path, storage: StoragePlugin) -> None:
+    items = drive(12)
+    folder = tmp_path / "bag"
+    folder.mkdir()
+    names = []
+    for number in range(3):
+        part = record(
+            tmp_path / f"part{number}",
+            items[number * 5 : number * 5 + 5],
+            storage,
+            CompressionMode.FILE,
+        )
+        names.append(f"bag_{number}{''.join(part.suffixes)}")
+        shutil.copy(part, folder / names[-1])
+    text = (tmp_path / "part0" / "metadata.yaml").read_text()
+    text = re.sub(r"(relative_file_paths:\n)  - .*\n", rf"\1  - {names[0]}\n", text)
+    for name in reversed(names[1:]):
+        # As some versions of rosbag2 write it, without the suffix of the compression.
+        text = text.replace(names[0], f"{names[0]}\n  - {Path(name).stem}", 1)
+    (folder / "metadata.yaml").write_text(text)
+    frames, labels, report = read(folder)
+    assert [frame.published_ns for frame in frames] == [i.time_ns for i in pictures_of(items)]
+    assert len(labels) == 2
+    assert "missing" not in report.loss
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_messages_written_topic_by_topic_come_in_the_order_of_recording(
+    tmp_path: Path, storage: StoragePlugin
+) -> None:
+    items = drive(60, size=(120, 160)) + drive(60, topic="/rear", size=(120, 160), labels=["x"])
+    by_topic = sorted(items, key=lambda item: item.topic)
+    record(tmp_path / "bag", by_topic, storage)
+    read_items = list(read_bag(tmp_path / "bag"))
+    assert len(read_items) == len(items)
+    times = [item.published_ns for item in read_items]
+    assert times == sorted(times)
 
 
 @pytest.mark.parametrize("compression", [CompressionMode.NONE, CompressionMode.STORAGE])
@@ -189,7 +258,20 @@ def test_missing_metadata_loses_nothing(tmp_path: Path, storage: StoragePlugin) 
     assert report.complete
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "rosbag2_bagfile_information: 3", "a: \0"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "rosbag2_bagfile_information: 3",
+        "a: \0",
+        "[" * 100_000,
+        "rosbag2_bagfile_information: {relative_file_paths: [[a]], topics_with_message_count: []}",
+        "rosbag2_bagfile_information: {relative_file_paths: [a], topics_with_message_count: "
+        "[{topic_metadata: {name: a, type: b}, message_count: .inf}]}",
+    ],
+)
 def test_broken_metadata_loses_nothing(tmp_path: Path, text: str) -> None:
     record(tmp_path / "bag", drive(10))
     (tmp_path / "bag" / "metadata.yaml").write_text(text)
@@ -221,7 +303,10 @@ def test_unmerged_log_of_a_killed_recorder_is_read(tmp_path: Path) -> None:
     killed = tmp_path / "killed"
     shutil.copytree(tmp_path / "bag", killed)
     recorder.close()
+    (killed / "bag.db3-shm").unlink()
+    before = sorted(killed.iterdir())
     assert read(killed)[2].frames_read == 40
+    assert sorted(killed.iterdir()) == before
 
 
 def test_metadata_that_disagrees_on_qos_does_not_hide_the_messages(tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""Unpacks compressed data without trusting what it says about its size."""
+
+from __future__ import annotations
+
+import sys
+from bz2 import BZ2Decompressor
+from typing import Protocol
+
+from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]
+
+from fl_robot_ros.capture.recorded_message import DamagedError
+
+if sys.version_info >= (3, 14):
+    from compression.zstd import ZstdDecompressor, ZstdError
+else:
+    from backports.zstd import ZstdDecompressor, ZstdError
+
+# No chunk or message of a bag is larger: recorders write chunks of about 1 MB by default.
+MAX_UNPACKED_BYTES = 1 << 29
+
+_STEP_BYTES = 1 << 24
+
+
+class _Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    def decompress(self, data: bytes | memoryview, max_length: int, /) -> bytes: ...
+
+
+def unpacked_bytes(packed: bytes | memoryview, compression: str, max_bytes: int) -> bytes:
+    """Return what compressed data holds; where it is cut, what is there of it.
+
+    Args:
+        packed: One frame or stream; bytes behind it are ignored.
+        compression: "zstd", "lz4" (frame format, as in mcap and in ROS 1) or "bz2".
+        max_bytes: The most that it may hold.
+
+    Raises:
+        DamagedError: It is damaged, holds more, or the compression is not known.
+    """
+    decompressor = _decompressor(compression)
+    parts: list[bytes] = []
+    room = max_bytes
+    while not decompressor.eof:
+        try:
+            # One byte more than there is room for shows that there is more.
+            part = decompressor.decompress(packed, min(_STEP_BYTES, room + 1))
+        except (ZstdError, RuntimeError, OSError, EOFError, ValueError) as error:
+            raise DamagedError(f"{compression}: {error}") from error
+        packed = b""
+        parts.append(part)
+        room -= len(part)
+        if room < 0:
+            raise DamagedError(f"it unpacks to more than {max_bytes} bytes")
+        if decompressor.needs_input or not part:
+            break
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _decompressor(compression: str) -> _Decompressor:
+    if compression == "zstd":
+        zstd: _Decompressor = ZstdDecompressor()
+        return zstd
+    if compression == "lz4":
+        lz4: _Decompressor = LZ4FrameDecompressor()
+        return lz4
+    if compression == "bz2":
+        return BZ2Decompressor()
+    raise DamagedError(f"its compression '{compression[:32]}' is not known")

@@ -1,0 +1,176 @@
+"""The summary at the end of an mcap file: its channels, message counts and chunks.
+
+Format: https://mcap.dev/spec.
+"""
+
+from __future__ import annotations
+
+import struct
+from binascii import crc32
+from collections import Counter
+from typing import BinaryIO, NamedTuple
+
+from fl_robot_ros.capture.recorded_message import DamagedError, TopicCounts
+
+MCAP_MAGIC = b"\x89MCAP0\r\n"
+HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06
+CHUNK_INDEX, STATISTICS, DATA_END = 0x08, 0x0B, 0x0F
+RECORD_HEAD = struct.Struct("<BQ")
+
+_FOOTER_CONTENT = struct.Struct("<QQI")
+_TAIL_BYTES = RECORD_HEAD.size + _FOOTER_CONTENT.size + len(MCAP_MAGIC)
+_CHUNK_INDEX_HEAD = struct.Struct("<QQQQ")
+_CHANNEL_COUNT = struct.Struct("<HQ")
+# An hour of 30 MB/s in chunks of 1 MB takes some 10 MB.
+_MAX_SUMMARY_BYTES = 1 << 26
+
+
+class ChunkPlace(NamedTuple):
+    """Where a chunk lies: its first message's time in ns, its position and length in bytes."""
+
+    start_ns: int
+    position: int
+    length: int
+
+
+class McapIndex(NamedTuple):
+    """What the summary says.
+
+    Attributes:
+        channels: The channels.
+        counts: Number of messages by topic and type; None where it does not say.
+        chunks: The chunks in the order of the file.
+    """
+
+    channels: McapChannels
+    counts: TopicCounts | None
+    chunks: list[ChunkPlace]
+
+
+class McapChannels:
+    """The topics and types of channels, as far as their records have been read."""
+
+    def __init__(self) -> None:
+        self._schemas: dict[int, str] = {}
+        self._channels: dict[int, tuple[str, str]] = {}
+
+    def __contains__(self, channel: int) -> bool:
+        return channel in self._channels
+
+    def topic(self, channel: int) -> tuple[str, str]:
+        """Return topic and type of a channel, empty for one that is not known."""
+        return self._channels.get(channel, ("", ""))
+
+    def add_schema(self, content: memoryview) -> None:
+        """Take a schema record.
+
+        Raises:
+            DamagedError: It is damaged.
+        """
+        self._schemas[uint(content, 0, 2)] = text(content, 2)[0]
+
+    def add_channel(self, content: memoryview) -> None:
+        """Take a channel record.
+
+        Raises:
+            DamagedError: It is damaged.
+        """
+        schema = self._schemas.get(uint(content, 2, 2), "")
+        topic, position = text(content, 4)
+        encoding, _ = text(content, position)
+        # A topic of another serialization cannot be read, so it gets no type that is wanted.
+        self._channels[uint(content, 0, 2)] = (topic, schema if encoding == "cdr" else "")
+
+
+def read_mcap_index(file: BinaryIO, size: int) -> McapIndex | None:
+    """Return the summary of a file, None where there is none or it is damaged.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    if size < len(MCAP_MAGIC) + _TAIL_BYTES:
+        return None
+    file.seek(size - _TAIL_BYTES)
+    tail = file.read(_TAIL_BYTES)
+    if RECORD_HEAD.unpack_from(tail) != (FOOTER, _FOOTER_CONTENT.size):
+        return None
+    start, _, checksum = _FOOTER_CONTENT.unpack_from(tail, RECORD_HEAD.size)
+    length = size - _TAIL_BYTES - start
+    if not tail.endswith(MCAP_MAGIC) or not start or not 0 < length <= _MAX_SUMMARY_BYTES:
+        return None
+    file.seek(start)
+    summary = file.read(length)
+    # The checksum covers the footer too, up to itself.
+    if checksum and crc32(tail[: -len(MCAP_MAGIC) - 4], crc32(summary)) != checksum:
+        return None
+    try:
+        return _parsed(memoryview(summary), start)
+    except (DamagedError, struct.error):
+        return None
+
+
+def _parsed(summary: memoryview, end_of_data: int) -> McapIndex | None:
+    channels = McapChannels()
+    chunks: list[ChunkPlace] = []
+    counts: TopicCounts | None = None
+    position = 0
+    while position < len(summary):
+        kind, length = RECORD_HEAD.unpack_from(summary, position)
+        position += RECORD_HEAD.size
+        if not kind or length > len(summary) - position:
+            return None
+        content = summary[position : position + length]
+        position += length
+        if kind == SCHEMA:
+            channels.add_schema(content)
+        elif kind == CHANNEL:
+            channels.add_channel(content)
+        elif kind == STATISTICS:
+            counts = _counts(content, channels)
+        elif kind == CHUNK_INDEX:
+            start_ns, _, place, chunk_length = _CHUNK_INDEX_HEAD.unpack_from(content)
+            if place + chunk_length > end_of_data:
+                return None
+            chunks.append(ChunkPlace(start_ns, place, chunk_length))
+    chunks.sort(key=lambda chunk: chunk.position)
+    return McapIndex(channels, counts, chunks)
+
+
+def _counts(statistics: memoryview, channels: McapChannels) -> TopicCounts | None:
+    """Return the counts; None where a channel with messages is not in the summary."""
+    counts: Counter[tuple[str, str]] = Counter()
+    position = 46
+    if len(statistics) != position + uint(statistics, position - 4, 4):
+        raise DamagedError("its statistics are of the wrong size")
+    for channel, count in _CHANNEL_COUNT.iter_unpack(statistics[position:]):
+        if count and channel not in channels:
+            return None
+        counts[channels.topic(channel)] += count
+    return dict(counts)
+
+
+def uint(content: memoryview, position: int, size: int) -> int:
+    """Return the number at a position.
+
+    Raises:
+        DamagedError: The content ends before it does.
+    """
+    if position + size > len(content):
+        raise DamagedError("it is too short")
+    return int.from_bytes(content[position : position + size], "little")
+
+
+def text(content: memoryview, position: int) -> tuple[str, int]:
+    """Return the text at a position, and the position after it.
+
+    Raises:
+        DamagedError: The content ends before it does, or it is not UTF-8.
+    """
+    start = position + 4
+    end = start + uint(content, position, 4)
+    if end > len(content):
+        raise DamagedError("it is too short")
+    try:
+        return bytes(content[start:end]).decode(), end
+    except UnicodeDecodeError as error:
+        raise DamagedError(f"a text in it is not UTF-8: {error}") from error
