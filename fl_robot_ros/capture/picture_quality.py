@@ -48,7 +48,7 @@ def measure_quality(grey: NDArray[np.uint8]) -> PictureQuality:
     )
     bits = np.packbits(fields[:, :-1] > fields[:, 1:])
     return PictureQuality(
-        brightness=float(cv2.mean(small)[0]),
+        brightness=float(fields.mean()),
         sharpness=float(deviation[0, 0]) ** 2,
         fingerprint=int.from_bytes(bits.tobytes(), "big"),
     )
