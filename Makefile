@@ -18,7 +18,7 @@ ifneq ($(PURPOSE),$(CURDIR)$(if $(ROS_DISTRO), with ROS $(ROS_DISTRO)))
 $(READY): another-purpose
 endif
 
-.PHONY: help setup demo test lint clean another-purpose
+.PHONY: help setup demo test bench lint clean another-purpose
 
 help: ## List the targets.
 	@echo "make TARGET [ARGS='...'] [PYTHON=/path/to/python3.12]"
@@ -32,6 +32,11 @@ demo: setup ## Two robots learn together; ARGS go to fl_demo, as in ARGS='--scen
 
 test: setup lint ## Lint, types and all tests; ARGS go to pytest, as in ARGS='-k bag'.
 	@$(BIN)/python -m pytest $(ARGS)
+
+bench: setup ## Speed of import and cost of capture, against what people do today.
+	@$(BIN)/python -m pip install --quiet --no-deps --requirement requirements/bench.txt
+	@$(BIN)/python bench/ingest.py
+	@$(BIN)/python bench/capture.py
 
 lint: setup ## Style and types, for Python 3.11 and for the robots' 3.10.
 	@$(BIN)/ruff check
