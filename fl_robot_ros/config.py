@@ -6,132 +6,13 @@ from these classes or tested against them. Stays on Python 3.10 and free of thir
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
 
 from fl_robot_ros.errors import SettingError
-
-SettingsT = TypeVar("SettingsT", bound="Settings")
-
-
-def setting(
-    default: Any,
-    description: str,
-    *,
-    unit: str = "",
-    minimum: float | None = None,
-    maximum: float | None = None,
-    choices: tuple[str, ...] = (),
-) -> Any:
-    """Declare one setting as a dataclass field.
-
-    Args:
-        default: The value where the user says nothing. Its type is the setting's type; lists
-            are tuples of strings.
-        description: One sentence for people.
-        unit: Physical unit, "" where there is none.
-        minimum: Smallest allowed number, inclusive.
-        maximum: Largest allowed number, inclusive.
-        choices: The allowed strings, empty for any.
-    """
-    metadata = {
-        "description": description,
-        "unit": unit,
-        "minimum": minimum,
-        "maximum": maximum,
-        "choices": choices,
-    }
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Base of all settings classes: checks every field when it is made."""
-
-    def __post_init__(self) -> None:
-        """Check each field.
-
-        Raises:
-            SettingError: A value has the wrong type or lies outside its range.
-        """
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
-
-    @classmethod
-    def from_mapping(cls: type[SettingsT], values: Mapping[str, Any]) -> SettingsT:
-        """Make the settings from names and values, as read from a YAML file.
-
-        Raises:
-            SettingError: A name is unknown, or a value has the wrong type or range.
-        """
-        known = [field.name for field in dataclasses.fields(cls)]
-        for name in values:
-            if name not in known:
-                raise SettingError(
-                    f"unknown setting '{name}'; the settings are: {', '.join(known)}"
-                )
-        return cls(**values)
-
-
-def describe_range(field: dataclasses.Field[Any]) -> str:
-    """Return the allowed values of a setting in words, "" where anything of its type goes."""
-    choices = field.metadata["choices"]
-    if choices:
-        return " or ".join(f"'{choice}'" for choice in choices)
-    minimum, maximum = field.metadata["minimum"], field.metadata["maximum"]
-    if minimum is not None and maximum is not None:
-        return f"{minimum:.15g} to {maximum:.15g}"
-    if minimum is not None:
-        return f"{minimum:.15g} or more"
-    return ""
-
-
-def setting_type(cls: type[Settings], name: str) -> type:
-    """Return bool, int, float, str or tuple: the type of a setting."""
-    kind = get_type_hints(cls)[name]
-    return kind if isinstance(kind, type) and kind in (bool, int, float, str) else tuple
-
-
-def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
-    """Return the value in the setting's type, or raise SettingError."""
-    kind: Any = type(field.default)
-    allowed = describe_range(field)
-    if kind is tuple and isinstance(value, (list, tuple)):
-        if not all(isinstance(item, str) for item in value):
-            raise SettingError(f"{field.name} is {value!r}; expected a list of strings")
-        # ROS 2 cannot express an empty list of strings, so [""] stands for it.
-        return tuple(item for item in value if item)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if type(value) is not kind:
-        raise SettingError(f"{field.name} is {value!r}; expected {_TYPE_NAMES[kind]}")
-    if kind in (int, float):
-        minimum, maximum = field.metadata["minimum"], field.metadata["maximum"]
-        too_small = minimum is not None and value < minimum
-        too_large = maximum is not None and value > maximum
-        if too_small or too_large or not math.isfinite(float(value)):
-            unit = f" {field.metadata['unit']}" if field.metadata["unit"] else ""
-            raise SettingError(
-                f"{field.name} is {value!r}; expected {allowed or 'a finite number'}{unit}"
-            )
-    choices = field.metadata["choices"]
-    if choices and value not in choices:
-        raise SettingError(f"{field.name} is {value!r}; expected {allowed}")
-    return value
-
-
-_TYPE_NAMES = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a string",
-    tuple: "a list of strings",
-}
+from fl_robot_ros.setting import Settings, setting
 
 DEFAULT_SERVER_PORT = 8000
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import yaml
 
-from fl_robot_ros.config import ServerSettings, describe_range, expand_path, setting_type
+from fl_robot_ros.config import ServerSettings, expand_path
 from fl_robot_ros.errors import FlRobotError, SettingError
+from fl_robot_ros.setting import describe_range, setting_type
 
 _DESCRIPTION = """\
 Serve a fleet of robots: start a Flower SuperLink, wait for robots, train one model with them

@@ -10,7 +10,7 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
-from fl_robot_ros.config import Settings, SettingsT, describe_range, setting_type
+from fl_robot_ros.setting import Settings, SettingsT, describe_range, setting_type
 
 _LARGEST_INTEGER = 2**63 - 1
 

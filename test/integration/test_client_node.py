@@ -347,3 +347,26 @@ def test_an_idle_node_loads_neither_tensorflow_nor_flower(
     resident_kb = int(status.split("VmRSS:")[1].split()[0])
     assert resident_kb < 150_000
     assert node.interrupt() == 0
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_bag_read_in_and_the_same_bag_played_give_the_same_samples(
+    start_node: StartNode, tmp_path: Path, compressed: bool
+) -> None:
+    bag = tmp_path / "bag"
+    record_bag(bag, frames(60), compressed=compressed, start_ns=10**18)
+    start_client(start_node, tmp_path / "read", bag_paths=f"[{bag}]").wait_for_output("80 frames")
+    namespace = ("-r", "__ns:=/played")
+    options = {"label_settle_sec": 4.0, "sample_rate_hz": 1000.0}
+    start_node("client", namespace, data_dir=tmp_path / "played" / "robot", **options)
+    streamer = start_node("streamer", namespace, source=bag, wait_for_subscriber_sec=30.0)
+    assert streamer.wait(60.0) == 0
+
+    def samples(name: str) -> set[tuple[int, str, str]]:
+        with Dataset(tmp_path / name / "robot" / "dataset") as dataset:
+            everything = dataset.samples() + dataset.unlabelled()
+            return {(item.stamp_ns, item.label, item.sha256) for item in everything}
+
+    wait_until(lambda: len(samples("read")) == 80, "every frame of the bag")
+    wait_until(lambda: len(samples("played")) == 80, "every frame of the topic")
+    assert samples("played") == samples("read")

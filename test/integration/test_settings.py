@@ -6,15 +6,10 @@ import rclpy
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from fl_robot_ros.config import (
-    ClientSettings,
-    PerceptionSettings,
-    Settings,
-    SettingsT,
-    StreamerSettings,
-)
+from fl_robot_ros.config import ClientSettings, PerceptionSettings, StreamerSettings
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.nodes.settings import declare_settings
+from fl_robot_ros.setting import Settings, SettingsT
 
 
 @pytest.fixture

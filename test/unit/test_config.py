@@ -14,14 +14,12 @@ from fl_robot_ros.config import (
     ClientSettings,
     PerceptionSettings,
     ServerSettings,
-    Settings,
     StreamerSettings,
-    describe_range,
     expand_path,
     resolve_server_address,
-    setting_type,
 )
 from fl_robot_ros.errors import SettingError
+from fl_robot_ros.setting import Settings, describe_range, setting_type
 
 CLASSES = (ClientSettings, PerceptionSettings, StreamerSettings, ServerSettings)
 EVERY_SETTING = [

@@ -14,10 +14,9 @@ from fl_robot_ros.config import (
     ClientSettings,
     PerceptionSettings,
     ServerSettings,
-    Settings,
     StreamerSettings,
-    setting_type,
 )
+from fl_robot_ros.setting import Settings, setting_type
 
 CONFIG = Path(__file__).parents[2] / "config"
 FILES: dict[str, type[Settings]] = {

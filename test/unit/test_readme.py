@@ -12,10 +12,9 @@ from fl_robot_ros.config import (
     ClientSettings,
     PerceptionSettings,
     ServerSettings,
-    Settings,
     StreamerSettings,
-    describe_range,
 )
+from fl_robot_ros.setting import Settings, describe_range
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
