@@ -20,6 +20,7 @@ from fl_robot_ros.errors import LabelError
 _BATCH = 16
 # How often the waiting thread looks at the clock, which may be set meanwhile.
 _POLL_SEC = 0.05
+_IDLE_POLL_SEC = 1.0
 
 
 @dataclass(frozen=True)
@@ -149,12 +150,13 @@ class LiveCapture:
 
     def _work(self) -> None:
         while True:
+            self._sink.save_counts()
             with self._changed:
                 settled = self._take_settled()
                 if not settled:
                     if self._is_stopping and not self._waiting:
-                        return
-                    self._changed.wait(_POLL_SEC if self._waiting else None)
+                        break
+                    self._changed.wait(_POLL_SEC if self._waiting else _IDLE_POLL_SEC)
                     continue
             self._sink.store(
                 [
@@ -168,6 +170,7 @@ class LiveCapture:
             with self._changed:
                 for _ in settled:
                     self._waiting.popleft()
+        self._sink.save_counts(is_last=True)
 
     def _take_settled(self) -> list[_Waiting]:
         """Return the oldest frames whose labels are known by now, at the end all."""

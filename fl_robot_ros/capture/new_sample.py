@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,5 +47,13 @@ class DatasetWriter(Protocol):
 
         Raises:
             DatasetError: The disk is gone.
+        """
+        ...
+
+    def add_verdicts(self, counts: Mapping[str, int]) -> None:
+        """Add to the number of frames that ended in each verdict.
+
+        Raises:
+            DatasetError: They cannot be stored.
         """
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -16,6 +17,8 @@ from fl_robot_ros.errors import DatasetError
 
 # How often a full disk is looked at again.
 _LOOK_AGAIN_SEC = 1.0
+# How often the counts are stored.
+_SAVE_COUNTS_SEC = 10.0
 
 _logger = logging.getLogger(__name__)
 
@@ -53,6 +56,8 @@ class SampleSink:
         self._duplicates = DuplicateFilter(min_difference_bits)
         self._is_disk_full = False
         self._looked_at = float("-inf")
+        self._saved_counts: Counter[str] = Counter()
+        self._saved_at = steady_clock()
 
     def is_disk_full(self) -> bool:
         """Say whether there is no room to store anything; looks at the disk now and then."""
@@ -81,6 +86,21 @@ class SampleSink:
         for sample, outcome in zip(batch, outcomes, strict=True):
             is_for_review = outcome == KEPT and not sample.label
             self._verdicts.add("review" if is_for_review else outcome)
+
+    def save_counts(self, is_last: bool = False) -> None:
+        """Store how many frames ended in each verdict, if it is time to."""
+        with self._lock:
+            now = self._steady_clock()
+            if not is_last and now - self._saved_at < _SAVE_COUNTS_SEC:
+                return
+            self._saved_at = now
+            counts = self._verdicts.counts
+            try:
+                if counts != self._saved_counts:
+                    self._dataset.add_verdicts(counts - self._saved_counts)
+                    self._saved_counts = counts
+            except DatasetError as error:
+                _logger.debug("counts are stored later: %s", error)
 
     def _chosen(self, frame: ProcessedFrame, label: str) -> list[NewSample]:
         """Return the frame's sample, or nothing but a counted verdict."""

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -48,6 +48,7 @@ _UPGRADES = (
     (
         "ALTER TABLE samples ADD COLUMN sha256 TEXT NOT NULL DEFAULT ''",
         "CREATE INDEX samples_by_label ON samples(label, stamp_ns, size_bytes)",
+        "CREATE TABLE verdicts(verdict TEXT PRIMARY KEY, frames INTEGER NOT NULL)",
     ),
 )
 _STAMP_LIMIT = 1 << 63
@@ -233,6 +234,29 @@ class Dataset:
                 self._insert({path: sample})
                 self._writer.execute("COMMIT")
             self._read_counts()
+
+    def add_verdicts(self, counts: Mapping[str, int]) -> None:
+        """Add to the number of frames that ended in each verdict since the dataset was made.
+
+        Raises:
+            DatasetError: The index cannot be written.
+        """
+        with self._write_lock, self._trouble("cannot be written"), self._transaction():
+            self._writer.executemany(
+                "INSERT INTO verdicts VALUES(?, ?) "
+                "ON CONFLICT(verdict) DO UPDATE SET frames = frames + excluded.frames",
+                list(counts.items()),
+            )
+            self._writer.execute("COMMIT")
+
+    def verdicts(self) -> dict[str, int]:
+        """Return the number of frames by verdict since the dataset was made.
+
+        Raises:
+            DatasetError: The index cannot be read.
+        """
+        with self._read_lock, self._trouble("cannot be read"):
+            return dict(self._reader.execute("SELECT verdict, frames FROM verdicts ORDER BY 1"))
 
     def pin(self, max_id: int) -> None:
         """Keep the samples up to an id from being evicted, whatever the budget; 0: none."""

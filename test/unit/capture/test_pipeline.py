@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,9 @@ class GatedDataset:
 
     def free_bytes(self) -> int:
         return self.free
+
+    def add_verdicts(self, counts: Mapping[str, int]) -> None:
+        pass
 
 
 class GatedProcessor(FrameProcessor):
@@ -272,6 +275,16 @@ def test_every_frame_gets_one_verdict_from_many_threads(dataset: Dataset) -> Non
     assert live.verdicts.total() == 400
     assert set(live.verdicts) <= set(VERDICTS)
     assert live.verdicts["kept"] == len(dataset)
+
+
+def test_the_counts_of_all_sessions_are_remembered(dataset: Dataset) -> None:
+    for session in range(2):
+        live = pipeline(dataset, sample_rate_hz=5.0)
+        live.offer_label("cat", 0)
+        for number in range(10):
+            live.offer_frame(frame(100 * session + number))
+        live.stop()
+    assert dataset.verdicts() == {"kept": 10, "sampled_out": 10}
 
 
 def test_stop_may_be_repeated(dataset: Dataset) -> None:
