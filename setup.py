@@ -45,6 +45,7 @@ setup(
             f"fl_streamer = {PACKAGE}.nodes.streamer:main",
             f"fl_server = {PACKAGE}.cli.server:main",
             f"fl_predict = {PACKAGE}.cli.predict:main",
+            f"fl_dataset = {PACKAGE}.cli.dataset:main",
             f"fl_demo = {PACKAGE}.cli.demo:main",
         ],
     },

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,9 +13,9 @@ import numpy as np
 from fl_robot_ros.capture.labels import label_from_folder
 from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.dataset.sample import Sample
-from fl_robot_ros.dataset.sample_files import REVIEW_NAME, find_files
+from fl_robot_ros.dataset.sample_files import REVIEW_NAME, find_files, parse_image_name
 from fl_robot_ros.dataset.store import Dataset
-from fl_robot_ros.errors import LabelError
+from fl_robot_ros.errors import DatasetError, LabelError
 
 
 @dataclass
@@ -29,7 +29,9 @@ class CheckReport:
         broken: Samples whose file is no picture any more.
         stray: Pictures, by path in the dataset, that the index does not know.
         rubbish: Files with an image's name that are no picture and that the index does not know.
+        unreadable: Samples whose file is there and cannot be read, which no repair changes.
         foreign: Number of other files, which are left alone.
+        unrepaired: Paths of what a repair could not mend.
     """
 
     samples: int = 0
@@ -38,12 +40,15 @@ class CheckReport:
     broken: list[Sample] = field(default_factory=list)
     stray: list[str] = field(default_factory=list)
     rubbish: list[str] = field(default_factory=list)
+    unreadable: list[Sample] = field(default_factory=list)
     foreign: int = 0
+    unrepaired: list[str] = field(default_factory=list)
 
     @property
     def is_sound(self) -> bool:
         """Whether index and files agree."""
-        return not (self.missing or self.altered or self.broken or self.stray or self.rubbish)
+        damaged = self.missing or self.altered or self.broken or self.unreadable
+        return not (damaged or self.stray or self.rubbish)
 
 
 def check_dataset(
@@ -55,7 +60,8 @@ def check_dataset(
     """Compare the index with every file and its SHA-256; with `repair`, make them agree.
 
     A repair forgets samples without a picture, takes stray and altered pictures into the index,
-    with the label of their folder, and removes rubbish.
+    with the label of their folder, and removes rubbish. What others store, move or remove during
+    a check is no fault.
 
     Args:
         dataset: The dataset. Nobody should capture into it during a repair.
@@ -65,7 +71,16 @@ def check_dataset(
     Raises:
         DatasetError: The folder or the index cannot be read, or for a repair written.
     """
-    samples = dataset.samples() + dataset.unlabelled()
+    samples = _all_samples(dataset)
+    try:
+        return _check(dataset, samples, repair, on_file)
+    except OSError as error:
+        raise DatasetError(f"dataset {dataset.path} cannot be checked: {error}") from error
+
+
+def _check(
+    dataset: Dataset, samples: Sequence[Sample], repair: bool, on_file: Callable[[int, int], None]
+) -> CheckReport:
     found = find_files(dataset.path)
     report = CheckReport(samples=len(samples), foreign=found.foreign)
     known = {sample.path for sample in samples}
@@ -75,9 +90,13 @@ def check_dataset(
         _check_sample(dataset, sample, sample.path in found.images, report)
         on_file(done, total)
     for done, path in enumerate(strays, len(samples) + 1):
-        is_picture = _size_of_picture((dataset.path / path).read_bytes()) is not None
-        (report.stray if is_picture else report.rubbish).append(path)
+        # One that is gone meanwhile is sorted out below.
+        with suppress(FileNotFoundError):
+            is_picture = _size_of_picture((dataset.path / path).read_bytes()) is not None
+            (report.stray if is_picture else report.rubbish).append(path)
         on_file(done, total)
+    if not report.is_sound:
+        _forget_changes(dataset, report)
     if repair:
         _repair(dataset, report)
     return report
@@ -87,11 +106,36 @@ def _check_sample(dataset: Dataset, sample: Sample, is_there: bool, report: Chec
     if not is_there:
         report.missing.append(sample)
         return
-    content = (dataset.path / sample.path).read_bytes()
+    try:
+        content = (dataset.path / sample.path).read_bytes()
+    except FileNotFoundError:
+        report.missing.append(sample)
+        return
+    except OSError:
+        report.unreadable.append(sample)
+        return
     if sample.sha256 == hashlib.sha256(content).hexdigest():
         return
     is_picture = _size_of_picture(content) is not None
     (report.altered if is_picture else report.broken).append(sample)
+
+
+def _forget_changes(dataset: Dataset, report: CheckReport) -> None:
+    """Take out of a report what others changed while the check went on."""
+    now = {sample.path: sample for sample in _all_samples(dataset)}
+    report.missing = [
+        sample
+        for sample in report.missing
+        if now.get(sample.path) == sample and not (dataset.path / sample.path).is_file()
+    ]
+    report.altered = [sample for sample in report.altered if now.get(sample.path) == sample]
+    report.broken = [sample for sample in report.broken if now.get(sample.path) == sample]
+    report.stray = [path for path in report.stray if path not in now]
+    report.rubbish = [path for path in report.rubbish if path not in now]
+
+
+def _all_samples(dataset: Dataset) -> list[Sample]:
+    return dataset.samples() + dataset.unlabelled()
 
 
 def _repair(dataset: Dataset, report: CheckReport) -> None:
@@ -100,13 +144,16 @@ def _repair(dataset: Dataset, report: CheckReport) -> None:
         _adopt(dataset, sample.path, sample.label, sample.topic, sample.stamp_ns)
     for path in report.stray:
         folder, _, name = path.partition("/")
-        stamp, _, topic = Path(name).stem.partition("_")
+        parts = parse_image_name(name)
         try:
             label = "" if folder == REVIEW_NAME else label_from_folder(folder)
-        except LabelError:
-            continue  # a folder that is none of ours
-        # The name tells no more of the topic than its hash.
-        _adopt(dataset, path, label, f"recovered/{topic}", int(stamp))
+            if parts is not None:
+                # The name tells no more of the topic than its hash.
+                _adopt(dataset, path, label, f"recovered/{parts.topic_hash}", parts.stamp_ns)
+        except (LabelError, DatasetError):
+            # A folder that is none of ours, or a frame that lies in another folder too.
+            report.unrepaired.append(path)
+    report.unrepaired += [sample.path for sample in report.unreadable]
     for path in report.rubbish:
         (dataset.path / path).unlink(missing_ok=True)
 

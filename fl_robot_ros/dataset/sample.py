@@ -1,4 +1,4 @@
-"""A stored sample."""
+"""A stored sample, and many of them counted."""
 
 from __future__ import annotations
 
@@ -23,3 +23,23 @@ class Sample(NamedTuple):
     stamp_ns: int
     path: str
     sha256: str = ""
+
+
+class SampleGroup(NamedTuple):
+    """The samples of one label from one camera.
+
+    Attributes:
+        label: Their label, "" for none.
+        topic: Name of the camera's topic.
+        samples: How many there are.
+        size_bytes: Size of their files.
+        first_ns: Capture time of the oldest, in ns.
+        last_ns: Capture time of the newest, in ns.
+    """
+
+    label: str
+    topic: str
+    samples: int
+    size_bytes: int
+    first_ns: int
+    last_ns: int

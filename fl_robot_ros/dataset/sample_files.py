@@ -9,12 +9,14 @@ through the whole dataset.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 INDEX_NAME = "index.sqlite3"
 LOCK_NAME = ".lock"
@@ -26,7 +28,9 @@ _OPEN_FILES = 64
 _OWN_NAMES = frozenset(
     {INDEX_NAME, f"{INDEX_NAME}-wal", f"{INDEX_NAME}-shm", f"{INDEX_NAME}-journal", LOCK_NAME}
 )
-_IMAGE_NAME = re.compile(r"-?\d{1,19}_[0-9a-f]{8}\.jpg")
+_IMAGE_NAME = re.compile(r"(-?[0-9]{1,19})_([0-9a-f]{8})\.jpg")
+# Stamps are 64-bit numbers.
+STAMP_LIMIT = 1 << 63
 
 
 @dataclass
@@ -40,6 +44,45 @@ class FoundFiles:
 
     images: dict[str, int] = field(default_factory=dict)
     foreign: int = 0
+
+
+class ImageName(NamedTuple):
+    """What the name of an image file says.
+
+    Attributes:
+        stamp_ns: Capture time in ns.
+        topic_hash: Eight digits that stand for the topic.
+    """
+
+    stamp_ns: int
+    topic_hash: str
+
+
+def image_name(topic: str, stamp_ns: int) -> str:
+    """Return the file name of a sample: its stamp, and a hash of its topic."""
+    return f"{stamp_ns}_{hash_topic(topic)}.jpg"
+
+
+def hash_topic(topic: str) -> str:
+    """Return the eight digits that stand for a topic in file names."""
+    return hashlib.sha256(topic.encode()).hexdigest()[:8]
+
+
+def parse_image_name(name: str) -> ImageName | None:
+    """Return what the name of an image file says, None where it is none of a dataset's names."""
+    match = _IMAGE_NAME.fullmatch(name)
+    if match is None or not -STAMP_LIMIT <= int(match[1]) < STAMP_LIMIT:
+        return None
+    return ImageName(int(match[1]), match[2])
+
+
+def has_dataset(folder: Path) -> bool:
+    """Say whether a folder holds a dataset, be it one that lost its index.
+
+    Raises:
+        OSError: The folder cannot be read.
+    """
+    return (folder / INDEX_NAME).exists() or (folder.is_dir() and bool(find_files(folder).images))
 
 
 class FolderLock:
@@ -104,7 +147,7 @@ def find_files(folder: Path) -> FoundFiles:
 def _find_in_label_folder(path: str, name: str, found: FoundFiles) -> None:
     with os.scandir(path) as entries:
         for entry in entries:
-            if entry.is_file(follow_symlinks=False) and _IMAGE_NAME.fullmatch(entry.name):
+            if entry.is_file(follow_symlinks=False) and parse_image_name(entry.name):
                 size_bytes = entry.stat(follow_symlinks=False).st_size
                 found.images[f"{name}/{entry.name}"] = size_bytes
             else:

@@ -9,20 +9,22 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 from fl_robot_ros.capture.labels import clean_label, label_folder_name
 from fl_robot_ros.capture.new_sample import ALREADY_STORED, KEPT, OVER_QUOTA, NewSample
 from fl_robot_ros.dataset.retention import Limits, choose_victims
-from fl_robot_ros.dataset.sample import Sample
+from fl_robot_ros.dataset.sample import Sample, SampleGroup
 from fl_robot_ros.dataset.sample_files import (
     INDEX_NAME,
     REVIEW_NAME,
+    STAMP_LIMIT,
     FolderLock,
     MovingFolder,
     find_files,
+    image_name,
     make_folder,
 )
 from fl_robot_ros.errors import DatasetError, LabelError
@@ -51,7 +53,6 @@ _UPGRADES = (
         "CREATE TABLE verdicts(verdict TEXT PRIMARY KEY, frames INTEGER NOT NULL)",
     ),
 )
-_STAMP_LIMIT = 1 << 63
 _BUSY_TIMEOUT_SEC = 30.0
 _COLUMNS = "id, label, topic, stamp_ns, path, sha256"
 # A full class is thinned by this share of it at a time, which costs less than one by one.
@@ -262,6 +263,17 @@ class Dataset:
         """Keep the samples up to an id from being evicted, whatever the budget; 0: none."""
         self._pinned_id = max_id
 
+    def alone(self) -> AbstractContextManager[bool]:
+        """Keep other processes from opening the dataset meanwhile.
+
+        Yields:
+            Whether that is so: False where others have it open already.
+
+        Raises:
+            OSError: The file system cannot lock.
+        """
+        return self._folder_lock.alone()
+
     def counts(self) -> dict[str, int]:
         """Return the number of samples by label, in the order of the labels."""
         self._refresh()
@@ -299,7 +311,7 @@ class Dataset:
         Raises:
             DatasetError: The index cannot be read.
         """
-        limit = _STAMP_LIMIT - 1 if max_id is None else max_id
+        limit = STAMP_LIMIT - 1 if max_id is None else max_id
         return self._select("WHERE label != '' AND id <= ? ORDER BY id", limit)
 
     def unlabelled(self) -> list[Sample]:
@@ -309,6 +321,19 @@ class Dataset:
             DatasetError: The index cannot be read.
         """
         return self._select("WHERE label = '' ORDER BY id")
+
+    def groups(self) -> list[SampleGroup]:
+        """Return the samples counted by label and camera, in the order of both.
+
+        Raises:
+            DatasetError: The index cannot be read.
+        """
+        query = (
+            "SELECT label, topic, COUNT(*), SUM(size_bytes), MIN(stamp_ns), MAX(stamp_ns) "
+            "FROM samples GROUP BY label, topic ORDER BY label, topic"
+        )
+        with self._read_lock, self._trouble("cannot be read"):
+            return list(map(SampleGroup._make, self._reader.execute(query)))
 
     def _select(self, clause: str, *values: int) -> list[Sample]:
         query = f"SELECT {_COLUMNS} FROM samples {clause}"
@@ -550,7 +575,6 @@ def _folder_of(label: str) -> str:
 
 def _sample_path(sample: NewSample) -> str:
     """Return the sample's path in the dataset: folder of the label, stamp, hash of the topic."""
-    if not -_STAMP_LIMIT <= sample.stamp_ns < _STAMP_LIMIT:
+    if not -STAMP_LIMIT <= sample.stamp_ns < STAMP_LIMIT:
         raise DatasetError(f"a sample has the stamp {sample.stamp_ns} ns; expected 64 bits")
-    topic = hashlib.sha256(sample.topic.encode()).hexdigest()[:8]
-    return f"{_folder_of(sample.label)}/{sample.stamp_ns}_{topic}.jpg"
+    return f"{_folder_of(sample.label)}/{image_name(sample.topic, sample.stamp_ns)}"

@@ -22,7 +22,10 @@ from fl_robot_ros.paths import share_path
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = "fl_robot_ros"
-EXECUTABLES = ("fl_client", "fl_perception", "fl_streamer", "fl_server", "fl_predict", "fl_demo")
+EXECUTABLES = (
+    *("fl_client", "fl_perception", "fl_streamer"),
+    *("fl_server", "fl_predict", "fl_dataset", "fl_demo"),
+)
 LOCK_FILES = sorted((ROOT / "requirements").glob("*.txt"))
 # The expression with which catkin_pkg checks an e-mail. A package.xml that fails there is taken
 # by colcon for plain Python, without a word.

@@ -81,6 +81,57 @@ def test_a_lost_index_is_made_anew(tmp_path: Path) -> None:
         assert check_dataset(dataset).is_sound
 
 
+def test_what_others_do_meanwhile_is_no_fault(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset, Dataset(tmp_path) as other:
+        dataset.add([new(number) for number in range(5)])
+        samples = dataset.samples()
+
+        def capture(done: int, total: int) -> None:
+            if done == 1:
+                other.add([new(10), new(11, "dog")])
+                other.remove([samples[1].id])
+                other.relabel([samples[2].id], "owl")
+
+        assert check_dataset(dataset, on_file=capture).is_sound
+
+
+def test_what_cannot_be_mended_is_named(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+        dataset.add([new(1), new(2)])
+        # A frame in two folders, neither of which the index knows.
+        for folder in ("dog", "owl"):
+            (tmp_path / folder).mkdir()
+            (tmp_path / folder / "77_0123abcd.jpg").write_bytes(jpeg(77))
+        (tmp_path / "no%label").mkdir()
+        (tmp_path / "no%label" / "78_0123abcd.jpg").write_bytes(jpeg(78))
+        # No stamp has so many bits, so it is no name of ours.
+        (tmp_path / "dog" / "9999999999999999999_0123abcd.jpg").write_bytes(jpeg(79))
+        report = check_dataset(dataset, repair=True)
+        assert report.unrepaired == ["no%label/78_0123abcd.jpg", "owl/77_0123abcd.jpg"]
+        assert report.foreign == 1
+        assert dataset.counts() == {"cat": 2, "dog": 1}
+
+
+def test_an_unreadable_file_is_neither_gone_nor_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Dataset(tmp_path) as dataset:
+        dataset.add([new(1), new(2)])
+        (sample, _) = dataset.samples()
+        read = Path.read_bytes
+
+        def failing(path: Path) -> bytes:
+            if path.name == Path(sample.path).name:
+                raise OSError(5, "Input/output error")
+            return read(path)
+
+        monkeypatch.setattr(Path, "read_bytes", failing)
+        report = check_dataset(dataset, repair=True)
+        assert report.unreadable == [sample]
+        assert report.unrepaired == [sample.path]
+        assert len(dataset) == 2
+
+
 @pytest.mark.parametrize("name", ["../outside", "%zz", "a/b"])
 def test_a_foreign_folder_is_left_alone(tmp_path: Path, name: str) -> None:
     with Dataset(tmp_path / "data") as dataset:

@@ -327,3 +327,23 @@ def test_many_threads_store_and_read(tmp_path: Path) -> None:
         assert dataset.counts() == {"cat": 240}
         assert dataset.last_id() == 240
         assert agree(dataset)
+
+
+def test_groups_count_by_label_and_camera(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+        dataset.add([new(1), new(5), new(3, topic="/rear", size=7), new(2, "")])
+        assert dataset.groups() == [
+            ("", "/camera", 1, 100, 2, 2),
+            ("cat", "/camera", 2, 200, 1, 5),
+            ("cat", "/rear", 1, 7, 3, 3),
+        ]
+
+
+def test_a_dataset_says_whether_it_is_open_elsewhere(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+        with dataset.alone() as is_alone:
+            assert is_alone
+        with Dataset(tmp_path), dataset.alone() as is_alone:
+            assert not is_alone
+        with dataset.alone() as is_alone:
+            assert is_alone

@@ -1,0 +1,253 @@
+"""The command line of `fl_dataset`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from fl_robot_ros.config import ClientSettings, expand_path
+
+_DATA_DIR = ClientSettings().data_dir
+_RATE_HZ = ClientSettings().sample_rate_hz
+
+_EPILOG = f"""\
+Every command takes --dataset FOLDER, or --data-dir FOLDER for the dataset/ in a robot's data
+folder, {_DATA_DIR} unless said otherwise. They work while fl_client captures;
+only `check --repair` needs the dataset for itself. `fl_dataset COMMAND --help` tells more.
+
+examples:
+  fl_dataset info
+  fl_dataset check --repair
+  fl_dataset import drive.mcap photos/ --label pallet
+  fl_dataset sheet --out sheet.png
+  fl_dataset export --to sorted/ --unlabelled
+  fl_dataset label --from-folder sorted/
+
+exit code: 0 done; 1 it cannot be done, or something is wrong with the dataset; 2 wrong command
+line; 130 interrupted
+"""
+
+_CHECK_EPILOG = """\
+A repair forgets samples whose file is gone or no picture any more, takes pictures that the index
+does not know into it, with the label of their folder, and removes broken files with a sample's
+name. A lost index is made anew; the names of the cameras are lost with it. Other files are left
+alone.
+
+exit code: 0 all is well, or was repaired; 1 something is wrong
+"""
+
+_IMPORT_EPILOG = """\
+PATH is one of these:
+  BAG     a rosbag2 folder, one .mcap or .db3 file, or a ROS 1 .bag. Labels come from a label file
+          (--labels, or labels.csv or labels.yaml in the bag's folder, or drive.mcap.labels.csv
+          beside drive.mcap) and from the topic fl/label.
+  FOLDER  pictures, in one subfolder for each class, named like the class. Pictures in no
+          subfolder, or in one named "unlabelled", have none.
+What has no label goes to the review pool. Importing again adds nothing twice.
+
+JPEG files in colour are stored byte for byte, other pictures as JPEG. Like frames of a camera,
+they are not turned as EXIF says. The capture time is when a file was last changed; a file with a
+name as the dataset gives them keeps its time, and with the samples.csv of an export its camera.
+The topic of the others is import/FOLDER.
+
+examples:
+  fl_dataset import drive.mcap --labels drive.csv --topics camera_left/image_raw --rate 2
+  fl_dataset import photos/
+  fl_dataset import pallets/ --label pallet
+"""
+
+_EXPORT_EPILOG = """\
+formats:
+  folder    one subfolder for each class, as keras.utils.image_dataset_from_directory reads them;
+            characters of a label beyond letters, digits, "-", "_" and space are written as %XX
+  tfrecord  files of tf.train.Example with image/encoded, image/format, image/filename,
+            image/class/text and image/class/label, the number of the line in labels.txt, from 0
+Beside them, samples.csv has id, label, topic, stamp_ns, path and sha256 of each picture.
+`fl_dataset import FOLDER` brings a folder back, into another dataset too, as it was.
+"""
+
+_LABEL_EPILOG = """\
+Only the review pool gets labels, so that nothing is overwritten by mistake; with --all labelled
+samples do too, and --as "" puts them back into the pool. T is seconds since the epoch, or a date
+with its time zone. FILE has the columns id,label (others are left alone, so that the samples.csv
+of an export will do) or start,end,label[,topic].
+
+examples:
+  fl_dataset label --id 3,7-12 --as pallet
+  fl_dataset label --from-time 2024-05-01T12:00:00Z --to-time 2024-05-01T12:05:00Z --as "stop sign"
+  fl_dataset label --csv labels.csv --all
+  fl_dataset export --to sorted/ --unlabelled    # then move files out of sorted/unlabelled/
+  fl_dataset label --from-folder sorted/         # into folders named like their labels, and this
+"""
+
+_SHEET_EPILOG = """\
+Labels are written in ASCII: accents are dropped, other characters become their code points, such
+as \\u6258. The number under a picture is its id for `fl_dataset label --id`.
+"""
+
+
+def parse_options(args: Sequence[str] | None) -> argparse.Namespace:
+    """Parse a command line; a wrong one ends the program with exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog="fl_dataset",
+        description="Look after a robot's dataset: see, check, fill, label and export it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_info(commands)
+    _add_check(commands)
+    _add_import(commands)
+    _add_export(commands)
+    label = _add_label(commands)
+    _add_sheet(commands)
+    options = parser.parse_args(args)
+    if options.command == "label":
+        _check_label_options(options, label)
+    return options
+
+
+def dataset_path(options: argparse.Namespace) -> Path:
+    """Return the dataset's folder."""
+    if options.dataset is not None:
+        return expand_path(options.dataset)
+    return expand_path(options.data_dir) / "dataset"
+
+
+_Commands = argparse._SubParsersAction  # argparse has no public name for it
+
+
+def _add_command(
+    commands: _Commands[argparse.ArgumentParser], name: str, summary: str, epilog: str = ""
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=summary[0].lower() + summary[1:].rstrip("."),
+        description=summary,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--data-dir",
+        default=_DATA_DIR,
+        metavar="FOLDER",
+        help="the robot's data folder, whose dataset/ is meant (default: %(default)s)",
+    )
+    where.add_argument("--dataset", metavar="FOLDER", help="the dataset's own folder")
+    return parser
+
+
+def _add_info(commands: _Commands[argparse.ArgumentParser]) -> None:
+    parser = _add_command(commands, "info", "Show labels, images, times, cameras and space.")
+    parser.add_argument("--json", action="store_true", help="print JSON, with times in ns")
+
+
+def _add_check(commands: _Commands[argparse.ArgumentParser]) -> None:
+    parser = _add_command(
+        commands, "check", "Compare every file with the index.", epilog=_CHECK_EPILOG
+    )
+    parser.add_argument(
+        "--repair", action="store_true", help="mend what is found; stop the robot's client first"
+    )
+
+
+def _add_import(commands: _Commands[argparse.ArgumentParser]) -> None:
+    parser = _add_command(
+        commands, "import", "Take rosbags and folders of pictures in.", epilog=_IMPORT_EPILOG
+    )
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="a rosbag or a folder")
+    parser.add_argument("--labels", metavar="FILE", help="label file of the rosbags, CSV or YAML")
+    parser.add_argument(
+        "--topics",
+        nargs="+",
+        metavar="TOPIC",
+        help="image topics of the rosbags (default: all)",
+    )
+    parser.add_argument(
+        "--rate",
+        type=_rate,
+        default=_RATE_HZ,
+        metavar="HZ",
+        help="frames kept per second and topic of a rosbag (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--label", default="", metavar="NAME", help="label of pictures in no class folder"
+    )
+
+
+def _add_export(commands: _Commands[argparse.ArgumentParser]) -> None:
+    parser = _add_command(
+        commands, "export", "Copy the pictures into a folder.", epilog=_EXPORT_EPILOG
+    )
+    parser.add_argument(
+        "--to", required=True, metavar="FOLDER", help="a folder that is new or empty"
+    )
+    parser.add_argument(
+        "--format", choices=("folder", "tfrecord"), default="folder", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--unlabelled", action="store_true", help="also the review pool, into unlabelled/"
+    )
+
+
+def _add_label(commands: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    parser = _add_command(commands, "label", "Give samples a label.", epilog=_LABEL_EPILOG)
+    parser.add_argument("--id", metavar="IDS", help="samples with these ids, as 3,7-12")
+    parser.add_argument("--from-time", metavar="T", help="samples captured from then on")
+    parser.add_argument("--to-time", metavar="T", help="samples captured before")
+    parser.add_argument("--topic", metavar="TOPIC", help="of the times, only this camera's")
+    parser.add_argument("--csv", metavar="FILE", help="samples and labels that a file names")
+    parser.add_argument(
+        "--from-folder", metavar="FOLDER", help="samples whose exported files were sorted there"
+    )
+    parser.add_argument("--as", dest="label", metavar="LABEL", help="the label to give")
+    parser.add_argument("--all", action="store_true", help="change labelled samples too")
+    return parser
+
+
+def _add_sheet(commands: _Commands[argparse.ArgumentParser]) -> None:
+    parser = _add_command(
+        commands, "sheet", "Draw a contact sheet of all labels.", epilog=_SHEET_EPILOG
+    )
+    parser.add_argument("--out", required=True, metavar="PNG", help="file to write")
+    parser.add_argument(
+        "--per-label",
+        type=_count,
+        default=12,
+        metavar="N",
+        help="most pictures of a label, spread over its time (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--label", metavar="NAME", help='draw this label alone; "" for the review pool'
+    )
+
+
+def _check_label_options(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    by_time = options.from_time is not None or options.to_time is not None
+    ways = [options.id is not None, by_time, options.csv is not None, bool(options.from_folder)]
+    if sum(ways) != 1:
+        parser.error("expected one of --id, --from-time and --to-time, --csv, --from-folder")
+    if (options.id is not None or by_time) != (options.label is not None):
+        parser.error("--as LABEL belongs to --id and to times; files and folders name labels")
+    if options.topic is not None and not by_time:
+        parser.error("--topic belongs to --from-time and --to-time")
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not (rate > 0 and math.isfinite(rate)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return rate
+
+
+def _count(text: str) -> int:
+    number = int(text) if text.isdecimal() and len(text) < 7 else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 999999")
+    return number

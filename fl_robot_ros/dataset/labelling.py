@@ -1,0 +1,272 @@
+"""Labels given afterwards: to samples by number, by time, or by the folder of their copies."""
+
+from __future__ import annotations
+
+import bisect
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fl_robot_ros.capture.label_file import MAX_FILE_BYTES, LabelRange
+from fl_robot_ros.capture.label_ranges import LabelRanges
+from fl_robot_ros.capture.label_time import parse_label_time
+from fl_robot_ros.capture.labels import clean_label
+from fl_robot_ros.capture.picture_folder import list_pictures
+from fl_robot_ros.dataset.picture_import import UNLABELLED_NAME
+from fl_robot_ros.dataset.sample import Sample
+from fl_robot_ros.dataset.sample_files import STAMP_LIMIT, parse_image_name
+from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.errors import LabelError
+
+# Returns the label that a sample is to have, None where that is not said.
+LabelChooser = Callable[[Sample], "str | None"]
+
+_CHUNK = 500
+
+
+@dataclass
+class LabelPlan:
+    """What will change.
+
+    Attributes:
+        changes: Ids of samples by the label that they are to have.
+        same: Samples that have that label already.
+        protected: Samples with another label, which are left alone.
+    """
+
+    changes: dict[str, list[int]] = field(default_factory=dict)
+    same: int = 0
+    protected: int = 0
+
+    @property
+    def total(self) -> int:
+        """Number of samples that will change."""
+        return sum(map(len, self.changes.values()))
+
+
+def plan_labels(dataset: Dataset, choose: LabelChooser, *, with_labelled: bool) -> LabelPlan:
+    """Find the samples that are to get another label.
+
+    Args:
+        dataset: The dataset.
+        choose: Says which label a sample is to have.
+        with_labelled: Whether samples that have a label may get another.
+
+    Raises:
+        DatasetError: The index cannot be read.
+    """
+    plan = LabelPlan()
+    changes: defaultdict[str, list[int]] = defaultdict(list)
+    for samples in (dataset.unlabelled(), dataset.samples()):
+        for sample in samples:
+            label = choose(sample)
+            if label is None:
+                continue
+            if label == sample.label:
+                plan.same += 1
+            elif sample.label and not with_labelled:
+                plan.protected += 1
+            else:
+                changes[label].append(sample.id)
+    plan.changes = dict(changes)
+    return plan
+
+
+def apply_plan(
+    dataset: Dataset, plan: LabelPlan, on_samples: Callable[[int, int], None]
+) -> dict[str, int]:
+    """Give the samples of a plan their labels.
+
+    Args:
+        dataset: The dataset.
+        plan: What to change.
+        on_samples: Called now and then with the number of samples done and of all.
+
+    Returns:
+        Number of samples that changed, by their new label.
+
+    Raises:
+        DatasetError: The disk or the index cannot be written.
+    """
+    changed = dict.fromkeys(sorted(plan.changes), 0)
+    done = 0
+    for label in changed:
+        ids = plan.changes[label]
+        for start in range(0, len(ids), _CHUNK):
+            chunk = ids[start : start + _CHUNK]
+            changed[label] += dataset.relabel(chunk, label)
+            done += len(chunk)
+            on_samples(done, plan.total)
+    return changed
+
+
+def choose_by_id(text: str, label: str) -> LabelChooser:
+    """Return a chooser for the samples with some ids.
+
+    Args:
+        text: Ids and ranges of them, both ends included, as "3,7-12".
+        label: Their clean label.
+
+    Raises:
+        LabelError: The text is something else.
+    """
+    spans = sorted(_id_span(item) for item in text.split(","))
+    starts = [first for first, _ in spans]
+    # The largest end up to each span, because they may overlap.
+    ends: list[int] = []
+    for _, last in spans:
+        ends.append(max(last, ends[-1] if ends else 0))
+
+    def choose(sample: Sample) -> str | None:
+        index = bisect.bisect_right(starts, sample.id) - 1
+        return label if index >= 0 and sample.id <= ends[index] else None
+
+    return choose
+
+
+def choose_by_time(start: str, end: str, topic: str, label: str) -> LabelChooser:
+    """Return a chooser for the samples of a stretch of time.
+
+    Args:
+        start: Its beginning, inclusive, as in a label file but not relative; "" for none.
+        end: Its end, exclusive; "" for none.
+        topic: Name of a topic, with any namespace before it; "" for all.
+        label: Their clean label.
+
+    Raises:
+        LabelError: A time is something else, or the end is not after the start.
+    """
+    start_ns = _epoch_ns(start) if start else -STAMP_LIMIT
+    end_ns = _epoch_ns(end) if end else STAMP_LIMIT
+    if start_ns >= end_ns:
+        raise LabelError(f"the end {end!r} is not after the start {start!r}")
+    return _choose_by_ranges(
+        LabelRanges([LabelRange(start_ns, end_ns, label, topic.strip().strip("/"))])
+    )
+
+
+def choose_by_csv(path: Path) -> LabelChooser:
+    """Return a chooser for what a CSV file says.
+
+    Its columns are id and label, other ones such as those of an export's samples.csv being left
+    alone; or it is a label file, with start, end, label and, if need be, topic.
+
+    Raises:
+        LabelError: The file is neither, or its times are not since the epoch.
+    """
+    try:
+        labels = _labels_by_id(_read_text(path))
+    except LabelError as error:
+        raise LabelError(f"label file {path}: {error}") from error
+    if labels is not None:
+        return lambda sample: labels.get(sample.id)
+    ranges = LabelRanges.load(path)
+    if ranges.is_relative:
+        raise LabelError(
+            f"label file {path}: its times count from the beginning of a recording; expected "
+            f"times since the epoch, or dates"
+        )
+    return _choose_by_ranges(ranges)
+
+
+def choose_by_folder(folder: Path) -> LabelChooser:
+    """Return a chooser for what the class folders say that copies of the samples lie in.
+
+    Args:
+        folder: Class folders with files as an export names them; what lies in none of them, or in
+            "unlabelled", says nothing.
+
+    Raises:
+        SourceError: The folder cannot be read, has no picture, or a class folder's name gives no
+            label.
+        LabelError: A file lies in two class folders, or none has the name of a sample's file.
+    """
+    labels: dict[str, str] = {}
+    is_known = False
+    for path, label in list_pictures(folder):
+        if parse_image_name(path.name) is None:
+            continue
+        is_known = True
+        if label in ("", UNLABELLED_NAME):
+            continue
+        if labels.setdefault(path.name, label) != label:
+            raise LabelError(
+                f"{path.name} lies in the folders of {labels[path.name]!r} and {label!r}; leave "
+                f"it in one of them"
+            )
+    if not is_known:
+        raise LabelError(
+            f"{folder} has no file with a name of the dataset's, such as "
+            f"1714564800250000000_0123abcd.jpg; expected an export, sorted into class folders"
+        )
+    return lambda sample: labels.get(sample.path.rpartition("/")[2])
+
+
+def _choose_by_ranges(ranges: LabelRanges) -> LabelChooser:
+    return lambda sample: ranges.at(sample.topic, sample.stamp_ns, 0)
+
+
+def _id_span(text: str) -> tuple[int, int]:
+    first, dash, last = (part.strip() for part in text.partition("-"))
+    ids = [first, last] if dash else [first, first]
+    if not all(item.isdecimal() and len(item) < 20 for item in ids) or int(ids[0]) > int(ids[1]):
+        raise LabelError(f"ids {text[:40]!r}; expected numbers and ranges, as 3,7-12")
+    return int(ids[0]), int(ids[1])
+
+
+def _epoch_ns(text: str) -> int:
+    time = parse_label_time(text)
+    if time.is_relative:
+        raise LabelError(f"time {text!r} is no time since the epoch; expected seconds or a date")
+    return time.time_ns
+
+
+def _read_text(path: Path) -> str:
+    try:
+        # A pipe, for example, would wait for its writer.
+        if not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
+            raise LabelError(f"is no file of at most {MAX_FILE_BYTES} bytes")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise LabelError(f"cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise LabelError("is not UTF-8 text; save the file as UTF-8") from error
+
+
+def _labels_by_id(text: str) -> Mapping[int, str] | None:
+    """Return labels by id, None where the text has no column of ids."""
+    labels: dict[int, str] = {}
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        columns = [name.strip().lower() for name in reader.fieldnames or ()]
+        if "id" not in columns:
+            return None
+        reader.fieldnames = columns
+        _check_columns(columns)
+        for row in reader:
+            _add_label(labels, row, reader.line_num)
+    except csv.Error as error:
+        raise LabelError(f"line {reader.line_num}: is not CSV ({error})") from error
+    return labels
+
+
+def _check_columns(columns: Iterable[str]) -> None:
+    if sorted(name for name in columns if name in ("id", "label")) != ["id", "label"]:
+        raise LabelError(f"the header is {','.join(columns)[:80]!r}; expected id,label")
+
+
+def _add_label(labels: dict[int, str], row: Mapping[str, str | None], line: int) -> None:
+    number, label = (row["id"] or "").strip(), row["label"]
+    if not number.isdecimal() or len(number) > 19 or label is None:
+        raise LabelError(
+            f"line {line}: id {number[:40]!r}; expected a sample's number and a label"
+        )
+    try:
+        clean = clean_label(label)
+    except LabelError as error:
+        raise LabelError(f"line {line}: {error}") from error
+    if labels.setdefault(int(number), clean) != clean:
+        raise LabelError(f"line {line}: id {number} has the label {labels[int(number)]!r} already")

@@ -1,0 +1,230 @@
+"""Folders of pictures on their way into the dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_robot_ros.capture.decode import decode_frame, frame_bytes, is_rgb_jpeg
+from fl_robot_ros.capture.frame import CompressedFrame
+from fl_robot_ros.capture.labels import clean_label
+from fl_robot_ros.capture.new_sample import KEPT, NewSample
+from fl_robot_ros.capture.picture_folder import list_pictures
+from fl_robot_ros.dataset.sample_files import STAMP_LIMIT, parse_image_name
+from fl_robot_ros.dataset.sample_manifest import MANIFEST_NAME, read_topics
+from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.errors import DatasetError, FrameError
+
+# The folder of an export in which the review pool lies.
+UNLABELLED_NAME = "unlabelled"
+
+# Samples stored with one transaction, and the most memory that they may take.
+_BATCH = 64
+_BATCH_BYTES = 64_000_000
+_MAX_FILE_BYTES = 256_000_000
+_JPEG_QUALITY = 95
+# What capture decodes itself: a JPEG without its end is no whole picture.
+_CAMERA_FILES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+_UNFIT_FOR_TOPIC = re.compile(r"[^\w.-]+")
+
+
+@dataclass
+class PictureImport:
+    """What became of the pictures of a folder.
+
+    Attributes:
+        added: Number of new samples by label; "" for those that went to the review pool.
+        already_stored: Number of pictures that the dataset has already.
+        unreadable: The files that are no whole picture, each with the reason.
+    """
+
+    added: Counter[str] = field(default_factory=Counter)
+    already_stored: int = 0
+    unreadable: list[tuple[Path, str]] = field(default_factory=list)
+
+
+def import_pictures(
+    dataset: Dataset,
+    folder: Path,
+    *,
+    label: str = "",
+    reserve_bytes: int = 0,
+    on_picture: Callable[[int, int], None] = lambda done, total: None,
+) -> PictureImport:
+    """Take the pictures of a folder into a dataset.
+
+    Class folders give the labels, as `list_pictures` reads them; what lies in none, or in
+    "unlabelled", goes to the review pool. A JPEG file of three channels is stored byte for byte,
+    anything else as a JPEG of quality 95; like the capture, this takes no notice of an
+    orientation in EXIF, and stores the pixels as they lie in the file.
+
+    A file with a name as the dataset gives it keeps its capture time, and the topic that a
+    samples.csv in the folder says, else `import/<folder name>/<the name's hash>`. Any other is
+    from `import/<folder name>` at the time when it was last changed, some ns later where another
+    picture has that time; of those, a picture that the topic has already is not stored twice,
+    whatever its file is called.
+
+    Args:
+        dataset: The dataset.
+        folder: The pictures.
+        label: Label of pictures that no class folder gives one; "" for none.
+        reserve_bytes: Room that stays free on the disk.
+        on_picture: Called after each picture with the number done and of all.
+
+    Raises:
+        SourceError: The folder, its samples.csv or the name of a class folder cannot be read, or
+            there is no picture.
+        LabelError: The label is unfit.
+        DatasetError: The disk is full or the dataset unwritable; what was stored before stays.
+    """
+    label = clean_label(label)
+    pictures = list_pictures(folder)
+    manifest = folder / MANIFEST_NAME
+    naming = _Naming(dataset, folder, read_topics(manifest) if manifest.is_file() else {})
+    report = PictureImport()
+    batch: list[NewSample] = []
+    for done, (path, class_label) in enumerate(pictures, 1):
+        try:
+            picture = _read(path)
+        except (OSError, FrameError) as error:
+            report.unreadable.append((path, getattr(error, "strerror", None) or str(error)))
+        else:
+            key = naming.key(path.name, picture)
+            if key is None:
+                report.already_stored += 1
+            else:
+                own = "" if class_label == UNLABELLED_NAME else class_label
+                batch.append(picture.sample(own or label, *key))
+        size_bytes = sum(len(item.image_bytes) for item in batch)
+        if len(batch) == _BATCH or size_bytes > _BATCH_BYTES or done == len(pictures):
+            _store(dataset, batch, reserve_bytes, report)
+            batch.clear()
+            on_picture(done, len(pictures))
+    return report
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A picture file as it will be stored."""
+
+    content: bytes
+    width: int
+    height: int
+    changed_ns: int
+
+    def sample(self, label: str, topic: str, stamp_ns: int) -> NewSample:
+        return NewSample(label, topic, stamp_ns, self.content, self.width, self.height)
+
+
+class _Naming:
+    """Gives every picture its topic and its stamp, the same ones whenever it comes."""
+
+    def __init__(self, dataset: Dataset, folder: Path, topics: Mapping[str, str]) -> None:
+        name = _UNFIT_FOR_TOPIC.sub("_", folder.resolve().name) or "pictures"
+        self._topic = f"import/{name}"
+        self._topics = topics
+        known = [
+            sample
+            for samples in (dataset.samples(), dataset.unlabelled())
+            for sample in samples
+            if sample.topic == self._topic
+        ]
+        self._stamps = {sample.stamp_ns for sample in known}
+        self._next_stamps: dict[int, int] = {}
+        self._contents = {sample.sha256 for sample in known}
+
+    def key(self, name: str, picture: _Picture) -> tuple[str, int] | None:
+        """Return topic and stamp, None where the dataset has the picture already."""
+        parts = parse_image_name(name)
+        if parts is not None:
+            topic = self._topics.get(name, f"{self._topic}/{parts.topic_hash}")
+            return topic, parts.stamp_ns
+        digest = hashlib.sha256(picture.content).hexdigest()
+        if digest in self._contents:
+            return None
+        self._contents.add(digest)
+        changed_ns = picture.changed_ns
+        stamp_ns = self._next_stamps.get(changed_ns, changed_ns)
+        while stamp_ns in self._stamps:
+            stamp_ns += 1
+        self._stamps.add(stamp_ns)
+        # Unpacked from an archive, thousands of files may have one time.
+        self._next_stamps[changed_ns] = stamp_ns + 1
+        return self._topic, stamp_ns
+
+
+def _store(
+    dataset: Dataset, batch: list[NewSample], reserve_bytes: int, report: PictureImport
+) -> None:
+    size_bytes = sum(len(item.image_bytes) for item in batch)
+    free_bytes = dataset.free_bytes()
+    if batch and free_bytes - size_bytes < reserve_bytes:
+        raise DatasetError(
+            f"dataset {dataset.path}: the disk has {free_bytes // 1_000_000} MB left, and "
+            f"{reserve_bytes // 1_000_000} MB stay free; make room and import again: what is "
+            f"stored already is not stored twice"
+        )
+    for item, outcome in zip(batch, dataset.add(batch), strict=True):
+        if outcome == KEPT:
+            report.added[item.label] += 1
+        else:
+            report.already_stored += 1
+
+
+def _read(path: Path) -> _Picture:
+    """Read a picture file.
+
+    Raises:
+        OSError: The file cannot be read.
+        FrameError: It is no whole picture.
+    """
+    status = path.stat()
+    # Some file systems take any time; stamps have 64 bits, and room above for those alike.
+    changed_ns = min(max(status.st_mtime_ns, 0), STAMP_LIMIT // 2)
+    if status.st_size > _MAX_FILE_BYTES:
+        raise FrameError(f"{status.st_size} bytes; expected at most {_MAX_FILE_BYTES}")
+    content = path.read_bytes()
+    picture = _decode(content)
+    height, width = picture.shape[:2]
+    if not is_rgb_jpeg(frame_bytes(content)):
+        quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+        try:
+            is_done, encoded = cv2.imencode(
+                ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality
+            )
+        except cv2.error:
+            is_done = False
+        if not is_done:
+            raise FrameError(f"{width}x{height} pixels do not fit a JPEG file")
+        content = encoded.tobytes()
+    return _Picture(content, width, height, changed_ns)
+
+
+def _decode(content: bytes) -> NDArray[np.uint8]:
+    """Return a file's picture, uint8 (H, W, 3), RGB, as its pixels lie.
+
+    Raises:
+        FrameError: It is no whole picture.
+    """
+    if content.startswith(_CAMERA_FILES):
+        return decode_frame(CompressedFrame("", 0, 0, "", content))
+    picture = None
+    if content:
+        try:
+            picture = cv2.imdecode(
+                np.frombuffer(content, np.uint8),
+                cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,
+            )
+        except cv2.error:
+            pass
+    if picture is None or picture.ndim != 3:
+        raise FrameError("no picture that can be read")
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)

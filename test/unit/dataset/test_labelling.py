@@ -1,0 +1,155 @@
+"""Labels given afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pictures import START_NS, encoded, filled, new
+
+from fl_robot_ros.dataset.labelling import (
+    LabelChooser,
+    apply_plan,
+    choose_by_csv,
+    choose_by_folder,
+    choose_by_id,
+    choose_by_time,
+    plan_labels,
+)
+from fl_robot_ros.dataset.picture_export import export_folder
+from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.errors import LabelError, SourceError
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """A dataset with ids 1 to 10, a second apart; 1 and 2 are cats, the others have no label."""
+    return Dataset(filled(tmp_path / "data", "cat", "cat", *[""] * 8))
+
+
+def give(dataset: Dataset, choose: LabelChooser, with_labelled: bool = False) -> dict[str, int]:
+    plan = plan_labels(dataset, choose, with_labelled=with_labelled)
+    return apply_plan(dataset, plan, lambda done, total: None)
+
+
+def by_label(dataset: Dataset) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for sample in dataset.samples():
+        found.setdefault(sample.label, []).append(sample.id)
+    return found
+
+
+def test_ids_name_samples_of_the_pool(dataset: Dataset) -> None:
+    choose = choose_by_id("8 , 1-3,2-5,4, 20-9999999999999999999", "dog")
+    plan = plan_labels(dataset, choose, with_labelled=False)
+    assert (plan.changes, plan.protected, plan.same) == ({"dog": [3, 4, 5, 8]}, 2, 0)
+    assert apply_plan(dataset, plan, lambda done, total: None) == {"dog": 4}
+    again = plan_labels(dataset, choose, with_labelled=False)
+    assert (again.total, again.protected, again.same) == (0, 2, 4)
+    assert by_label(dataset) == {"cat": [1, 2], "dog": [3, 4, 5, 8]}
+
+
+def test_labelled_samples_change_only_when_asked_for(dataset: Dataset) -> None:
+    assert give(dataset, choose_by_id("1-2", "dog")) == {}
+    assert give(dataset, choose_by_id("1", "dog"), with_labelled=True) == {"dog": 1}
+    assert give(dataset, choose_by_id("1-9", ""), with_labelled=True) == {"": 2}
+    assert dataset.num_unlabelled() == 10
+
+
+@pytest.mark.parametrize("text", ["", "x", "3-", "-3", "7-3", "1,,2", "1.5", "\u0663-x", "9" * 30])
+def test_unfit_ids_are_refused(text: str) -> None:
+    with pytest.raises(LabelError, match="ids"):
+        choose_by_id(text, "dog")
+
+
+def test_times_are_inclusive_at_the_start_only(dataset: Dataset) -> None:
+    dataset.add([new(4, "", "/robot1/rear")])
+    start, end = "2024-05-01T12:00:03Z", str(START_NS // 10**9 + 5)
+    assert give(dataset, choose_by_time(start, end, "rear/", "owl")) == {"owl": 1}
+    assert by_label(dataset)["owl"] == [11]
+    assert give(dataset, choose_by_time(start, end, "", "dog")) == {"dog": 2}
+    assert by_label(dataset)["dog"] == [4, 5]
+    assert give(dataset, choose_by_time("2024-05-01T12:00:09Z", "", "", "late")) == {"late": 1}
+    assert give(dataset, choose_by_time("", "2024-05-01T12:00:03Z", "", "early")) == {"early": 1}
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [("12.5", ""), ("yesterday", ""), ("2024-05-01T12:00:09Z", "2024-05-01T12:00:09Z")],
+)
+def test_unfit_times_are_refused(start: str, end: str) -> None:
+    with pytest.raises(LabelError):
+        choose_by_time(start, end, "", "dog")
+
+
+def test_a_file_names_ids_or_ranges(dataset: Dataset, tmp_path: Path) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_text("\ufeffLabel,id,note\n dog ,3,x\ncaf\u00e9,4,\n,5,\ndog,999,\n", "utf-8")
+    assert give(dataset, choose_by_csv(file)) == {"caf\u00e9": 1, "dog": 1}
+    file.write_text(
+        "start,end,label,topic\n"
+        "2024-05-01T12:00:05Z,2024-05-01T12:00:08Z,owl,\n"
+        "2024-05-01T12:00:06Z,2024-05-01T12:00:07Z,fox,camera\n"
+    )
+    assert give(dataset, choose_by_csv(file)) == {"fox": 1, "owl": 2}
+    assert by_label(dataset)["owl"] == [6, 8]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "id\n1\n",
+        "id,label,label\n1,a,b\n",
+        "id,label\nx,dog\n",
+        "id,label\n1\n",
+        "id,label\n1,dog\n1,cat\n",
+        'id,label\n1,"a\x07"\n',
+        'id,label\n1,"open\n',
+        "start,end,label\n0,5,dog\n",
+        "start,end\n",
+    ],
+)
+def test_an_unfit_file_is_named(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_text(text)
+    with pytest.raises(LabelError, match=r"labels\.csv"):
+        choose_by_csv(file)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "binary.csv").write_bytes(b"id,label\n1,\xff\n")
+    for name in ("absent.csv", "binary.csv", "."):
+        with pytest.raises(LabelError):
+            choose_by_csv(tmp_path / name)
+
+
+def test_sorted_copies_give_their_folders_names(dataset: Dataset, tmp_path: Path) -> None:
+    export_folder(dataset, tmp_path / "out", with_unlabelled=True)
+    files = sorted((tmp_path / "out" / "unlabelled").iterdir())
+    for file, folder in zip(files, ("owl", "owl", "caf\u00e9", "%E6%89%98"), strict=False):
+        (tmp_path / "out" / folder).mkdir(exist_ok=True)
+        file.rename(tmp_path / "out" / folder / file.name)
+    (tmp_path / "out" / "owl" / "holiday.jpg").write_bytes(encoded(1))
+    (tmp_path / "out" / "owl" / "1_0123abcd.jpg").write_bytes(encoded(1))
+    assert give(dataset, choose_by_folder(tmp_path / "out")) == {
+        "caf\u00e9": 1,
+        "owl": 2,
+        "\u6258": 1,
+    }
+    assert dataset.num_unlabelled() == 4
+    assert by_label(dataset)["owl"] == [3, 4]
+
+
+def test_unfit_folders_change_nothing(dataset: Dataset, tmp_path: Path) -> None:
+    name = dataset.unlabelled()[0].path.rpartition("/")[2]
+    for folder in ("a", "b"):
+        (tmp_path / "twice" / folder).mkdir(parents=True)
+        (tmp_path / "twice" / folder / name).touch()
+    (tmp_path / "foreign" / "a").mkdir(parents=True)
+    (tmp_path / "foreign" / "a" / "x.jpg").touch()
+    for folder, words in (("twice", "leave it in one"), ("foreign", "no file with a name")):
+        with pytest.raises(LabelError, match=words):
+            choose_by_folder(tmp_path / folder)
+    with pytest.raises(SourceError):
+        choose_by_folder(tmp_path / "absent")
