@@ -17,6 +17,8 @@ from fl_robot_ros.errors import DatasetError
 
 # How often a full disk is looked at again.
 _LOOK_AGAIN_SEC = 1.0
+# A disk at its limit takes one batch and refuses the next; that is one failure, told once.
+_ONE_FAILURE_SEC = 10.0
 # How often the counts are stored.
 _SAVE_COUNTS_SEC = 10.0
 
@@ -55,6 +57,7 @@ class SampleSink:
         self._lock = threading.Lock()
         self._duplicates = DuplicateFilter(min_difference_bits)
         self._is_disk_full = False
+        self._failed_at = float("-inf")
         self._looked_at = float("-inf")
         self._saved_counts: Counter[str] = Counter()
         self._saved_at = steady_clock()
@@ -81,8 +84,10 @@ class SampleSink:
             outcomes = self._dataset.add(batch)
         except (DatasetError, OSError) as error:
             self._verdicts.add_error("disk_error", str(error), "", len(batch))
+            self._failed_at = self._steady_clock()
             return
-        self._verdicts.forget("disk_error", "")
+        if self._steady_clock() - self._failed_at > _ONE_FAILURE_SEC:
+            self._verdicts.forget("disk_error", "")
         for sample, outcome in zip(batch, outcomes, strict=True):
             is_for_review = outcome == KEPT and not sample.label
             self._verdicts.add("review" if is_for_review else outcome)

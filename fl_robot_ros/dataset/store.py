@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -27,34 +26,9 @@ from fl_robot_ros.dataset.sample_files import (
     image_name,
     make_folder,
 )
+from fl_robot_ros.dataset.sample_index import SampleIndex, StoredFile
 from fl_robot_ros.errors import DatasetError, LabelError
 
-SCHEMA_VERSION = 2
-
-_SCHEMA = """
-CREATE TABLE samples(
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    label TEXT NOT NULL,
-    topic TEXT NOT NULL,
-    stamp_ns INTEGER NOT NULL,
-    path TEXT NOT NULL UNIQUE,
-    width INTEGER NOT NULL,
-    height INTEGER NOT NULL,
-    size_bytes INTEGER NOT NULL,
-    UNIQUE(topic, stamp_ns)
-)
-"""
-# What each schema version adds to the one before.
-_UPGRADES = (
-    (_SCHEMA,),
-    (
-        "ALTER TABLE samples ADD COLUMN sha256 TEXT NOT NULL DEFAULT ''",
-        "CREATE INDEX samples_by_label ON samples(label, stamp_ns, size_bytes)",
-        "CREATE TABLE verdicts(verdict TEXT PRIMARY KEY, frames INTEGER NOT NULL)",
-    ),
-)
-_BUSY_TIMEOUT_SEC = 30.0
-_COLUMNS = "id, label, topic, stamp_ns, path, sha256"
 # A full class is thinned by this share of it at a time, which costs less than one by one.
 _THINNING_SHARE = 100
 # Samples that change their label in one transaction.
@@ -93,7 +67,6 @@ class Dataset:
         self._limits = limits or Limits()
         self._pinned_id = 0
         self._write_lock = threading.Lock()
-        self._read_lock = threading.Lock()
         # Replaced as a whole, never changed in place: readers take no lock.
         self._counts: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
@@ -104,11 +77,10 @@ class Dataset:
             self.path.mkdir(parents=True, exist_ok=True)
             self._folder_lock = FolderLock(self.path)
         try:
-            self._writer = self._open_index(allow_orphans)
+            self._index = self._open_index(allow_orphans)
         except BaseException:
             self._folder_lock.close()
             raise
-        self._reader = self._connect()
         try:
             with self._trouble("cannot be repaired"):
                 self._moving = MovingFolder(self.path)
@@ -135,9 +107,8 @@ class Dataset:
 
     def close(self) -> None:
         """Close the index. May be called twice."""
-        with self._write_lock, self._read_lock:
-            self._reader.close()
-            self._writer.close()
+        with self._write_lock:
+            self._index.close()
             self._folder_lock.close()
 
     def add(self, batch: Sequence[NewSample]) -> list[str]:
@@ -161,15 +132,14 @@ class Dataset:
                     make_folder(self.path / folder)
                 self._moving.write({path: item.image_bytes for path, item in fresh.items()})
                 try:
-                    newest = self._insert(fresh)
-                    self._writer.execute("COMMIT")
+                    newest = self._index.insert(fresh)
+                    self._index.commit()
                 except BaseException:
                     self._moving.discard(fresh)
                     raise
             self._last_id = newest
-            self._count(
-                {path: (item.label, len(item.image_bytes)) for path, item in fresh.items()}
-            )
+            for item in fresh.values():
+                self._count(item.label, 1, len(item.image_bytes))
             self._place(fresh)
             evicted = self._keep_within_limits({item.label for item in fresh.values()})
             if evicted:
@@ -190,24 +160,22 @@ class Dataset:
         for start in range(0, len(wanted), _RELABEL_BATCH):
             with self._write_lock, self._trouble("cannot be written"):
                 folder = _folder_of(clean_label(label))
-                rows = [
-                    row
-                    for row in self._rows_of(wanted[start : start + _RELABEL_BATCH])
-                    if row[1] != label
+                files = [
+                    file
+                    for file in self._index.files(wanted[start : start + _RELABEL_BATCH])
+                    if file.label != label
                 ]
-                moves = {path: f"{folder}/{path.rpartition('/')[2]}" for _, _, path, _ in rows}
+                moves = {file.path: f"{folder}/{file.path.rpartition('/')[2]}" for file in files}
                 make_folder(self.path / folder)
                 with self._transaction(), self._withdrawn(moves):
-                    self._writer.executemany(
-                        "UPDATE samples SET label = ?, path = ? WHERE path = ?",
-                        [(label, target, path) for path, target in moves.items()],
-                    )
-                    self._writer.execute("COMMIT")
+                    self._index.relabel(label, moves)
+                    self._index.commit()
                 self._place(moves.values())
-                self._count({path: (old, -size) for _, old, path, size in rows}, -1)
-                self._count({path: (label, size) for _, _, path, size in rows})
+                for file in files:
+                    self._count(file.label, -1, -file.size_bytes)
+                    self._count(label, 1, file.size_bytes)
                 self._keep_within_limits({label})
-                changed += len(rows)
+                changed += len(files)
         return changed
 
     def remove(self, ids: Iterable[int]) -> int:
@@ -217,7 +185,7 @@ class Dataset:
             DatasetError: The disk or the index cannot be written.
         """
         with self._write_lock, self._trouble("cannot be written"):
-            return len(self._remove(self._rows_of(list(ids))))
+            return len(self._remove(self._index.files(ids)))
 
     def adopt(self, path: str, sample: NewSample) -> None:
         """Take a file that lies in the dataset's folder already into the index.
@@ -231,9 +199,9 @@ class Dataset:
         """
         with self._write_lock, self._trouble("cannot be written"):
             with self._transaction():
-                self._writer.execute("DELETE FROM samples WHERE path = ?", (path,))
-                self._insert({path: sample})
-                self._writer.execute("COMMIT")
+                self._index.delete([path])
+                self._index.insert({path: sample})
+                self._index.commit()
             self._read_counts()
 
     def add_verdicts(self, counts: Mapping[str, int]) -> None:
@@ -243,12 +211,8 @@ class Dataset:
             DatasetError: The index cannot be written.
         """
         with self._write_lock, self._trouble("cannot be written"), self._transaction():
-            self._writer.executemany(
-                "INSERT INTO verdicts VALUES(?, ?) "
-                "ON CONFLICT(verdict) DO UPDATE SET frames = frames + excluded.frames",
-                list(counts.items()),
-            )
-            self._writer.execute("COMMIT")
+            self._index.add_verdicts(counts)
+            self._index.commit()
 
     def verdicts(self) -> dict[str, int]:
         """Return the number of frames by verdict since the dataset was made.
@@ -256,8 +220,8 @@ class Dataset:
         Raises:
             DatasetError: The index cannot be read.
         """
-        with self._read_lock, self._trouble("cannot be read"):
-            return dict(self._reader.execute("SELECT verdict, frames FROM verdicts ORDER BY 1"))
+        with self._trouble("cannot be read"):
+            return self._index.verdicts()
 
     def pin(self, max_id: int) -> None:
         """Keep the samples up to an id from being evicted, whatever the budget; 0: none."""
@@ -312,7 +276,8 @@ class Dataset:
             DatasetError: The index cannot be read.
         """
         limit = STAMP_LIMIT - 1 if max_id is None else max_id
-        return self._select("WHERE label != '' AND id <= ? ORDER BY id", limit)
+        with self._trouble("cannot be read"):
+            return self._index.samples("WHERE label != '' AND id <= ? ORDER BY id", limit)
 
     def unlabelled(self) -> list[Sample]:
         """Return the samples whose label is still to be given, in the order of storing.
@@ -320,7 +285,8 @@ class Dataset:
         Raises:
             DatasetError: The index cannot be read.
         """
-        return self._select("WHERE label = '' ORDER BY id")
+        with self._trouble("cannot be read"):
+            return self._index.samples("WHERE label = '' ORDER BY id")
 
     def groups(self) -> list[SampleGroup]:
         """Return the samples counted by label and camera, in the order of both.
@@ -328,17 +294,8 @@ class Dataset:
         Raises:
             DatasetError: The index cannot be read.
         """
-        query = (
-            "SELECT label, topic, COUNT(*), SUM(size_bytes), MIN(stamp_ns), MAX(stamp_ns) "
-            "FROM samples GROUP BY label, topic ORDER BY label, topic"
-        )
-        with self._read_lock, self._trouble("cannot be read"):
-            return list(map(SampleGroup._make, self._reader.execute(query)))
-
-    def _select(self, clause: str, *values: int) -> list[Sample]:
-        query = f"SELECT {_COLUMNS} FROM samples {clause}"
-        with self._read_lock, self._trouble("cannot be read"):
-            return list(map(Sample._make, self._reader.execute(query, values)))
+        with self._trouble("cannot be read"):
+            return self._index.groups()
 
     def _settle(self) -> int:
         """Bring every file that a crash left half moved to its place, or away."""
@@ -346,11 +303,7 @@ class Dataset:
             names = set(self._moving.names()) if alone else set()
             if not names:
                 return 0
-            paths = [
-                path
-                for (path,) in self._writer.execute("SELECT path FROM samples")
-                if path.rpartition("/")[2] in names
-            ]
+            paths = self._index.paths_named(names)
             for folder in {path.rpartition("/")[0] for path in paths}:
                 make_folder(self.path / folder)
             self._moving.place(paths)
@@ -365,7 +318,7 @@ class Dataset:
         for sample in batch:
             path = _sample_path(sample)
             key = (sample.topic, sample.stamp_ns)
-            is_new = not (path in fresh or key in keys or self._has(*key, path))
+            is_new = not (path in fresh or key in keys or self._index.has(*key, path))
             outcomes.append(KEPT if is_new else ALREADY_STORED)
             if is_new:
                 fresh[path] = sample
@@ -401,27 +354,22 @@ class Dataset:
 
     def _thin(self, label: str, count: int) -> set[str]:
         """Evict samples of one label; return their paths."""
-        rows = self._writer.execute(
-            "SELECT id, label, path, size_bytes, stamp_ns FROM samples WHERE label = ? "
-            "ORDER BY stamp_ns, id",
-            (label,),
-        ).fetchall()
-        evictable = [row[0] > self._pinned_id for row in rows]
-        victims = choose_victims([row[4] for row in rows], count, evictable)
-        return self._remove([rows[index][:4] for index in victims])
+        files = self._index.files_of_label(label)
+        evictable = [file.id > self._pinned_id for file in files]
+        victims = choose_victims([file.stamp_ns for file in files], count, evictable)
+        return self._remove([files[index] for index in victims])
 
-    def _remove(self, rows: Sequence[tuple[int, str, str, int]]) -> set[str]:
-        """Remove samples, given as id, label, path and size; return their paths."""
-        paths = {row[2] for row in rows}
+    def _remove(self, files: Sequence[StoredFile]) -> set[str]:
+        """Remove samples; return their paths."""
+        paths = {file.path for file in files}
         if not paths:
             return paths
         with self._transaction(), self._withdrawn(paths):
-            self._writer.executemany(
-                "DELETE FROM samples WHERE id = ?", [(number,) for number, *_ in rows]
-            )
-            self._writer.execute("COMMIT")
+            self._index.delete(paths)
+            self._index.commit()
         self._moving.discard(paths)
-        self._count({path: (label, -size) for _, label, path, size in rows}, -1)
+        for file in files:
+            self._count(file.label, -1, -file.size_bytes)
         return paths
 
     @contextmanager
@@ -434,58 +382,16 @@ class Dataset:
             self._moving.place(paths)
             raise
 
-    def _rows_of(self, ids: Sequence[int]) -> list[tuple[int, str, str, int]]:
-        """Return id, label, path and size of the samples that there are among some ids."""
-        query = "SELECT id, label, path, size_bytes FROM samples WHERE id = ?"
-        found = (
-            self._writer.execute(query, (number,)).fetchone() for number in dict.fromkeys(ids)
-        )
-        return [row for row in found if row is not None]
-
-    def _open_index(self, allow_orphans: bool) -> sqlite3.Connection:
+    def _open_index(self, allow_orphans: bool) -> SampleIndex:
         with self._trouble("has an index that cannot be opened"):
-            index_exists = (self.path / INDEX_NAME).exists()
-            orphans = 0 if index_exists or allow_orphans else len(find_files(self.path).images)
+            path = self.path / INDEX_NAME
+            orphans = 0 if path.exists() or allow_orphans else len(find_files(self.path).images)
             if orphans:
                 raise DatasetError(
                     f"dataset {self.path} has {orphans} images but no {INDEX_NAME}; restore that "
                     f"file, or have `fl_dataset check --repair` make a new one"
                 )
-            connection = self._connect()
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = FULL")
-                connection.execute("BEGIN IMMEDIATE")
-                (version,) = connection.execute("PRAGMA user_version").fetchone()
-                if version > SCHEMA_VERSION:
-                    raise DatasetError(
-                        f"dataset {self.path} has schema version {version}; this program knows "
-                        f"versions up to {SCHEMA_VERSION}; update it"
-                    )
-                for statements in _UPGRADES[version:]:
-                    for statement in statements:
-                        connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-                connection.execute("COMMIT")
-            except BaseException:
-                connection.close()
-                raise
-            return connection
-
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(
-            self.path / INDEX_NAME,
-            timeout=_BUSY_TIMEOUT_SEC,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-
-    def _has(self, topic: str, stamp_ns: int, path: str) -> bool:
-        query = (
-            "SELECT EXISTS(SELECT 1 FROM samples WHERE topic = ? AND stamp_ns = ?)"
-            " OR EXISTS(SELECT 1 FROM samples WHERE path = ?)"
-        )
-        return bool(self._writer.execute(query, (topic, stamp_ns, path)).fetchone()[0])
+            return SampleIndex(path)
 
     def _place(self, paths: Iterable[str]) -> None:
         """Move files to where the index, which is written, says that they are."""
@@ -494,33 +400,12 @@ class Dataset:
         except OSError as error:
             _logger.error("dataset %s needs to be opened again: %s", self.path, error)
 
-    def _insert(self, samples: dict[str, NewSample]) -> int:
-        """Insert rows; return the id of the last one."""
-        cursor = self._writer.cursor()
-        for path, item in samples.items():
-            cursor.execute(
-                "INSERT INTO samples(label, topic, stamp_ns, path, width, height, size_bytes, "
-                "sha256) VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    item.label,
-                    item.topic,
-                    item.stamp_ns,
-                    path,
-                    item.width,
-                    item.height,
-                    len(item.image_bytes),
-                    hashlib.sha256(item.image_bytes).hexdigest(),
-                ),
-            )
-        return int(cursor.lastrowid or 0)
-
-    def _count(self, changes: dict[str, tuple[str, int]], sign: int = 1) -> None:
-        """Add samples, given as label and bytes by path, to the numbers by label."""
-        counts, sizes = Counter(self._counts), Counter(self._bytes)
-        for label, size in changes.values():
-            counts[label] += sign
-            sizes[label] += size
-        self._counts, self._bytes = counts, sizes
+    def _count(self, label: str, samples: int, size_bytes: int) -> None:
+        """Add to the numbers of a label."""
+        self._counts = self._counts.copy()
+        self._bytes = self._bytes.copy()
+        self._counts[label] += samples
+        self._bytes[label] += size_bytes
 
     def _refresh(self) -> None:
         """Take account of what other processes wrote, unless a thread writes just now."""
@@ -532,33 +417,23 @@ class Dataset:
                 self._write_lock.release()
 
     def _note_other_writers(self) -> None:
-        (version,) = self._writer.execute("PRAGMA data_version").fetchone()
+        version = self._index.version()
         if version != self._data_version:
             self._data_version = version
             self._read_counts()
 
     def _read_counts(self) -> None:
-        query = "SELECT label, COUNT(*), SUM(size_bytes) FROM samples GROUP BY label"
-        rows = self._writer.execute(query).fetchall()
-        self._counts = Counter({label: count for label, count, _ in rows})
-        self._bytes = Counter({label: size for label, _, size in rows})
-        (newest,) = self._writer.execute("SELECT MAX(id) FROM samples").fetchone()
-        self._last_id = int(newest or 0)
+        totals = self._index.totals()
+        self._counts = Counter({label: count for label, count, _ in totals})
+        self._bytes = Counter({label: size for label, _, size in totals})
+        self._last_id = self._index.newest_id()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Begin a transaction, which keeps other processes from writing; roll back at the end.
-
-        What is to stay must be committed before.
-        """
-        self._writer.execute("BEGIN IMMEDIATE")
-        try:
+        """Begin a transaction of the index, with the numbers as they are then."""
+        with self._index.transaction():
             self._note_other_writers()
             yield
-        finally:
-            if self._writer.in_transaction:
-                with suppress(sqlite3.Error):
-                    self._writer.execute("ROLLBACK")
 
     @contextmanager
     def _trouble(self, what: str) -> Iterator[None]:

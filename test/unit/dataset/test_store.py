@@ -21,6 +21,7 @@ from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.dataset import sample_files
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.sample_files import MovingFolder
+from fl_robot_ros.dataset.sample_index import SampleIndex
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import DatasetError
 
@@ -217,11 +218,11 @@ def test_full_disk_stores_nothing_of_the_batch_and_leaves_nothing(
 def test_full_disk_of_the_index_stores_nothing_of_the_batch(tmp_path: Path) -> None:
     with Dataset(tmp_path) as dataset:
         dataset.add([new(1)])
-        dataset._writer.execute("PRAGMA max_page_count = 1")
+        dataset._index._writer.execute("PRAGMA max_page_count = 1")
         with pytest.raises(DatasetError, match="full"):
             dataset.add([new(number, topic="/" + "long" * 500) for number in range(2, 50)])
         assert agree(dataset)
-        dataset._writer.execute("PRAGMA max_page_count = 1000000")
+        dataset._index._writer.execute("PRAGMA max_page_count = 1000000")
         assert dataset.add([new(2)]) == ["kept"]
         assert agree(dataset)
 
@@ -253,7 +254,7 @@ def test_power_cut_at_any_step_leaves_index_and_files_in_agreement(
     with pytest.MonkeyPatch.context() as patch:
         for owner, name in ((os, "write"), (os, "fsync"), (Path, "rename"), (Path, "mkdir")):
             patch.setattr(owner, name, cut_before(getattr(owner, name)))
-        patch.setattr(Dataset, "_insert", cut_before(Dataset._insert))
+        patch.setattr(SampleIndex, "insert", cut_before(SampleIndex.insert))
         # Cleaning up is what a power cut does not let happen.
         patch.setattr(MovingFolder, "discard", lambda folder, paths: None)
         with suppress(PowerCut):
@@ -263,7 +264,7 @@ def test_power_cut_at_any_step_leaves_index_and_files_in_agreement(
             told = 2
             dataset.remove([2])
             told = 3
-    dataset._writer.close()
+    dataset._index._writer.close()
     dataset.close()
     with Dataset(tmp_path) as dataset:
         assert agree(dataset)

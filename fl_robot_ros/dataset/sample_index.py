@@ -1,0 +1,235 @@
+"""The dataset's index: one SQLite file that says which samples there are."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.dataset.sample import Sample, SampleGroup
+from fl_robot_ros.errors import DatasetError
+
+SCHEMA_VERSION = 2
+
+_SCHEMA = """
+CREATE TABLE samples(
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    label TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    stamp_ns INTEGER NOT NULL,
+    path TEXT NOT NULL UNIQUE,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    UNIQUE(topic, stamp_ns)
+)
+"""
+# What each schema version adds to the one before.
+_UPGRADES = (
+    (_SCHEMA,),
+    (
+        "ALTER TABLE samples ADD COLUMN sha256 TEXT NOT NULL DEFAULT ''",
+        "CREATE INDEX samples_by_label ON samples(label, stamp_ns, size_bytes)",
+        "CREATE TABLE verdicts(verdict TEXT PRIMARY KEY, frames INTEGER NOT NULL)",
+    ),
+)
+_BUSY_TIMEOUT_SEC = 30.0
+
+
+class StoredFile(NamedTuple):
+    """What moving a sample's file needs to know.
+
+    Attributes:
+        id: The sample's number.
+        label: Its label, "" for none.
+        path: Its file, relative to the dataset's folder.
+        size_bytes: The file's size.
+        stamp_ns: Capture time in ns.
+    """
+
+    id: int
+    label: str
+    path: str
+    size_bytes: int
+    stamp_ns: int
+
+
+class SampleIndex:
+    """The rows of a dataset. All methods raise sqlite3.Error where the file fails them.
+
+    What writes, and `has`, `files` and `totals`, is for one thread at a time; what selects may be
+    called by others meanwhile and does not wait for them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, or create it; bring an older one up to date.
+
+        Raises:
+            DatasetError: It is of a newer version of this program.
+            sqlite3.Error: It is no index, or cannot be written.
+        """
+        self._path = path
+        self._read_lock = threading.Lock()
+        self._writer = self._connect()
+        try:
+            self._upgrade()
+            self._reader = self._connect()
+        except BaseException:
+            self._writer.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file. May be called twice."""
+        with self._read_lock:
+            self._reader.close()
+            self._writer.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Begin a transaction, which keeps other processes from writing; roll back at the end.
+
+        What is to stay must be committed before.
+        """
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            if self._writer.in_transaction:
+                with suppress(sqlite3.Error):
+                    self._writer.execute("ROLLBACK")
+
+    def commit(self) -> None:
+        """Make the transaction's changes stay, safe on disk."""
+        self._writer.execute("COMMIT")
+
+    def version(self) -> int:
+        """Return a number that changes when another connection has written."""
+        (version,) = self._writer.execute("PRAGMA data_version").fetchone()
+        return int(version)
+
+    def has(self, topic: str, stamp_ns: int, path: str) -> bool:
+        """Say whether there is a sample of this topic and stamp, or of this path."""
+        query = (
+            "SELECT EXISTS(SELECT 1 FROM samples WHERE topic = ? AND stamp_ns = ?)"
+            " OR EXISTS(SELECT 1 FROM samples WHERE path = ?)"
+        )
+        return bool(self._writer.execute(query, (topic, stamp_ns, path)).fetchone()[0])
+
+    def insert(self, samples: Mapping[str, NewSample]) -> int:
+        """Insert samples, given by their paths; return the id of the last one."""
+        cursor = self._writer.cursor()
+        for path, item in samples.items():
+            cursor.execute(
+                "INSERT INTO samples(label, topic, stamp_ns, path, width, height, size_bytes, "
+                "sha256) VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    item.label,
+                    item.topic,
+                    item.stamp_ns,
+                    path,
+                    item.width,
+                    item.height,
+                    len(item.image_bytes),
+                    hashlib.sha256(item.image_bytes).hexdigest(),
+                ),
+            )
+        return int(cursor.lastrowid or 0)
+
+    def relabel(self, label: str, moves: Mapping[str, str]) -> None:
+        """Give samples a label and new paths, given by their old ones."""
+        self._writer.executemany(
+            "UPDATE samples SET label = ?, path = ? WHERE path = ?",
+            [(label, target, path) for path, target in moves.items()],
+        )
+
+    def delete(self, paths: Iterable[str]) -> None:
+        """Delete samples."""
+        self._writer.executemany("DELETE FROM samples WHERE path = ?", [(path,) for path in paths])
+
+    def add_verdicts(self, counts: Mapping[str, int]) -> None:
+        """Add to the number of frames by verdict."""
+        self._writer.executemany(
+            "INSERT INTO verdicts VALUES(?, ?) "
+            "ON CONFLICT(verdict) DO UPDATE SET frames = frames + excluded.frames",
+            list(counts.items()),
+        )
+
+    def files(self, ids: Iterable[int]) -> list[StoredFile]:
+        """Return the files of the samples that there are among some ids."""
+        found = (self._files("WHERE id = ?", number) for number in dict.fromkeys(ids))
+        return [file for files in found for file in files]
+
+    def files_of_label(self, label: str) -> list[StoredFile]:
+        """Return the files of all samples of a label, oldest capture first."""
+        return self._files("WHERE label = ? ORDER BY stamp_ns, id", label)
+
+    def paths_named(self, names: set[str]) -> list[str]:
+        """Return the paths that end in one of some file names."""
+        paths = self._writer.execute("SELECT path FROM samples")
+        return [path for (path,) in paths if path.rpartition("/")[2] in names]
+
+    def totals(self) -> list[tuple[str, int, int]]:
+        """Return label, number of samples and bytes of each label."""
+        query = "SELECT label, COUNT(*), SUM(size_bytes) FROM samples GROUP BY label"
+        return self._writer.execute(query).fetchall()
+
+    def newest_id(self) -> int:
+        """Return the id of the newest sample, 0 where there is none."""
+        (newest,) = self._writer.execute("SELECT MAX(id) FROM samples").fetchone()
+        return int(newest or 0)
+
+    def samples(self, clause: str, *values: int) -> list[Sample]:
+        """Return the samples that an SQL clause from WHERE on chooses."""
+        query = f"SELECT id, label, topic, stamp_ns, path, sha256 FROM samples {clause}"
+        with self._read_lock:
+            return list(map(Sample._make, self._reader.execute(query, values)))
+
+    def groups(self) -> list[SampleGroup]:
+        """Return the samples counted by label and camera, in the order of both."""
+        query = (
+            "SELECT label, topic, COUNT(*), SUM(size_bytes), MIN(stamp_ns), MAX(stamp_ns) "
+            "FROM samples GROUP BY label, topic ORDER BY label, topic"
+        )
+        with self._read_lock:
+            return list(map(SampleGroup._make, self._reader.execute(query)))
+
+    def verdicts(self) -> dict[str, int]:
+        """Return the number of frames by verdict."""
+        with self._read_lock:
+            return dict(self._reader.execute("SELECT verdict, frames FROM verdicts ORDER BY 1"))
+
+    def _files(self, clause: str, value: int | str) -> list[StoredFile]:
+        query = f"SELECT id, label, path, size_bytes, stamp_ns FROM samples {clause}"
+        rows: Sequence[tuple[int, str, str, int, int]] = self._writer.execute(
+            query, (value,)
+        ).fetchall()
+        return list(map(StoredFile._make, rows))
+
+    def _upgrade(self) -> None:
+        self._writer.execute("PRAGMA journal_mode = WAL")
+        self._writer.execute("PRAGMA synchronous = FULL")
+        with self.transaction():
+            (version,) = self._writer.execute("PRAGMA user_version").fetchone()
+            if version > SCHEMA_VERSION:
+                raise DatasetError(
+                    f"index {self._path} has schema version {version}; this program knows "
+                    f"versions up to {SCHEMA_VERSION}; update it"
+                )
+            for statements in _UPGRADES[version:]:
+                for statement in statements:
+                    self._writer.execute(statement)
+            self._writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            self.commit()
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(
+            self._path,
+            timeout=_BUSY_TIMEOUT_SEC,
+            isolation_level=None,
+            check_same_thread=False,
+        )
