@@ -40,6 +40,8 @@ _ACKNOWLEDGE_EVERY = 10
 _ACKNOWLEDGE_SEC = 1.0
 _LARGE_BYTES = 65536
 _IMPATIENT_SEC = 10.0
+# Three times as long as a `CameraSubscription` lets pass before it looks for publishers again.
+_LATECOMER_SEC = 1.5
 # DDS tells of an endpoint again after 3 s where its first word was lost.
 _LABEL_GRACE_SEC = 4.0
 _POLL_SEC = 0.02
@@ -139,12 +141,25 @@ class StreamerNode(Node):  # type: ignore[misc]
                 if publisher.get_subscription_count() == 0
             ]
             if not alone:
+                self._wait_for_more_subscribers(end)
                 self._wait_for_label_subscriber(min(end, time.monotonic() + _LABEL_GRACE_SEC))
                 return
             if time.monotonic() >= end:
                 if self._settings.wait_for_subscriber_sec > 0:
                     self.get_logger().warning(f"nobody subscribes to {', '.join(alone)}")
                 return
+            self._stop.wait(_POLL_SEC)
+
+    def _wait_for_more_subscribers(self, end: float) -> None:
+        """Wait until no subscriber has come for a while, or until a time.monotonic().
+
+        A node that looks at the graph now and then, as `fl_client` does, comes after others.
+        """
+        known, since = 0, time.monotonic()
+        while not self._is_stopping() and time.monotonic() < min(end, since + _LATECOMER_SEC):
+            count = sum(p.get_subscription_count() for p in self._image_publishers.values())
+            if count != known:
+                known, since = count, time.monotonic()
             self._stop.wait(_POLL_SEC)
 
     def _wait_for_label_subscriber(self, end: float) -> None:
