@@ -357,7 +357,11 @@ def test_an_interrupt_is_exit_code_130_and_leaves_a_sound_dataset(tmp_path: Path
     data = tmp_path / "data"
     command = [sys.executable, "-m", "fl_robot_ros.cli.dataset", "import", str(source)]
     child = subprocess.Popen(
-        [*command, "--dataset", str(data)], stderr=subprocess.PIPE, stdout=subprocess.PIPE
+        [*command, "--dataset", str(data)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        # A job in the background inherits that interrupts are ignored; a person's does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         deadline = time.monotonic() + 60
