@@ -18,7 +18,7 @@ class FrameError(FlRobotError):
 
 
 class LabelError(FlRobotError):
-    """A label string is unfit to be a label: too long, control characters, not text."""
+    """A label is unfit (too long, control characters, not text), or a label file is."""
 
 
 class BagError(FlRobotError):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from fl_robot_ros.capture.bag import BagReading, BagReport
+from fl_robot_ros.capture.bag import BagReading, BagReport, LabelMessage
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame, data_bytes
 from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
 from fl_robot_ros.capture.label_ranges import LabelRanges
@@ -125,13 +125,15 @@ class BagImport:
                 self._finish(self._waiting.popleft())
             self._store()
             self._storer.shutdown()
+            if self._storing is not None:
+                self._storing.result()  # raises what nobody thought of
         if progress is not None:
             progress(report.frames_read)
         return report
 
-    def _take(self, item: object) -> None:
+    def _take(self, item: Frame | LabelMessage) -> None:
         """Take a frame or a label, and move on with the frames whose label is known now."""
-        published_ns: int = item.published_ns  # type: ignore[attr-defined]
+        published_ns = item.published_ns
         if self._labeller is None:
             self._labeller = self._rules.labeller(self._ranges, published_ns)
         self._newest_ns = max(self._newest_ns, published_ns)
@@ -142,7 +144,7 @@ class BagImport:
                 self._verdicts.add("sampled_out")
         else:
             try:
-                self._labeller.add(item.label, published_ns)  # type: ignore[attr-defined]
+                self._labeller.add(item.label, published_ns)
             except LabelError as error:
                 self._verdicts.add_error("bad_label", str(error), str(error))
         settled_ns = self._newest_ns - _SETTLE_NS
