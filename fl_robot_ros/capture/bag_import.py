@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from fl_robot_ros.capture.bag import BagReading, BagReport, LabelMessage
+from fl_robot_ros.capture.bag import BagReading, BagReport
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame, data_bytes
 from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
 from fl_robot_ros.capture.label_ranges import LabelRanges
@@ -15,30 +16,54 @@ from fl_robot_ros.capture.labeller import Labeller, LabelRules
 from fl_robot_ros.capture.sample_sink import SampleSink
 from fl_robot_ros.capture.sampler import RateSampler
 from fl_robot_ros.capture.verdicts import VerdictCounter
-from fl_robot_ros.errors import LabelError
+from fl_robot_ros.errors import BagError, LabelError
 
 # Samples stored with one transaction; the bag is there for another try.
 _BATCH = 64
+# Samples that may wait for a slow disk.
+_MAX_UNSTORED = 4 * _BATCH
 # Bags are read in the order of time, but for damaged ones, nearly.
 _SETTLE_NS = 200_000_000
-# Frames that wait to be processed may take so much memory; more would only leave the caches.
-_MAX_UNPROCESSED_BYTES = 16_000_000
+# Frames that a thread takes at a time: a turn for each would cost as much as a small picture, and
+# more bytes would leave the caches of the thread's core.
+_GROUP = 16
+_GROUP_BYTES = 4_000_000
 
 
-@dataclass(frozen=True)
-class _Waiting:
-    """A frame that is being processed, or whose label is not sure yet."""
+class _FrameKey(NamedTuple):
+    """What the label of a frame depends on."""
 
     topic: str
     stamp_ns: int
     published_ns: int
-    result: Future[ProcessedFrame]
+
+
+@dataclass
+class _Group:
+    """Frames that one thread processes in a row.
+
+    Attributes:
+        frames: Those still to be processed, the last one first.
+        keys: The keys of all, in the order of reading.
+        results: What became of those that are processed, in the same order.
+    """
+
+    frames: list[Frame]
+    keys: list[_FrameKey]
+    results: list[ProcessedFrame] = field(default_factory=list)
+
+    @property
+    def is_processed(self) -> bool:
+        """Whether every frame has its result."""
+        return len(self.results) == len(self.keys)
 
 
 class BagImport:
     """Reads one bag into the dataset.
 
-    The caller's thread reads, the pool encodes, and a thread of its own waits for the disk.
+    All threads do the same: take their turn at reading some frames, process them, and store what
+    is ready unless another thread is at it. So a frame stays with one core, and while one thread
+    waits for the disk the others work.
     """
 
     def __init__(
@@ -47,8 +72,8 @@ class BagImport:
         processor: FrameProcessor,
         sink: SampleSink,
         verdicts: VerdictCounter,
-        pool: Executor,
         *,
+        threads: int,
         sample_rate_hz: float,
         label_rules: LabelRules,
         label_ranges: LabelRanges | None,
@@ -60,7 +85,7 @@ class BagImport:
             processor: Turns frames into samples.
             sink: Where processed frames go.
             verdicts: Where frames are counted that get no further.
-            pool: Where frames are processed.
+            threads: Threads to start beside the caller's, 1 or more.
             sample_rate_hz: Frames to keep per second and topic, by capture time, above 0.
             label_rules: How frames get their labels.
             label_ranges: The labels of the bag's label file.
@@ -68,24 +93,28 @@ class BagImport:
         Raises:
             SettingError: The sample rate is not above 0.
         """
-        self._reading = reading
         self._processor = processor
         self._sink = sink
         self._verdicts = verdicts
-        self._pool = pool
+        self._threads = threads
+        self._error: BaseException | None = None
+        # Held by the thread whose turn it is to read. Guards what follows.
+        self._turn = threading.Lock()
+        self._reading = reading
+        self._is_read = False
         self._sampler = RateSampler(sample_rate_hz)
         self._rules = label_rules
         self._ranges = label_ranges
         self._lookback_ns = round(label_rules.lookback_sec * 1e9)
         self._labeller: Labeller | None = None
         self._newest_ns = 0
-        self._raw: deque[Frame] = deque()
-        self._waiting: deque[_Waiting] = deque()
-        self._unprocessed: deque[tuple[Future[ProcessedFrame], int]] = deque()
-        self._unprocessed_bytes = 0
+        self._sampled: deque[Frame] = deque()
+        # Held by the thread that stores.
+        self._storing = threading.Lock()
+        # Guards what follows.
+        self._sorting = threading.Lock()
+        self._waiting: deque[_Group] = deque()
         self._batch: list[tuple[ProcessedFrame, str]] = []
-        self._storer = ThreadPoolExecutor(1, thread_name_prefix="storer")
-        self._storing: Future[None] | None = None
 
     def run(
         self, progress: Callable[[int], None] | None, should_stop: Callable[[], bool]
@@ -93,100 +122,156 @@ class BagImport:
         """Read the bag to its end.
 
         Args:
-            progress: Is called now and then with the number of frames read.
+            progress: Is called now and then, by this thread, with the number of frames read.
             should_stop: Is asked now and then; true cuts the import short.
 
         Raises:
-            BagError: The bag cannot be read at all, or promises images and yields none.
+            BagError: The bag cannot be read at all, or promises images and yields none; what was
+                read of it is kept.
         """
         report = self._reading.report
+        helpers = [
+            threading.Thread(target=self._help, name=f"import_{number}", daemon=True)
+            for number in range(self._threads)
+        ]
+        for helper in helpers:
+            helper.start()
         try:
-            for item in self._reading:
-                self._take(item)
+            while self._work():
+                if progress is not None:
+                    progress(report.frames_read)
                 if should_stop():
-                    report.add_loss("the import was stopped")
-                    break
-                if len(self._batch) >= _BATCH:
-                    self._store()
-                    if progress is not None:
-                        progress(report.frames_read)
-                    if self._sink.is_disk_full():
-                        report.add_loss(
-                            "the disk is full; read the bag again when there is room, and only "
-                            "what is missing will be added"
-                        )
-                        break
+                    self._end("the import was stopped")
+                elif self._sink.is_disk_full():
+                    self._end(
+                        "the disk is full; read the bag again when there is room, and only what "
+                        "is missing will be added"
+                    )
         finally:
-            # What was read from a bag that turns out to be damaged is kept.
+            # Has an effect only where an interrupt came.
+            self._end("the import was interrupted")
+            for helper in helpers:
+                helper.join()
             self._reading.close()
-            while self._raw:
-                self._process(self._raw.popleft())
-            while self._waiting:
-                self._finish(self._waiting.popleft())
-            self._store()
-            self._storer.shutdown()
-            if self._storing is not None:
-                self._storing.result()  # raises what nobody thought of
+            self._store(is_end=True)
+        if self._error is not None:
+            raise self._error
         if progress is not None:
             progress(report.frames_read)
         return report
 
-    def _take(self, item: Frame | LabelMessage) -> None:
-        """Take a frame or a label, and move on with the frames whose label is known now."""
-        published_ns = item.published_ns
+    def _help(self) -> None:
+        try:
+            while self._work():
+                pass
+        except BaseException as error:
+            self._error = error
+            self._end("the import failed")
+
+    def _end(self, loss: str) -> None:
+        """Read no further; what was read is still processed."""
+        with self._turn:
+            if not self._is_read:
+                self._is_read = True
+                self._reading.report.add_loss(loss)
+
+    def _work(self) -> bool:
+        """Read, process and perhaps store some frames; return whether there were any."""
+        with self._turn:
+            group = self._next_group()
+        if group is None:
+            return False
+        while group.frames:
+            group.results.append(self._processor.process(group.frames.pop()))
+        self._store()
+        return True
+
+    def _next_group(self) -> _Group | None:
+        """Read some frames; return None at the end of the bag."""
+        frames: list[Frame] = []
+        size_bytes = 0
+        while len(frames) < _GROUP and size_bytes < _GROUP_BYTES:
+            frame = self._next_frame()
+            if frame is None:
+                break
+            frames.append(frame)
+            size_bytes += data_bytes(frame.data)
+        if not frames:
+            return None
+        group = _Group(frames[::-1], [_key(frame) for frame in frames])
+        with self._sorting:
+            self._waiting.append(group)
+        return group
+
+    def _next_frame(self) -> Frame | None:
+        """Return the next frame that has a label or may be stored without, None at the end."""
+        may_lack_label = self._lookback_ns or self._sink.keeps_unlabelled
+        while True:
+            while not self._sampled or not self._is_settled(self._sampled[0].published_ns):
+                if self._is_read:
+                    return None
+                self._read()
+            frame = self._sampled.popleft()
+            if may_lack_label or self._label(_key(frame)):
+                return frame
+            self._verdicts.add("unlabelled")
+
+    def _read(self) -> None:
+        """Take the next frame or label of the bag."""
+        try:
+            item = next(self._reading, None)
+        except BagError as error:
+            self._error = error
+            item = None
+        if item is None:
+            self._is_read = True
+            return
         if self._labeller is None:
-            self._labeller = self._rules.labeller(self._ranges, published_ns)
-        self._newest_ns = max(self._newest_ns, published_ns)
+            self._labeller = self._rules.labeller(self._ranges, item.published_ns)
+        self._newest_ns = max(self._newest_ns, item.published_ns)
         if isinstance(item, (RawFrame, CompressedFrame)):
             if self._sampler.accept(item.topic, item.stamp_ns):
-                self._raw.append(item)
+                self._sampled.append(item)
             else:
                 self._verdicts.add("sampled_out")
         else:
             try:
-                self._labeller.add(item.label, published_ns)
+                self._labeller.add(item.label, item.published_ns)
             except LabelError as error:
                 self._verdicts.add_error("bad_label", str(error), str(error))
-        settled_ns = self._newest_ns - _SETTLE_NS
-        while self._raw and self._raw[0].published_ns <= settled_ns:
-            self._process(self._raw.popleft())
-        settled_ns -= self._lookback_ns
+
+    def _is_settled(self, published_ns: int, lookback_ns: int = 0) -> bool:
+        """Say whether every label for a frame of that time has been read."""
+        return self._is_read or published_ns <= self._newest_ns - _SETTLE_NS - lookback_ns
+
+    def _label(self, key: _FrameKey) -> str:
+        return self._labeller.label_of(*key) if self._labeller else ""
+
+    def _store(self, is_end: bool = False) -> None:
+        """Store what is ready, if it is enough and no other thread is at it; at the end, all."""
+        with self._sorting:
+            self._sort()
+            ready = len(self._batch)
+        is_due = is_end or ready >= _BATCH
+        if is_due and self._storing.acquire(blocking=is_end or ready > _MAX_UNSTORED):
+            try:
+                with self._sorting:
+                    batch, self._batch = self._batch, []
+                self._sink.store(batch)
+            finally:
+                self._storing.release()
+
+    def _sort(self) -> None:
+        """Put the oldest frames whose labels are known by now into the batch."""
         while (
             self._waiting
-            and self._waiting[0].published_ns <= settled_ns
-            and self._waiting[0].result.done()
+            and self._waiting[0].is_processed
+            and self._is_settled(self._waiting[0].keys[-1].published_ns, self._lookback_ns)
         ):
-            self._finish(self._waiting.popleft())
+            group = self._waiting.popleft()
+            labels = [self._label(key) for key in group.keys]
+            self._batch += zip(group.results, labels, strict=True)
 
-    def _process(self, frame: Frame) -> None:
-        """Hand a frame to the pool, unless it has no label and will have none."""
-        may_be_labelled = self._lookback_ns or self._sink.keeps_unlabelled
-        if not may_be_labelled and not self._label(
-            frame.topic, frame.stamp_ns, frame.published_ns
-        ):
-            self._verdicts.add("unlabelled")
-            return
-        result = self._pool.submit(self._processor.process, frame)
-        self._waiting.append(_Waiting(frame.topic, frame.stamp_ns, frame.published_ns, result))
-        self._unprocessed.append((result, data_bytes(frame.data)))
-        self._unprocessed_bytes += self._unprocessed[-1][1]
-        while self._unprocessed and (
-            self._unprocessed[0][0].done() or self._unprocessed_bytes > _MAX_UNPROCESSED_BYTES
-        ):
-            oldest, size_bytes = self._unprocessed.popleft()
-            oldest.result()
-            self._unprocessed_bytes -= size_bytes
 
-    def _finish(self, item: _Waiting) -> None:
-        label = self._label(item.topic, item.stamp_ns, item.published_ns)
-        self._batch.append((item.result.result(), label))
-
-    def _label(self, topic: str, stamp_ns: int, published_ns: int) -> str:
-        return self._labeller.label_of(topic, stamp_ns, published_ns) if self._labeller else ""
-
-    def _store(self) -> None:
-        """Store the batch, once the one before it is stored."""
-        if self._storing is not None:
-            self._storing.result()
-        self._storing = self._storer.submit(self._sink.store, self._batch)
-        self._batch = []
+def _key(frame: Frame) -> _FrameKey:
+    return _FrameKey(frame.topic, frame.stamp_ns, frame.published_ns)

@@ -68,7 +68,7 @@ class StorageFile:
         """
         self.salvage.skipped_bytes = 0
         for message in self._records(wanted, self.salvage):
-            is_packed = not self.is_ros1 and message.data.startswith(_ZSTD_MAGIC)
+            is_packed = not self.is_ros1 and message.data[:4] == _ZSTD_MAGIC
             yield _unpacked(message) if is_packed else message
 
     def _read_topics(self) -> TopicCounts | None:

@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 
 from fl_robot_ros.capture.encoding import ENCODINGS, Encoding, find_encoding
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, FrameData, RawFrame
-from fl_robot_ros.capture.picture_header import PictureHeader, is_rgb_jpeg, read_picture_header
+from fl_robot_ros.capture.picture_header import PictureHeader, read_picture_header
 from fl_robot_ros.errors import FrameError
-
-__all__ = ["decode_frame", "decode_grey_thumbnail", "frame_bytes", "is_rgb_jpeg"]
 
 Pixels = NDArray[np.uint8]
 
@@ -43,10 +41,30 @@ def decode_frame(frame: Frame) -> Pixels:
     if isinstance(frame, RawFrame):
         return _decode_raw(frame)
     data = frame_bytes(frame.data)
-    return _decode_file(frame, data, _read_header(frame, data))
+    return _decode_file(frame, data, read_frame_header(frame))
 
 
-def decode_grey_thumbnail(frame: Frame, max_side_px: int = 160) -> Pixels:
+def read_frame_header(frame: CompressedFrame) -> PictureHeader:
+    """Return the header of a compressed frame's file.
+
+    Raises:
+        FrameError: It is neither a JPEG nor a PNG file, or none worth decoding.
+    """
+    data = frame_bytes(frame.data)
+    try:
+        if "compressedDepth" in frame.format:
+            raise FrameError(
+                "compressedDepth holds depths behind a header of its own; only JPEG and PNG files "
+                "are supported: use the camera's raw or compressed topic"
+            )
+        return read_picture_header(data)
+    except FrameError as error:
+        raise FrameError(f"{_name(frame, data)}: {error}") from error
+
+
+def decode_grey_thumbnail(
+    frame: Frame, max_side_px: int = 160, header: PictureHeader | None = None
+) -> Pixels:
     """Return a small grey version of a frame's picture, for measures of its quality.
 
     Cheaper than `decode_frame`, and with the same errors for all that headers can tell: a JPEG
@@ -57,6 +75,7 @@ def decode_grey_thumbnail(frame: Frame, max_side_px: int = 160) -> Pixels:
     Args:
         frame: The frame.
         max_side_px: Longest side of the result, 1 or more.
+        header: What `read_frame_header` returned for the frame; None: it is read here.
 
     Returns:
         The picture, uint8 (h, w), 0 to 255; its longer side has `max_side_px / 2` to
@@ -68,7 +87,7 @@ def decode_grey_thumbnail(frame: Frame, max_side_px: int = 160) -> Pixels:
     if isinstance(frame, RawFrame):
         return _shrunk(_grey(_decode_raw(frame, max_side_px)), max_side_px)
     data = frame_bytes(frame.data)
-    header = _read_header(frame, data)
+    header = header or read_frame_header(frame)
     if not header.is_jpeg or _sensor_code(frame, header) is not None:
         return _shrunk(_grey(_decode_file(frame, data, header)), max_side_px)
     flags = cv2.IMREAD_GRAYSCALE
@@ -128,19 +147,6 @@ def _decode_file(frame: CompressedFrame, data: Pixels, header: PictureHeader) ->
         return encoding.to_rgb(grey[..., np.newaxis])
     picture = _imdecode(frame, data, cv2.IMREAD_COLOR)
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-
-
-def _read_header(frame: CompressedFrame, data: Pixels) -> PictureHeader:
-    """Return the header of a compressed frame's file; raise a FrameError that names the frame."""
-    try:
-        if "compressedDepth" in frame.format:
-            raise FrameError(
-                "compressedDepth holds depths behind a header of its own; only JPEG and PNG files "
-                "are supported: use the camera's raw or compressed topic"
-            )
-        return read_picture_header(data)
-    except FrameError as error:
-        raise FrameError(f"{_name(frame, data)}: {error}") from error
 
 
 def _sensor_code(frame: CompressedFrame, header: PictureHeader) -> Encoding | None:

@@ -9,10 +9,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_robot_ros.capture.decode import decode_frame, decode_grey_thumbnail, frame_bytes
+from fl_robot_ros.capture.decode import (
+    decode_frame,
+    decode_grey_thumbnail,
+    frame_bytes,
+    read_frame_header,
+)
 from fl_robot_ros.capture.frame import CompressedFrame, Frame
 from fl_robot_ros.capture.new_sample import NewSample
-from fl_robot_ros.capture.picture_header import is_rgb_jpeg, read_picture_header
 from fl_robot_ros.capture.picture_quality import QualityRules, measure_quality
 from fl_robot_ros.capture.privacy_mask import PrivacyMasks, painted
 from fl_robot_ros.errors import FrameError
@@ -76,11 +80,11 @@ class FrameProcessor:
     def _process(self, frame: Frame) -> ProcessedFrame:
         polygons = self._masks.of(frame.topic)
         if not polygons and isinstance(frame, CompressedFrame):
-            data = frame_bytes(frame.data)
-            if is_rgb_jpeg(data):
-                grey = decode_grey_thumbnail(frame)
-                header = read_picture_header(data)
-                return self._judged(frame, grey, header.width, header.height, data.tobytes)
+            header = read_frame_header(frame)
+            if header.is_rgb_jpeg:
+                grey = decode_grey_thumbnail(frame, header=header)
+                content = frame_bytes(frame.data).tobytes
+                return self._judged(frame, grey, header.width, header.height, content)
         picture = decode_frame(frame)
         if polygons:
             picture = painted(picture, polygons)

@@ -135,8 +135,12 @@ class _Reader:
                 channel, _, log_time_ns, _ = _MESSAGE_HEAD.unpack_from(content)
                 topic, message_type = self._channels.topic(channel)
                 if self._wanted(topic, message_type):
-                    data = bytes(content[_MESSAGE_HEAD.size :])
-                    yield RecordedMessage(topic, message_type, log_time_ns, data)
+                    data = content[_MESSAGE_HEAD.size :]
+                    # A small message must not keep a large chunk in memory.
+                    is_most = 2 * len(data) > memoryview(content.obj).nbytes
+                    yield RecordedMessage(
+                        topic, message_type, log_time_ns, data if is_most else bytes(data)
+                    )
             elif kind == SCHEMA:
                 self._channels.add_schema(content)
             elif kind == CHANNEL:

@@ -47,6 +47,11 @@ class PictureHeader:
     channels: int
     bits: int
 
+    @property
+    def is_rgb_jpeg(self) -> bool:
+        """Whether the file is a JPEG of three channels."""
+        return self.is_jpeg and self.channels == 3
+
 
 def read_picture_header(data: NDArray[np.uint8]) -> PictureHeader:
     """Return the header of a JPEG or PNG file that is worth decoding.
@@ -83,10 +88,9 @@ def is_rgb_jpeg(data: NDArray[np.uint8]) -> bool:
         data: The file's bytes, uint8 (N,).
     """
     try:
-        header = read_picture_header(data)
+        return read_picture_header(data).is_rgb_jpeg
     except FrameError:
         return False
-    return header.is_jpeg and header.channels == 3
 
 
 def _read_png(data: NDArray[np.uint8], start: bytes) -> PictureHeader:

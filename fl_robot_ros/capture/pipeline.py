@@ -78,7 +78,8 @@ class CapturePipeline:
             keeps_unlabelled=keeps_unlabelled,
             disk_reserve_bytes=disk_reserve_bytes,
         )
-        self._pool = ThreadPoolExecutor(threads or os.cpu_count(), thread_name_prefix="encoder")
+        self._threads = threads or len(os.sched_getaffinity(0))
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="encoder")
         self._stopping = threading.Event()
         self._live = LiveCapture(
             self._processor,
@@ -155,16 +156,19 @@ class CapturePipeline:
         # Imported late, so that a robot which never reads a bag does not load rosbags.
         from fl_robot_ros.capture.bag import read_bag
         from fl_robot_ros.capture.bag_import import BagImport
+        from fl_robot_ros.capture.kept_memory import kept_memory
         from fl_robot_ros.capture.label_ranges import LabelRanges, find_sidecar
 
         label_file = label_file or find_sidecar(path)
-        return BagImport(
+        bag_import = BagImport(
             read_bag(path, image_topics),
             self._processor,
             self._sink,
             self._verdicts,
-            self._pool,
+            threads=self._threads,
             sample_rate_hz=self._sample_rate_hz,
             label_rules=self._rules,
             label_ranges=LabelRanges.load(label_file) if label_file else None,
-        ).run(progress, self._stopping.is_set)
+        )
+        with kept_memory():
+            return bag_import.run(progress, self._stopping.is_set)

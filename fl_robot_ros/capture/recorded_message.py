@@ -13,13 +13,13 @@ class RecordedMessage(NamedTuple):
         topic: Name of its topic.
         message_type: Its type, for example "sensor_msgs/msg/Image".
         recorded_ns: When it was recorded, in ns.
-        data: Its serialized content.
+        data: Its serialized content; a view only into memory not much larger than itself.
     """
 
     topic: str
     message_type: str
     recorded_ns: int
-    data: bytes
+    data: bytes | memoryview
 
 
 # Says by topic and type whether a message is wanted.

@@ -108,7 +108,9 @@ def _connect(path: Path) -> sqlite3.Connection:
     # one, only a file system without locks keeps SQLite from leaving a file beside the database.
     has_log = path.with_name(f"{path.name}-wal").exists()
     mode = "mode=ro&vfs=unix-none" if has_log else "mode=ro&immutable=1"
-    bag = sqlite3.connect(f"{path.absolute().as_uri()}?{mode}", uri=True)
+    # Threads take turns at reading.
+    uri = f"{path.absolute().as_uri()}?{mode}"
+    bag = sqlite3.connect(uri, uri=True, check_same_thread=False)
     try:
         bag.execute("PRAGMA locking_mode = EXCLUSIVE")
         # SQLite refuses files that are shorter than their header says, but for this switch.

@@ -13,11 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_robot_ros.capture.decode import decode_frame, frame_bytes, is_rgb_jpeg
+from fl_robot_ros.capture.decode import decode_frame, frame_bytes
 from fl_robot_ros.capture.frame import CompressedFrame
 from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.capture.new_sample import KEPT, NewSample
 from fl_robot_ros.capture.picture_folder import list_pictures
+from fl_robot_ros.capture.picture_header import is_rgb_jpeg
 from fl_robot_ros.dataset.sample_files import STAMP_LIMIT, parse_image_name
 from fl_robot_ros.dataset.sample_manifest import MANIFEST_NAME, read_topics
 from fl_robot_ros.dataset.store import Dataset

@@ -39,6 +39,8 @@ _UPGRADES = (
     ),
 )
 _BUSY_TIMEOUT_SEC = 30.0
+# Rows of one statement: many take hardly longer than one, but SQLite limits their values.
+_ROWS = 100
 
 
 class StoredFile(NamedTuple):
@@ -62,8 +64,8 @@ class StoredFile(NamedTuple):
 class SampleIndex:
     """The rows of a dataset. All methods raise sqlite3.Error where the file fails them.
 
-    What writes, and `has`, `files` and `totals`, is for one thread at a time; what selects may be
-    called by others meanwhile and does not wait for them.
+    What writes, and `known`, `files` and `totals`, is for one thread at a time; what selects may
+    be called by others meanwhile and does not wait for them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -112,33 +114,52 @@ class SampleIndex:
         (version,) = self._writer.execute("PRAGMA data_version").fetchone()
         return int(version)
 
-    def has(self, topic: str, stamp_ns: int, path: str) -> bool:
-        """Say whether there is a sample of this topic and stamp, or of this path."""
-        query = (
-            "SELECT EXISTS(SELECT 1 FROM samples WHERE topic = ? AND stamp_ns = ?)"
-            " OR EXISTS(SELECT 1 FROM samples WHERE path = ?)"
-        )
-        return bool(self._writer.execute(query, (topic, stamp_ns, path)).fetchone()[0])
+    def known(self, keys: Sequence[tuple[str, int, str]]) -> set[int]:
+        """Return which of some keys have a sample.
+
+        Args:
+            keys: Topic, stamp in ns and path of samples that may be there.
+
+        Returns:
+            Positions in `keys` where there is a sample of this topic and stamp, or of this path.
+        """
+        found: set[int] = set()
+        for start in range(0, len(keys), _ROWS):
+            rows = [(number, *keys[number]) for number in range(len(keys))[start : start + _ROWS]]
+            query = (
+                f"WITH wanted(number, topic, stamp_ns, path) AS ({_values(rows)}) "
+                "SELECT number FROM wanted WHERE EXISTS(SELECT 1 FROM samples WHERE "
+                "topic = wanted.topic AND stamp_ns = wanted.stamp_ns)"
+                " OR EXISTS(SELECT 1 FROM samples WHERE path = wanted.path)"
+            )
+            found.update(number for (number,) in self._writer.execute(query, _flat(rows)))
+        return found
 
     def insert(self, samples: Mapping[str, NewSample]) -> int:
         """Insert samples, given by their paths; return the id of the last one."""
-        cursor = self._writer.cursor()
-        for path, item in samples.items():
-            cursor.execute(
-                "INSERT INTO samples(label, topic, stamp_ns, path, width, height, size_bytes, "
-                "sha256) VALUES(?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    item.label,
-                    item.topic,
-                    item.stamp_ns,
-                    path,
-                    item.width,
-                    item.height,
-                    len(item.image_bytes),
-                    hashlib.sha256(item.image_bytes).hexdigest(),
-                ),
+        newest = 0
+        rows = [
+            (
+                item.label,
+                item.topic,
+                item.stamp_ns,
+                path,
+                item.width,
+                item.height,
+                len(item.image_bytes),
+                hashlib.sha256(item.image_bytes).hexdigest(),
             )
-        return int(cursor.lastrowid or 0)
+            for path, item in samples.items()
+        ]
+        for start in range(0, len(rows), _ROWS):
+            part = rows[start : start + _ROWS]
+            cursor = self._writer.execute(
+                "INSERT INTO samples(label, topic, stamp_ns, path, width, height, size_bytes, "
+                f"sha256) {_values(part)}",
+                _flat(part),
+            )
+            newest = int(cursor.lastrowid or 0)
+        return newest
 
     def relabel(self, label: str, moves: Mapping[str, str]) -> None:
         """Give samples a label and new paths, given by their old ones."""
@@ -233,3 +254,13 @@ class SampleIndex:
             isolation_level=None,
             check_same_thread=False,
         )
+
+
+def _values(rows: Sequence[tuple[object, ...]]) -> str:
+    """Return an SQL VALUES clause with places for the values of some rows, of one length."""
+    row = f"({', '.join('?' * len(rows[0]))})"
+    return f"VALUES {', '.join([row] * len(rows))}"
+
+
+def _flat(rows: Sequence[tuple[object, ...]]) -> list[object]:
+    return [value for row in rows for value in row]

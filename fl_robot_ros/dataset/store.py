@@ -138,8 +138,7 @@ class Dataset:
                     self._moving.discard(fresh)
                     raise
             self._last_id = newest
-            for item in fresh.values():
-                self._count(item.label, 1, len(item.image_bytes))
+            self._count((item.label, 1, len(item.image_bytes)) for item in fresh.values())
             self._place(fresh)
             evicted = self._keep_within_limits({item.label for item in fresh.values()})
             if evicted:
@@ -171,9 +170,8 @@ class Dataset:
                     self._index.relabel(label, moves)
                     self._index.commit()
                 self._place(moves.values())
-                for file in files:
-                    self._count(file.label, -1, -file.size_bytes)
-                    self._count(label, 1, file.size_bytes)
+                self._count((file.label, -1, -file.size_bytes) for file in files)
+                self._count((label, 1, file.size_bytes) for file in files)
                 self._keep_within_limits({label})
                 changed += len(files)
         return changed
@@ -312,13 +310,16 @@ class Dataset:
 
     def _choose_new(self, batch: Sequence[NewSample]) -> tuple[list[str], dict[str, NewSample]]:
         """Return each sample's outcome, and the new ones by their paths."""
+        paths = [_sample_path(sample) for sample in batch]
+        known = self._index.known(
+            [(item.topic, item.stamp_ns, path) for item, path in zip(batch, paths, strict=True)]
+        )
         outcomes: list[str] = []
         fresh: dict[str, NewSample] = {}
         keys = set()
-        for sample in batch:
-            path = _sample_path(sample)
+        for number, (path, sample) in enumerate(zip(paths, batch, strict=True)):
             key = (sample.topic, sample.stamp_ns)
-            is_new = not (path in fresh or key in keys or self._index.has(*key, path))
+            is_new = not (number in known or path in fresh or key in keys)
             outcomes.append(KEPT if is_new else ALREADY_STORED)
             if is_new:
                 fresh[path] = sample
@@ -368,8 +369,7 @@ class Dataset:
             self._index.delete(paths)
             self._index.commit()
         self._moving.discard(paths)
-        for file in files:
-            self._count(file.label, -1, -file.size_bytes)
+        self._count((file.label, -1, -file.size_bytes) for file in files)
         return paths
 
     @contextmanager
@@ -400,12 +400,13 @@ class Dataset:
         except OSError as error:
             _logger.error("dataset %s needs to be opened again: %s", self.path, error)
 
-    def _count(self, label: str, samples: int, size_bytes: int) -> None:
-        """Add to the numbers of a label."""
-        self._counts = self._counts.copy()
-        self._bytes = self._bytes.copy()
-        self._counts[label] += samples
-        self._bytes[label] += size_bytes
+    def _count(self, changes: Iterable[tuple[str, int, int]]) -> None:
+        """Add to the numbers of labels: samples and bytes."""
+        counts, sizes = self._counts.copy(), self._bytes.copy()
+        for label, samples, size_bytes in changes:
+            counts[label] += samples
+            sizes[label] += size_bytes
+        self._counts, self._bytes = counts, sizes
 
     def _refresh(self) -> None:
         """Take account of what other processes wrote, unless a thread writes just now."""

@@ -12,8 +12,9 @@ from bag_recorder import picture
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fl_robot_ros.capture.decode import decode_frame, is_rgb_jpeg
+from fl_robot_ros.capture.decode import decode_frame
 from fl_robot_ros.capture.frame import CompressedFrame, FrameData, RawFrame
+from fl_robot_ros.capture.picture_header import is_rgb_jpeg
 from fl_robot_ros.errors import FrameError
 
 PICTURE = picture(1)
