@@ -1,9 +1,7 @@
 """From a camera's bytes to an RGB picture, or to a small grey one.
 
-cv_bridge has no part in it, though the pixels are the same (test_cv_bridge_parity.py): this code
-also runs where ROS is not installed, knows more encodings, and takes any row padding, where
-cv_bridge's Python side shears pictures whose padding is not a whole number of pixels and fails
-on NumPy 2 for big-endian data.
+Runs also where ROS is not installed; where it is, `nodes.frame_decoder` has cv_bridge do what both
+do alike.
 """
 
 from __future__ import annotations

@@ -48,6 +48,7 @@ class FrameProcessor:
         jpeg_quality: int = 95,
         rules: QualityRules | None = None,
         masks: PrivacyMasks | None = None,
+        decode: Callable[[Frame], NDArray[np.uint8]] = decode_frame,
     ) -> None:
         """Prepare.
 
@@ -55,10 +56,12 @@ class FrameProcessor:
             jpeg_quality: Quality of JPEG files made here, 1 to 100.
             rules: Which pictures are worth keeping; None: all.
             masks: What is painted black before anything reaches the disk; None: nothing.
+            decode: Decodes frames, into the same pixels as `decode_frame`.
         """
         self._jpeg_quality = jpeg_quality
         self._rules = rules or QualityRules()
         self._masks = masks or PrivacyMasks()
+        self._decode = decode
 
     def process(self, frame: Frame) -> ProcessedFrame:
         """Turn a frame into a sample, or say why not; never raises for what a frame holds.
@@ -85,7 +88,7 @@ class FrameProcessor:
                 grey = decode_grey_thumbnail(frame, header=header)
                 content = frame_bytes(frame.data).tobytes
                 return self._judged(frame, grey, header.width, header.height, content)
-        picture = decode_frame(frame)
+        picture = self._decode(frame)
         if polygons:
             picture = painted(picture, polygons)
         height, width = picture.shape[:2]

@@ -33,6 +33,7 @@ from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.errors import FlRobotError, SettingError
 from fl_robot_ros.nodes.camera_subscription import CameraSubscription
+from fl_robot_ros.nodes.frame_decoder import Decode, find_decoder
 from fl_robot_ros.nodes.lifetime import run_node
 from fl_robot_ros.nodes.logging_bridge import LoggingBridge
 from fl_robot_ros.nodes.publish_time import with_publish_time
@@ -76,7 +77,9 @@ class ClientNode(Node):  # type: ignore[misc]
         self._lock_file = _lock(data_dir)
         self._data_dir = data_dir
         self._log_bridge = LoggingBridge(self)
-        pipeline_options = _pipeline_options(settings)
+        decode, decoder_line = find_decoder()
+        self.get_logger().info(decoder_line)
+        pipeline_options = _pipeline_options(settings, decode)
         self._dataset = Dataset(
             data_dir / "dataset",
             Limits(
@@ -255,7 +258,7 @@ class ClientNode(Node):  # type: ignore[misc]
         self._diagnostics_publisher.publish(message)
 
 
-def _pipeline_options(settings: ClientSettings) -> dict[str, Any]:
+def _pipeline_options(settings: ClientSettings, decode: Decode) -> dict[str, Any]:
     """Return what the capture pipeline is made with.
 
     Raises:
@@ -271,6 +274,7 @@ def _pipeline_options(settings: ClientSettings) -> dict[str, Any]:
                 min_difference_bits=settings.min_difference_bits,
             ),
             masks=PrivacyMasks(settings.privacy_masks),
+            decode=decode,
         ),
         "sample_rate_hz": settings.sample_rate_hz,
         "queue_size": settings.queue_size,

@@ -10,7 +10,6 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
-from fl_robot_ros.capture.decode import decode_frame
 from fl_robot_ros.capture.frame import Frame
 from fl_robot_ros.config import PerceptionSettings, expand_path
 from fl_robot_ros.delivery.annotation import draw_prediction
@@ -18,6 +17,7 @@ from fl_robot_ros.delivery.loader import ModelLoader
 from fl_robot_ros.delivery.predictor import Predictor
 from fl_robot_ros.errors import FlRobotError, ModelError
 from fl_robot_ros.nodes.camera_subscription import CameraSubscription
+from fl_robot_ros.nodes.frame_decoder import find_decoder
 from fl_robot_ros.nodes.image_message import to_image_message
 from fl_robot_ros.nodes.lifetime import run_node
 from fl_robot_ros.nodes.qos import LATCHED, reliable_qos
@@ -40,6 +40,8 @@ class PerceptionNode(Node):  # type: ignore[misc]
         super().__init__("fl_perception")
         self._settings = declare_settings(self, PerceptionSettings)
         depth = self._settings.queue_size
+        self._decode, decoder_line = find_decoder()
+        self.get_logger().info(decoder_line)
         self._predictor: Predictor | None = None
         self._loaded: deque[tuple[str, Predictor]] = deque()
         self._labelled = 0
@@ -103,7 +105,7 @@ class PerceptionNode(Node):  # type: ignore[misc]
             self._without_model += 1
             return
         try:
-            image = decode_frame(frame)
+            image = self._decode(frame)
             prediction = self._predictor.predict(image)
         except FlRobotError as error:
             self._unclassified += 1
