@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ from numpy.typing import NDArray
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_process import NodeProcess, Peer
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 from waiting import wait_until
 
+from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.delivery.manifest import Manifest
 from fl_robot_ros.delivery.model_store import ModelStore
@@ -152,6 +155,55 @@ def test_frames_and_labels_become_a_dataset_and_capture_can_be_paused(
         assert len(stored) == 25
         for sample in stored.samples():
             assert cv2.imread(str(stored.path / sample.path)) is not None
+
+
+def has_shape(path: Path, shape: tuple[int, ...]) -> bool:
+    """Say whether a picture is of a shape; one that is just being moved to its place is of none."""
+    stored = cv2.imread(str(path))
+    return stored is not None and stored.shape == shape
+
+
+def test_a_simulated_camera_that_comes_again_as_another(
+    start_node: StartNode, robot: Robot, peer: Peer, tmp_path: Path
+) -> None:
+    """ROS time stands still; stamps begin anew or are 0; reliability and size change."""
+    start_client(
+        start_node,
+        tmp_path,
+        use_sim_time=True,
+        image_topics="[camera]",
+        topic_labels="['camera: red']",
+    )
+    wait_until(lambda: robot.part("dataset"), "the dataset")
+    first_stamps_sec = []
+    with Dataset(tmp_path / "robot" / "dataset") as dataset:
+        for reliability, side_px, begin_sec in (
+            (ReliabilityPolicy.BEST_EFFORT, 16, 1000),
+            (ReliabilityPolicy.RELIABLE, 32, 2),
+            (ReliabilityPolicy.BEST_EFFORT, 48, None),
+        ):
+            qos = QoSProfile(depth=9, reliability=reliability)
+            camera = peer.publisher(Image, "camera", qos)
+            image = np.full((side_px, side_px, 3), 90, np.uint8)
+            stored: list[Sample] = []
+            for number in range(3000):
+                stamp_sec = 0 if begin_sec is None else begin_sec + number
+                camera.publish(to_image_message(image, stamp_sec * 10**9))
+                time.sleep(0.02)
+                stored = [
+                    sample
+                    for sample in dataset.samples()
+                    if has_shape(dataset.path / sample.path, image.shape)
+                ]
+                if stored:
+                    break
+            assert stored, f"no frame of {side_px} px"
+            first_stamps_sec.append(stored[0].stamp_ns / 1e9)
+            peer.node.destroy_publisher(camera)
+    simulated, anew, unstamped = first_stamps_sec
+    assert 1000 <= simulated < 4000
+    assert 2 <= anew < 1000
+    assert abs(unstamped - time.time()) < 600
 
 
 def test_too_few_images_and_an_absent_server_are_refused_with_a_reason(
