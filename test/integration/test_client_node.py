@@ -158,7 +158,7 @@ def test_frames_and_labels_become_a_dataset_and_capture_can_be_paused(
 
 
 def has_shape(path: Path, shape: tuple[int, ...]) -> bool:
-    """Say whether a picture is of a shape; one that is just being moved to its place is of none."""
+    """Say whether a file is a picture of a shape; one that is just being moved is none."""
     stored = cv2.imread(str(path))
     return stored is not None and stored.shape == shape
 
