@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,12 @@ class LabelMessage:
     published_ns: int
 
 
+@functools.cache
+def _typestore(store: Stores) -> Typestore:
+    """Return a store of types, which compiles what it needs once."""
+    return get_typestore(store)
+
+
 class MessageReader:
     """Deserializes images and labels.
 
@@ -48,9 +55,7 @@ class MessageReader:
             is_ros1: Whether the messages are in the serialization of ROS 1.
         """
         self._is_ros1 = is_ros1
-        self._types: Typestore = get_typestore(
-            Stores.ROS1_NOETIC if is_ros1 else Stores.ROS2_HUMBLE
-        )
+        self._types = _typestore(Stores.ROS1_NOETIC if is_ros1 else Stores.ROS2_HUMBLE)
 
     def read(self, message: RecordedMessage) -> Frame | LabelMessage:
         """Return the frame or label in a message.
