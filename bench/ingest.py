@@ -163,9 +163,7 @@ def contest(name: str, kind: str, bag: Path, cores: int) -> None:
 def main() -> int:
     """Run the contest; return the process's exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--frames", type=int, default=1800, help="frames in a bag (1800)"
-    )
+    parser.add_argument("--frames", type=int, default=1800, help="frames in a bag (1800)")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each contestant (3)")
     parser.add_argument(
         "--contest", nargs=4, metavar=("NAME", "KIND", "BAG", "CORES"), help="one run"
