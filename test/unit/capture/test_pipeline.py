@@ -4,113 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from bag_recorder import START_NS, drive, picture, record
-from rosbags.rosbag2 import StoragePlugin
+from bag_recorder import START_NS, picture
+from pipeline_parts import MS, Clock, GatedDataset, GatedProcessor, frame, pipeline, wait_for
 
-from fl_robot_ros.capture.frame import CompressedFrame, RawFrame
+from fl_robot_ros.capture.frame import CompressedFrame
 from fl_robot_ros.capture.frame_processor import FrameProcessor
 from fl_robot_ros.capture.labeller import LabelRules
-from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.capture.picture_quality import QualityRules
-from fl_robot_ros.capture.pipeline import CapturePipeline
 from fl_robot_ros.capture.privacy_mask import PrivacyMasks
 from fl_robot_ros.capture.verdicts import VERDICTS
 from fl_robot_ros.dataset.store import Dataset
-from fl_robot_ros.errors import BagError, DatasetError
-
-MS = 1_000_000
-
-
-class Clock:
-    """A clock that stands still until it is set."""
-
-    def __init__(self) -> None:
-        self.now_ns = START_NS
-
-    def __call__(self) -> int:
-        return self.now_ns
-
-
-class GatedDataset:
-    """A dataset whose disk is as slow or full as the test says."""
-
-    def __init__(self) -> None:
-        self.gate = threading.Event()
-        self.gate.set()
-        self.error: Exception | None = None
-        self.samples: list[NewSample] = []
-        self.free = 10**12
-
-    def add(self, batch: Sequence[NewSample]) -> list[str]:
-        assert self.gate.wait(10)
-        if self.error is not None:
-            raise self.error
-        self.samples += batch
-        return ["kept"] * len(batch)
-
-    def free_bytes(self) -> int:
-        return self.free
-
-    def add_verdicts(self, counts: Mapping[str, int]) -> None:
-        pass
-
-
-class GatedProcessor(FrameProcessor):
-    """A processor that works only while the test lets it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate = threading.Event()
-
-    def process(self, frame: Any) -> Any:
-        assert self.gate.wait(10)
-        return super().process(frame)
-
-
-def frame(number: int, published_ns: int | None = None, **changes: Any) -> RawFrame:
-    values: dict[str, Any] = {
-        "topic": "/camera",
-        "stamp_ns": START_NS + number * 100 * MS,
-        "published_ns": START_NS if published_ns is None else published_ns,
-        "encoding": "rgb8",
-        "height": 24,
-        "width": 32,
-        "step": 96,
-        "is_bigendian": False,
-        "data": picture(number).tobytes(),
-    }
-    return RawFrame(**{**values, **changes})
-
-
-def pipeline(
-    dataset: Any, clock: Callable[[], int] | None = None, **changes: Any
-) -> CapturePipeline:
-    values: dict[str, Any] = {
-        "sample_rate_hz": 1000.0,
-        "queue_size": 64,
-        "label_settle_sec": 0.2,
-    }
-    return CapturePipeline(dataset, clock=clock or Clock(), **{**values, **changes})
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.005)
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> Iterator[Dataset]:
-    with Dataset(tmp_path / "dataset") as opened:
-        yield opened
+from fl_robot_ros.errors import DatasetError
 
 
 def test_live_frames_are_labelled_by_the_time_of_their_publication(dataset: Dataset) -> None:
@@ -378,103 +286,3 @@ def test_frames_that_are_not_worth_keeping_are_counted(dataset: Dataset) -> None
         live.offer_frame(frame(number, data=content.tobytes()))
     live.stop()
     assert live.verdicts == {"kept": 2, "dark": 1, "bright": 1, "blurred": 1, "duplicate": 1}
-
-
-def test_a_label_file_beside_the_bag_comes_before_the_labels_in_it(
-    tmp_path: Path, dataset: Dataset
-) -> None:
-    record(tmp_path / "bag", drive(20))
-    (tmp_path / "bag" / "labels.csv").write_text("start,end,label\n0,0.55,forklift\n")
-    pipeline(dataset).import_bag(tmp_path / "bag")
-    assert dataset.counts()["forklift"] == 6
-    assert len(dataset) == 20
-
-
-@pytest.mark.parametrize("storage", list(StoragePlugin))
-@pytest.mark.parametrize("compressed", [False, True])
-def test_bag_is_imported_once(
-    tmp_path: Path, dataset: Dataset, storage: StoragePlugin, compressed: bool
-) -> None:
-    record(tmp_path / "bag", drive(150, compressed=compressed), storage)
-    importer = pipeline(dataset)
-    progress: list[int] = []
-    report = importer.import_bag(tmp_path / "bag", progress=progress.append)
-    assert report.complete
-    assert progress == sorted(progress)
-    assert progress[-1] == 150
-    assert dataset.counts() == {"cat": 75, "dog": 75}
-    files = sorted(dataset.path.rglob("*.jpg"))
-    importer.import_bag(tmp_path / "bag")
-    assert importer.verdicts == {"kept": 150, "already_stored": 150}
-    assert sorted(dataset.path.rglob("*.jpg")) == files
-    assert len(dataset) == len(files) == 150
-
-
-def test_bag_is_sampled_by_its_own_time(tmp_path: Path, dataset: Dataset) -> None:
-    record(tmp_path / "bag", drive(90, rate_hz=30.0))
-    importer = pipeline(dataset, sample_rate_hz=5.0)
-    importer.import_bag(tmp_path / "bag")
-    assert importer.verdicts == {"kept": 15, "sampled_out": 75}
-
-
-def test_compressed_frames_of_a_bag_are_stored_byte_for_byte(
-    tmp_path: Path, dataset: Dataset
-) -> None:
-    from fl_robot_ros.capture.bag import read_bag
-
-    record(tmp_path / "bag", drive(4, compressed=True))
-    pipeline(dataset).import_bag(tmp_path / "bag")
-    originals = {
-        item.stamp_ns: bytes(item.data)
-        for item in read_bag(tmp_path / "bag")
-        if isinstance(item, CompressedFrame)
-    }
-    stored = {item.stamp_ns: (dataset.path / item.path).read_bytes() for item in dataset.samples()}
-    assert stored == originals
-
-
-def test_bag_does_not_mix_its_labels_with_live_ones(tmp_path: Path, dataset: Dataset) -> None:
-    record(tmp_path / "bag", [item for item in drive(10) if not isinstance(item.content, str)])
-    importer = pipeline(dataset)
-    importer.offer_label("bird", 0)
-    importer.import_bag(tmp_path / "bag")
-    assert importer.verdicts == {"unlabelled": 10}
-
-
-def test_readable_part_of_a_cut_bag_is_stored(tmp_path: Path, dataset: Dataset) -> None:
-    file = record(tmp_path / "bag", drive(60, size=(120, 160)))
-    content = file.read_bytes()
-    file.write_bytes(content[: len(content) // 2])
-    report = pipeline(dataset).import_bag(tmp_path / "bag")
-    assert not report.complete
-    assert len(dataset) == report.frames_read >= 28
-
-
-def test_bag_that_is_none_leaves_the_pipeline_usable(tmp_path: Path, dataset: Dataset) -> None:
-    importer = pipeline(dataset)
-    with pytest.raises(BagError):
-        importer.import_bag(tmp_path / "nothing")
-    record(tmp_path / "bag", drive(4))
-    importer.import_bag(tmp_path / "bag")
-    assert importer.verdicts == {"kept": 4}
-
-
-def test_stop_cuts_an_import_short_and_keeps_what_was_read(
-    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("fl_robot_ros.capture.bag_import._BATCH", 8)
-    record(tmp_path / "bag", drive(300, size=(240, 320)))
-    importer = pipeline(dataset)
-    report = importer.import_bag(tmp_path / "bag", progress=lambda _: importer.stop())
-    assert not report.complete
-    assert "stopped" in report.loss
-    assert 0 < len(dataset) < 300
-
-
-def test_full_disk_during_an_import_is_counted(tmp_path: Path) -> None:
-    record(tmp_path / "bag", drive(10))
-    store = GatedDataset()
-    store.error = DatasetError("disk is full")
-    importer = pipeline(store)
-    importer.import_bag(tmp_path / "bag")
-    assert importer.verdicts == {"disk_error": 10}

@@ -1,0 +1,195 @@
+"""Bags on their way to the dataset, read and processed by several threads."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bag_recorder import drive, record
+from pipeline_parts import GatedDataset, pipeline
+from rosbags.rosbag2 import StoragePlugin
+
+from fl_robot_ros.capture.frame import CompressedFrame
+from fl_robot_ros.capture.frame_processor import FrameProcessor
+from fl_robot_ros.capture.labeller import LabelRules
+from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.errors import BagError, DatasetError
+
+
+class UnsteadyProcessor(FrameProcessor):
+    """A processor that takes now a long, now a short time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._random = random.Random(5)
+        self.threads: set[int] = set()
+
+    def process(self, frame: Any) -> Any:
+        self.threads.add(threading.get_ident())
+        time.sleep(self._random.choice((0.0, 0.0, 0.003)))
+        return super().process(frame)
+
+
+class FailingProcessor(FrameProcessor):
+    """A processor that fails in every thread but the one that made it, or in that one alone."""
+
+    def __init__(self, in_own_thread: bool) -> None:
+        super().__init__()
+        self._own = threading.get_ident()
+        self._in_own_thread = in_own_thread
+
+    def process(self, frame: Any) -> Any:
+        if (threading.get_ident() == self._own) == self._in_own_thread:
+            raise MemoryError("no memory left")
+        time.sleep(0.001)  # so that every thread comes to its turn
+        return super().process(frame)
+
+
+def test_a_label_file_beside_the_bag_comes_before_the_labels_in_it(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    record(tmp_path / "bag", drive(20))
+    (tmp_path / "bag" / "labels.csv").write_text("start,end,label\n0,0.55,forklift\n")
+    pipeline(dataset).import_bag(tmp_path / "bag")
+    assert dataset.counts()["forklift"] == 6
+    assert len(dataset) == 20
+
+
+@pytest.mark.parametrize("storage", list(StoragePlugin))
+@pytest.mark.parametrize("compressed", [False, True])
+def test_bag_is_imported_once(
+    tmp_path: Path, dataset: Dataset, storage: StoragePlugin, compressed: bool
+) -> None:
+    record(tmp_path / "bag", drive(150, compressed=compressed), storage)
+    importer = pipeline(dataset)
+    progress: list[int] = []
+    report = importer.import_bag(tmp_path / "bag", progress=progress.append)
+    assert report.complete
+    assert progress == sorted(progress)
+    assert progress[-1] == 150
+    assert dataset.counts() == {"cat": 75, "dog": 75}
+    files = sorted(dataset.path.rglob("*.jpg"))
+    importer.import_bag(tmp_path / "bag")
+    assert importer.verdicts == {"kept": 150, "already_stored": 150}
+    assert sorted(dataset.path.rglob("*.jpg")) == files
+    assert len(dataset) == len(files) == 150
+
+
+def test_bag_is_sampled_by_its_own_time(tmp_path: Path, dataset: Dataset) -> None:
+    record(tmp_path / "bag", drive(90, rate_hz=30.0))
+    importer = pipeline(dataset, sample_rate_hz=5.0)
+    importer.import_bag(tmp_path / "bag")
+    assert importer.verdicts == {"kept": 15, "sampled_out": 75}
+
+
+def test_compressed_frames_of_a_bag_are_stored_byte_for_byte(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    from fl_robot_ros.capture.bag import read_bag
+
+    record(tmp_path / "bag", drive(4, compressed=True))
+    pipeline(dataset).import_bag(tmp_path / "bag")
+    originals = {
+        item.stamp_ns: bytes(item.data)
+        for item in read_bag(tmp_path / "bag")
+        if isinstance(item, CompressedFrame)
+    }
+    stored = {item.stamp_ns: (dataset.path / item.path).read_bytes() for item in dataset.samples()}
+    assert stored == originals
+
+
+def test_bag_does_not_mix_its_labels_with_live_ones(tmp_path: Path, dataset: Dataset) -> None:
+    record(tmp_path / "bag", [item for item in drive(10) if not isinstance(item.content, str)])
+    importer = pipeline(dataset)
+    importer.offer_label("bird", 0)
+    importer.import_bag(tmp_path / "bag")
+    assert importer.verdicts == {"unlabelled": 10}
+
+
+def test_readable_part_of_a_cut_bag_is_stored(tmp_path: Path, dataset: Dataset) -> None:
+    file = record(tmp_path / "bag", drive(60, size=(120, 160)))
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    report = pipeline(dataset).import_bag(tmp_path / "bag")
+    assert not report.complete
+    assert len(dataset) == report.frames_read >= 28
+
+
+def test_bag_that_is_none_leaves_the_pipeline_usable(tmp_path: Path, dataset: Dataset) -> None:
+    importer = pipeline(dataset)
+    with pytest.raises(BagError):
+        importer.import_bag(tmp_path / "nothing")
+    record(tmp_path / "bag", drive(4))
+    importer.import_bag(tmp_path / "bag")
+    assert importer.verdicts == {"kept": 4}
+
+
+def test_stop_cuts_an_import_short_and_keeps_what_was_read(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fl_robot_ros.capture.bag_import._BATCH", 8)
+    record(tmp_path / "bag", drive(300, size=(240, 320)))
+    importer = pipeline(dataset)
+    report = importer.import_bag(tmp_path / "bag", progress=lambda _: importer.stop())
+    assert not report.complete
+    assert "stopped" in report.loss
+    assert 0 < len(dataset) < 300
+
+
+def test_full_disk_during_an_import_is_counted(tmp_path: Path) -> None:
+    record(tmp_path / "bag", drive(10))
+    store = GatedDataset()
+    store.error = DatasetError("disk is full")
+    importer = pipeline(store)
+    importer.import_bag(tmp_path / "bag")
+    assert importer.verdicts == {"disk_error": 10}
+
+
+@pytest.mark.parametrize("lookback_sec", [0.0, 0.5])
+def test_threads_of_any_speed_keep_the_order_and_the_labels(
+    tmp_path: Path, dataset: Dataset, lookback_sec: float
+) -> None:
+    record(tmp_path / "bag", drive(400, ("cat", "dog", "", "bird")))
+    processor = UnsteadyProcessor()
+    rules = LabelRules(lookback_sec=lookback_sec)
+    importer = pipeline(
+        dataset, processor=processor, label_rules=rules, keeps_unlabelled=True, threads=3
+    )
+    assert importer.import_bag(tmp_path / "bag").complete
+    assert len(processor.threads) > 1
+    samples = sorted(dataset.samples() + dataset.unlabelled())
+    assert [sample.stamp_ns for sample in samples] == sorted(s.stamp_ns for s in samples)
+    # 10 frames a second: five of those without a label are within reach of "bird".
+    reached = round(10 * lookback_sec)
+    labels = ["cat"] * 100 + ["dog"] * 100 + [""] * (100 - reached) + ["bird"] * (100 + reached)
+    assert [sample.label for sample in samples] == labels
+
+
+@pytest.mark.parametrize("in_own_thread", [False, True])
+def test_an_error_in_any_thread_ends_the_import(
+    tmp_path: Path, dataset: Dataset, in_own_thread: bool
+) -> None:
+    record(tmp_path / "bag", drive(200))
+    importer = pipeline(dataset, processor=FailingProcessor(in_own_thread), threads=1)
+    with pytest.raises(MemoryError, match="no memory left"):
+        importer.import_bag(tmp_path / "bag")
+    assert len(dataset) < 200
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("import_")]
+
+
+def test_an_interrupt_keeps_what_was_read(tmp_path: Path, dataset: Dataset) -> None:
+    record(tmp_path / "bag", drive(600))
+    importer = pipeline(dataset, processor=UnsteadyProcessor(), threads=1)
+
+    def interrupt(read: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        importer.import_bag(tmp_path / "bag", progress=interrupt)
+    assert 0 < len(dataset) == importer.verdicts["kept"] < 600
+    assert importer.import_bag(tmp_path / "bag").complete
+    assert len(dataset) == 600
