@@ -37,20 +37,19 @@ def bridge() -> BridgeDecoder:
     return decode
 
 
-@pytest.mark.parametrize("encoding", BRIDGED_ENCODINGS)
-def test_cv_bridge_gives_the_same_pixels(bridge: BridgeDecoder, encoding: str) -> None:
-    taken = frame(encoding)
-    np.testing.assert_array_equal(bridge(taken), decode_frame(taken))
-    np.testing.assert_array_equal(bridge.convert(taken), decode_frame(taken))
+def test_cv_bridge_gives_the_same_pixels(bridge: BridgeDecoder) -> None:
+    for encoding in BRIDGED_ENCODINGS:
+        taken = frame(encoding)
+        ours = decode_frame(taken)
+        np.testing.assert_array_equal(bridge.convert(taken), ours, encoding)
+        np.testing.assert_array_equal(bridge(taken), ours, encoding)
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("padding_bytes", [0, 2, 8])
-def test_every_frame_has_the_same_pixels(
-    bridge: BridgeDecoder, encoding: str, padding_bytes: int
-) -> None:
-    taken = frame(encoding, padding_bytes)
-    np.testing.assert_array_equal(bridge(taken), decode_frame(taken))
+def test_every_frame_has_the_same_pixels(bridge: BridgeDecoder, padding_bytes: int) -> None:
+    for encoding in ENCODINGS:
+        taken = frame(encoding, padding_bytes)
+        np.testing.assert_array_equal(bridge(taken), decode_frame(taken), encoding)
 
 
 def test_broken_frames_have_the_same_errors(bridge: BridgeDecoder) -> None:
