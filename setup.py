@@ -15,7 +15,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
         (f"share/{PACKAGE}/launch", sorted(map(str, Path("launch").glob("*.launch.py")))),
-        (f"share/{PACKAGE}/config", sorted(map(str, Path("config").glob("*.yaml")))),
+        (f"share/{PACKAGE}/config", sorted(map(str, Path("config").iterdir()))),
         (f"share/{PACKAGE}/flower_app", ["flower_app/pyproject.toml"]),
     ],
     python_requires=">=3.10",

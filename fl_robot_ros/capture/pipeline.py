@@ -15,6 +15,7 @@ from fl_robot_ros.capture.frame import Frame
 from fl_robot_ros.capture.frame_processor import FrameProcessor
 from fl_robot_ros.capture.labeller import LabelRules
 from fl_robot_ros.capture.live_capture import LiveCapture
+from fl_robot_ros.capture.memory import return_memory, reuse_memory
 from fl_robot_ros.capture.new_sample import DatasetWriter
 from fl_robot_ros.capture.sample_sink import SampleSink
 from fl_robot_ros.capture.verdicts import VerdictCounter
@@ -156,10 +157,10 @@ class CapturePipeline:
         # Imported late, so that a robot which never reads a bag does not load rosbags.
         from fl_robot_ros.capture.bag import read_bag
         from fl_robot_ros.capture.bag_import import BagImport
-        from fl_robot_ros.capture.kept_memory import kept_memory
         from fl_robot_ros.capture.label_ranges import LabelRanges, find_sidecar
 
         label_file = label_file or find_sidecar(path)
+        reuse_memory()
         bag_import = BagImport(
             read_bag(path, image_topics),
             self._processor,
@@ -170,5 +171,7 @@ class CapturePipeline:
             label_rules=self._rules,
             label_ranges=LabelRanges.load(label_file) if label_file else None,
         )
-        with kept_memory():
+        try:
             return bag_import.run(progress, self._stopping.is_set)
+        finally:
+            return_memory()

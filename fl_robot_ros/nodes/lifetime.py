@@ -18,6 +18,7 @@ from rclpy.node import Node
 from rclpy.signals import uninstall_signal_handlers
 from rclpy.task import Future
 
+from fl_robot_ros.capture.memory import reuse_memory
 from fl_robot_ros.errors import FlRobotError, SettingError
 
 _PARENT_CHECK_SEC = 1.0
@@ -42,6 +43,7 @@ def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -
         line; 1 for any other error of this package.
     """
     program = Path(sys.argv[0]).name
+    reuse_memory()
     node: Node | None = None
     try:
         try:

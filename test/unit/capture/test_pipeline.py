@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,6 +21,12 @@ from fl_robot_ros.capture.privacy_mask import PrivacyMasks
 from fl_robot_ros.capture.verdicts import VERDICTS
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import DatasetError
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Iterator[Dataset]:
+    with Dataset(tmp_path / "dataset") as opened:
+        yield opened
 
 
 def test_live_frames_are_labelled_by_the_time_of_their_publication(dataset: Dataset) -> None:
