@@ -250,7 +250,7 @@ class BagImport:
     def _store(self, is_end: bool = False) -> None:
         """Store what is ready, if it is enough and no other thread is at it; at the end, all."""
         with self._sorting:
-            self._sort()
+            self._sort(is_end)
             ready = len(self._batch)
         is_due = is_end or ready >= _BATCH
         if is_due and self._storing.acquire(blocking=is_end or ready > _MAX_UNSTORED):
@@ -261,16 +261,17 @@ class BagImport:
             finally:
                 self._storing.release()
 
-    def _sort(self) -> None:
-        """Put the oldest frames whose labels are known by now into the batch."""
-        while (
-            self._waiting
-            and self._waiting[0].is_processed
-            and self._is_settled(self._waiting[0].keys[-1].published_ns, self._lookback_ns)
-        ):
+    def _sort(self, is_end: bool) -> None:
+        """Put the oldest frames whose labels are known by now into the batch; at the end, all."""
+        while self._waiting and (is_end or self._is_ready(self._waiting[0])):
             group = self._waiting.popleft()
-            labels = [self._label(key) for key in group.keys]
+            # A thread that was interrupted leaves frames without results.
+            labels = [self._label(key) for key in group.keys[: len(group.results)]]
             self._batch += zip(group.results, labels, strict=True)
+
+    def _is_ready(self, group: _Group) -> bool:
+        newest_ns = group.keys[-1].published_ns
+        return group.is_processed and self._is_settled(newest_ns, self._lookback_ns)
 
 
 def _key(frame: Frame) -> _FrameKey:
