@@ -19,7 +19,7 @@ class PictureQuality:
 
     Attributes:
         brightness: Mean grey value, 0 to 255.
-        sharpness: Variance of the Laplacian over the picture scaled to 160 px (Pech-Pacheco et
+        sharpness: Variance of the Laplacian over the picture at 160 px or less (Pech-Pacheco et
             al. 2000, "Diatom autofocusing in brightfield microscopy"); 0 for a flat picture,
             hundreds for a sharp one.
         fingerprint: 64 bits: for each of 8x8 fields whether it is brighter than the one to its
