@@ -87,15 +87,16 @@ class BridgeDecoder:
         self._bridge: Any = CvBridge()
 
     def check(self) -> None:
-        """Have cv_bridge convert a picture.
+        """Have cv_bridge convert a picture of every encoding that it will get.
 
         Raises:
-            Exception: It does not work here.
+            Exception: It does not work here, lacks an encoding, or gives other pixels.
         """
-        probe = RawFrame("", 0, 0, "bgr8", 1, 1, 3, False, b"abc")
-        converted = self.convert(probe).tobytes()
-        if converted != b"cba":
-            raise ValueError(f"it turned BGR {b'abc'!r} into RGB {converted!r}")
+        for encoding, pixel_bytes in BRIDGED_ENCODINGS.items():
+            data = bytes(range(0, 48 * pixel_bytes, 3))
+            frame = RawFrame("", 0, 0, encoding, 4, 4, 4 * pixel_bytes, False, data)
+            if not np.array_equal(self.convert(frame), decode_frame(frame)):
+                raise ValueError(f"it gives other pixels for {encoding}")
 
     def __call__(self, frame: Frame) -> NDArray[np.uint8]:
         """Return a frame's picture, uint8 (H, W, 3), RGB.
