@@ -62,7 +62,7 @@ def read_bag(
     Topic names match without their leading "/" and with any namespace before them: "camera/image"
     takes "/robot1/camera/image". Messages come in the order in which they were recorded; in
     damaged files, in the order in which they lie in the file. A bag of any size takes at most
-    64 MiB of messages, and one chunk of the file, in memory.
+    64 MiB of messages, and a few chunks of the file, in memory.
 
     Args:
         path: A rosbag2 folder or storage file (mcap, sqlite3), or a ROS 1 .bag file.

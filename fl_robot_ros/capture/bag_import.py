@@ -27,7 +27,7 @@ _SETTLE_NS = 200_000_000
 # Frames that a thread takes at a time: a turn for each would cost as much as a small picture, and
 # more bytes would leave the caches of the thread's core.
 _GROUP = 16
-_GROUP_BYTES = 4_000_000
+_GROUP_BYTES = 2_000_000
 
 
 class _FrameKey(NamedTuple):

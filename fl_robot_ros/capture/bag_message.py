@@ -92,6 +92,8 @@ class MessageReader:
             raise BagError(f"a message on {message.topic} is broken: {error!r}"[:300]) from error
 
     def _deserialize(self, message: RecordedMessage) -> Any:
+        # A view, as slices of bytes are copies.
+        data = memoryview(message.data)
         if self._is_ros1:
-            return self._types.deserialize_ros1(message.data, message.message_type)
-        return self._types.deserialize_cdr(message.data, message.message_type)
+            return self._types.deserialize_ros1(data, message.message_type)
+        return self._types.deserialize_cdr(data, message.message_type)

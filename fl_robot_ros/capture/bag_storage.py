@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from fl_robot_ros.capture.decompression import MAX_UNPACKED_BYTES, unpacked_bytes
+from fl_robot_ros.capture.decompression import MAX_UNPACKED_BYTES, Packed, unpacked_ahead
 from fl_robot_ros.capture.mcap_records import read_mcap_records, read_mcap_topics
 from fl_robot_ros.capture.recorded_message import (
     DamagedError,
@@ -59,17 +59,25 @@ class StorageFile:
     def messages(self, wanted: Wanted) -> Iterator[RecordedMessage]:
         """Yield the wanted messages, each once, in the order of recording.
 
-        At most 64 MiB of messages and one chunk (1 MB in most bags, at most 512 MiB) are held in
-        memory, however large the file is. So chunks that overlap in time by more than that come
-        in the order in which they lie in the file, and so do those of a file without index.
+        At most 64 MiB of messages, which may be a quarter of their chunks, and the chunks that are
+        being unpacked are held in memory, however large the file is: 1 MB for each core in most
+        bags, at most 512 MiB for each. So chunks that overlap in time by more than 64 MiB come in
+        the order in which they lie in the file, and so do those of a file without index.
 
         Raises:
             OSError: The file cannot be read.
         """
         self.salvage.skipped_bytes = 0
-        for message in self._records(wanted, self.salvage):
-            is_packed = not self.is_ros1 and message.data[:4] == _ZSTD_MAGIC
-            yield _unpacked(message) if is_packed else message
+        records = self._records(wanted, self.salvage)
+        if self.is_ros1:
+            yield from records
+            return
+        for message, unpacking in unpacked_ahead(records, _packed_in):
+            try:
+                yield message if unpacking is None else message._replace(data=unpacking.result())
+            except DamagedError:
+                # Left as it is, it is counted as a broken message.
+                yield message
 
     def _read_topics(self) -> TopicCounts | None:
         if self.is_ros1:
@@ -86,9 +94,6 @@ class StorageFile:
         return read_sqlite_records(self._path, wanted, salvage)
 
 
-def _unpacked(message: RecordedMessage) -> RecordedMessage:
-    try:
-        return message._replace(data=unpacked_bytes(message.data, "zstd", MAX_UNPACKED_BYTES))
-    except DamagedError:
-        # Left as it is, it is counted as a broken message.
-        return message
+def _packed_in(message: RecordedMessage) -> Packed | None:
+    is_packed = message.data[:4] == _ZSTD_MAGIC
+    return Packed(message.data, "zstd", MAX_UNPACKED_BYTES) if is_packed else None

@@ -111,19 +111,16 @@ def _decode_raw(frame: RawFrame, max_side_px: int = 0) -> Pixels:
     """
     encoding = find_encoding(frame.encoding)
     data = frame_bytes(frame.data)
-    name = (
-        f"a {frame.encoding} image of {frame.width}x{frame.height} pixels with step {frame.step} "
-        f"and {len(data)} bytes"
-    )
     try:
         values = encoding.values(data, frame.width, frame.height, frame.step, frame.is_bigendian)
         if max_side_px and encoding.is_pixelwise:
             values = _thinned(values, -(-max(frame.width, frame.height) // max_side_px))
         return encoding.to_rgb(values)
     except FrameError as error:
-        raise FrameError(f"{name}: {error}") from error
+        raise FrameError(f"{_raw_name(frame, data)}: {error}") from error
     except cv2.error as error:
-        raise FrameError(f"{name} cannot be converted: {_reason(error)}") from error
+        reason = f"cannot be converted: {_reason(error)}"
+        raise FrameError(f"{_raw_name(frame, data)} {reason}") from error
 
 
 def _thinned(values: NDArray[Any], stride: int) -> NDArray[Any]:
@@ -169,6 +166,11 @@ def _imdecode(frame: CompressedFrame, data: Pixels, flags: int) -> NDArray[Any]:
     if picture is None:
         raise FrameError(f"{_name(frame, data)} cannot be decoded; its data is broken")
     return picture
+
+
+def _raw_name(frame: RawFrame, data: Pixels) -> str:
+    size = f"{frame.width}x{frame.height} pixels with step {frame.step} and {len(data)} bytes"
+    return f"a {frame.encoding} image of {size}"
 
 
 def _name(frame: CompressedFrame, data: Pixels) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from bz2 import BZ2Decompressor
-from typing import Protocol
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, Protocol, TypeVar
 
 from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]
 
@@ -19,6 +23,18 @@ else:
 MAX_UNPACKED_BYTES = 1 << 29
 
 _STEP_BYTES = 1 << 24
+# Compressed data that is unpacked before it is needed.
+_AHEAD_BYTES = 1 << 24
+
+ItemT = TypeVar("ItemT")
+
+
+class Packed(NamedTuple):
+    """Compressed data: the arguments of `unpacked_bytes`."""
+
+    data: bytes | memoryview
+    compression: str
+    max_bytes: int
 
 
 class _Decompressor(Protocol):
@@ -59,6 +75,35 @@ def unpacked_bytes(packed: bytes | memoryview, compression: str, max_bytes: int)
         if decompressor.needs_input or not part:
             break
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def unpacked_ahead(
+    items: Iterable[ItemT], packed_in: Callable[[ItemT], Packed | None]
+) -> Iterator[tuple[ItemT, Future[bytes] | None]]:
+    """Yield items in their order, while a thread for each core unpacks those that come next.
+
+    Args:
+        items: What may hold compressed data.
+        packed_in: Returns the compressed data of an item, None where it has none.
+
+    Yields:
+        Each item, and what `unpacked_bytes` makes of its compressed data. None is asked for before
+        all items before one without compressed data were taken.
+    """
+    threads = len(os.sched_getaffinity(0))
+    with ThreadPoolExecutor(threads, thread_name_prefix="unpack") as pool:
+        waiting: deque[tuple[ItemT, Future[bytes] | None]] = deque()
+        sizes: deque[int] = deque()
+        for item in items:
+            packed = packed_in(item)
+            waiting.append((item, pool.submit(unpacked_bytes, *packed) if packed else None))
+            sizes.append(len(packed.data) if packed else 0)
+            while waiting and (
+                packed is None or len(waiting) > threads or sum(sizes) > _AHEAD_BYTES
+            ):
+                sizes.popleft()
+                yield waiting.popleft()
+        yield from waiting
 
 
 def _decompressor(compression: str) -> _Decompressor:

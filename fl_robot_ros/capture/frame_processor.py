@@ -60,6 +60,7 @@ class FrameProcessor:
         """
         self._jpeg_quality = jpeg_quality
         self._rules = rules or QualityRules()
+        self._is_measured = self._rules.is_needed
         self._masks = masks or PrivacyMasks()
         self._decode = decode
 
@@ -93,7 +94,7 @@ class FrameProcessor:
             picture = painted(picture, polygons)
         height, width = picture.shape[:2]
         measured: NDArray[np.uint8] | None = None
-        if self._rules.is_needed:
+        if self._is_measured:
             if polygons:
                 measured = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
             else:
@@ -118,7 +119,7 @@ class FrameProcessor:
             content: Returns the JPEG file.
         """
         fingerprint = 0
-        if self._rules.is_needed and grey is not None:
+        if self._is_measured and grey is not None:
             quality = measure_quality(grey)
             if verdict := self._rules.verdict(quality):
                 return ProcessedFrame(None, verdict=verdict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import unicodedata
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
@@ -42,6 +43,7 @@ def clean_label(text: object) -> str:
     return label
 
 
+@functools.lru_cache(maxsize=1024)
 def label_folder_name(label: str) -> str:
     """Return the name of a label's folder; `label_from_folder` turns it back.
 

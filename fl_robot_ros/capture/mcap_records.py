@@ -10,10 +10,12 @@ from __future__ import annotations
 import struct
 from binascii import crc32
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
-from fl_robot_ros.capture.decompression import MAX_UNPACKED_BYTES, unpacked_bytes
+from fl_robot_ros.capture.decompression import MAX_UNPACKED_BYTES, Packed, unpacked_ahead
 from fl_robot_ros.capture.mcap_index import (
     CHANNEL,
     CHUNK,
@@ -81,7 +83,7 @@ def read_mcap_records(path: Path, wanted: Wanted, salvage: Salvage) -> Iterator[
         records: Iterable[McapRecord] | None = _in_index_order(walk, index) if index else None
         if records is None:
             records = _until_end(walk, len(MCAP_MAGIC) if has_magic else 0, size, salvage)
-        yield from in_time_order(reader.batch(record, size) for record in records)
+        yield from in_time_order(reader.batches(records, size))
 
 
 def _in_index_order(walk: McapWalk, index: McapIndex) -> list[McapRecord] | None:
@@ -106,6 +108,14 @@ def _until_end(walk: McapWalk, start: int, size: int, salvage: Salvage) -> Itera
     salvage.note(f"it ends in mid-recording, after {size} bytes")
 
 
+class _Content(NamedTuple):
+    """What a record holds, as far as the file has it."""
+
+    kind: int
+    data: memoryview
+    is_whole: bool
+
+
 class _Reader:
     """Reads the messages of chunks, and those outside of chunks."""
 
@@ -117,16 +127,25 @@ class _Reader:
         self._wanted = wanted
         self._salvage = salvage
 
-    def batch(self, record: McapRecord, size: int) -> tuple[int, Iterable[RecordedMessage]]:
-        """Return the time in ns from which on a record has messages, and the messages."""
-        if record.kind not in (SCHEMA, CHANNEL, MESSAGE, CHUNK):
-            return 0, ()
-        content = self._walk.content(record)
-        if record.kind == CHUNK:
-            # A recorder may write 0 for a time that it does not know.
-            return uint(content, 0, 8), self._chunk(content, is_whole=record.end <= size)
-        messages = list(self._record(record.kind, content))
-        return (messages[0].recorded_ns if messages else 0), messages
+    def batches(
+        self, records: Iterable[McapRecord], size: int
+    ) -> Iterator[tuple[int, Iterable[RecordedMessage]]]:
+        """Yield for each record the time in ns from which on it has messages, and the messages.
+
+        They must be taken before the next record is asked for, as channels come before messages.
+        """
+        contents = (
+            _Content(record.kind, self._walk.content(record), record.end <= size)
+            for record in records
+            if record.kind in (SCHEMA, CHANNEL, MESSAGE, CHUNK)
+        )
+        for content, unpacking in unpacked_ahead(contents, _packed_in):
+            if content.kind == CHUNK:
+                # A recorder may write 0 for a time that it does not know.
+                yield uint(content.data, 0, 8), self._chunk(content, unpacking)
+            else:
+                messages = list(self._record(content.kind, content.data))
+                yield (messages[0].recorded_ns if messages else 0), messages
 
     def _record(self, kind: int, content: memoryview) -> Iterator[RecordedMessage]:
         """Take one record that is no chunk."""
@@ -137,9 +156,9 @@ class _Reader:
                 if self._wanted(topic, message_type):
                     data = content[_MESSAGE_HEAD.size :]
                     # A small message must not keep a large chunk in memory.
-                    is_most = 2 * len(data) > memoryview(content.obj).nbytes
+                    is_large = 4 * len(data) > memoryview(content.obj).nbytes
                     yield RecordedMessage(
-                        topic, message_type, log_time_ns, data if is_most else bytes(data)
+                        topic, message_type, log_time_ns, data if is_large else bytes(data)
                     )
             elif kind == SCHEMA:
                 self._channels.add_schema(content)
@@ -148,13 +167,15 @@ class _Reader:
         except (DamagedError, struct.error) as error:
             self._salvage.note(f"a record of kind {kind} is damaged: {error}")
 
-    def _chunk(self, content: memoryview, is_whole: bool) -> Iterator[RecordedMessage]:
+    def _chunk(
+        self, content: _Content, unpacking: Future[bytes] | None
+    ) -> Iterator[RecordedMessage]:
         """Take the records of a chunk; of one that is cut, those that are there."""
         try:
-            records = _unpacked(content, is_whole)
+            records = _unpacked(content, unpacking)
         except (DamagedError, struct.error) as error:
             self._salvage.note(f"a chunk is damaged: {error}")
-            self._salvage.skipped_bytes += len(content)
+            self._salvage.skipped_bytes += len(content.data)
             return
         position = 0
         while position + RECORD_HEAD.size <= len(records):
@@ -166,7 +187,7 @@ class _Reader:
             position = end
         if position == len(records):
             return
-        if is_whole:
+        if content.is_whole:
             self._salvage.note("a chunk is damaged inside")
         walk = McapWalk(BytesIO(records), len(records), self._channels, self._salvage)
         for record in walk.records(position):
@@ -174,15 +195,41 @@ class _Reader:
                 yield from self._record(record.kind, walk.content(record))
 
 
-def _unpacked(content: memoryview, is_whole: bool) -> memoryview:
-    _, _, size, checksum = _CHUNK_HEAD.unpack_from(content)
-    compression, position = text(content, _CHUNK_HEAD.size)
-    packed = content[position + 8 : position + 8 + uint(content, position, 8)]
-    if size > MAX_UNPACKED_BYTES:
-        raise DamagedError(f"it claims to hold {size} bytes")
-    records = memoryview(unpacked_bytes(packed, compression, size)) if compression else packed
-    if is_whole and len(records) != size:
-        raise DamagedError(f"{len(records)} of {size} bytes could be unpacked")
-    if is_whole and checksum and crc32(records) != checksum:
+def _packed_in(content: _Content) -> Packed | None:
+    """Return the compressed records of a chunk, None where there are none."""
+    if content.kind != CHUNK:
+        return None
+    try:
+        packed, _ = _chunk_records(content.data)
+    except (DamagedError, struct.error):
+        return None
+    return packed if packed.compression else None
+
+
+def _unpacked(content: _Content, unpacking: Future[bytes] | None) -> memoryview:
+    """Return the records of a chunk.
+
+    Raises:
+        DamagedError, struct.error: It is damaged.
+    """
+    packed, checksum = _chunk_records(content.data)
+    records = memoryview(packed.data if unpacking is None else unpacking.result())
+    if content.is_whole and len(records) != packed.max_bytes:
+        raise DamagedError(f"{len(records)} of {packed.max_bytes} bytes could be unpacked")
+    if content.is_whole and checksum and crc32(records) != checksum:
         raise DamagedError("its checksum does not match")
     return records
+
+
+def _chunk_records(chunk: memoryview) -> tuple[Packed, int]:
+    """Return the records of a chunk as they lie there, and their checksum, 0 for none.
+
+    Raises:
+        DamagedError, struct.error: The chunk is damaged.
+    """
+    _, _, size, checksum = _CHUNK_HEAD.unpack_from(chunk)
+    if size > MAX_UNPACKED_BYTES:
+        raise DamagedError(f"it claims to hold {size} bytes")
+    compression, position = text(chunk, _CHUNK_HEAD.size)
+    data = chunk[position + 8 : position + 8 + uint(chunk, position, 8)]
+    return Packed(data, compression, size), checksum

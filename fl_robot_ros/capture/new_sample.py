@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 # What becomes of a sample that is handed over.
 KEPT, ALREADY_STORED, OVER_QUOTA = "kept", "already_stored", "over_quota"
 
 
-@dataclass(frozen=True)
-class NewSample:
+class NewSample(NamedTuple):
     """A picture on its way into the dataset.
 
     Attributes:

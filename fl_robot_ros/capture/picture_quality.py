@@ -43,13 +43,14 @@ def measure_quality(grey: NDArray[np.uint8]) -> PictureQuality:
         size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
         small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
     edges = cv2.Laplacian(small, cv2.CV_16S)
-    _, deviation = cv2.meanStdDev(edges)
+    # cv2.meanStdDev takes ten times as long.
+    variance = cv2.norm(edges, cv2.NORM_L2SQR) / edges.size - cv2.mean(edges)[0] ** 2
     fields_size = (_FINGERPRINT_SIDE_PX + 1, _FINGERPRINT_SIDE_PX)
     fields = cv2.resize(_halved(small), fields_size, interpolation=cv2.INTER_AREA)
     bits = np.packbits(fields[:, :-1] > fields[:, 1:])
     return PictureQuality(
-        brightness=float(fields.mean()),
-        sharpness=float(deviation[0, 0]) ** 2,
+        brightness=cv2.mean(fields)[0],
+        sharpness=max(0.0, variance),
         fingerprint=int.from_bytes(bits.tobytes(), "big"),
     )
 

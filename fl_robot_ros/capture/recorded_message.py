@@ -13,7 +13,8 @@ class RecordedMessage(NamedTuple):
         topic: Name of its topic.
         message_type: Its type, for example "sensor_msgs/msg/Image".
         recorded_ns: When it was recorded, in ns.
-        data: Its serialized content; a view only into memory not much larger than itself.
+        data: Its serialized content; a view only into memory of at most four times
+            its size.
     """
 
     topic: str

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from fl_robot_ros.capture.duplicates import DuplicateFilter
 from fl_robot_ros.capture.frame_processor import ProcessedFrame
@@ -125,7 +124,7 @@ class SampleSink:
         if is_duplicate:
             self._verdicts.add("duplicate")
             return []
-        return [replace(frame.sample, label=label)]
+        return [frame.sample._replace(label=label)]
 
     def _look_at_disk(self) -> None:
         """Find out whether there is room, and say so when that changed; the lock is held."""

@@ -9,6 +9,7 @@ through the whole dataset.
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import os
 import re
@@ -63,6 +64,7 @@ def image_name(topic: str, stamp_ns: int) -> str:
     return f"{stamp_ns}_{hash_topic(topic)}.jpg"
 
 
+@functools.lru_cache(maxsize=1024)
 def hash_topic(topic: str) -> str:
     """Return the eight digits that stand for a topic in file names."""
     return hashlib.sha256(topic.encode()).hexdigest()[:8]

@@ -148,6 +148,20 @@ def test_messages_outside_of_chunks(tmp_path: Path, damaged_at: float | None) ->
         assert "damaged at byte" in reading.report.loss
 
 
+def test_channels_of_a_compressed_chunk_are_known_to_messages_behind_it(tmp_path: Path) -> None:
+    plain = record(tmp_path / "plain", drive(FRAMES, size=SIZE))
+    packed = record(
+        tmp_path / "packed", drive(FRAMES, size=SIZE), compression=CompressionMode.STORAGE
+    )
+    position, length = chunks_of(packed)[0]
+    chunks = chunks_of(plain)
+    # The first chunk has schemas and channels, and there is no summary that would have them too.
+    rest = without_chunks(plain.read_bytes(), chunks[1:])[chunks[1][0] :]
+    packed.write_bytes(packed.read_bytes()[: position + length] + rest)
+    (tmp_path / "packed" / "metadata.yaml").unlink()
+    assert read_intact(packed)[0] == FRAMES
+
+
 def test_damaged_beginning_does_not_hide_the_rest(tmp_path: Path) -> None:
     file = record(tmp_path / "bag", drive(FRAMES, size=SIZE))
     content = bytearray(file.read_bytes())
