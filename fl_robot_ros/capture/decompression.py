@@ -87,8 +87,8 @@ def unpacked_ahead(
         packed_in: Returns the compressed data of an item, None where it has none.
 
     Yields:
-        Each item, and what `unpacked_bytes` makes of its compressed data. None is asked for before
-        all items before one without compressed data were taken.
+        Each item, and what `unpacked_bytes` makes of its compressed data. Items are asked for
+        ahead only while they have such: one without is taken before the next is asked for.
     """
     threads = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(threads, thread_name_prefix="unpack") as pool:

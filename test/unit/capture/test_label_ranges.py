@@ -211,7 +211,7 @@ def test_csv_without_its_header_is_refused(load: Load, text: str) -> None:
         ('- {start: 1, end: 2, label: "\\UFFFFFFFF"}', "line "),
         ("%YAML " + "9" * 5000 + ".1\n---\n[]\n", "line "),
         ("- !!python/object/apply:os.abort []\n", "line 1: a list is out of place"),
-        ("[" * 200_000, "line 1: a list is out of place"),
+        ("[" * 200_000, "line 1: "),
         ("- " * 200_000, "line 1: "),
         ("{" * 200_000, "line 1: "),
     ],
