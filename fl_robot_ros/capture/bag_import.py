@@ -26,7 +26,7 @@ _MAX_UNSTORED = 4 * _BATCH
 _SETTLE_NS = 200_000_000
 # Frames that a thread takes at a time: a turn for each would cost as much as a small picture, and
 # more bytes would leave the caches of the thread's core.
-_GROUP = 16
+_GROUP = 64
 _GROUP_BYTES = 2_000_000
 
 
