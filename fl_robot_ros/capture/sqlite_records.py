@@ -194,4 +194,8 @@ def _rows(bag: apsw.Connection, query: str, *values: int) -> Iterator[tuple[Any,
     Raises:
         apsw.Error: The file is damaged.
     """
-    yield from bag.execute(query, values)
+    try:
+        yield from bag.execute(query, values)
+    except UnicodeDecodeError as error:
+        # A number or a blob that became a text.
+        raise apsw.CorruptError(f"a text is damaged: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import sqlite3
@@ -289,6 +290,26 @@ def test_cut_sqlite_yields_what_is_there(tmp_path: Path, share: float) -> None:
         np.testing.assert_array_equal(decode_frame(frame), picture(number, 120, 160))
     assert not report.complete
     assert "damaged" in report.loss
+
+
+@pytest.mark.parametrize("column", ["data", "timestamp", "topic_id"])
+def test_value_that_became_a_damaged_text_loses_one_message(tmp_path: Path, column: str) -> None:
+    file = record(tmp_path / "bag", drive(9), StoragePlugin.SQLITE3)
+    with contextlib.closing(sqlite3.connect(file)) as bag, bag:
+        bag.execute(f"UPDATE messages SET {column} = CAST(x'ff' AS TEXT) WHERE id = 5")
+    reading = read_bag(file)
+    frames = [item for item in reading if not isinstance(item, LabelMessage)]
+    assert len(frames) == 8
+    assert not reading.report.complete
+
+
+def test_sqlite_bag_is_closed_in_mid_reading(tmp_path: Path) -> None:
+    file = record(tmp_path / "bag", drive(9), StoragePlugin.SQLITE3)
+    reading = read_bag(file)
+    next(reading)
+    reading.close()
+    open_files = {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()}
+    assert str(file.resolve()) not in open_files
 
 
 def test_unmerged_log_of_a_killed_recorder_is_read(tmp_path: Path) -> None:
