@@ -5,7 +5,7 @@ neither an index nor a hash, and syncs nothing. Ours does what the node does: la
 hash, index, fsync. Both write JPEG files of the same quality from the same bag; reading the bag
 alone is shown beside them. Every contestant runs in a fresh process, in turn, several times.
 
-    make bench            or    .venv/bin/python bench/ingest.py --frames 600 --repeat 5
+    make bench            or    .venv/bin/python bench/ingest.py --size 1280x720 --repeat 5
 """
 
 from __future__ import annotations
@@ -23,28 +23,31 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-WIDTH, HEIGHT = 640, 480
+SIZES = ("640x480", "1920x1080")
+# Pixels of a bag: a minute of 640x480 at 30 Hz, and less of larger pictures.
+BAG_PX = 1800 * 640 * 480
 # Ours for raw images; image_transport's for those that come as JPEG.
 QUALITY = {"sqlite3": 95, "mcap": 95, "mcap, zstd": 95, "mcap, JPEG": 80}
 START_NS = 1_700_000_000_000_000_000
 KINDS = tuple(QUALITY)
+HEADING = f"{'bag':<12}{'contestant':<18}{'cores':>5}{'frames/s':>10}{'x peer':>8}{'kB/file':>9}"
 
 
-def scene(number: int) -> np.ndarray:
+def scene(number: int, width: int, height: int) -> np.ndarray:
     """Return a picture with the smooth and the busy parts of a photograph, RGB."""
     generator = np.random.default_rng(number // 30)
     coarse = generator.integers(0, 256, (6, 8, 3), np.uint8)
-    picture = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC).astype(np.int16)
-    fine = np.random.default_rng(number).normal(0, 6, (HEIGHT, WIDTH, 1)).astype(np.int16)
+    picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+    fine = np.random.default_rng(number).normal(0, 6, (height, width, 1)).astype(np.int16)
     picture += cv2.GaussianBlur(fine, (3, 3), 0)[..., None]
     picture = np.clip(picture, 0, 255).astype(np.uint8)
-    centre = (40 + number * 7 % (WIDTH - 80), HEIGHT // 2)
+    centre = (40 + number * 7 % (width - 80), height // 2)
     cv2.circle(picture, centre, 60, (250, 250, 250), -1)
     cv2.putText(picture, str(number), centre, cv2.FONT_HERSHEY_SIMPLEX, 2, (20, 20, 20), 5)
     return picture
 
 
-def record(path: Path, kind: str, frames: int) -> None:
+def record(path: Path, kind: str, frames: int, width: int, height: int) -> None:
     """Write a bag of one camera at 30 Hz with a label."""
     from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
     from rosbags.typesys import Stores, get_typestore
@@ -70,7 +73,7 @@ def record(path: Path, kind: str, frames: int) -> None:
         for number in range(frames):
             time_ns = START_NS + 1 + number * 1_000_000_000 // 30
             head = header(stamp=stamp(*divmod(time_ns, 10**9)), frame_id="camera")
-            picture = scene(number)
+            picture = scene(number, width, height)
             if is_jpeg:
                 bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
                 data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY[kind]])[1]
@@ -78,11 +81,11 @@ def record(path: Path, kind: str, frames: int) -> None:
             else:
                 content = image_type(
                     header=head,
-                    height=HEIGHT,
-                    width=WIDTH,
+                    height=height,
+                    width=width,
                     encoding="rgb8",
                     is_bigendian=0,
-                    step=3 * WIDTH,
+                    step=3 * width,
                     data=picture.reshape(-1),
                 )
             writer.write(camera, time_ns, types.serialize_cdr(content, name))
@@ -163,7 +166,9 @@ def contest(name: str, kind: str, bag: Path, cores: int) -> None:
 def main() -> int:
     """Run the contest; return the process's exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=1800, help="frames in a bag (1800)")
+    parser.add_argument(
+        "--size", nargs="+", default=SIZES, metavar="WxH", help=f"of pictures ({' '.join(SIZES)})"
+    )
     parser.add_argument("--repeat", type=int, default=3, help="runs of each contestant (3)")
     parser.add_argument(
         "--contest", nargs=4, metavar=("NAME", "KIND", "BAG", "CORES"), help="one run"
@@ -174,20 +179,23 @@ def main() -> int:
         contest(name, kind, Path(bag), int(cores))
         return 0
     cores = min(2, len(os.sched_getaffinity(0)))
-    print(f"{arguments.frames} frames of {WIDTH}x{HEIGHT}, median of {arguments.repeat} runs")
-    print(f"{'bag':<12}{'contestant':<18}{'cores':>5}{'frames/s':>10}{'x peer':>8}{'kB/file':>9}")
-    with tempfile.TemporaryDirectory(prefix="bench_ingest_") as folder:
-        for number, kind in enumerate(KINDS):
-            compare(kind, Path(folder, str(number)), arguments.frames, arguments.repeat, cores)
+    for size in arguments.size:
+        width, height = map(int, size.split("x"))
+        frames = max(1, BAG_PX // (width * height))
+        print(f"{frames} frames of {size}, median of {arguments.repeat} runs")
+        print(HEADING)
+        with tempfile.TemporaryDirectory(prefix="bench_ingest_") as folder:
+            for number, kind in enumerate(KINDS):
+                bag = Path(folder, str(number), "bag")
+                bag.parent.mkdir()
+                record(bag, kind, frames, width, height)
+                record(bag.with_name("warm-up"), kind, 30, width, height)
+                compare(kind, bag, arguments.repeat, cores)
     return 0
 
 
-def compare(kind: str, folder: Path, frames: int, repeat: int, cores: int) -> None:
+def compare(kind: str, bag: Path, repeat: int, cores: int) -> None:
     """Let everybody read the same bag, in turn, and print how fast they were."""
-    folder.mkdir()
-    bag = folder / "bag"
-    record(bag, kind, frames)
-    record(bag.with_name("warm-up"), kind, 30)
     bag_bytes = sum(item.stat().st_size for item in bag.iterdir())
     runs = [("reading alone", 1), ("script of today", 1)]
     runs += [("ours", count) for count in range(1, cores + 1)]
@@ -202,8 +210,8 @@ def compare(kind: str, folder: Path, frames: int, repeat: int, cores: int) -> No
         rate = _frames_per_sec(found)
         size = found[0]["bytes"] / found[0]["frames"] / 1e3
         print(f"{kind:<12}{name:<18}{count:>5}{rate:>10.0f}{rate / peer:>8.2f}{size:>9.1f}")
-    ours = _frames_per_sec(results["ours", cores])
-    print(f"{'':<12}ours: {frames / ours / bag_bytes * 1e9:.1f} s per GB of this bag", flush=True)
+    seconds = results["ours", 1][0]["frames"] / _frames_per_sec(results["ours", cores])
+    print(f"{'':<12}ours: {seconds / bag_bytes * 1e9:.1f} s per GB of this bag", flush=True)
 
 
 def _frames_per_sec(results: list[dict[str, float]]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -22,8 +22,7 @@ from fl_robot_ros.capture.privacy_mask import PrivacyMasks, painted
 from fl_robot_ros.errors import FrameError
 
 
-@dataclass(frozen=True)
-class ProcessedFrame:
+class ProcessedFrame(NamedTuple):
     """What became of a frame.
 
     Attributes:

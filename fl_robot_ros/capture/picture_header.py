@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +29,7 @@ _JPEG_WRONG_MARKERS = frozenset({0xD8, 0xD9, 0xDA})
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 
 
-@dataclass(frozen=True)
-class PictureHeader:
+class PictureHeader(NamedTuple):
     """The header of a picture file.
 
     Attributes:
@@ -133,7 +132,7 @@ def _read_jpeg(data: NDArray[np.uint8]) -> PictureHeader:
             position += max(2, int.from_bytes(head[position : position + 2], "big"))
     # Decoders fill the missing part of a cut picture with grey, without a word.
     tail = data[max(position, len(data) - _JPEG_TRAILER_BYTES) :].tobytes()
-    if _JPEG_END not in tail:
+    if not tail.endswith(_JPEG_END) and _JPEG_END not in tail:
         raise FrameError("the JPEG file lacks its end")
     return PictureHeader(
         is_jpeg=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -13,8 +14,7 @@ _SHARPNESS_SIDE_PX = 160
 _FINGERPRINT_SIDE_PX = 8
 
 
-@dataclass(frozen=True)
-class PictureQuality:
+class PictureQuality(NamedTuple):
     """Measures of one picture.
 
     Attributes:
@@ -51,7 +51,7 @@ def measure_quality(grey: NDArray[np.uint8]) -> PictureQuality:
     return PictureQuality(
         brightness=cv2.mean(fields)[0],
         sharpness=max(0.0, variance),
-        fingerprint=int.from_bytes(bits.tobytes(), "big"),
+        fingerprint=int.from_bytes(bits, "big"),
     )
 
 

@@ -13,7 +13,9 @@ import functools
 import hashlib
 import os
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +27,11 @@ MOVING_NAME = ".moving"
 # Keras and people overlook folders that begin with a dot.
 REVIEW_NAME = ".review"
 
+# Threads that write a large batch: while one waits for the disk the others go on.
+_WRITERS = 3
+# Files that one thread has open at a time, and files that are worth a thread.
 _OPEN_FILES = 64
+_MIN_SHARE = 16
 _OWN_NAMES = frozenset(
     {INDEX_NAME, f"{INDEX_NAME}-wal", f"{INDEX_NAME}-shm", f"{INDEX_NAME}-journal", LOCK_NAME}
 )
@@ -184,9 +190,15 @@ class MovingFolder:
             OSError: The disk is full or unwritable; nothing is left behind.
         """
         items = list(contents.items())
+        share = min(_OPEN_FILES, max(_MIN_SHARE, -(-len(items) // _WRITERS)))
+        parts = [items[start : start + share] for start in range(0, len(items), share)]
         try:
-            for start in range(0, len(items), _OPEN_FILES):
-                self._write_synced(items[start : start + _OPEN_FILES])
+            if len(parts) == 1:
+                self._write_synced(parts[0])
+            else:
+                # Waits for all of them, also where one fails.
+                with ThreadPoolExecutor(_WRITERS, "writer") as writers:
+                    deque(writers.map(self._write_synced, parts), maxlen=0)
             _sync_folder(self._moving)
         except BaseException:
             self.discard(contents)

@@ -196,20 +196,20 @@ def failing_at(call: int, real: Callable[..., Any]) -> Callable[..., Any]:
         (sample_files, "_sync_folder"),
     ],
 )
-@pytest.mark.parametrize("call", [1, 2, 4])
+@pytest.mark.parametrize(("call", "count"), [(1, 6), (2, 6), (4, 6), (4, 60)])
 def test_full_disk_stores_nothing_of_the_batch_and_leaves_nothing(
-    tmp_path: Path, owner: Any, name: str, call: int
+    tmp_path: Path, owner: Any, name: str, call: int, count: int
 ) -> None:
     with Dataset(tmp_path) as dataset:
         dataset.add([new(1)])
-        batch = [new(number, f"class {number}") for number in range(2, 8)]
+        batch = [new(number, f"class {number % 6}") for number in range(2, count + 2)]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(owner, name, failing_at(call, getattr(owner, name)))
             with pytest.raises(DatasetError, match="No space left"):
                 dataset.add(batch)
         assert dataset.counts() == {"cat": 1}
         assert agree(dataset)
-        assert dataset.add(batch) == ["kept"] * 6
+        assert dataset.add(batch) == ["kept"] * count
         assert agree(dataset)
     with Dataset(tmp_path) as dataset:
         assert dataset.recovered == 0
