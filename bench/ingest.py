@@ -5,7 +5,7 @@ neither an index nor a hash, and syncs nothing. Ours does what the node does: la
 hash, index, fsync. Both write JPEG files of the same quality from the same bag; reading the bag
 alone is shown beside them. Every contestant runs in a fresh process, in turn, several times.
 
-    make bench            or    .venv/bin/python bench/ingest.py --size 1280x720 --repeat 5
+    make bench            or    .venv/bin/python bench/ingest.py --size 1280x720
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-SIZES = ("640x480", "1920x1080")
+SIZES = ("640x480", "1280x720", "1920x1080")
 # Pixels of a bag: a minute of 640x480 at 30 Hz, and less of larger pictures.
 BAG_PX = 1800 * 640 * 480
 # Ours for raw images; image_transport's for those that come as JPEG.
