@@ -19,7 +19,15 @@ setup(
         (f"share/{PACKAGE}/flower_app", ["flower_app/pyproject.toml"]),
     ],
     python_requires=">=3.10",
-    install_requires=["numpy", "opencv-python-headless", "PyYAML", "rich", "rosbags>=0.11,<0.12"],
+    install_requires=[
+        "numpy",
+        "opencv-python-headless",
+        "PyYAML",
+        "rich",
+        # Reads bags of sqlite3; rosbags needs it too.
+        "apsw>=3.50,<4",
+        "rosbags>=0.11,<0.12",
+    ],
     extras_require={
         "learning": [
             "flwr>=1.41,<1.42",

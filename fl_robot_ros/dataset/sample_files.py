@@ -13,7 +13,6 @@ import functools
 import hashlib
 import os
 import re
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -29,9 +28,9 @@ REVIEW_NAME = ".review"
 
 # Threads that write a large batch: while one waits for the disk the others go on.
 _WRITERS = 3
-# Files that one thread has open at a time, and files that are worth a thread.
-_OPEN_FILES = 64
+# Files that are worth a thread, and files that one has open at a time.
 _MIN_SHARE = 16
+_OPEN_FILES = 64
 _OWN_NAMES = frozenset(
     {INDEX_NAME, f"{INDEX_NAME}-wal", f"{INDEX_NAME}-shm", f"{INDEX_NAME}-journal", LOCK_NAME}
 )
@@ -198,7 +197,7 @@ class MovingFolder:
             else:
                 # Waits for all of them, also where one fails.
                 with ThreadPoolExecutor(_WRITERS, "writer") as writers:
-                    deque(writers.map(self._write_synced, parts), maxlen=0)
+                    list(writers.map(self._write_synced, parts))
             _sync_folder(self._moving)
         except BaseException:
             self.discard(contents)

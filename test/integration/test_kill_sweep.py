@@ -79,14 +79,14 @@ for number in range(1_000_000):
 @pytest.mark.parametrize("limit", [0, 40])
 def test_a_kill_at_any_instant_loses_nothing(tmp_path: Path, limit: int) -> None:
     generator = random.Random(limit)
-    bag = tmp_path / "bag"
-    pictures = [cv2.applyColorMap(ramp(n), n % 12) for n in range(40)]
+    pictures = [cv2.applyColorMap(ramp(n), n % 12) for n in range(400)]
     frames = [(picture, "red" if n % 2 else "blue") for n, picture in enumerate(pictures)]
-    record_bag(bag, iter(frames), compressed=False, start_ns=10**18)
     acknowledged: set[int] = set()
     recovered = 0
     for kill in range(KILLS):
         first_ns = 2 * 10**18 + kill * 10**13
+        bag = tmp_path / f"bag{kill}"
+        record_bag(bag, iter(frames), compressed=False, start_ns=10**18 + kill * 10**13)
         command = [sys.executable, "-c", CAPTURE, str(tmp_path / "data"), str(bag)]
         with subprocess.Popen(
             [*command, str(first_ns), str(limit)], stdout=subprocess.PIPE, text=True

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
@@ -213,6 +214,33 @@ def test_full_disk_stores_nothing_of_the_batch_and_leaves_nothing(
         assert agree(dataset)
     with Dataset(tmp_path) as dataset:
         assert dataset.recovered == 0
+
+
+def test_batch_fails_when_nothing_of_it_is_still_being_written(tmp_path: Path) -> None:
+    real_open = os.open
+    opened: list[Any] = []
+    others_write = threading.Event()
+
+    def slow_or_full(path: Any, *arguments: Any, **named: Any) -> int:
+        if ".jpg" not in str(path):
+            return real_open(path, *arguments, **named)
+        opened.append(path)
+        if len(opened) == 1:
+            assert others_write.wait(60), "only one thread wrote"
+            raise OSError(28, "No space left on device")
+        others_write.set()
+        time.sleep(0.02)
+        return real_open(path, *arguments, **named)
+
+    with Dataset(tmp_path) as dataset:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "open", slow_or_full)
+            with pytest.raises(DatasetError, match="No space left"):
+                dataset.add([new(number) for number in range(60)])
+            count = len(opened)
+            time.sleep(0.2)
+            assert len(opened) == count
+        assert list((tmp_path / ".moving").iterdir()) == []
 
 
 def test_full_disk_of_the_index_stores_nothing_of_the_batch(tmp_path: Path) -> None:
