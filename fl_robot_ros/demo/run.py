@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -193,11 +195,14 @@ def _compare(
     start: float,
 ) -> DemoReport:
     """Evaluate everything on the test bag."""
-    # TensorFlow takes seconds to load and is only needed now.
-    from fl_robot_ros.demo.baseline import Baseline, load_test_frames
-
     epochs = plan.rounds * plan.local_epochs
-    with screen.stage("comparing", 3 * epochs + len(records)) as advance:
+    with (
+        _stderr_to(plan.log_dir / "comparison.log"),
+        screen.stage("comparing", 3 * epochs + len(records)) as advance,
+    ):
+        # TensorFlow takes seconds to load and is only needed now.
+        from fl_robot_ros.demo.baseline import Baseline, load_test_frames
+
         test = load_test_frames(plan.bag("test"))
         federated, sheet = _run_delivered(test, Path(model_paths[ROBOTS[0]]))
         baseline = Baseline(plan, test)
@@ -227,6 +232,21 @@ def _compare(
     )
     report.draw(plan.out_dir / "report.png", sheet)
     return report
+
+
+@contextmanager
+def _stderr_to(path: Path) -> Iterator[None]:
+    """Keep what this process writes to stderr in a file: TensorFlow's notes heed no log level."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    try:
+        with path.open("wb") as log:
+            os.dup2(log.fileno(), 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
 
 def _run_delivered(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,3 +54,6 @@ def test_two_robots_learn_together_from_bag_to_report(tmp_path: Path, scene: str
     assert picture.shape[0] > 300
     assert np.unique(picture.reshape(-1, 3), axis=0).shape[0] > 100
     assert "federated" in done.stdout
+    # Notes of TensorFlow and LiteRT are in the log, not among the demonstration's bars.
+    assert not {"oneDNN", "absl", "XNNPACK"} & set(re.findall(r"\w+", done.stderr))
+    assert (out / "logs" / "comparison.log").exists()

@@ -87,11 +87,14 @@ def test_robot_puts_both_nodes_with_their_own_parameters_under_one_namespace(
     assert response.message == "0 labelled images; min_samples asks for at least 7"
     assert (tmp_path / "data" / "dataset").is_dir()
     wait_until(
+        lambda: {("fl_client", "/robot1"), ("fl_perception", "/robot1")}
+        <= set(peer.node.get_node_names_and_namespaces()),
+        "not both nodes in the namespace",
+    )
+    wait_until(
         lambda: peer.node.count_publishers("/robot1/fl/perception/label") == 1,
         "no fl_perception in the namespace",
     )
-    nodes = {f"{space}/{name}" for name, space in peer.node.get_node_names_and_namespaces()}
-    assert nodes >= {"/robot1/fl_client", "/robot1/fl_perception"}
     assert [environment[TRANSPORTS] for environment in node_environments(launch, 2)] == [
         "LARGE_DATA"
     ] * 2
