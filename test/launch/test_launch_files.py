@@ -87,8 +87,10 @@ def test_robot_puts_both_nodes_with_their_own_parameters_under_one_namespace(
     assert response.message == "0 labelled images; min_samples asks for at least 7"
     assert (tmp_path / "data" / "dataset").is_dir()
     wait_until(
-        lambda: {("fl_client", "/robot1"), ("fl_perception", "/robot1")}
-        <= set(peer.node.get_node_names_and_namespaces()),
+        lambda: (
+            {("fl_client", "/robot1"), ("fl_perception", "/robot1")}
+            <= set(peer.node.get_node_names_and_namespaces())
+        ),
         "not both nodes in the namespace",
     )
     wait_until(
