@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from fl_robot_ros.capture.bag_files import BagFiles, find_bag_files, unpacked
+from fl_robot_ros.capture.bag_files import BagFiles, Unpacker, find_bag_files
 from fl_robot_ros.capture.bag_message import (
     IMAGE_TYPES,
     STRING_TYPE,
@@ -16,7 +16,7 @@ from fl_robot_ros.capture.bag_message import (
 )
 from fl_robot_ros.capture.bag_storage import StorageFile
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame
-from fl_robot_ros.capture.recorded_message import Salvage, TopicCounts, Wanted
+from fl_robot_ros.capture.recorded_message import TopicCounts, Wanted, is_time
 from fl_robot_ros.capture.topic_name import topic_matches
 from fl_robot_ros.errors import BagError
 
@@ -34,6 +34,8 @@ class BagReport:
         labels_read: Number of labels.
         frames_expected: Number of frames that the bag says it has; 0 where it does not say.
         topics: Image topics that frames came from, in order of appearance.
+        label_topics: Topics that labels may come from, as far as the bag says, sorted.
+        start_ns: When the recording began, in ns; None where the bag does not say.
         is_fallback: None of the wanted image topics was there, so all image topics were read.
         complete: The bag was read to its end and nothing was lost.
         loss: What was lost, in words; "" for nothing.
@@ -43,6 +45,8 @@ class BagReport:
     labels_read: int = 0
     frames_expected: int = 0
     topics: tuple[str, ...] = ()
+    label_topics: tuple[str, ...] = ()
+    start_ns: int | None = None
     is_fallback: bool = False
     complete: bool = False
     loss: str = ""
@@ -62,7 +66,8 @@ def read_bag(
     Topic names match without their leading "/" and with any namespace before them: "camera/image"
     takes "/robot1/camera/image". Messages come in the order in which they were recorded; in
     damaged files, in the order in which they lie in the file. A bag of any size takes at most
-    64 MiB of messages, and a few chunks of the file, in memory.
+    64 MiB of messages, and a few chunks of the file, in memory. Files that are compressed as a
+    whole are unpacked into the folder for temporary files, one at a time.
 
     Args:
         path: A rosbag2 folder or storage file (mcap, sqlite3), or a ROS 1 .bag file.
@@ -109,13 +114,11 @@ class BagReading(Iterator["Frame | LabelMessage"]):
 
     def _read(self) -> Generator[Frame | LabelMessage, None, None]:
         try:
-            with ExitStack() as stack:
-                files = []
-                for file in self._bag.files:
-                    salvage = Salvage()
-                    path = stack.enter_context(unpacked(file, salvage))
-                    files.append(StorageFile(path, file.name, salvage))
+            with closing(Unpacker()) as unpacker:
+                promised = self._bag.promised
+                files = [StorageFile(path, unpacker, promised) for path in self._bag.files]
                 wanted = self._choose_topics(files)
+                self.report.start_ns = self._start_ns(files)
                 for storage in files:
                     yield from self._read_file(storage, wanted)
                 self._conclude(files)
@@ -160,11 +163,22 @@ class BagReading(Iterator["Frame | LabelMessage"]):
             for counts in (self._bag.promised, _total(files))
         )
 
-        def wanted(topic: str, message_type: str) -> bool:
-            is_label = message_type == STRING_TYPE and topic_matches(topic, self._label_topics)
-            return is_label or is_wanted_image(topic, message_type)
+        def is_label(topic: str, message_type: str) -> bool:
+            return message_type == STRING_TYPE and topic_matches(topic, self._label_topics)
 
+        def wanted(topic: str, message_type: str) -> bool:
+            return is_label(topic, message_type) or is_wanted_image(topic, message_type)
+
+        known = {**self._bag.promised, **_total(files)}
+        self.report.label_topics = tuple(sorted({topic[0] for topic in known if is_label(*topic)}))
         return wanted
+
+    def _start_ns(self, files: list[StorageFile]) -> int | None:
+        """Return when the recording began, in ns; None where neither metadata nor files say."""
+        if self._bag.start_ns is not None:
+            return self._bag.start_ns
+        starts = [file.start_ns for file in files if file.start_ns is not None]
+        return min((start for start in starts if is_time(start)), default=None)
 
     def _conclude(self, files: list[StorageFile]) -> None:
         """Say what was lost.

@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
-from fl_robot_ros.capture.recorded_message import Salvage, TopicCounts
+from fl_robot_ros.capture.recorded_message import Salvage, TopicCounts, is_time
 from fl_robot_ros.errors import BagError
 
 if sys.version_info >= (3, 14):
@@ -46,11 +45,13 @@ class BagFiles:
         missing: Names of files that the metadata lists and that are not there.
         promised: Number of messages by topic and message type, from the metadata; empty where
             there is none.
+        start_ns: When the recording began, in ns, from the metadata; None where it does not say.
     """
 
     files: tuple[Path, ...]
     missing: tuple[str, ...] = ()
     promised: TopicCounts = field(default_factory=dict)
+    start_ns: int | None = None
 
 
 def find_bag_files(path: Path) -> BagFiles:
@@ -72,35 +73,60 @@ def find_bag_files(path: Path) -> BagFiles:
     if not path.is_dir():
         raise BagError(f"bag {path} does not exist")
     try:
-        present = sorted((item for item in path.iterdir() if _is_storage(item)), key=_by_number)
+        items = [item for item in path.iterdir() if _is_storage(item) and _is_file(item)]
     except OSError as error:
         raise BagError(f"bag {path} cannot be read: {error}") from error
-    listed, promised = _read_metadata(path / METADATA_NAME)
-    listed = [_present_name(path, name) for name in listed if _is_storage(Path(name))]
-    missing = [name for name in listed if not (path / name).is_file()]
+    present = sorted(items, key=_by_number)
+    metadata = _read_metadata(path / METADATA_NAME)
+    names = [_present_name(path, name) for name in metadata.names if _is_storage(Path(name))]
+    listed = dict.fromkeys(names)
+    missing = [name for name in listed if not _is_file(path / name)]
     files = [path / name for name in listed if name not in missing] or present
     if not files:
         raise BagError(f"folder {path} has no .mcap or .db3 file; expected a rosbag2 folder")
-    return BagFiles(tuple(files), tuple(missing), promised)
+    return BagFiles(tuple(files), tuple(missing), metadata.promised, metadata.start_ns)
 
 
-@contextmanager
-def unpacked(path: Path, salvage: Salvage) -> Iterator[Path]:
-    """Yield a storage file as it is, or unpacked into a temporary folder where it is compressed.
+class Unpacker:
+    """Unpacks compressed storage files into a temporary folder, where one lies at a time."""
 
-    Raises:
-        BagError: There is no room to unpack it.
-    """
-    if path.suffix != _COMPRESSED_SUFFIX:
-        yield path
-        return
-    with TemporaryDirectory(prefix="fl_robot_ros_bag_") as folder:
-        target = Path(folder, path.stem)
-        try:
-            _unpack(path, target, salvage)
-        except OSError as error:
-            raise BagError(f"bag file {path} cannot be unpacked: {error}") from error
-        yield target
+    def __init__(self) -> None:
+        self._unpacked: tuple[Path, Path] | None = None
+        self._stack = ExitStack()
+
+    def place(self, path: Path, salvage: Salvage) -> Path:
+        """Return where a storage file lies unpacked until the next one is asked for.
+
+        Args:
+            path: The file, which may be no compressed one.
+            salvage: Is told what was lost.
+
+        Raises:
+            OSError: It cannot be read, or there is no room to unpack it.
+        """
+        if not is_compressed(path):
+            return path
+        if self._unpacked is None or self._unpacked[0] != path:
+            self.close()
+            folder = self._stack.enter_context(TemporaryDirectory(prefix="fl_robot_ros_bag_"))
+            target = Path(folder, path.stem)
+            try:
+                _unpack(path, target, salvage)
+            except OSError:
+                self.close()
+                raise
+            self._unpacked = path, target
+        return self._unpacked[1]
+
+    def close(self) -> None:
+        """Remove what was unpacked."""
+        self._unpacked = None
+        self._stack.close()
+
+
+def is_compressed(path: Path) -> bool:
+    """Say whether a storage file is compressed as a whole."""
+    return path.suffix == _COMPRESSED_SUFFIX
 
 
 def _unpack(path: Path, target: Path, salvage: Salvage) -> None:
@@ -130,13 +156,22 @@ def _unpack(path: Path, target: Path, salvage: Salvage) -> None:
 
 
 def _present_name(folder: Path, name: str) -> str:
-    """Return the name of a listed file; metadata may leave out that it is compressed."""
-    packed = name + _COMPRESSED_SUFFIX
-    return packed if not (folder / name).is_file() and (folder / packed).is_file() else name
+    """Return the name of a listed file as it lies there, compressed or not."""
+    names = (name, name + _COMPRESSED_SUFFIX, name.removesuffix(_COMPRESSED_SUFFIX))
+    return next((other for other in names if _is_file(folder / other)), name)
+
+
+def _is_file(path: Path) -> bool:
+    """Say whether a regular file is there: a pipe, for example, would wait for its writer."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        # A name that is too long, for example.
+        return False
 
 
 def _is_storage(path: Path) -> bool:
-    name = path.with_suffix("") if path.suffix == _COMPRESSED_SUFFIX else path
+    name = path.with_suffix("") if is_compressed(path) else path
     return name.suffix in _STORAGE_SUFFIXES
 
 
@@ -146,11 +181,38 @@ def _by_number(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
-def _read_metadata(path: Path) -> tuple[list[str], TopicCounts]:
-    """Return file names and message counts; both empty where the metadata is missing or broken."""
+class _TextLoader(yaml.BaseLoader):
+    """Loads YAML as texts, without numbers, merges and aliases, which small files can blow up."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Return the next node.
+
+        Raises:
+            YAMLError: It is an alias.
+        """
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias is out of place")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
+
+
+class _Metadata(NamedTuple):
+    """What metadata.yaml says: file names, message counts, start in ns; nothing if broken."""
+
+    names: list[str]
+    promised: TopicCounts
+    start_ns: int | None
+
+
+_NO_METADATA = _Metadata([], {}, None)
+
+
+def _read_metadata(path: Path) -> _Metadata:
+    if not _is_file(path):
+        return _NO_METADATA
     try:
         with path.open("rb") as file:
-            content: Any = yaml.safe_load(file.read(_MAX_METADATA_BYTES))
+            content: Any = yaml.load(file.read(_MAX_METADATA_BYTES), _TextLoader)
         information = content["rosbag2_bagfile_information"]
         # Only names: a path in the metadata must not lead out of the bag's folder.
         names = [PurePath(item).name for item in information["relative_file_paths"]]
@@ -159,7 +221,7 @@ def _read_metadata(path: Path) -> tuple[list[str], TopicCounts]:
             topic = item["topic_metadata"]
             name, message_type, count = topic["name"], topic["type"], item["message_count"]
             if not isinstance(name, str) or not isinstance(message_type, str):
-                return [], {}
+                return _NO_METADATA
             promised[name, message_type] += max(0, int(count))
     except (
         OSError,
@@ -171,5 +233,13 @@ def _read_metadata(path: Path) -> tuple[list[str], TopicCounts]:
         RecursionError,
         yaml.YAMLError,
     ):
-        return [], {}
-    return list(dict.fromkeys(names)), dict(promised)
+        return _NO_METADATA
+    return _Metadata(list(dict.fromkeys(names)), dict(promised), _start_ns(information))
+
+
+def _start_ns(information: Any) -> int | None:
+    try:
+        start_ns = int(information["starting_time"]["nanoseconds_since_epoch"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return start_ns if is_time(start_ns) else None

@@ -24,6 +24,10 @@ _BATCH = 64
 _MAX_UNSTORED = 4 * _BATCH
 # Bags are read in the order of time, but for damaged ones, nearly.
 _SETTLE_NS = 200_000_000
+# What may wait for labels: raw frames, and groups of processed ones. A bag whose times stand still
+# must not fill the memory.
+_MAX_SAMPLED_BYTES = 1 << 26
+_MAX_WAITING_GROUPS = 128
 # Frames that a thread takes at a time: a turn for each would cost as much as a small picture, and
 # more bytes would leave the caches of the thread's core.
 _GROUP = 64
@@ -31,11 +35,26 @@ _GROUP_BYTES = 2_000_000
 
 
 class _FrameKey(NamedTuple):
-    """What the label of a frame depends on."""
+    """What the label of a frame depends on.
+
+    Attributes:
+        topic: Its topic.
+        stamp_ns: When it was captured.
+        published_ns: When it was recorded.
+        era: How often the recorder's clock had been set back by then.
+    """
 
     topic: str
     stamp_ns: int
     published_ns: int
+    era: int
+
+
+class _Sampled(NamedTuple):
+    """A frame that the sampler took."""
+
+    frame: Frame
+    key: _FrameKey
 
 
 @dataclass
@@ -108,7 +127,10 @@ class BagImport:
         self._lookback_ns = round(label_rules.lookback_sec * 1e9)
         self._labeller: Labeller | None = None
         self._newest_ns = 0
-        self._sampled: deque[Frame] = deque()
+        self._era = 0
+        self._sampled: deque[_Sampled] = deque()
+        self._sampled_bytes = 0
+        self._taken: list[_Sampled] = []
         # Held by the thread that stores.
         self._storing = threading.Lock()
         # Guards what follows.
@@ -188,32 +210,37 @@ class BagImport:
 
     def _next_group(self) -> _Group | None:
         """Read some frames; return None at the end of the bag."""
-        frames: list[Frame] = []
+        items: list[_Sampled] = []
+        self._taken = items
         size_bytes = 0
-        while len(frames) < _GROUP and size_bytes < _GROUP_BYTES:
-            frame = self._next_frame()
-            if frame is None:
+        while len(items) < _GROUP and size_bytes < _GROUP_BYTES:
+            item = self._next_frame()
+            if item is None:
                 break
-            frames.append(frame)
-            size_bytes += data_bytes(frame.data)
-        if not frames:
+            items.append(item)
+            size_bytes += data_bytes(item.frame.data)
+        if not items:
             return None
-        group = _Group(frames[::-1], [_key(frame) for frame in frames])
+        group = _Group([item.frame for item in reversed(items)], [item.key for item in items])
         with self._sorting:
             self._waiting.append(group)
+        self._taken = []
         return group
 
-    def _next_frame(self) -> Frame | None:
+    def _next_frame(self) -> _Sampled | None:
         """Return the next frame that has a label or may be stored without, None at the end."""
         may_lack_label = self._lookback_ns or self._sink.keeps_unlabelled
         while True:
-            while not self._sampled or not self._is_settled(self._sampled[0].published_ns):
+            while not self._sampled or not self._is_settled(self._sampled[0].key):
                 if self._is_read:
                     return None
                 self._read()
-            frame = self._sampled.popleft()
-            if may_lack_label or self._label(_key(frame)):
-                return frame
+                if self._sampled_bytes > _MAX_SAMPLED_BYTES:
+                    break
+            item = self._sampled.popleft()
+            self._sampled_bytes -= data_bytes(item.frame.data)
+            if may_lack_label or self._label(item.key):
+                return item
             self._verdicts.add("unlabelled")
 
     def _read(self) -> None:
@@ -226,26 +253,49 @@ class BagImport:
         if item is None:
             self._is_read = True
             return
+        report = self._reading.report
         if self._labeller is None:
-            self._labeller = self._rules.labeller(self._ranges, item.published_ns)
-        self._newest_ns = max(self._newest_ns, item.published_ns)
+            origin_ns = item.published_ns if report.start_ns is None else report.start_ns
+            self._labeller = self._rules.labeller(self._ranges, origin_ns, report.label_topics)
+        self._note_time(item.published_ns)
         if isinstance(item, (RawFrame, CompressedFrame)):
             if self._sampler.accept(item.topic, item.stamp_ns):
-                self._sampled.append(item)
+                key = _FrameKey(item.topic, item.stamp_ns, item.published_ns, self._era)
+                self._sampled.append(_Sampled(item, key))
+                self._sampled_bytes += data_bytes(item.data)
             else:
                 self._verdicts.add("sampled_out")
         else:
+            self._labeller.keep_from(self._oldest_ns())
             try:
-                self._labeller.add(item.label, item.published_ns)
+                self._labeller.add(item.label, item.published_ns, item.topic)
             except LabelError as error:
                 self._verdicts.add_error("bad_label", str(error), str(error))
 
-    def _is_settled(self, published_ns: int, lookback_ns: int = 0) -> bool:
+    def _note_time(self, published_ns: int) -> None:
+        if published_ns < self._newest_ns - _SETTLE_NS:
+            # The recorder's clock was set back; what came before waits for nothing any more.
+            self._era += 1
+            self._newest_ns = published_ns
+        else:
+            self._newest_ns = max(self._newest_ns, published_ns)
+
+    def _oldest_ns(self) -> int:
+        """Return the time of the oldest frame that still asks for its label."""
+        with self._sorting:
+            oldest = [self._waiting[0].keys[0]] if self._waiting else []
+        oldest += [items[0].key for items in (self._taken, self._sampled) if items]
+        return min((key.published_ns for key in oldest), default=self._newest_ns) - _SETTLE_NS
+
+    def _is_settled(self, key: _FrameKey, lookback_ns: int = 0) -> bool:
         """Say whether every label for a frame of that time has been read."""
-        return self._is_read or published_ns <= self._newest_ns - _SETTLE_NS - lookback_ns
+        latest_ns = self._newest_ns - _SETTLE_NS - lookback_ns
+        return self._is_read or key.era < self._era or key.published_ns <= latest_ns
 
     def _label(self, key: _FrameKey) -> str:
-        return self._labeller.label_of(*key) if self._labeller else ""
+        if self._labeller is None:
+            return ""
+        return self._labeller.label_of(key.topic, key.stamp_ns, key.published_ns)
 
     def _store(self, is_end: bool = False) -> None:
         """Store what is ready, if it is enough and no other thread is at it; at the end, all."""
@@ -270,9 +320,5 @@ class BagImport:
             self._batch += zip(group.results, labels, strict=True)
 
     def _is_ready(self, group: _Group) -> bool:
-        newest_ns = group.keys[-1].published_ns
-        return group.is_processed and self._is_settled(newest_ns, self._lookback_ns)
-
-
-def _key(frame: Frame) -> _FrameKey:
-    return _FrameKey(frame.topic, frame.stamp_ns, frame.published_ns)
+        is_settled = self._is_settled(group.keys[-1], self._lookback_ns)
+        return group.is_processed and (is_settled or len(self._waiting) > _MAX_WAITING_GROUPS)

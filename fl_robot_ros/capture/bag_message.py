@@ -10,7 +10,7 @@ from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame
-from fl_robot_ros.capture.recorded_message import RecordedMessage
+from fl_robot_ros.capture.recorded_message import RecordedMessage, is_time
 from fl_robot_ros.errors import BagError
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
@@ -19,7 +19,6 @@ STRING_TYPE = "std_msgs/msg/String"
 IMAGE_TYPES = (IMAGE_TYPE, COMPRESSED_TYPE)
 
 _NS_PER_SEC = 1_000_000_000
-_TIME_LIMIT_NS = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -27,10 +26,12 @@ class LabelMessage:
     """A label as it was recorded.
 
     Attributes:
+        topic: Name of its topic, as recorded.
         label: Its text, not cleaned; "" ends the label before it.
         published_ns: When it was recorded, in ns.
     """
 
+    topic: str
     label: str
     published_ns: int
 
@@ -64,12 +65,12 @@ class MessageReader:
             BagError: The message is broken.
         """
         recorded_ns = message.recorded_ns
-        if not 0 <= recorded_ns < _TIME_LIMIT_NS:
+        if not is_time(recorded_ns):
             raise BagError(f"a message on {message.topic} has the time {recorded_ns} ns")
         try:
             content = self._deserialize(message)
             if message.message_type == STRING_TYPE:
-                return LabelMessage(str(content.data), recorded_ns)
+                return LabelMessage(message.topic, str(content.data), recorded_ns)
             stamp = content.header.stamp
             stamp_ns = int(stamp.sec) * _NS_PER_SEC + int(stamp.nanosec) or recorded_ns
             if message.message_type == COMPRESSED_TYPE:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
-from fl_robot_ros.capture.bag_files import find_bag_files, unpacked
+from fl_robot_ros.capture.bag_files import Unpacker, find_bag_files
 from fl_robot_ros.capture.bag_message import (
     IMAGE_TYPES,
     STRING_TYPE,
@@ -14,7 +13,7 @@ from fl_robot_ros.capture.bag_message import (
     MessageReader,
 )
 from fl_robot_ros.capture.bag_storage import StorageFile
-from fl_robot_ros.capture.recorded_message import RecordedMessage, Salvage
+from fl_robot_ros.capture.recorded_message import RecordedMessage
 from fl_robot_ros.capture.source_item import Item, RecordedImage, RecordedLabel
 from fl_robot_ros.errors import BagError, SourceError
 
@@ -43,7 +42,7 @@ class BagSource:
         """
         self._path = path
         self.skipped: list[str] = []
-        self._stack = ExitStack()
+        self._unpacker = Unpacker()
         try:
             self._files = self._open_files()
             topics = {topic for file in self._files for topic in _topics_of(file)}
@@ -56,7 +55,9 @@ class BagSource:
         if not self.image_types:
             self.close()
             names = ", ".join(sorted(name for name, _ in topics)) or "none"
-            raise SourceError(f"{path} has no image topic; its topics are: {names}")
+            raise SourceError(
+                "; ".join([f"{path} has no image topic; its topics are: {names}", *self._damage()])
+            )
         self.description = f"rosbag {path} with {', '.join(sorted(self.image_types))}" + (
             f", labels on {', '.join(self.label_topics)}" if labels else ""
         )
@@ -85,23 +86,23 @@ class BagSource:
                 continue
             if isinstance(content, LabelMessage):
                 yield RecordedLabel(topic, content.label, due_sec)
-        damage = [f"{f.name}: {f.salvage.damage}" for f in self._files if f.salvage.damage]
+        damage = self._damage()
         self.skipped += [line for line in damage if line not in self.skipped]
         if not images:
-            raise SourceError(f"{self._path} has image topics and yields no image")
+            raise SourceError(
+                "; ".join([f"{self._path} has image topics and yields no image", *damage])
+            )
 
     def close(self) -> None:
         """Remove what was unpacked; the bag's files are open only while they are read."""
-        self._stack.close()
+        self._unpacker.close()
 
     def _open_files(self) -> list[StorageFile]:
         bag = find_bag_files(self._path)
         self.skipped += [f"{name}: the file is missing" for name in bag.missing]
         files = []
         for path in bag.files:
-            salvage = Salvage()
-            place = self._stack.enter_context(unpacked(path, salvage))
-            file = StorageFile(place, path.name, salvage)
+            file = StorageFile(path, self._unpacker, bag.promised)
             if file.is_ros1:
                 raise BagError(
                     f"{path.name} is a bag of ROS 1; turn it into a rosbag2 with "
@@ -109,6 +110,11 @@ class BagSource:
                 )
             files.append(file)
         return files
+
+    def _damage(self) -> list[str]:
+        return [
+            f"{file.name}: {file.salvage.damage}" for file in self._files if file.salvage.damage
+        ]
 
     def _messages(self) -> Iterator[RecordedMessage]:
         try:

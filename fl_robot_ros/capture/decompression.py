@@ -8,6 +8,7 @@ from bz2 import BZ2Decompressor
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from io import BytesIO
 from typing import NamedTuple, Protocol, TypeVar
 
 from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]
@@ -23,8 +24,8 @@ else:
 MAX_UNPACKED_BYTES = 1 << 29
 
 _STEP_BYTES = 1 << 24
-# Compressed data that is unpacked before it is needed.
-_AHEAD_BYTES = 1 << 24
+# Compressed data that is unpacked before it is needed, with what it claims to hold.
+_AHEAD_BYTES = 1 << 26
 
 ItemT = TypeVar("ItemT")
 
@@ -59,22 +60,24 @@ def unpacked_bytes(packed: bytes | memoryview, compression: str, max_bytes: int)
         DamagedError: It is damaged, holds more, or the compression is not known.
     """
     decompressor = _decompressor(compression)
-    parts: list[bytes] = []
+    content = BytesIO()
     room = max_bytes
-    while not decompressor.eof:
+    while True:
         try:
             # One byte more than there is room for shows that there is more.
             part = decompressor.decompress(packed, min(_STEP_BYTES, room + 1))
         except (ZstdError, RuntimeError, OSError, EOFError, ValueError) as error:
             raise DamagedError(f"{compression}: {error}") from error
         packed = b""
-        parts.append(part)
         room -= len(part)
         if room < 0:
             raise DamagedError(f"it unpacks to more than {max_bytes} bytes")
-        if decompressor.needs_input or not part:
-            break
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+        is_end = decompressor.eof or decompressor.needs_input or not part
+        if is_end and not content.tell():
+            return part
+        content.write(part)
+        if is_end:
+            return content.getvalue()
 
 
 def unpacked_ahead(
@@ -88,7 +91,8 @@ def unpacked_ahead(
 
     Yields:
         Each item, and what `unpacked_bytes` makes of its compressed data. Items are asked for
-        ahead only while they have such: one without is taken before the next is asked for.
+        ahead only while they have such: one without is taken before the next is asked for. At
+        most 64 MiB, packed and unpacked, are in work or wait to be taken, or one item.
     """
     threads = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(threads, thread_name_prefix="unpack") as pool:
@@ -96,11 +100,13 @@ def unpacked_ahead(
         sizes: deque[int] = deque()
         for item in items:
             packed = packed_in(item)
+            size = len(packed.data) + packed.max_bytes if packed else 0
+            while waiting and sum(sizes) + size > _AHEAD_BYTES:
+                sizes.popleft()
+                yield waiting.popleft()
             waiting.append((item, pool.submit(unpacked_bytes, *packed) if packed else None))
-            sizes.append(len(packed.data) if packed else 0)
-            while waiting and (
-                packed is None or len(waiting) > threads or sum(sizes) > _AHEAD_BYTES
-            ):
+            sizes.append(size)
+            while waiting and (packed is None or len(waiting) > threads):
                 sizes.popleft()
                 yield waiting.popleft()
         yield from waiting

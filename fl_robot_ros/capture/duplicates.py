@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from contextlib import suppress
 
 # Kept frames of a class that a new one is compared with.
 _RECENT = 32
@@ -36,3 +37,8 @@ class DuplicateFilter:
             return True
         recent.append(fingerprint)
         return False
+
+    def forget(self, topic: str, label: str, fingerprint: int) -> None:
+        """Forget a picture that was remembered and then not kept."""
+        with suppress(KeyError, ValueError):
+            self._recent[topic, label].remove(fingerprint)

@@ -92,12 +92,8 @@ class FrameProcessor:
         if polygons:
             picture = painted(picture, polygons)
         height, width = picture.shape[:2]
-        measured: NDArray[np.uint8] | None = None
-        if self._is_measured:
-            if polygons:
-                measured = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
-            else:
-                measured = decode_grey_thumbnail(frame)
+        # What the camera saw: the edges of a mask would pass for sharp ones.
+        measured = decode_grey_thumbnail(frame) if self._is_measured else None
         return self._judged(frame, measured, width, height, lambda: self._encoded(picture))
 
     def _judged(

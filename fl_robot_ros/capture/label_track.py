@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import bisect
 import math
+import sys
 import threading
 from fractions import Fraction
 
 from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.errors import SettingError
 
-# More label changes than these within the time that a frame waits are not to be expected.
+# Labels that are kept in any case, and the most that are kept for frames that wait: a node that
+# repeats its label 100 times a second reaches them after 20 minutes.
 MAX_HISTORY = 4096
+MAX_LABELS = 1 << 17
 
 _NS_PER_SEC = 1_000_000_000
 
@@ -33,8 +36,8 @@ class LabelTrack:
        later, inclusive. Empty labels in between do not matter.
 
     A label reaches back only for those who ask after it was added. Safe for use from several
-    threads. The oldest of more than 4096 labels are forgotten, and no label is known before the
-    oldest that is left.
+    threads. Of more than 4096 labels, those are forgotten that `keep_from` does not ask for, and
+    of more than 131072 the oldest. No label is known before the oldest that is left.
     """
 
     def __init__(self, hold_sec: float = 0.0, lookback_sec: float = 0.0) -> None:
@@ -52,6 +55,7 @@ class LabelTrack:
         self._lock = threading.Lock()
         self._times: list[int] = []
         self._labels: list[str] = []
+        self._needed_ns = sys.maxsize
         self._has_forgotten = False
 
     def add(self, label: str, published_ns: int) -> None:
@@ -73,9 +77,12 @@ class LabelTrack:
             self._times.insert(index, published_ns)
             self._labels.insert(index, cleaned)
             if len(self._times) > MAX_HISTORY:
-                self._has_forgotten = True
-                del self._times[0]
-                del self._labels[0]
+                self._forget()
+
+    def keep_from(self, published_ns: int) -> None:
+        """Say from which time in ns on labels will still be asked for."""
+        with self._lock:
+            self._needed_ns = published_ns
 
     def at(self, published_ns: int) -> str:
         """Return the label of a time in ns, "" for none."""
@@ -89,6 +96,15 @@ class LabelTrack:
             elif self._has_forgotten:
                 return ""
             return self._looked_back(following, published_ns + self._lookback_ns)
+
+    def _forget(self) -> None:
+        in_force = bisect.bisect_right(self._times, self._needed_ns) - 1
+        surplus = len(self._times) - MAX_HISTORY
+        count = max(min(in_force, surplus), len(self._times) - MAX_LABELS)
+        if count > 0:
+            self._has_forgotten = True
+            del self._times[:count]
+            del self._labels[:count]
 
     def _looked_back(self, index: int, until_ns: int) -> str:
         """Return the first label from an index on and until a time that is not empty, or ""."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     # A robot that reads no bag does not load what reads their files.
     from fl_robot_ros.capture.label_ranges import LabelRanges
 
+LABEL_TOPIC = "fl/label"
+
 _SHOWN_CHARACTERS = 60
 
 
@@ -44,17 +46,21 @@ class LabelRules:
         entries = ((topic, ": ", label) for topic, label in self.topic_labels.items())
         object.__setattr__(self, "topic_labels", _checked(entries))
 
-    def labeller(self, ranges: LabelRanges | None = None, origin_ns: int = 0) -> Labeller:
+    def labeller(
+        self,
+        ranges: LabelRanges | None = None,
+        origin_ns: int = 0,
+        label_topics: Iterable[str] = (LABEL_TOPIC,),
+    ) -> Labeller:
         """Return a labeller without published labels: one for live frames, or one for a bag.
 
         Args:
             ranges: The labels of the bag's label file.
             origin_ns: Beginning of the bag, in ns since the epoch; it matters only for ranges
                 whose times are relative.
+            label_topics: The topics that labels are published on, as far as they are known.
         """
-        return Labeller(
-            LabelTrack(self.hold_sec, self.lookback_sec), self.topic_labels, ranges, origin_ns
-        )
+        return Labeller(self, ranges, origin_ns, label_topics)
 
 
 class Labeller:
@@ -66,6 +72,8 @@ class Labeller:
        the recording by the time of recording. An empty label there means none, whatever the others
        say.
     2. The published labels, by the time of publication. An empty one ends the label before it.
+       Where several robots publish labels, each has its own: those of /robot1/fl/label are for
+       topics below /robot1.
     3. The fixed label of the frame's topic; of several names of the topic, that of the longest.
 
     Safe for use from several threads.
@@ -73,35 +81,37 @@ class Labeller:
 
     def __init__(
         self,
-        track: LabelTrack,
-        topic_labels: Mapping[str, str],
-        ranges: LabelRanges | None = None,
-        origin_ns: int = 0,
+        rules: LabelRules,
+        ranges: LabelRanges | None,
+        origin_ns: int,
+        label_topics: Iterable[str],
     ) -> None:
-        """Make a labeller; `LabelRules.labeller` is the usual way.
-
-        Args:
-            track: The published labels.
-            topic_labels: Clean labels by the name of their topic.
-            ranges: The labels of a label file.
-            origin_ns: Beginning of the recording, in ns since the epoch.
-        """
-        self._track = track
-        self._topic_labels = topic_labels
+        """Make a labeller; `LabelRules.labeller` says what the arguments are."""
+        self._rules = rules
         self._ranges = ranges
         self._origin_ns = origin_ns
+        # By namespace; replaced as a whole, never changed in place.
+        self._tracks: dict[str, LabelTrack] = {}
+        for topic in label_topics:
+            self._track_for(_namespace(topic))
 
-    def add(self, text: str, published_ns: int) -> None:
+    def add(self, text: str, published_ns: int, topic: str = LABEL_TOPIC) -> None:
         """Take a published label; `LabelTrack.add` says how long it holds.
 
         Args:
             text: Text from the network or a bag; "" ends the label before it.
             published_ns: When it was published, in ns.
+            topic: The topic that it was published on.
 
         Raises:
             LabelError: The text is unfit to be a label; the label before it goes on.
         """
-        self._track.add(text, published_ns)
+        self._track_for(_namespace(topic)).add(text, published_ns)
+
+    def keep_from(self, published_ns: int) -> None:
+        """Say from which time in ns on published labels will still be asked for."""
+        for track in self._tracks.values():
+            track.keep_from(published_ns)
 
     def label_of(self, topic: str, stamp_ns: int, published_ns: int) -> str:
         """Return the label of a frame, "" for none.
@@ -117,11 +127,35 @@ class Labeller:
             ranged = self._ranges.at(topic, time_ns, self._origin_ns)
             if ranged is not None:
                 return ranged
-        published = self._track.at(published_ns)
-        if published or not self._topic_labels:
+        track = self._track_of(topic)
+        published = track.at(published_ns) if track is not None else ""
+        fixed = self._rules.topic_labels
+        if published or not fixed:
             return published
-        names = matching_names(topic, self._topic_labels)
-        return self._topic_labels[names[0]] if names else ""
+        names = matching_names(topic, fixed)
+        return fixed[names[0]] if names else ""
+
+    def _track_for(self, namespace: str) -> LabelTrack:
+        """Return the track of a namespace's labels, a new one if need be."""
+        track = self._tracks.get(namespace)
+        if track is None:
+            track = LabelTrack(self._rules.hold_sec, self._rules.lookback_sec)
+            self._tracks = {**self._tracks, namespace: track}
+        return track
+
+    def _track_of(self, topic: str) -> LabelTrack | None:
+        """Return the track with the labels of a frame's topic, None where there is none."""
+        tracks = self._tracks
+        if len(tracks) == 1:
+            return next(iter(tracks.values()))
+        name = topic.strip("/")
+        spaces = [space for space in tracks if name.startswith(space)]
+        return tracks[max(spaces, key=len)] if spaces else None
+
+
+def _namespace(label_topic: str) -> str:
+    """Return what lies before "fl/label" in the name of a topic, with its trailing "/"."""
+    return label_topic.strip("/").removesuffix(LABEL_TOPIC)
 
 
 def parse_topic_labels(entries: Iterable[str]) -> dict[str, str]:

@@ -14,6 +14,11 @@ MAX_LABEL_CHARACTERS = 64
 # File systems take names of up to 255 bytes.
 _MAX_FOLDER_CHARACTERS = 240
 _PACKED_PREFIX = "%%"
+# Composing accents takes time with the square of their number, and makes no text shorter than a
+# quarter of what it was.
+_MAX_RAW_CHARACTERS = 4 * MAX_LABEL_CHARACTERS
+# What stands for bytes that are no UTF-8.
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 # Unicode's last code point, U+10FFFF, has 21 bits.
 _CODE_POINT_BITS = 21
 
@@ -28,11 +33,14 @@ def clean_label(text: object) -> str:
         The label, 1 to 64 printable characters, or "" for none.
 
     Raises:
-        LabelError: It is not text, too long, or has control or other unprintable characters.
+        LabelError: It is not text, too long, has control or other unprintable characters, or was
+            no UTF-8 before it became text.
     """
     if not isinstance(text, str):
         raise LabelError(f"label is of type {type(text).__name__}; expected text")
-    label = unicodedata.normalize("NFC", text.strip())
+    label = text.strip()
+    if len(label) <= _MAX_RAW_CHARACTERS:
+        label = unicodedata.normalize("NFC", label)
     if len(label) > MAX_LABEL_CHARACTERS:
         raise LabelError(
             f"label {label[:20]!r}... has {len(label)} characters; expected at most "
@@ -40,6 +48,8 @@ def clean_label(text: object) -> str:
         )
     if not label.isprintable():
         raise LabelError(f"label {label!r} has control or other unprintable characters")
+    if _REPLACEMENT in label:
+        raise LabelError(f"label {label!r} was not UTF-8 text")
     return label
 
 

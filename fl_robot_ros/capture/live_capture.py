@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from fl_robot_ros.capture.frame import Frame
 from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
-from fl_robot_ros.capture.labeller import Labeller
+from fl_robot_ros.capture.labeller import Labeller, LabelRules
 from fl_robot_ros.capture.sample_sink import SampleSink
 from fl_robot_ros.capture.sampler import RateSampler
 from fl_robot_ros.capture.verdicts import VerdictCounter
@@ -21,17 +21,27 @@ _BATCH = 16
 # How often the waiting thread looks at the clock, which may be set meanwhile.
 _POLL_SEC = 0.05
 _IDLE_POLL_SEC = 1.0
+# A label so much older than the newest means that the clock was set back; one that DDS lost and
+# sends again is not so late.
+_CLOCK_STEP_NS = 10_000_000_000
+# JPEG files that may wait for a label; above that the oldest take what label they have.
+_MAX_HELD_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
 class _Waiting:
     """A frame that is being processed, or whose label is not sure yet."""
 
-    since_ns: int
     topic: str
     stamp_ns: int
     published_ns: int
+    labeller: Labeller
     result: Future[ProcessedFrame]
+
+    @property
+    def label(self) -> str:
+        """The label as far as it is known, "" for none."""
+        return self.labeller.label_of(self.topic, self.stamp_ns, self.published_ns)
 
 
 class LiveCapture:
@@ -44,7 +54,7 @@ class LiveCapture:
     def __init__(
         self,
         processor: FrameProcessor,
-        labeller: Labeller,
+        label_rules: LabelRules,
         sink: SampleSink,
         verdicts: VerdictCounter,
         pool: Executor,
@@ -58,7 +68,7 @@ class LiveCapture:
 
         Args:
             processor: Turns frames into samples.
-            labeller: Knows the labels.
+            label_rules: How frames get their labels.
             sink: Where processed frames go.
             verdicts: Where frames are counted that get no further.
             pool: Where frames are processed.
@@ -72,7 +82,7 @@ class LiveCapture:
             SettingError: The sample rate is not above 0.
         """
         self._processor = processor
-        self._labeller = labeller
+        self._rules = label_rules
         self._sink = sink
         self._verdicts = verdicts
         self._pool = pool
@@ -83,6 +93,10 @@ class LiveCapture:
         self._changed = threading.Condition()
         self._sampler = RateSampler(sample_rate_hz)
         self._waiting: deque[_Waiting] = deque()
+        self._processing = 0
+        self._held_bytes = 0
+        self._labeller = label_rules.labeller()
+        self._newest_label_ns = 0
         self._is_enabled = True
         self._is_stopping = False
         self._thread = threading.Thread(target=self._work, name="capture", daemon=True)
@@ -108,18 +122,30 @@ class LiveCapture:
                 self._verdicts.add(verdict)
                 return
             result = self._pool.submit(self._processor.process, frame)
+            self._processing += 1
             # A publisher's clock may be ahead of ours; then the time of arrival counts.
-            since_ns = min(frame.published_ns, now_ns)
+            published_ns = min(frame.published_ns, now_ns)
             self._waiting.append(
-                _Waiting(since_ns, frame.topic, frame.stamp_ns, frame.published_ns, result)
+                _Waiting(frame.topic, frame.stamp_ns, published_ns, self._labeller, result)
             )
             self._changed.notify_all()
         result.add_done_callback(self._on_processed)
 
     def offer_label(self, text: str, published_ns: int) -> None:
         """Take a label, which holds for frames published from then on."""
+        published_ns = min(published_ns, self._clock())  # as for frames
+        with self._changed:
+            if published_ns < self._newest_label_ns - _CLOCK_STEP_NS:
+                # Older labels must not come back later; frames that wait keep theirs.
+                self._labeller = self._rules.labeller()
+                self._newest_label_ns = published_ns
+            self._newest_label_ns = max(self._newest_label_ns, published_ns)
+            oldest_ns = self._waiting[0].published_ns if self._waiting else published_ns
+            # Frames of several cameras do not come in the order of their publication.
+            labeller = self._labeller
+        labeller.keep_from(oldest_ns - _CLOCK_STEP_NS)
         try:
-            self._labeller.add(text, published_ns)
+            labeller.add(text, published_ns)
         except LabelError as error:
             self._verdicts.add_error("bad_label", str(error), str(error))
 
@@ -132,20 +158,26 @@ class LiveCapture:
 
     def _refused(self, frame: Frame, now_ns: int) -> str:
         """Return the verdict on a frame that is not even processed, "" for none."""
-        if not self._is_enabled:
+        if not self._is_enabled or self._is_stopping:
             return "paused"
         if not self._sampler.accept(frame.topic, frame.stamp_ns):
             return "sampled_out"
         if self._sink.is_disk_full():
             return "disk_full"
         # Those that wait for nothing but their label do not count.
-        backlog = sum(
-            not item.result.done() or not self._is_young(item, now_ns) for item in self._waiting
-        )
+        backlog = self._processing
+        for item in self._waiting:
+            if backlog >= self._queue_size:
+                return "queue_full"
+            if self._is_young(item, now_ns):
+                break
+            backlog += item.result.done()
         return "queue_full" if backlog >= self._queue_size else ""
 
     def _on_processed(self, result: Future[ProcessedFrame]) -> None:
         with self._changed:
+            self._processing -= 1
+            self._held_bytes += _held_bytes(result)
             self._changed.notify_all()
 
     def _work(self) -> None:
@@ -158,33 +190,34 @@ class LiveCapture:
                         break
                     self._changed.wait(_POLL_SEC if self._waiting else _IDLE_POLL_SEC)
                     continue
-            self._sink.store(
-                [
-                    (
-                        item.result.result(),
-                        self._labeller.label_of(item.topic, item.stamp_ns, item.published_ns),
-                    )
-                    for item in settled
-                ]
-            )
+            self._sink.store([(item.result.result(), item.label) for item in settled])
             with self._changed:
-                for _ in settled:
+                for item in settled:
                     self._waiting.popleft()
+                    self._held_bytes -= _held_bytes(item.result)
         self._sink.save_counts(is_last=True)
 
     def _take_settled(self) -> list[_Waiting]:
         """Return the oldest frames whose labels are known by now, at the end all."""
         now_ns = self._clock()
+        held_bytes = self._held_bytes
         settled: list[_Waiting] = []
         for item in self._waiting:
             if len(settled) == _BATCH or not item.result.done():
                 break
-            if self._is_young(item, now_ns) and not self._is_stopping:
+            may_wait = not self._is_stopping and held_bytes <= _MAX_HELD_BYTES
+            if may_wait and self._is_young(item, now_ns):
                 break
             settled.append(item)
+            held_bytes -= _held_bytes(item.result)
         return settled
 
     def _is_young(self, item: _Waiting, now_ns: int) -> bool:
         """Say whether a label for the frame may still come."""
         # A time in the future means that the clock was set back meanwhile.
-        return 0 <= now_ns - item.since_ns < self._hold_ns
+        return 0 <= now_ns - item.published_ns < self._hold_ns
+
+
+def _held_bytes(result: Future[ProcessedFrame]) -> int:
+    sample = result.result().sample
+    return len(sample.image_bytes) if sample is not None else 0

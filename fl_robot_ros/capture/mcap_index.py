@@ -10,7 +10,7 @@ from binascii import crc32
 from collections import Counter
 from typing import BinaryIO, NamedTuple
 
-from fl_robot_ros.capture.recorded_message import DamagedError, TopicCounts
+from fl_robot_ros.capture.recorded_message import MAX_NAME_BYTES, DamagedError, TopicCounts
 
 MCAP_MAGIC = b"\x89MCAP0\r\n"
 HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06
@@ -39,11 +39,13 @@ class McapIndex(NamedTuple):
     Attributes:
         channels: The channels.
         counts: Number of messages by topic and type; None where it does not say.
+        start_ns: When the first message was recorded, in ns; None where it does not say.
         chunks: The chunks in the order of the file.
     """
 
     channels: McapChannels
     counts: TopicCounts | None
+    start_ns: int | None
     chunks: list[ChunkPlace]
 
 
@@ -79,7 +81,8 @@ class McapChannels:
         topic, position = text(content, 4)
         encoding, _ = text(content, position)
         # A topic of another serialization cannot be read, so it gets no type that is wanted.
-        self._channels[uint(content, 0, 2)] = (topic, schema if encoding == "cdr" else "")
+        message_type = schema if encoding == "cdr" else f"{schema} as '{encoding[:32]}'"
+        self._channels[uint(content, 0, 2)] = (topic, message_type)
 
 
 def read_mcap_index(file: BinaryIO, size: int) -> McapIndex | None:
@@ -113,6 +116,7 @@ def _parsed(summary: memoryview, end_of_data: int) -> McapIndex | None:
     channels = McapChannels()
     chunks: list[ChunkPlace] = []
     counts: TopicCounts | None = None
+    start_ns: int | None = None
     position = 0
     while position < len(summary):
         kind, length = RECORD_HEAD.unpack_from(summary, position)
@@ -127,13 +131,14 @@ def _parsed(summary: memoryview, end_of_data: int) -> McapIndex | None:
             channels.add_channel(content)
         elif kind == STATISTICS:
             counts = _counts(content, channels)
+            start_ns = uint(content, 26, 8) if uint(content, 0, 8) else None
         elif kind == CHUNK_INDEX:
             start_ns, _, place, chunk_length = _CHUNK_INDEX_HEAD.unpack_from(content)
             if place + chunk_length > end_of_data:
                 return None
             chunks.append(ChunkPlace(start_ns, place, chunk_length))
     chunks.sort(key=lambda chunk: chunk.position)
-    return McapIndex(channels, counts, chunks)
+    return McapIndex(channels, counts, start_ns, chunks)
 
 
 def _counts(statistics: memoryview, channels: McapChannels) -> TopicCounts | None:
@@ -161,13 +166,16 @@ def uint(content: memoryview, position: int, size: int) -> int:
 
 
 def text(content: memoryview, position: int) -> tuple[str, int]:
-    """Return the text at a position, and the position after it.
+    """Return the short text at a position, and the position after it.
 
     Raises:
-        DamagedError: The content ends before it does, or it is not UTF-8.
+        DamagedError: The content ends before it does, it is not UTF-8, or it is too long.
     """
     start = position + 4
-    end = start + uint(content, position, 4)
+    length = uint(content, position, 4)
+    if length > MAX_NAME_BYTES:
+        raise DamagedError(f"a name in it has {length} bytes")
+    end = start + length
     if end > len(content):
         raise DamagedError("it is too short")
     try:

@@ -34,9 +34,9 @@ from fl_robot_ros.capture.mcap_index import (
 from fl_robot_ros.capture.mcap_walk import McapRecord, McapWalk
 from fl_robot_ros.capture.recorded_message import (
     DamagedError,
+    FileSummary,
     RecordedMessage,
     Salvage,
-    TopicCounts,
     Wanted,
 )
 from fl_robot_ros.capture.time_order import in_time_order
@@ -45,15 +45,15 @@ _MESSAGE_HEAD = struct.Struct("<HIQQ")
 _CHUNK_HEAD = struct.Struct("<QQQI")
 
 
-def read_mcap_topics(path: Path) -> TopicCounts | None:
-    """Return the number of messages by topic and type; None where the file does not say.
+def read_mcap_summary(path: Path) -> FileSummary:
+    """Return what the file says of itself.
 
     Raises:
         OSError: The file cannot be read.
     """
     with path.open("rb") as file:
         index = read_mcap_index(file, path.stat().st_size)
-    return index.counts if index is not None else None
+    return FileSummary() if index is None else FileSummary(index.counts, index.start_ns)
 
 
 def read_mcap_records(path: Path, wanted: Wanted, salvage: Salvage) -> Iterator[RecordedMessage]:

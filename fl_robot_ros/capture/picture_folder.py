@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_robot_ros.capture.encoding import find_encoding
 from fl_robot_ros.capture.labels import clean_label, label_from_folder
 from fl_robot_ros.errors import LabelError, SourceError
 
 PICTURE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 )
+# Pictures too, that OpenCV does not read everywhere.
+UNSUPPORTED_SUFFIXES = frozenset((".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl"))
+
+
+@dataclass
+class FolderContent:
+    """What lies in a folder and the folders in it, in the order of the names.
+
+    Attributes:
+        pictures: The picture files.
+        left_out: Pictures of formats that are not supported, and links to folders, each with the
+            reason.
+    """
+
+    pictures: list[Path] = field(default_factory=list)
+    left_out: list[tuple[Path, str]] = field(default_factory=list)
 
 
 def list_pictures(folder: Path) -> list[tuple[Path, str]]:
@@ -27,8 +47,8 @@ def list_pictures(folder: Path) -> list[tuple[Path, str]]:
         Path and label of each; the label is "" for a picture outside a class folder.
 
     Raises:
-        SourceError: The folder cannot be read, has no picture, or a class folder's name gives no
-            label.
+        SourceError: The folder or one in it cannot be read, there is no picture, or a class
+            folder's name gives no label.
     """
     return [(path, class_of(path.relative_to(folder))) for path in find_pictures(folder)]
 
@@ -39,24 +59,44 @@ def find_pictures(folder: Path) -> list[Path]:
     What is hidden, by a name that begins with a dot, is left out.
 
     Raises:
-        SourceError: The folder cannot be read or has no picture.
+        SourceError: The folder or one in it cannot be read, or there is no picture.
     """
+    return search_folder(folder).pictures
+
+
+def search_folder(folder: Path) -> FolderContent:
+    """Find the pictures of a folder as `find_pictures` does, and what is left out.
+
+    Raises:
+        SourceError: The folder or one in it cannot be read, or there is no picture.
+    """
+    content = FolderContent()
     try:
-        found = [
-            path
-            for path in sorted(folder.rglob("*"))
-            if path.suffix.lower() in PICTURE_SUFFIXES
-            and path.is_file()
-            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        ]
+        for place, folders, files in os.walk(folder, onerror=_fail_unless_gone):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            for link in filter(Path.is_symlink, (Path(place, name) for name in folders)):
+                content.left_out.append((link, "is a link to a folder; links are not followed"))
+            for path in (Path(place, name) for name in files if not name.startswith(".")):
+                suffix = path.suffix.lower()
+                if suffix in UNSUPPORTED_SUFFIXES:
+                    content.left_out.append((path, f"{suffix} files are not supported"))
+                elif suffix in PICTURE_SUFFIXES and path.is_file():
+                    content.pictures.append(path)
     except OSError as error:
-        raise SourceError(f"cannot read {folder}: {error.strerror}") from error
-    if not found:
+        raise SourceError(f"cannot read {error.filename or folder}: {error.strerror}") from error
+    content.pictures.sort()
+    content.left_out.sort()
+    if not content.pictures:
         raise SourceError(
             f"there is no picture in {folder}; expected {', '.join(sorted(PICTURE_SUFFIXES))} "
             "files, or class folders of them"
         )
-    return found
+    return content
+
+
+def _fail_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def read_picture(path: Path) -> NDArray[np.uint8] | None:
@@ -72,18 +112,29 @@ def read_picture(path: Path) -> NDArray[np.uint8] | None:
 
 
 def decode_picture(data: bytes) -> NDArray[np.uint8] | None:
-    """Decode the content of a picture file.
+    """Decode the content of a picture file, its pixels as they lie, as capture does.
 
     Returns:
         uint8 (H, W, 3), RGB; None where it cannot be read as a picture.
     """
+    picture = _imdecode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+    if picture is not None and picture.ndim == 2 and picture.dtype == np.uint16:
+        # Depth or thermal: capture spreads the range of the same picture from a bag.
+        return find_encoding("16UC1").to_rgb(picture[..., np.newaxis])
+    if picture is None or picture.ndim != 3 or picture.dtype != np.uint8:
+        picture = _imdecode(data, cv2.IMREAD_COLOR)
+    if picture is None:
+        return None
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _imdecode(data: bytes, flags: int) -> NDArray[Any] | None:
+    """Return a file's pixels in OpenCV's order as they lie, whatever EXIF says of turning them."""
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        content = np.frombuffer(data, np.uint8)
+        return cv2.imdecode(content, flags | cv2.IMREAD_IGNORE_ORIENTATION) if data else None
     except cv2.error:
         return None
-    if image is None:
-        return None
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def class_of(path: Path) -> str:

@@ -84,7 +84,7 @@ class CapturePipeline:
         self._stopping = threading.Event()
         self._live = LiveCapture(
             self._processor,
-            self._rules.labeller(),
+            self._rules,
             self._sink,
             self._verdicts,
             self._pool,
@@ -133,6 +133,7 @@ class CapturePipeline:
         """
         self._stopping.set()
         self._live.stop()
+        self._pool.shutdown()
 
     def import_bag(
         self,
@@ -174,4 +175,5 @@ class CapturePipeline:
         try:
             return bag_import.run(progress, self._stopping.is_set)
         finally:
+            self._sink.save_counts(is_last=True)
             return_memory()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_robot_ros.capture.topic_name import topic_matches
+from fl_robot_ros.capture.topic_name import matching_names
 from fl_robot_ros.errors import SettingError
 
 Polygon = NDArray[np.float64]
@@ -18,27 +18,41 @@ _FORM = "'camera/image_raw: 0.0,0.7 1.0,0.7 1.0,1.0 0.0,1.0'"
 class PrivacyMasks:
     """Polygons to be painted black, by topic."""
 
-    def __init__(self, texts: Sequence[str] = ()) -> None:
+    def __init__(
+        self, texts: Sequence[str] = (), other_names: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         """Read masks.
 
         Args:
             texts: One polygon each, "TOPIC: x,y x,y x,y ..." with three or more corners in shares
                 of width and height, 0 to 1 from the upper left, so that they fit every
                 resolution. A topic may have several. Names match without a leading "/" and with
-                any namespace before them.
+                any namespace before them, and mean the compressed topic of a camera too.
+            other_names: By which other names a topic is known, as before a remapping.
 
         Raises:
             SettingError: A text is no such polygon.
         """
         self._masks = [_parse(text) for text in texts]
+        self._other_names = other_names or {}
 
     def __bool__(self) -> bool:
         """Whether there is any mask."""
         return bool(self._masks)
 
+    @property
+    def names(self) -> list[str]:
+        """The names of topics that have a mask, as they were written."""
+        return list(dict.fromkeys(name for name, _ in self._masks))
+
     def of(self, topic: str) -> list[Polygon]:
         """Return the polygons of a topic, each float64 (corners, 2), x and y from 0 to 1."""
-        return [corners for name, corners in self._masks if topic_matches(topic, [name])]
+        known_as = (topic, *self._other_names.get(topic, ()))
+        return [
+            corners
+            for name, corners in self._masks
+            if any(matching_names(known, (name,)) for known in known_as)
+        ]
 
 
 def painted(picture: NDArray[np.uint8], polygons: Sequence[Polygon]) -> NDArray[np.uint8]:
@@ -53,10 +67,35 @@ def painted(picture: NDArray[np.uint8], polygons: Sequence[Polygon]) -> NDArray[
     height, width = picture.shape[:2]
     result: NDArray[np.uint8] = np.array(picture)
     for corners in polygons:
-        # Pixel (0, 0) covers 0 to 1: the outermost corner is the last pixel.
-        points = np.floor(corners * (width, height)).astype(np.int32)
-        cv2.fillPoly(result, [points], (0, 0, 0))
+        points = corners * (width, height)
+        # Pixel (0, 0) covers 0 to 1. Of what moves by less than a pixel here, the inside keeps
+        # every pixel but those that an edge crosses.
+        cv2.fillPoly(result, [np.floor(points).astype(np.int32)], (0, 0, 0))
+        for start, end in zip(points, np.roll(points, -1, axis=0), strict=True):
+            x, y = _crossed(start, end)
+            result[np.minimum(y, height - 1), np.minimum(x, width - 1)] = 0
     return result
+
+
+def _crossed(start: Polygon, end: Polygon) -> NDArray[np.int64]:
+    """Return x and y of every pixel that a line crosses, int64 (2, pixels).
+
+    Args:
+        start: Where the line begins, x and y in pixels, 0 or more.
+        end: Where it ends.
+    """
+    shares = [np.array([0.0, 1.0])]
+    for low, high in zip(start, end, strict=True):
+        if low != high:
+            borders = np.arange(np.ceil(min(low, high)), np.floor(max(low, high)) + 1)
+            shares.append((borders - low) / (high - low))
+    stops = np.sort(np.concatenate(shares))
+    # Between two borders of pixels, a line is inside one pixel.
+    middles = (stops[1:] + stops[:-1]) / 2
+    crossed: NDArray[np.int64] = np.floor(
+        start[:, None] + middles * (end - start)[:, None]
+    ).astype(np.int64)
+    return crossed
 
 
 def _parse(text: str) -> tuple[str, Polygon]:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+# Names of topics and types that are longer are damaged, or meant to fill the memory.
+MAX_NAME_BYTES = 4096
+
+_TIME_LIMIT_NS = 1 << 63
+
 
 class RecordedMessage(NamedTuple):
     """One message of a bag.
@@ -27,6 +32,23 @@ class RecordedMessage(NamedTuple):
 Wanted = Callable[[str, str], bool]
 # Number of messages by topic and message type.
 TopicCounts = dict[tuple[str, str], int]
+
+
+class FileSummary(NamedTuple):
+    """What a file of a bag says of itself without being read as a whole.
+
+    Attributes:
+        topics: Number of messages by topic and type; None where it does not say.
+        start_ns: When its first message was recorded, in ns; None where it does not say.
+    """
+
+    topics: TopicCounts | None = None
+    start_ns: int | None = None
+
+
+def is_time(time_ns: int) -> bool:
+    """Say whether a number of ns can be a time of recording."""
+    return 0 <= time_ns < _TIME_LIMIT_NS
 
 
 class DamagedError(Exception):

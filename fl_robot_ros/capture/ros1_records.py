@@ -16,7 +16,9 @@ from typing import BinaryIO, NamedTuple
 from fl_robot_ros.capture.decompression import MAX_UNPACKED_BYTES, unpacked_bytes
 from fl_robot_ros.capture.record_walk import blocks_from, walk_records
 from fl_robot_ros.capture.recorded_message import (
+    MAX_NAME_BYTES,
     DamagedError,
+    FileSummary,
     RecordedMessage,
     Salvage,
     TopicCounts,
@@ -31,6 +33,9 @@ _UINT32 = struct.Struct("<I")
 _PAIR = struct.Struct("<II")
 # Headers hold a few short fields; connections' message definitions are no part of them.
 _MAX_HEADER_BYTES = 1 << 16
+# A connection's message definition has some 10 kB; mcap files have no more topics either.
+_MAX_CONNECTION_BYTES = 1 << 24
+_MAX_CONNECTIONS = 1 << 16
 # The header field that says that a record is a chunk, and how far before it a header may begin.
 _CHUNK_FIELD = b"\x04\x00\x00\x00op=\x05"
 _MAX_CHUNK_HEADER_BYTES = 64
@@ -52,15 +57,17 @@ class _Index(NamedTuple):
     chunks: list[tuple[int, int]]
 
 
-def read_ros1_topics(path: Path) -> TopicCounts | None:
-    """Return the number of messages by topic and type; None where the file does not say.
+def read_ros1_summary(path: Path) -> FileSummary:
+    """Return what the file says of itself.
 
     Raises:
         OSError: The file cannot be read.
     """
     with path.open("rb") as file:
         index = _Bag(file, path.stat().st_size, Salvage()).index()
-    return index.counts if index is not None else None
+    if index is None:
+        return FileSummary()
+    return FileSummary(index.counts, min(start_ns for start_ns, _ in index.chunks))
 
 
 def read_ros1_records(path: Path, wanted: Wanted, salvage: Salvage) -> Iterator[RecordedMessage]:
@@ -234,10 +241,13 @@ class _Bag:
 
     def _connect(self, record: _Record, file: BinaryIO) -> None:
         """Take a connection: its topic is in the header, its type in the data."""
+        size = record.end - record.data
+        if size > _MAX_CONNECTION_BYTES or len(self._connections) >= _MAX_CONNECTIONS:
+            raise DamagedError("there are too many topics, or of too many bytes")
         file.seek(record.data)
-        details = _fields(file.read(record.end - record.data))
-        topic = record.fields.get(b"topic", b"").decode(errors="replace")
-        package, _, name = details.get(b"type", b"").decode(errors="replace").partition("/")
+        details = _fields(file.read(size))
+        topic = _name(record.fields, b"topic")
+        package, _, name = _name(details, b"type").partition("/")
         self._connections[_number(record.fields, b"conn")] = (topic, f"{package}/msg/{name}")
 
 
@@ -276,6 +286,13 @@ def _fields(header: bytes) -> dict[bytes, bytes]:
             raise DamagedError("a header field is damaged")
         fields[name] = value
     return fields
+
+
+def _name(fields: dict[bytes, bytes], name: bytes) -> str:
+    value = fields.get(name, b"")
+    if len(value) > MAX_NAME_BYTES:
+        raise DamagedError(f"its {name.decode()} has {len(value)} bytes")
+    return value.decode(errors="replace")
 
 
 def _number(fields: dict[bytes, bytes], name: bytes) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from fl_robot_ros.capture.duplicates import DuplicateFilter
 from fl_robot_ros.capture.frame_processor import ProcessedFrame
-from fl_robot_ros.capture.new_sample import KEPT, DatasetWriter, NewSample
+from fl_robot_ros.capture.new_sample import KEPT, DatasetWriter
 from fl_robot_ros.capture.verdicts import VerdictCounter
 from fl_robot_ros.errors import DatasetError
 
@@ -52,14 +52,16 @@ class SampleSink:
         self._verdicts = verdicts
         self._disk_reserve_bytes = disk_reserve_bytes
         self._steady_clock = steady_clock
+        # Guards the counts that are stored.
+        self._saving = threading.Lock()
+        self._saved_counts: Counter[str] = Counter()
+        self._saved_at = steady_clock()
         # Guards everything below.
         self._lock = threading.Lock()
         self._duplicates = DuplicateFilter(min_difference_bits)
         self._is_disk_full = False
         self._failed_at = float("-inf")
         self._looked_at = float("-inf")
-        self._saved_counts: Counter[str] = Counter()
-        self._saved_at = steady_clock()
 
     def is_disk_full(self) -> bool:
         """Say whether there is no room to store anything; looks at the disk now and then."""
@@ -70,7 +72,8 @@ class SampleSink:
 
     def store(self, frames: Sequence[tuple[ProcessedFrame, str]]) -> None:
         """Give frames their labels and store them; each ends in a counted verdict."""
-        batch = [sample for frame, label in frames for sample in self._chosen(frame, label)]
+        chosen = [(frame, label) for frame, label in frames if self._is_chosen(frame, label)]
+        batch = [frame.sample._replace(label=label) for frame, label in chosen if frame.sample]
         if not batch:
             return
         with self._lock:
@@ -78,12 +81,14 @@ class SampleSink:
             is_full = self._is_disk_full
         if is_full:
             self._verdicts.add("disk_full", len(batch))
+            self._forget(chosen)
             return
         try:
             outcomes = self._dataset.add(batch)
         except (DatasetError, OSError) as error:
             self._verdicts.add_error("disk_error", str(error), "", len(batch))
             self._failed_at = self._steady_clock()
+            self._forget(chosen)
             return
         if self._steady_clock() - self._failed_at > _ONE_FAILURE_SEC:
             self._verdicts.forget("disk_error", "")
@@ -93,7 +98,8 @@ class SampleSink:
 
     def save_counts(self, is_last: bool = False) -> None:
         """Store how many frames ended in each verdict, if it is time to."""
-        with self._lock:
+        # Not the other lock: nobody must wait for a disk to ask whether it is full.
+        with self._saving:
             now = self._steady_clock()
             if not is_last and now - self._saved_at < _SAVE_COUNTS_SEC:
                 return
@@ -106,25 +112,31 @@ class SampleSink:
             except DatasetError as error:
                 _logger.debug("counts are stored later: %s", error)
 
-    def _chosen(self, frame: ProcessedFrame, label: str) -> list[NewSample]:
-        """Return the frame's sample, or nothing but a counted verdict."""
+    def _is_chosen(self, frame: ProcessedFrame, label: str) -> bool:
+        """Say whether to store a frame; if not, count why."""
         if frame.sample is None:
             if frame.reason:
                 topic = frame.reason.partition(":")[0]
                 self._verdicts.add_error(frame.verdict, frame.reason, topic)
             else:
                 self._verdicts.add(frame.verdict)
-            return []
+            return False
         if not label and not self.keeps_unlabelled:
             self._verdicts.add("unlabelled")
-            return []
+            return False
         with self._lock:
             topic = frame.sample.topic
             is_duplicate = self._duplicates.is_duplicate(topic, label, frame.fingerprint)
         if is_duplicate:
             self._verdicts.add("duplicate")
-            return []
-        return [frame.sample._replace(label=label)]
+        return not is_duplicate
+
+    def _forget(self, frames: Sequence[tuple[ProcessedFrame, str]]) -> None:
+        """Let frames that were not stored be no reason to take others for duplicates."""
+        with self._lock:
+            for frame, label in frames:
+                if frame.sample is not None:
+                    self._duplicates.forget(frame.sample.topic, label, frame.fingerprint)
 
     def _look_at_disk(self) -> None:
         """Find out whether there is room, and say so when that changed; the lock is held."""

@@ -10,11 +10,18 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from fl_robot_ros.capture.recorded_message import RecordedMessage, Salvage, TopicCounts, Wanted
+from fl_robot_ros.capture.recorded_message import (
+    MAX_NAME_BYTES,
+    FileSummary,
+    RecordedMessage,
+    Salvage,
+    Wanted,
+)
 
 # Rows that cannot be read are stepped over one by one, after so many in ever larger steps.
 _SINGLE_STEPS = 100
 _MAX_ID = 1 << 62
+_MAX_MESSAGE_BYTES = 1 << 28
 
 
 class _Place(NamedTuple):
@@ -24,8 +31,8 @@ class _Place(NamedTuple):
     row: int
 
 
-def read_sqlite_topics(path: Path) -> TopicCounts | None:
-    """Return the number of messages by topic and type; None where the file is damaged."""
+def read_sqlite_summary(path: Path) -> FileSummary:
+    """Return what the file says of itself; nothing where it is damaged."""
     counts: Counter[tuple[str, str]] = Counter()
     try:
         with closing(_connect(path)) as bag:
@@ -33,11 +40,12 @@ def read_sqlite_topics(path: Path) -> TopicCounts | None:
             by_number = dict(
                 _rows(bag, "SELECT topic_id, COUNT(*) FROM messages GROUP BY topic_id")
             )
+            ((start_ns,),) = _rows(bag, "SELECT MIN(timestamp) FROM messages")
     except apsw.Error:
-        return None
+        return FileSummary()
     for number, topic in topics.items():
         counts[topic] += int(by_number.get(number, 0))
-    return dict(counts)
+    return FileSummary(dict(counts), start_ns if isinstance(start_ns, int) else None)
 
 
 def read_sqlite_records(path: Path, wanted: Wanted, salvage: Salvage) -> Iterator[RecordedMessage]:
@@ -114,6 +122,8 @@ def _connect(path: Path) -> apsw.Connection:
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     bag = apsw.Connection(f"{path.absolute().as_uri()}?{mode}", flags=flags)
     try:
+        # A generated column takes no room in the file, and as much memory as it likes.
+        bag.limit(apsw.SQLITE_LIMIT_LENGTH, _MAX_MESSAGE_BYTES)
         bag.execute("PRAGMA locking_mode = EXCLUSIVE")
         # SQLite refuses files that are shorter than their header says, but for this switch.
         bag.execute("PRAGMA writable_schema = ON")
@@ -137,6 +147,7 @@ def _topics(bag: apsw.Connection) -> dict[int, tuple[str, str]]:
         number: (topic.decode(errors="replace"), message_type.decode(errors="replace"))
         for number, topic, message_type in rows
         if topic is not None and message_type is not None
+        if len(topic) <= MAX_NAME_BYTES and len(message_type) <= MAX_NAME_BYTES
     }
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+# What image_transport puts behind a camera's name, where the type is CompressedImage.
+_TRANSPORTS = ("/compressed", "/compressedDepth", "/zstd")
+
 
 def topic_matches(topic: str, names: Iterable[str]) -> bool:
     """Say whether a topic has one of the names, apart from a namespace before it.
@@ -16,5 +19,19 @@ def topic_matches(topic: str, names: Iterable[str]) -> bool:
 
 
 def matching_names(topic: str, names: Iterable[str]) -> list[str]:
-    """Return those of the names that a topic has, the longest first."""
-    return sorted((name for name in names if topic_matches(topic, (name,))), key=len, reverse=True)
+    """Return those of the names that mean a topic's camera, the most exact and longest first.
+
+    A camera's topics are one, whether raw or compressed: "camera/image" means
+    "/robot1/camera/image/compressed" too, after "camera/image/compressed".
+    """
+    camera = _camera_of(topic)
+    found = [name for name in names if topic_matches(camera, (_camera_of(name),))]
+    return sorted(found, key=lambda name: (topic_matches(topic, (name,)), len(name)), reverse=True)
+
+
+def _camera_of(topic: str) -> str:
+    """Return a topic's name without the transport at its end."""
+    name = topic.strip("/")
+    for transport in _TRANSPORTS:
+        name = name.removesuffix(transport)
+    return name

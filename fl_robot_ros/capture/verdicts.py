@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 
 VERDICTS = {
     "kept": "stored with its label",
@@ -25,7 +25,7 @@ VERDICTS = {
     "disk_error": "the dataset could not be written",
 }
 
-# Subjects that are logged, each once; a hostile publisher must not fill the log.
+# Subjects of a verdict that are logged, each once; a hostile publisher must not fill the log.
 _MAX_REPORTED = 100
 
 _logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class VerdictCounter:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._last_error = ""
-        self._reported: set[tuple[str, str]] = set()
+        self._reported: defaultdict[str, set[str]] = defaultdict(set)
 
     @property
     def counts(self) -> Counter[str]:
@@ -62,14 +62,14 @@ class VerdictCounter:
         with self._lock:
             self._counts[verdict] += count
             self._last_error = reason
-            key = (verdict, subject)
-            is_new = key not in self._reported and len(self._reported) < _MAX_REPORTED
+            reported = self._reported[verdict]
+            is_new = subject not in reported and len(reported) < _MAX_REPORTED
             if is_new:
-                self._reported.add(key)
+                reported.add(subject)
         if is_new:
             _logger.warning("%s: %s", verdict, reason)
 
     def forget(self, verdict: str, subject: str) -> None:
         """Log this verdict again when it strikes the subject the next time."""
         with self._lock:
-            self._reported.discard((verdict, subject))
+            self._reported[verdict].discard(subject)

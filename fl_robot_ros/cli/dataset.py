@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
 
 import cv2
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from fl_robot_ros.capture.capture_options import pipeline_options, unused_names
 from fl_robot_ros.capture.labels import clean_label
+from fl_robot_ros.cli.client_params import read_capture_settings
 from fl_robot_ros.cli.dataset_options import dataset_path, parse_options
 from fl_robot_ros.config import ClientSettings, expand_path
 from fl_robot_ros.dataset.check import CheckReport, check_dataset
@@ -46,6 +52,10 @@ Advance = Callable[[int, "int | None"], None]
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = parse_options(args)
+    for stream in (sys.stdout, sys.stderr):
+        # A label that the terminal cannot show must not end the command.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     console = Console(highlight=False)
     try:
         return _COMMANDS[options.command](options, console)
@@ -68,19 +78,22 @@ def _info(options: argparse.Namespace, console: Console) -> int:
 
 
 def _print_summary(summary: DatasetSummary, console: Console) -> None:
-    table = Table(title=escape(f"Dataset {summary.path}"), title_style="bold")
-    table.add_column("label", overflow="fold")
+    title = escape(_shown(f"Dataset {summary.path}"))
+    table = Table(title=title, title_style="bold", title_justify="left", box=SIMPLE)
+    table.add_column("label", overflow="fold", min_width=14)
     for name in ("images", "share", "size"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("first (UTC)")
-    table.add_column("last (UTC)")
-    table.add_column("cameras", overflow="fold")
+    table.add_column("first (UTC)", no_wrap=True)
+    table.add_column("last (UTC)", no_wrap=True)
     for item in summary.labels:
         table.add_row(escape(item.label), *_cells(item, summary.labelled_images))
     if summary.labels:
         table.add_section()
     table.add_row("[italic]to be labelled[/]", *_cells(summary.unlabelled, 0))
     console.print(table)
+    cameras = {topic for item in (*summary.labels, summary.unlabelled) for topic in item.topics}
+    if cameras:
+        _say(console, f"from {', '.join(sorted(cameras))}")
     _say(
         console,
         f"{_number(summary.labelled_images, 'labelled image')} with "
@@ -94,10 +107,9 @@ def _print_summary(summary: DatasetSummary, console: Console) -> None:
 
 def _cells(item: LabelSummary, total: int) -> list[str]:
     """Return a row of the table of labels, but for the name."""
-    dates = [utc_text(time_ns)[:19].replace("T", " ") for time_ns in (item.first_ns, item.last_ns)]
+    dates = [utc_text(time_ns)[:16].replace("T", " ") for time_ns in (item.first_ns, item.last_ns)]
     share = f"{item.images / total:.1%}" if total else ""
-    cameras = escape(_shown("\n".join(item.topics), keep="\n"))
-    return [f"{item.images:,}", share, _size(item.size_bytes), *dates, cameras]
+    return [f"{item.images:,}", share, _size(item.size_bytes), *dates]
 
 
 def _check(options: argparse.Namespace, console: Console) -> int:
@@ -165,16 +177,37 @@ def _import(options: argparse.Namespace, console: Console) -> int:
     label_file = expand_path(options.labels) if options.labels else None
     if label and len(bags) == len(paths):
         raise SourceError("--label is for folders of pictures; give rosbags --labels FILE")
-    if len(bags) < len(paths) and not bags and (label_file or options.topics):
-        raise SourceError("--labels and --topics are for rosbags; there is none among the paths")
+    if not bags and (label_file or options.topics or options.params):
+        raise SourceError(
+            "--labels, --topics and --params are for rosbags; there is none among the paths"
+        )
+    settings = _bag_settings(options, console)
     is_whole = True
     with Dataset(dataset_path(options)) as dataset:
         for path in paths:
             if path in bags:
-                is_whole &= _import_bag(options, console, dataset, path, label_file)
+                is_whole &= _import_bag(settings, console, dataset, path, label_file)
             else:
                 is_whole &= _import_folder(console, dataset, path, label)
     return 0 if is_whole else 1
+
+
+def _bag_settings(options: argparse.Namespace, console: Console) -> ClientSettings:
+    """Return how bags are captured: by the parameter file, and by options that go before it.
+
+    Raises:
+        SettingError: The file or a value in it is wrong.
+    """
+    # Without image topics, all are read.
+    settings = ClientSettings(image_topics=())
+    if options.params:
+        settings = read_capture_settings(expand_path(options.params))
+    if options.topics:
+        settings = replace(settings, image_topics=tuple(options.topics))
+    if settings.image_topics:
+        for line in unused_names(settings, settings.image_topics):
+            _say(console, f"warning: {line}")
+    return settings if options.rate is None else replace(settings, sample_rate_hz=options.rate)
 
 
 def _is_bag(path: Path) -> bool:
@@ -203,12 +236,14 @@ def _import_folder(console: Console, dataset: Dataset, path: Path, label: str) -
         text += f", {report.already_stored:,} there already"
     _say(console, text)
     names = [f"{file.relative_to(path)}: {reason}" for file, reason in report.unreadable]
-    _name_some(console, "files that are no whole picture", names)
+    _name_some(console, "files that were not taken", names)
+    left_out = [f"{file.relative_to(path)}: {reason}" for file, reason in report.left_out]
+    _name_some(console, "left out", left_out)
     return not report.unreadable
 
 
 def _import_bag(
-    options: argparse.Namespace,
+    settings: ClientSettings,
     console: Console,
     dataset: Dataset,
     path: Path,
@@ -218,24 +253,21 @@ def _import_bag(
     from fl_robot_ros.capture.pipeline import CapturePipeline
     from fl_robot_ros.capture.verdicts import VERDICTS
 
-    pipeline = CapturePipeline(
-        dataset,
-        sample_rate_hz=options.rate,
-        keeps_unlabelled=True,
-        disk_reserve_bytes=_RESERVE_BYTES,
-    )
+    changes = {"keeps_unlabelled": True, "disk_reserve_bytes": _RESERVE_BYTES}
+    pipeline = CapturePipeline(dataset, **{**pipeline_options(settings), **changes})
+    topics = settings.image_topics or None
     try:
         with _progress(console, f"importing {path.name}") as advance:
-            total = _frames_promised(path, options.topics)
+            total = _frames_promised(path, topics)
             report = pipeline.import_bag(
-                path, options.topics, lambda frames: advance(frames, total), label_file
+                path, topics, lambda frames: advance(frames, total), label_file
             )
     finally:
         pipeline.stop()
     if report.is_fallback:
         _say(console, f"{path} has none of the topics; all image topics were read")
-    topics = ", ".join(report.topics) or "no topic"
-    _say(console, f"{path}: {_number(report.frames_read, 'frame')} from {_shown(topics)}")
+    found = ", ".join(report.topics) or "no topic"
+    _say(console, f"{path}: {_number(report.frames_read, 'frame')} from {_shown(found)}")
     verdicts = pipeline.verdicts
     for verdict, meaning in VERDICTS.items():
         if verdicts[verdict]:
@@ -315,7 +347,7 @@ def _sheet(options: argparse.Namespace, console: Console) -> int:
     try:
         if not is_done:
             raise OSError("OpenCV cannot encode it")
-        out.write_bytes(data.tobytes())
+        _write_whole(out, data.tobytes())
     except OSError as error:
         raise DatasetError(f"cannot write {out}: {error.strerror or error}") from error
     _say(console, f"contact sheet of {_number(report.labels, 'label')}: {out}")
@@ -324,6 +356,23 @@ def _sheet(options: argparse.Namespace, console: Console) -> int:
     unreadable = [sample.path for sample in report.unreadable]
     _name_some(console, "pictures that cannot be read", unreadable)
     return 1 if unreadable else 0
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file beside its place and rename it: a failure leaves an older one as it was.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    if path.exists() and not path.is_file():
+        path.write_bytes(content)  # /dev/stdout, say, which must not be replaced
+        return
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 _COMMANDS = {

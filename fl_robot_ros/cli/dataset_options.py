@@ -47,13 +47,22 @@ PATH is one of these:
           subfolder, or in one named "unlabelled", have none.
 What has no label goes to the review pool. Importing again adds nothing twice.
 
+Nothing is masked, and of a rosbag every frame at --rate is taken, unless --params FILE says
+otherwise: the parameter file of a client, like config/client.yaml. From it come image_topics,
+sample_rate_hz, jpeg_quality, label_hold_sec, label_lookback_sec, topic_labels, privacy_masks and
+the limits min_... and max_brightness, for rosbags alone; pictures of a FOLDER are never masked.
+--topics and --rate go before the file.
+
 JPEG files in colour are stored byte for byte, other pictures as JPEG. Like frames of a camera,
 they are not turned as EXIF says. The capture time is when a file was last changed; a file with a
 name as the dataset gives them keeps its time, and with the samples.csv of an export its camera.
-The topic of the others is import/FOLDER.
+The topic of the others is import/FOLDER. A folder is pictures and class folders of them, no
+deeper; a dataset is to be exported first. Of 16-bit pictures with one channel (depth, thermal) the
+range is spread, as of 16UC1 from a rosbag.
 
 examples:
   fl_dataset import drive.mcap --labels drive.csv --topics camera_left/image_raw --rate 2
+  fl_dataset import drive.mcap --params my_client.yaml
   fl_dataset import photos/
   fl_dataset import pallets/ --label pallet
 """
@@ -71,8 +80,9 @@ Beside them, samples.csv has id, label, topic, stamp_ns, path and sha256 of each
 _LABEL_EPILOG = """\
 Only the review pool gets labels, so that nothing is overwritten by mistake; with --all labelled
 samples do too, and --as "" puts them back into the pool. T is seconds since the epoch, or a date
-with its time zone. FILE has the columns id,label (others are left alone, so that the samples.csv
-of an export will do) or start,end,label[,topic].
+with its time zone. FILE has the columns path,sha256,label, as the samples.csv of an export, of
+another dataset too (samples are found by file name and content); or id,label; or
+start,end,label[,topic]. Other columns are left alone.
 
 examples:
   fl_dataset label --id 3,7-12 --as pallet
@@ -164,14 +174,19 @@ def _add_import(commands: _Commands[argparse.ArgumentParser]) -> None:
         "--topics",
         nargs="+",
         metavar="TOPIC",
-        help="image topics of the rosbags (default: all)",
+        help="image topics of the rosbags (default: as --params says, else all)",
     )
     parser.add_argument(
         "--rate",
         type=_rate,
-        default=_RATE_HZ,
         metavar="HZ",
-        help="frames kept per second and topic of a rosbag (default: %(default)s)",
+        help="frames kept per second and topic of a rosbag "
+        f"(default: as --params says, else {_RATE_HZ})",
+    )
+    parser.add_argument(
+        "--params",
+        metavar="FILE",
+        help="parameter file of a client, whose masks, labels and limits apply to the rosbags",
     )
     parser.add_argument(
         "--label", default="", metavar="NAME", help="label of pictures in no class folder"

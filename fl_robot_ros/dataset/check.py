@@ -142,14 +142,19 @@ def _repair(dataset: Dataset, report: CheckReport) -> None:
     dataset.remove(sample.id for sample in [*report.missing, *report.broken])
     for sample in report.altered:
         _adopt(dataset, sample.path, sample.label, sample.topic, sample.stamp_ns)
+    names = {sample.path.rpartition("/")[2] for sample in _all_samples(dataset)}
     for path in report.stray:
         folder, _, name = path.partition("/")
-        parts = parse_image_name(name)
+        # A copy of a sample: two of one name cannot be moved at once.
+        parts = parse_image_name(name) if name not in names else None
+        if parts is None:
+            report.unrepaired.append(path)
+            continue
+        names.add(name)
         try:
             label = "" if folder == REVIEW_NAME else label_from_folder(folder)
-            if parts is not None:
-                # The name tells no more of the topic than its hash.
-                _adopt(dataset, path, label, f"recovered/{parts.topic_hash}", parts.stamp_ns)
+            # The name tells no more of the topic than its hash.
+            _adopt(dataset, path, label, f"recovered/{parts.topic_hash}", parts.stamp_ns)
         except (LabelError, DatasetError):
             # A folder that is none of ours, or a frame that lies in another folder too.
             report.unrepaired.append(path)
@@ -169,7 +174,9 @@ def _size_of_picture(content: bytes) -> tuple[int, int] | None:
     if not content:
         return None
     try:
-        picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        picture = cv2.imdecode(
+            np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        )
     except cv2.error:
         return None
     return None if picture is None else (int(picture.shape[0]), int(picture.shape[1]))

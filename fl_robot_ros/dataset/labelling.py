@@ -1,12 +1,13 @@
-"""Labels given afterwards: to samples by number, by time, or by the folder of their copies."""
+"""Labels given afterwards: to samples by number, by file, by time, or by their copies' folder."""
 
 from __future__ import annotations
 
 import bisect
 import csv
 import io
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from fl_robot_ros.errors import LabelError
 LabelChooser = Callable[[Sample], "str | None"]
 
 _CHUNK = 500
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass
@@ -151,18 +153,19 @@ def choose_by_time(start: str, end: str, topic: str, label: str) -> LabelChooser
 def choose_by_csv(path: Path) -> LabelChooser:
     """Return a chooser for what a CSV file says.
 
-    Its columns are id and label, other ones such as those of an export's samples.csv being left
-    alone; or it is a label file, with start, end, label and, if need be, topic.
+    Its columns are path, sha256 and label, as in an export's samples.csv: a row is for the sample
+    whose file has that name and that content, whatever its id. Or they are id and label. Other
+    columns are left alone. Or it is a label file, with start, end, label and, if need be, topic.
 
     Raises:
         LabelError: The file is neither, or its times are not since the epoch.
     """
     try:
-        labels = _labels_by_id(_read_text(path))
+        choose = _choose_by_rows(_read_text(path))
     except LabelError as error:
         raise LabelError(f"label file {path}: {error}") from error
-    if labels is not None:
-        return lambda sample: labels.get(sample.id)
+    if choose is not None:
+        return choose
     ranges = LabelRanges.load(path)
     if ranges.is_relative:
         raise LabelError(
@@ -202,7 +205,7 @@ def choose_by_folder(folder: Path) -> LabelChooser:
             f"{folder} has no file with a name of the dataset's, such as "
             f"1714564800250000000_0123abcd.jpg; expected an export, sorted into class folders"
         )
-    return lambda sample: labels.get(sample.path.rpartition("/")[2])
+    return lambda sample: labels.get(_file_name(sample.path))
 
 
 def _choose_by_ranges(ranges: LabelRanges) -> LabelChooser:
@@ -236,37 +239,71 @@ def _read_text(path: Path) -> str:
         raise LabelError("is not UTF-8 text; save the file as UTF-8") from error
 
 
-def _labels_by_id(text: str) -> Mapping[int, str] | None:
-    """Return labels by id, None where the text has no column of ids."""
-    labels: dict[int, str] = {}
+def _choose_by_rows(text: str) -> LabelChooser | None:
+    """Return a chooser by file or by id, None where the text has the columns of neither."""
+    labels: dict[object, str] = {}
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         columns = [name.strip().lower() for name in reader.fieldnames or ()]
-        if "id" not in columns:
+        # Ids are those of one dataset; the same ones mean other pictures in another.
+        is_by_file = "sha256" in columns
+        if not is_by_file and "id" not in columns:
             return None
         reader.fieldnames = columns
-        _check_columns(columns)
+        _check_columns(columns, ["path", "sha256", "label"] if is_by_file else ["id", "label"])
         for row in reader:
-            _add_label(labels, row, reader.line_num)
+            keys = (
+                _file_keys(row, reader.line_num) if is_by_file else _id_keys(row, reader.line_num)
+            )
+            _add_label(labels, keys, row["label"], reader.line_num)
     except csv.Error as error:
         raise LabelError(f"line {reader.line_num}: is not CSV ({error})") from error
-    return labels
+    if is_by_file:
+        return lambda sample: labels.get((_file_name(sample.path), sample.sha256))
+    return lambda sample: labels.get(sample.id)
 
 
-def _check_columns(columns: Iterable[str]) -> None:
-    if sorted(name for name in columns if name in ("id", "label")) != ["id", "label"]:
-        raise LabelError(f"the header is {','.join(columns)[:80]!r}; expected id,label")
+def _check_columns(columns: Iterable[str], expected: Sequence[str]) -> None:
+    if sorted(name for name in columns if name in expected) != sorted(expected):
+        raise LabelError(
+            f"the header is {','.join(columns)[:80]!r}; expected {','.join(expected)}"
+        )
 
 
-def _add_label(labels: dict[int, str], row: Mapping[str, str | None], line: int) -> None:
-    number, label = (row["id"] or "").strip(), row["label"]
-    if not number.isdecimal() or len(number) > 19 or label is None:
+def _id_keys(row: Mapping[str, str | None], line: int) -> list[object]:
+    number = (row["id"] or "").strip()
+    if not number.isdecimal() or len(number) > 19:
         raise LabelError(
             f"line {line}: id {number[:40]!r}; expected a sample's number and a label"
         )
+    return [int(number)]
+
+
+def _file_keys(row: Mapping[str, str | None], line: int) -> list[object]:
+    """Return a file's name with its hash, and without one for samples stored before there was."""
+    name = _file_name((row["path"] or "").strip())
+    sha256 = (row["sha256"] or "").strip().lower()
+    if not name or not _SHA256.fullmatch(sha256):
+        raise LabelError(
+            f"line {line}: path {name[:40]!r} with sha256 {sha256[:40]!r}; expected both as an "
+            f"export writes them"
+        )
+    return [(name, sha256), (name, "")]
+
+
+def _add_label(
+    labels: dict[object, str], keys: Iterable[object], label: str | None, line: int
+) -> None:
+    if label is None:
+        raise LabelError(f"line {line}: has no label")
     try:
         clean = clean_label(label)
     except LabelError as error:
         raise LabelError(f"line {line}: {error}") from error
-    if labels.setdefault(int(number), clean) != clean:
-        raise LabelError(f"line {line}: id {number} has the label {labels[int(number)]!r} already")
+    for key in keys:
+        if labels.setdefault(key, clean) != clean:
+            raise LabelError(f"line {line}: what it names has the label {labels[key]!r} already")
+
+
+def _file_name(path: str) -> str:
+    return path.rpartition("/")[2]

@@ -13,16 +13,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_robot_ros.capture.decode import decode_frame, frame_bytes
-from fl_robot_ros.capture.frame import CompressedFrame
+from fl_robot_ros.capture.decode import frame_bytes
 from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.capture.new_sample import KEPT, NewSample
-from fl_robot_ros.capture.picture_folder import list_pictures
-from fl_robot_ros.capture.picture_header import is_rgb_jpeg
-from fl_robot_ros.dataset.sample_files import STAMP_LIMIT, parse_image_name
+from fl_robot_ros.capture.picture_folder import (
+    FolderContent,
+    class_of,
+    decode_picture,
+    search_folder,
+)
+from fl_robot_ros.capture.picture_header import (
+    JPEG_MAGIC,
+    PNG_MAGIC,
+    is_rgb_jpeg,
+    read_picture_header,
+)
+from fl_robot_ros.dataset.sample_files import INDEX_NAME, STAMP_LIMIT, parse_image_name
 from fl_robot_ros.dataset.sample_manifest import MANIFEST_NAME, read_topics
 from fl_robot_ros.dataset.store import Dataset
-from fl_robot_ros.errors import DatasetError, FrameError
+from fl_robot_ros.errors import DatasetError, FrameError, SourceError
 
 # The folder of an export in which the review pool lies.
 UNLABELLED_NAME = "unlabelled"
@@ -32,8 +41,6 @@ _BATCH = 64
 _BATCH_BYTES = 64_000_000
 _MAX_FILE_BYTES = 256_000_000
 _JPEG_QUALITY = 95
-# What capture decodes itself: a JPEG without its end is no whole picture.
-_CAMERA_FILES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 _UNFIT_FOR_TOPIC = re.compile(r"[^\w.-]+")
 
 
@@ -45,11 +52,14 @@ class PictureImport:
         added: Number of new samples by label; "" for those that went to the review pool.
         already_stored: Number of pictures that the dataset has already.
         unreadable: The files that are no whole picture, each with the reason.
+        left_out: Pictures of formats that are not supported and links to folders, each with the
+            reason.
     """
 
     added: Counter[str] = field(default_factory=Counter)
     already_stored: int = 0
     unreadable: list[tuple[Path, str]] = field(default_factory=list)
+    left_out: list[tuple[Path, str]] = field(default_factory=list)
 
 
 def import_pictures(
@@ -62,14 +72,15 @@ def import_pictures(
 ) -> PictureImport:
     """Take the pictures of a folder into a dataset.
 
-    Class folders give the labels, as `list_pictures` reads them; what lies in none, or in
-    "unlabelled", goes to the review pool. A JPEG file of three channels is stored byte for byte,
+    Class folders give the labels, as `class_of` reads them; what lies in none, or in "unlabelled",
+    goes to the review pool. A JPEG file of three channels is stored byte for byte,
     anything else as a JPEG of quality 95; like the capture, this takes no notice of an
     orientation in EXIF, and stores the pixels as they lie in the file.
 
     A file with a name as the dataset gives it keeps its capture time, and the topic that a
-    samples.csv in the folder says, else `import/<folder name>/<the name's hash>`. Any other is
-    from `import/<folder name>` at the time when it was last changed, some ns later where another
+    samples.csv in the folder says, else `import/<folder name>/<the name's hash>`; where the
+    dataset has a file of that name and content, it is that sample. Any other is from
+    `import/<folder name>` at the time when it was last changed, some ns later where another
     picture has that time; of those, a picture that the topic has already is not stored twice,
     whatever its file is called.
 
@@ -78,20 +89,23 @@ def import_pictures(
         folder: The pictures.
         label: Label of pictures that no class folder gives one; "" for none.
         reserve_bytes: Room that stays free on the disk.
-        on_picture: Called after each picture with the number done and of all.
+        on_picture: Called at the start and after each picture with the number done and of all.
 
     Raises:
-        SourceError: The folder, its samples.csv or the name of a class folder cannot be read, or
-            there is no picture.
+        SourceError: The folder, its samples.csv or the name of a class folder cannot be read,
+            there is no picture, a class folder has folders of its own, or the folder is a
+            dataset.
         LabelError: The label is unfit.
         DatasetError: The disk is full or the dataset unwritable; what was stored before stays.
     """
     label = clean_label(label)
-    pictures = list_pictures(folder)
+    found = _find(folder)
+    pictures = [(path, class_of(path.relative_to(folder))) for path in found.pictures]
     manifest = folder / MANIFEST_NAME
     naming = _Naming(dataset, folder, read_topics(manifest) if manifest.is_file() else {})
-    report = PictureImport()
+    report = PictureImport(left_out=found.left_out)
     batch: list[NewSample] = []
+    on_picture(0, len(pictures))
     for done, (path, class_label) in enumerate(pictures, 1):
         try:
             picture = _read(path)
@@ -108,8 +122,27 @@ def import_pictures(
         if len(batch) == _BATCH or size_bytes > _BATCH_BYTES or done == len(pictures):
             _store(dataset, batch, reserve_bytes, report)
             batch.clear()
-            on_picture(done, len(pictures))
+        on_picture(done, len(pictures))
     return report
+
+
+def _find(folder: Path) -> FolderContent:
+    """Find the pictures of a folder, in class folders or none.
+
+    Raises:
+        SourceError: The folder cannot be read, has no picture or deeper ones, or is a dataset.
+    """
+    if (folder / INDEX_NAME).exists():
+        raise SourceError(f"{folder} is a dataset; export it first, and import the export")
+    found = search_folder(folder)
+    for path in found.pictures:
+        parts = path.relative_to(folder).parts
+        if len(parts) > 2:
+            raise SourceError(
+                f"{folder / parts[0]} has folders of its own, and it is not clear which of them "
+                f"are classes; import that folder instead"
+            )
+    return found
 
 
 @dataclass(frozen=True)
@@ -132,23 +165,22 @@ class _Naming:
         name = _UNFIT_FOR_TOPIC.sub("_", folder.resolve().name) or "pictures"
         self._topic = f"import/{name}"
         self._topics = topics
-        known = [
-            sample
-            for samples in (dataset.samples(), dataset.unlabelled())
-            for sample in samples
-            if sample.topic == self._topic
-        ]
+        samples = dataset.samples() + dataset.unlabelled()
+        self._files = {(sample.path.rpartition("/")[2], sample.sha256) for sample in samples}
+        known = [sample for sample in samples if sample.topic == self._topic]
         self._stamps = {sample.stamp_ns for sample in known}
         self._next_stamps: dict[int, int] = {}
         self._contents = {sample.sha256 for sample in known}
 
     def key(self, name: str, picture: _Picture) -> tuple[str, int] | None:
         """Return topic and stamp, None where the dataset has the picture already."""
+        digest = hashlib.sha256(picture.content).hexdigest()
         parts = parse_image_name(name)
         if parts is not None:
+            if (name, digest) in self._files:
+                return None
             topic = self._topics.get(name, f"{self._topic}/{parts.topic_hash}")
             return topic, parts.stamp_ns
-        digest = hashlib.sha256(picture.content).hexdigest()
         if digest in self._contents:
             return None
         self._contents.add(digest)
@@ -215,17 +247,9 @@ def _decode(content: bytes) -> NDArray[np.uint8]:
     Raises:
         FrameError: It is no whole picture.
     """
-    if content.startswith(_CAMERA_FILES):
-        return decode_frame(CompressedFrame("", 0, 0, "", content))
-    picture = None
-    if content:
-        try:
-            picture = cv2.imdecode(
-                np.frombuffer(content, np.uint8),
-                cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION,
-            )
-        except cv2.error:
-            pass
-    if picture is None or picture.ndim != 3:
+    if content.startswith((JPEG_MAGIC, PNG_MAGIC)):
+        read_picture_header(frame_bytes(content))  # Fails where the file is cut off.
+    picture = decode_picture(content)
+    if picture is None:
         raise FrameError("no picture that can be read")
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    return picture

@@ -3,7 +3,8 @@
 Every file that comes, goes or changes its folder passes through the folder `.moving`: a file that
 lies there after a crash belongs at the path that its row in the index names, and is rubbish
 without a row. So a crash costs nothing, and what is to be repaired is found without looking
-through the whole dataset.
+through the whole dataset. Files and index change together, under a lock that one process has at a
+time.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import functools
 import hashlib
 import os
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -22,6 +24,7 @@ from typing import NamedTuple
 
 INDEX_NAME = "index.sqlite3"
 LOCK_NAME = ".lock"
+WRITE_LOCK_NAME = ".write_lock"
 MOVING_NAME = ".moving"
 # Keras and people overlook folders that begin with a dot.
 REVIEW_NAME = ".review"
@@ -32,8 +35,12 @@ _WRITERS = 3
 _MIN_SHARE = 16
 _OPEN_FILES = 64
 _OWN_NAMES = frozenset(
-    {INDEX_NAME, f"{INDEX_NAME}-wal", f"{INDEX_NAME}-shm", f"{INDEX_NAME}-journal", LOCK_NAME}
+    [INDEX_NAME, LOCK_NAME, WRITE_LOCK_NAME]
+    + [f"{INDEX_NAME}{suffix}" for suffix in ("-wal", "-shm", "-journal")]
 )
+# How long another process may write before that is an error, and how often to look.
+_WRITE_TIMEOUT_SEC = 30.0
+_WRITE_POLL_SEC = 0.002
 _IMAGE_NAME = re.compile(r"(-?[0-9]{1,19})_([0-9a-f]{8})\.jpg")
 # Stamps are 64-bit numbers.
 STAMP_LIMIT = 1 << 63
@@ -134,6 +141,47 @@ class FolderLock:
             os.close(descriptor)
 
 
+class WriteLock:
+    """Keeps other processes from changing a dataset while one does."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the lock file.
+
+        Raises:
+            OSError: It cannot be opened.
+        """
+        self._descriptor = os.open(folder / WRITE_LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the lock meanwhile; the system takes it from a process that ends.
+
+        Raises:
+            OSError: Another process has held it for 30 s, or the file system cannot lock.
+        """
+        deadline = time.monotonic() + _WRITE_TIMEOUT_SEC
+        while True:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(
+                        f"another process has been writing for {_WRITE_TIMEOUT_SEC:g} s"
+                    ) from None
+                time.sleep(_WRITE_POLL_SEC)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Close the lock file. May be called twice."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
 def find_files(folder: Path) -> FoundFiles:
     """Return what lies in a dataset's folder; links are not followed.
 
@@ -152,7 +200,13 @@ def find_files(folder: Path) -> FoundFiles:
 
 
 def _find_in_label_folder(path: str, name: str, found: FoundFiles) -> None:
-    with os.scandir(path) as entries:
+    try:
+        entries = os.scandir(path)
+    except PermissionError:
+        # Such as the lost+found of a disk.
+        found.foreign += 1
+        return
+    with entries:
         for entry in entries:
             if entry.is_file(follow_symlinks=False) and parse_image_name(entry.name):
                 size_bytes = entry.stat(follow_symlinks=False).st_size

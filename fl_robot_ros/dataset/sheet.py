@@ -164,7 +164,7 @@ def _draw_header(
     labels = sum(not block.is_pool for block in blocks)
     images = sum(len(block.samples) for block in blocks)
     room_px = sheet.shape[1] - 2 * _MARGIN_PX
-    title = shortened(_ascii(f"Dataset {dataset.path}"), 0.62, room_px, bold=True)
+    title = shortened(_ascii(f"Dataset {dataset.path}"), 0.62, room_px, bold=True, keeps_end=True)
     draw_text(sheet, title, (_MARGIN_PX, 36), 0.62, _INK, bold=True)
     dates = f"{_date(span_ns[0])} to {_date(span_ns[1])} UTC"
     named = f", {labels} label{'s' * (labels != 1)}" if labels else ""
@@ -178,7 +178,8 @@ def _draw_header(
 def _draw_description(sheet: Image, block: _Block, top: int, span_ns: tuple[int, int]) -> None:
     room_px = _TEXT_COLUMN_PX - 24
     count = len(block.samples)
-    name = shortened(block.name, 0.58, room_px, bold=True)
+    # Escaped names begin alike.
+    name = shortened(block.name, 0.58, room_px, bold=True, keeps_end=True)
     first, last = block.samples[0].stamp_ns, block.samples[-1].stamp_ns
     draw_text(sheet, name, (_MARGIN_PX, top + 16), 0.58, _INK, bold=True)
     text = f"{count:,} image{'s' * (count != 1)}"

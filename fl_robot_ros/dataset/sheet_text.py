@@ -30,13 +30,19 @@ def ascii_names(names: Collection[str]) -> dict[str, str]:
     return {name: text if alike[text] == 1 else _escaped(name) for name, text in plain.items()}
 
 
-def shortened(text: str, scale: float, room_px: int, *, bold: bool = False) -> str:
-    """Return the text, cut to the room with two dots at its end."""
+def shortened(
+    text: str, scale: float, room_px: int, *, bold: bool = False, keeps_end: bool = False
+) -> str:
+    """Return the text, cut to the room with two dots at its end, or in its middle."""
     if text_width(text, scale, bold=bold) <= room_px:
         return text
-    while text and text_width(text + _ELLIPSIS, scale, bold=bold) > room_px:
-        text = text[:-1]
-    return text.rstrip() + _ELLIPSIS
+    cut = text
+    for kept in range(len(text) - 1, -1, -1):
+        end = kept // 2 if keeps_end else 0
+        cut = text[: kept - end].rstrip() + _ELLIPSIS + text[len(text) - end :].lstrip()
+        if text_width(cut, scale, bold=bold) <= room_px:
+            break
+    return cut
 
 
 def text_width(text: str, scale: float, *, bold: bool = False) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -22,9 +23,9 @@ def split_by_time(
     The samples of each class are cut into segments of at most `segment_sec`. Whole segments go to
     the holdout, spread evenly over time, so that its share follows the fraction. A class of one
     segment is cut once, near its end. What lies nearer than `gap_sec` to a held out sample of its
-    class is on neither side, as long as something is left to train on. Each class of two or more
-    samples is on both sides; a single sample goes to training. The same samples always give the
-    same split, in whatever order they come.
+    class is on neither side; a gap that leaves nothing to train on is halved until it does. Each
+    class of two or more samples is on both sides; a single sample goes to training. The same
+    samples always give the same split, in whatever order they come.
 
     Args:
         samples: Samples of any number of classes and topics.
@@ -78,21 +79,19 @@ def _cut_into_segments(samples: Sequence[Sample], segment_sec: float) -> list[li
 
 
 def _apart(segments: Sequence[list[Sample]], held: set[int], gap_ns: int) -> list[Sample]:
-    """Return the samples to train on: those far enough from the held out segments beside them."""
-    left = [segment for index, segment in enumerate(segments) if index not in held]
-    chosen: list[Sample] = []
-    for index, segment in enumerate(segments):
-        if index in held:
-            continue
-        earliest = segments[index - 1][-1].stamp_ns + gap_ns if index - 1 in held else None
-        latest = segments[index + 1][0].stamp_ns - gap_ns if index + 1 in held else None
-        chosen += [
-            sample
-            for sample in segment
-            if (earliest is None or sample.stamp_ns >= earliest)
-            and (latest is None or sample.stamp_ns <= latest)
-        ]
-    return chosen or [sample for segment in left for sample in segment]
+    """Return the samples to train on: those far enough from every one that is held out."""
+    left = [item for index, items in enumerate(segments) if index not in held for item in items]
+    times = [item.stamp_ns for index in sorted(held) for item in segments[index]]
+
+    def is_apart(sample: Sample) -> bool:
+        index = bisect.bisect_left(times, sample.stamp_ns)
+        return all(
+            abs(sample.stamp_ns - time) >= gap_ns for time in times[max(0, index - 1) :][:2]
+        )
+
+    chosen = list(filter(is_apart, left))
+    # Less of a gap is better than nothing to train on.
+    return chosen if chosen or not gap_ns else _apart(segments, held, gap_ns // 2)
 
 
 def _cut_once(segment: list[Sample], holdout_fraction: float) -> list[list[Sample]]:

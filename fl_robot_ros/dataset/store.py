@@ -8,25 +8,25 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
 from fl_robot_ros.capture.labels import clean_label, label_folder_name
 from fl_robot_ros.capture.new_sample import ALREADY_STORED, KEPT, OVER_QUOTA, NewSample
+from fl_robot_ros.dataset.index_file import open_index
 from fl_robot_ros.dataset.retention import Limits, choose_victims
 from fl_robot_ros.dataset.sample import Sample, SampleGroup
 from fl_robot_ros.dataset.sample_files import (
-    INDEX_NAME,
     REVIEW_NAME,
     STAMP_LIMIT,
     FolderLock,
     MovingFolder,
-    find_files,
+    WriteLock,
     image_name,
     make_folder,
 )
-from fl_robot_ros.dataset.sample_index import SampleIndex, StoredFile
+from fl_robot_ros.dataset.sample_index import StoredFile
 from fl_robot_ros.errors import DatasetError, LabelError
 
 # A full class is thinned by this share of it at a time, which costs less than one by one.
@@ -73,22 +73,20 @@ class Dataset:
         self._last_id = 0
         self._data_version = -1
         self.recovered = 0
-        with self._trouble("cannot be opened"):
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._folder_lock = FolderLock(self.path)
-        try:
-            self._index = self._open_index(allow_orphans)
-        except BaseException:
-            self._folder_lock.close()
-            raise
-        try:
-            with self._trouble("cannot be repaired"):
+        with ExitStack() as opened:
+            with self._trouble("cannot be opened"):
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._folder_lock = FolderLock(self.path)
+                opened.callback(self._folder_lock.close)
+                self._process_lock = WriteLock(self.path)
+                opened.callback(self._process_lock.close)
+            with self._trouble("cannot be repaired"), self._process_lock.held():
+                self._index = open_index(self.path, allow_orphans)
+                opened.callback(self._index.close)
                 self._moving = MovingFolder(self.path)
                 self.recovered = self._settle()
                 self._note_other_writers()
-        except BaseException:
-            self.close()
-            raise
+            opened.pop_all()
 
     def __enter__(self) -> Dataset:
         return self
@@ -109,6 +107,7 @@ class Dataset:
         """Close the index. May be called twice."""
         with self._write_lock:
             self._index.close()
+            self._process_lock.close()
             self._folder_lock.close()
 
     def add(self, batch: Sequence[NewSample]) -> list[str]:
@@ -123,7 +122,7 @@ class Dataset:
             DatasetError: The disk is full or the folder unwritable, or a label or stamp is unfit;
                 nothing of the batch was stored.
         """
-        with self._write_lock, self._trouble("cannot be written"):
+        with self._writing():
             with self._transaction():
                 outcomes, fresh = self._choose_new(batch)
                 if not fresh:
@@ -140,7 +139,7 @@ class Dataset:
             self._last_id = newest
             self._count((item.label, 1, len(item.image_bytes)) for item in fresh.values())
             self._place(fresh)
-            evicted = self._keep_within_limits({item.label for item in fresh.values()})
+            evicted = self._keep_within_limits()
             if evicted:
                 paths = iter(fresh)
                 for index, outcome in enumerate(outcomes):
@@ -157,7 +156,7 @@ class Dataset:
         wanted = list(ids)
         changed = 0
         for start in range(0, len(wanted), _RELABEL_BATCH):
-            with self._write_lock, self._trouble("cannot be written"):
+            with self._writing():
                 folder = _folder_of(clean_label(label))
                 files = [
                     file
@@ -170,9 +169,10 @@ class Dataset:
                     self._index.relabel(label, moves)
                     self._index.commit()
                 self._place(moves.values())
+                self._remove_empty_folders(moves)
                 self._count((file.label, -1, -file.size_bytes) for file in files)
                 self._count((label, 1, file.size_bytes) for file in files)
-                self._keep_within_limits({label})
+                self._keep_within_limits()
                 changed += len(files)
         return changed
 
@@ -182,7 +182,7 @@ class Dataset:
         Raises:
             DatasetError: The disk or the index cannot be written.
         """
-        with self._write_lock, self._trouble("cannot be written"):
+        with self._writing():
             return len(self._remove(self._index.files(ids)))
 
     def adopt(self, path: str, sample: NewSample) -> None:
@@ -195,7 +195,7 @@ class Dataset:
         Raises:
             DatasetError: The index cannot be written, or knows its topic and stamp already.
         """
-        with self._write_lock, self._trouble("cannot be written"):
+        with self._writing():
             with self._transaction():
                 self._index.delete([path])
                 self._index.insert({path: sample})
@@ -208,7 +208,7 @@ class Dataset:
         Raises:
             DatasetError: The index cannot be written.
         """
-        with self._write_lock, self._trouble("cannot be written"), self._transaction():
+        with self._writing(), self._transaction():
             self._index.add_verdicts(counts)
             self._index.commit()
 
@@ -295,18 +295,29 @@ class Dataset:
         with self._trouble("cannot be read"):
             return self._index.groups()
 
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Keep other threads and processes from writing until files and index agree again."""
+        with (
+            self._write_lock,
+            self._trouble("cannot be written"),
+            self._process_lock.held(),
+        ):
+            # Of a process that was killed, or a file that could not be placed.
+            self._settle()
+            yield
+
     def _settle(self) -> int:
-        """Bring every file that a crash left half moved to its place, or away."""
-        with self._folder_lock.alone() as alone:
-            names = set(self._moving.names()) if alone else set()
-            if not names:
-                return 0
-            paths = self._index.paths_named(names)
-            for folder in {path.rpartition("/")[0] for path in paths}:
-                make_folder(self.path / folder)
-            self._moving.place(paths)
-            self._moving.discard(names)
-            return len(names)
+        """Bring every file that was left half moved to its place, or away; nobody else writes."""
+        names = set(self._moving.names())
+        if not names:
+            return 0
+        paths = self._index.paths_named(names)
+        for folder in {path.rpartition("/")[0] for path in paths}:
+            make_folder(self.path / folder)
+        self._moving.place(paths)
+        self._moving.discard(names)
+        return len(names)
 
     def _choose_new(self, batch: Sequence[NewSample]) -> tuple[list[str], dict[str, NewSample]]:
         """Return each sample's outcome, and the new ones by their paths."""
@@ -326,19 +337,20 @@ class Dataset:
                 keys.add(key)
         return outcomes, fresh
 
-    def _keep_within_limits(self, labels: Collection[str]) -> set[str]:
+    def _keep_within_limits(self) -> set[str]:
         """Evict what is over the budget; return the paths of what went."""
         evicted: set[str] = set()
         try:
-            self._evict(labels, evicted)
+            self._evict(evicted)
         except (OSError, sqlite3.Error) as error:
             # What was to be stored is stored; the next batch brings the next try.
             _logger.warning("dataset %s cannot evict what is over quota: %s", self.path, error)
         return evicted
 
-    def _evict(self, labels: Collection[str], evicted: set[str]) -> None:
+    def _evict(self, evicted: set[str]) -> None:
         """Evict what is over the budget, adding the paths of what went."""
-        for label in labels:
+        # Of all labels: another process may have changed any.
+        for label in list(self._counts):
             limit = self._limits.samples_of(label)
             excess = self._counts[label] - limit
             if limit and excess > 0:
@@ -369,8 +381,15 @@ class Dataset:
             self._index.delete(paths)
             self._index.commit()
         self._moving.discard(paths)
+        self._remove_empty_folders(paths)
         self._count((file.label, -1, -file.size_bytes) for file in files)
         return paths
+
+    def _remove_empty_folders(self, paths: Iterable[str]) -> None:
+        """Remove the folders that files left empty: Keras would take each for a class."""
+        for folder in {path.rpartition("/")[0] for path in paths}:
+            with suppress(OSError):
+                (self.path / folder).rmdir()
 
     @contextmanager
     def _withdrawn(self, paths: Collection[str]) -> Iterator[None]:
@@ -382,23 +401,12 @@ class Dataset:
             self._moving.place(paths)
             raise
 
-    def _open_index(self, allow_orphans: bool) -> SampleIndex:
-        with self._trouble("has an index that cannot be opened"):
-            path = self.path / INDEX_NAME
-            orphans = 0 if path.exists() or allow_orphans else len(find_files(self.path).images)
-            if orphans:
-                raise DatasetError(
-                    f"dataset {self.path} has {orphans} images but no {INDEX_NAME}; restore that "
-                    f"file, or have `fl_dataset check --repair` make a new one"
-                )
-            return SampleIndex(path)
-
     def _place(self, paths: Iterable[str]) -> None:
         """Move files to where the index, which is written, says that they are."""
         try:
             self._moving.place(paths)
         except OSError as error:
-            _logger.error("dataset %s needs to be opened again: %s", self.path, error)
+            _logger.error("dataset %s: a file is moved with the next try: %s", self.path, error)
 
     def _count(self, changes: Iterable[tuple[str, int, int]]) -> None:
         """Add to the numbers of labels: samples and bytes."""

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from fl_robot_ros.capture.picture_folder import class_of, find_pictures
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_robot_ros.capture.picture_folder import (
+    class_of,
+    decode_picture,
+    find_pictures,
+    read_picture,
+)
 from fl_robot_ros.dataset.preprocessing import Preprocessing
+from fl_robot_ros.dataset.sample_files import MOVING_NAME
 from fl_robot_ros.dataset.snapshot import load_snapshot
 from fl_robot_ros.dataset.split_by_class import split_by_class
 from fl_robot_ros.errors import DatasetError, SourceError
-from fl_robot_ros.learning.training_data import LabelledImages, load_images
+from fl_robot_ros.learning.training_data import LabelledImages, PictureReader, load_images
 
 _TRAIN_FOLDER = "train"
 _HOLDOUT_FOLDERS = ("test", "validation", "val")
@@ -26,23 +37,28 @@ class PictureFiles:
     Attributes:
         train: To train on.
         holdout: To evaluate on.
+        read_file: Reads a picture of either side.
     """
 
     train: Sequence[LabelledFile]
     holdout: Sequence[LabelledFile]
+    read_file: PictureReader = read_picture
 
     def load(
         self, classes: Sequence[str], preprocessing: Preprocessing
     ) -> tuple[LabelledImages, LabelledImages]:
         """Return the training and the holdout pictures of a run's classes, for its input."""
         return (
-            load_images(self.train, classes, preprocessing),
-            load_images(self.holdout, classes, preprocessing),
+            load_images(self.train, classes, preprocessing, self.read_file),
+            load_images(self.holdout, classes, preprocessing, self.read_file),
         )
 
 
 def open_snapshot(path: Path) -> PictureFiles:
     """Return the files of a snapshot.
+
+    They are read as they were frozen: one that got another label meanwhile is found in that one's
+    folder, and one whose content is another now counts as unreadable.
 
     Raises:
         SnapshotError: The snapshot is missing, unreadable or altered.
@@ -52,7 +68,41 @@ def open_snapshot(path: Path) -> PictureFiles:
         [(snapshot.image_path(sample), sample.label) for sample in samples]
         for samples in (snapshot.train, snapshot.holdout)
     )
-    return PictureFiles(train, holdout)
+    hashes = {
+        snapshot.image_path(sample): sample.sha256
+        for sample in (*snapshot.train, *snapshot.holdout)
+    }
+    return PictureFiles(
+        train, holdout, lambda path: _read_frozen(path, hashes[path], snapshot.dataset_dir)
+    )
+
+
+def _read_frozen(path: Path, sha256: str, dataset_dir: Path) -> NDArray[np.uint8] | None:
+    """Return the picture of a sample's file, wherever it lies in the dataset now.
+
+    Args:
+        path: Where it was.
+        sha256: Its hash; "" for a sample stored before there were any.
+        dataset_dir: Folder of the dataset.
+
+    Returns:
+        uint8 (H, W, 3), RGB; None where it is gone, altered or no picture.
+    """
+    for place in _places(path, dataset_dir):
+        with suppress(OSError):
+            content = place.read_bytes()
+            if sha256 in ("", hashlib.sha256(content).hexdigest()):
+                return decode_picture(content)
+    return None
+
+
+def _places(path: Path, dataset_dir: Path) -> Iterator[Path]:
+    """Yield the path, and then files of its name in all folders of the dataset."""
+    yield path
+    with suppress(OSError):
+        # The first is where a file passes through that just gets another label.
+        for folder in (dataset_dir / MOVING_NAME, *dataset_dir.iterdir()):
+            yield folder / path.name
 
 
 def open_picture_folder(folder: Path, holdout_fraction: float) -> PictureFiles:
@@ -82,7 +132,8 @@ def open_picture_folder(folder: Path, holdout_fraction: float) -> PictureFiles:
         [str(path.relative_to(train_folder)) for path, _ in train],
         holdout_fraction,
     )
-    return PictureFiles(*([train[position] for position in side] for side in sides))
+    chosen, held_out = ([train[position] for position in side] for side in sides)
+    return PictureFiles(chosen, held_out)
 
 
 def _has_class_folders(folder: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,9 @@ from fl_robot_ros.capture.picture_folder import read_picture
 from fl_robot_ros.dataset.preprocessing import Preprocessing
 
 _DECODER_THREADS = 2
+
+# Returns a file's picture, uint8 (H, W, 3), RGB; None where it is none to learn from.
+PictureReader = Callable[[Path], "NDArray[np.uint8] | None"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,10 @@ def map_label(label: str, classes: Sequence[str]) -> int | None:
 
 
 def load_images(
-    items: Iterable[tuple[Path, str]], classes: Sequence[str], preprocessing: Preprocessing
+    items: Iterable[tuple[Path, str]],
+    classes: Sequence[str],
+    preprocessing: Preprocessing,
+    read_file: PictureReader = read_picture,
 ) -> LabelledImages:
     """Read image files into one array.
 
@@ -62,6 +68,7 @@ def load_images(
         items: Image file and label of each picture.
         classes: Class names of the run.
         preprocessing: The model's input.
+        read_file: Reads a picture; called from several threads.
     """
     unmapped: Counter[str] = Counter()
     wanted: list[tuple[Path, int]] = []
@@ -75,7 +82,7 @@ def load_images(
     readable = np.zeros(len(wanted), dtype=bool)
 
     def read(index: int) -> None:
-        picture = read_picture(wanted[index][0])
+        picture = read_file(wanted[index][0])
         if picture is not None:
             images[index] = preprocessing.resize(picture)
             readable[index] = True

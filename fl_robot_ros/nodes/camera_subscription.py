@@ -15,6 +15,7 @@ from fl_robot_ros.capture.frame import Frame
 from fl_robot_ros.nodes.image_message import frame_from_compressed, frame_from_image
 from fl_robot_ros.nodes.publish_time import with_publish_time
 from fl_robot_ros.nodes.qos import COMPRESSED_TYPE, IMAGE_TYPE, qos_for_topic
+from fl_robot_ros.nodes.topic_names import full_topic_name
 
 _LOOK_EVERY_SEC = 0.5
 _MESSAGE_CLASSES = {IMAGE_TYPE: Image, COMPRESSED_TYPE: CompressedImage}
@@ -40,8 +41,11 @@ class CameraSubscription:
             topic: Name of the topic, relative or absolute.
             on_frame: Called with each frame by the node's executor; must not block.
             depth: Frames that may wait for `on_frame`.
+
+        Raises:
+            SettingError: The name is no topic's.
         """
-        self.topic: str = node.resolve_topic_name(topic)
+        self.topic = full_topic_name(node, topic)
         self.frames = 0
         self._node = node
         self._given_topic = topic

@@ -9,8 +9,9 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
@@ -20,31 +21,30 @@ from rclpy.parameter import Parameter
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
+from fl_robot_ros.capture.capture_options import pipeline_options, unused_names
 from fl_robot_ros.capture.frame import Frame
-from fl_robot_ros.capture.frame_processor import FrameProcessor
-from fl_robot_ros.capture.labeller import LabelRules, parse_topic_labels
-from fl_robot_ros.capture.picture_quality import QualityRules
 from fl_robot_ros.capture.pipeline import CapturePipeline
-from fl_robot_ros.capture.privacy_mask import PrivacyMasks
 from fl_robot_ros.config import ClientSettings, expand_path, resolve_server_address
 from fl_robot_ros.dataset.data_source import DataSource
 from fl_robot_ros.dataset.retention import Limits
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.delivery.model_store import ModelStore
-from fl_robot_ros.errors import FlRobotError, SettingError
+from fl_robot_ros.errors import DatasetError, FlRobotError, SettingError
 from fl_robot_ros.nodes.camera_subscription import CameraSubscription
-from fl_robot_ros.nodes.frame_decoder import Decode, find_decoder
+from fl_robot_ros.nodes.frame_decoder import find_decoder
+from fl_robot_ros.nodes.label_subscription import LabelSubscription
 from fl_robot_ros.nodes.lifetime import run_node
 from fl_robot_ros.nodes.logging_bridge import LoggingBridge
-from fl_robot_ros.nodes.publish_time import with_publish_time
 from fl_robot_ros.nodes.qos import LATCHED, reliable_qos
 from fl_robot_ros.nodes.settings import declare_settings
 from fl_robot_ros.nodes.status_message import (
     to_capture_message,
+    to_dataset_error_message,
     to_dataset_message,
     to_status_message,
     to_worker_message,
 )
+from fl_robot_ros.nodes.topic_names import names_by_topic
 from fl_robot_ros.robot.bag_importer import BagImporter
 from fl_robot_ros.robot.run_control import RunControl, describe
 from fl_robot_ros.robot.run_status import FAILED
@@ -73,13 +73,16 @@ class ClientNode(Node):  # type: ignore[misc]
         self._robot = settings.robot_name or self.get_namespace().strip("/") or _host_name()
         address = resolve_server_address(settings.server_address, os.environ)
         source = DataSource.from_settings(settings)
+        other_names = names_by_topic(self, settings.image_topics)
         data_dir = expand_path(settings.data_dir)
         self._lock_file = _lock(data_dir)
-        self._data_dir = data_dir
         self._log_bridge = LoggingBridge(self)
         decode, decoder_line = find_decoder()
         self.get_logger().info(decoder_line)
-        pipeline_options = _pipeline_options(settings, decode)
+        options = pipeline_options(settings, other_names, decode)
+        known_names = [*other_names, *chain.from_iterable(other_names.values())]
+        for line in unused_names(settings, known_names):
+            self.get_logger().warning(line)
         self._dataset = Dataset(
             data_dir / "dataset",
             Limits(
@@ -92,7 +95,7 @@ class ClientNode(Node):  # type: ignore[misc]
         for line in self._store.repair():
             self.get_logger().warning(line)
         self._capture_enabled = settings.capture_enabled
-        self._pipeline = CapturePipeline(self._dataset, **pipeline_options)
+        self._pipeline = CapturePipeline(self._dataset, **options)
         self._pipeline.set_enabled(settings.capture_enabled)
         self._run = RunControl(
             self._dataset, settings, source, data_dir, self._robot, address, self._on_run_change
@@ -105,10 +108,11 @@ class ClientNode(Node):  # type: ignore[misc]
         self._diagnostics_publisher = self.create_publisher(
             DiagnosticArray, "/diagnostics", reliable_qos(10)
         )
-        self._bags = BagImporter(self._pipeline, settings.image_topics)
+        # A bag may have been recorded under the names before or after a remapping.
+        self._bags = BagImporter(self._pipeline, [*settings.image_topics, *other_names])
         self._bags.add(settings.bag_paths)
-        self.create_subscription(
-            String, "fl/label", with_publish_time(self._on_label), reliable_qos(_LABEL_DEPTH)
+        self._labels = LabelSubscription(
+            self, "fl/label", self._pipeline.offer_label, _LABEL_DEPTH
         )
         self._cameras = [
             CameraSubscription(self, topic, self._on_frame, _CAMERA_DEPTH)
@@ -141,9 +145,6 @@ class ClientNode(Node):  # type: ignore[misc]
 
     def _on_frame(self, frame: Frame) -> None:
         self._pipeline.offer_frame(frame)
-
-    def _on_label(self, message: String, published_ns: int) -> None:
-        self._pipeline.offer_label(message.data, published_ns)
 
     def _start_round(self, request: Trigger.Request, response: Trigger.Response) -> object:
         try:
@@ -246,49 +247,23 @@ class ClientNode(Node):  # type: ignore[misc]
                 is_enabled=self._capture_enabled,
                 is_disk_full=self._pipeline.is_disk_full,
             ),
-            to_dataset_message(
-                self._robot,
-                self._dataset.counts(),
-                self._dataset.num_unlabelled(),
-                self._dataset.disk_bytes(),
-                self._data_dir,
-            ),
+            self._dataset_message(),
             to_worker_message(self._robot, self._run.status, self._run.worker_pid),
         ]
         self._diagnostics_publisher.publish(message)
 
-
-def _pipeline_options(settings: ClientSettings, decode: Decode) -> dict[str, Any]:
-    """Return what the capture pipeline is made with.
-
-    Raises:
-        SettingError: A fixed label or a mask is not of its form.
-    """
-    return {
-        "processor": FrameProcessor(
-            jpeg_quality=settings.jpeg_quality,
-            rules=QualityRules(
-                min_brightness=settings.min_brightness,
-                max_brightness=settings.max_brightness,
-                min_sharpness=settings.min_sharpness,
-                min_difference_bits=settings.min_difference_bits,
-            ),
-            masks=PrivacyMasks(settings.privacy_masks),
-            decode=decode,
-        ),
-        "sample_rate_hz": settings.sample_rate_hz,
-        "queue_size": settings.queue_size,
-        "label_rules": LabelRules(
-            settings.label_hold_sec,
-            settings.label_lookback_sec,
-            parse_topic_labels(settings.topic_labels),
-        ),
-        "label_settle_sec": settings.label_settle_sec,
-        "min_difference_bits": settings.min_difference_bits,
-        "keeps_unlabelled": settings.review_pool_size > 0,
-        "disk_reserve_bytes": settings.disk_reserve_mb * _BYTES_PER_MB,
-        "threads": settings.encoder_threads,
-    }
+    def _dataset_message(self) -> DiagnosticStatus:
+        """Return how the dataset is, or why nobody can tell."""
+        try:
+            return to_dataset_message(
+                self._robot,
+                self._dataset.counts(),
+                self._dataset.num_unlabelled(),
+                self._dataset.disk_bytes(),
+                self._dataset.path,
+            )
+        except (OSError, DatasetError) as error:
+            return to_dataset_error_message(self._robot, str(error))
 
 
 def _lock(data_dir: Path) -> IO[str]:

@@ -59,10 +59,14 @@ def to_dataset_message(
     counts: Mapping[str, int],
     num_unlabelled: int,
     disk_bytes: int,
-    data_dir: Path,
+    path: Path,
 ) -> DiagnosticStatus:
-    """Return the diagnostics of the dataset: images per label, its size, free space."""
-    free = shutil.disk_usage(data_dir).free
+    """Return the diagnostics of the dataset: images per label, its size, free space.
+
+    Raises:
+        OSError: Its folder is gone.
+    """
+    free = shutil.disk_usage(path).free
     level = DiagnosticStatus.WARN if free < _LOW_DISK_BYTES else DiagnosticStatus.OK
     total = sum(counts.values())
     summary = f"{total} images of {len(counts)} labels"
@@ -73,6 +77,11 @@ def to_dataset_message(
         unlabelled=str(num_unlabelled), dataset_bytes=str(disk_bytes), free_bytes=str(free)
     )
     return _message(level, robot, "dataset", summary, values)
+
+
+def to_dataset_error_message(robot: str, reason: str) -> DiagnosticStatus:
+    """Return the diagnostics of a dataset that cannot be read."""
+    return _message(DiagnosticStatus.ERROR, robot, "dataset", reason, {})
 
 
 def to_worker_message(robot: str, status: RunStatus, pid: int | None) -> DiagnosticStatus:

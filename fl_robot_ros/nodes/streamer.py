@@ -28,6 +28,7 @@ from fl_robot_ros.nodes.image_message import to_compressed_message, to_image_mes
 from fl_robot_ros.nodes.lifetime import run_node
 from fl_robot_ros.nodes.qos import COMPRESSED_TYPE, IMAGE_TYPE, reliable_qos
 from fl_robot_ros.nodes.settings import declare_settings
+from fl_robot_ros.nodes.topic_names import full_topic_name
 
 _MESSAGE_CLASSES = {IMAGE_TYPE: Image, COMPRESSED_TYPE: CompressedImage}
 _QUEUE_DEPTH = 20
@@ -60,7 +61,7 @@ class StreamerNode(Node):  # type: ignore[misc]
         """Declare the parameters, open the source and start.
 
         Raises:
-            SettingError: A parameter is invalid.
+            SettingError: A parameter is invalid, or a topic's name.
             SourceError: The source cannot be opened.
         """
         super().__init__("fl_streamer")
@@ -74,6 +75,8 @@ class StreamerNode(Node):  # type: ignore[misc]
             if self._settings.compressed
             else IMAGE_TYPE
         }
+        for topic in types:
+            full_topic_name(self, topic)  # Refuses what is no name.
         self._label_publishers: dict[str, Publisher] = {
             topic: self.create_publisher(String, topic, reliable_qos(_QUEUE_DEPTH))
             for topic in recorded or (LABEL_TOPIC,)

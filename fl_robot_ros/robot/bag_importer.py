@@ -90,6 +90,14 @@ class BagImporter:
                 else:
                     text = f"{text}; lost: {report.loss}"
                     _logger.warning("bag %s", text)
+                if report.is_fallback:
+                    _logger.warning(
+                        "bag %s has none of image_topics (%s): all its image topics were read, "
+                        "%s; masks and fixed labels hold only for the topics that they name",
+                        path.name,
+                        ", ".join(self._image_topics) or "none",
+                        ", ".join(report.topics) or "none",
+                    )
                 self._note(text)
             with self._lock:
                 self._pending -= 1

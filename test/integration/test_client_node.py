@@ -375,6 +375,7 @@ def test_a_second_node_on_the_same_data_is_refused(start_node: StartNode, tmp_pa
         ({"sample_rate_hz": -1.0}, "sample_rate_hz is -1.0; expected 0.001 to 1000"),
         ({"published_file": "model.onnx"}, "published_file is 'model.onnx'"),
         ({"server_address": "nowhere"}, "server address is 'nowhere'"),
+        ({"image_topics": "[camera/image-raw]"}, "topic name 'camera/image-raw' is invalid"),
         ({"dataset_source": "zip:/x"}, "dataset_source is 'zip:/x'; expected 'capture'"),
     ],
 )

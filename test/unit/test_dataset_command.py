@@ -9,14 +9,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from bag_recorder import START_NS, drive, record
+from bag_recorder import START_NS, Item, drive, pictures_of, record
 
 from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.cli.client_params import read_capture_settings
 from fl_robot_ros.cli.dataset import main
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.dataset.store import Dataset
 
 Output = pytest.CaptureFixture[str]
@@ -170,7 +173,7 @@ def test_pictures_that_cannot_be_read_are_counted_and_named(
     (source / os.fsdecode(b"not-utf8-\xff.jpg")).write_bytes(b"no picture")
     assert run("import", tmp_path / "data", source) == 1
     output = capsys.readouterr().out
-    assert "files that are no whole picture: 26" in output
+    assert "files that were not taken: 26" in output
     assert "bad00\\x1b[2J[red].jpg: " in output
     assert "and 6 more" in output
     assert "\x1b" not in output
@@ -198,6 +201,112 @@ def test_a_bag_is_imported_with_its_labels(tmp_path: Path, capsys: Output) -> No
     ]
     assert run("import", other, *command, "--rate", "100") == 0
     assert counts(other) == {"owl": 20, "": 10}
+
+
+def params_file(path: Path, text: str) -> Path:
+    """Write a parameter file whose settings are lines of text."""
+    lines = [f"    {line.strip()}" for line in text.strip().splitlines()]
+    path.write_text("\n".join(["/**:", "  ros__parameters:", *lines]))
+    return path
+
+
+def pictures(path: Path, label: str) -> list[np.ndarray[Any, Any]]:
+    found = [cv2.imread(str(file)) for file in sorted((path / label).glob("*.jpg"))]
+    return [picture for picture in found if picture is not None]
+
+
+def test_a_bag_is_imported_as_a_client_would(tmp_path: Path, capsys: Output) -> None:
+    front = drive(20, topic="/r1/camera/image_raw/compressed", compressed=True)
+    record(tmp_path / "drive", pictures_of([*front, *drive(20, topic="/rear")]))
+    client = params_file(
+        tmp_path / "client.yaml",
+        """
+        data_dir: "/nowhere"
+        use_sim_time: false
+        image_topics: ["camera/image_raw/compressed"]
+        sample_rate_hz: 5
+        privacy_masks: ["camera/image_raw: 0,0.5 1,0.5 1,1 0,1"]
+        topic_labels: ["camera/image_raw: pallet"]
+        bag_paths: [""]
+        """,
+    )
+    data = tmp_path / "data"
+    assert run("import", data, tmp_path / "drive", "--params", client) == 0
+    output = capsys.readouterr().out
+    assert "20 frames from /r1/camera/image_raw/compressed" in output
+    assert "warning" not in output
+    assert counts(data) == {"pallet": 10}
+    for picture in pictures(data, "pallet"):
+        assert picture[16:].max() < 8
+        assert picture[:11].max() > 20
+
+    # Options go before the file, and without it nothing is masked.
+    more = ["--topics", "rear", "--rate", "100"]
+    assert run("import", data, tmp_path / "drive", *more, "--params", client) == 0
+    output = capsys.readouterr().out
+    assert "privacy_masks names camera/image_raw, which is none of image_topics (rear)" in output
+    assert counts(data) == {"pallet": 10, "": 20}
+    assert run("import", tmp_path / "plain", tmp_path / "drive") == 0
+    for picture in pictures(tmp_path / "plain", ".review"):
+        assert picture[16:].max() > 20
+
+
+def test_hold_lookback_and_limits_of_a_client_apply_to_a_bag(tmp_path: Path) -> None:
+    record(tmp_path / "drive", drive(20, ("cat",)))
+    late = Item("/fl/label", START_NS + 15 * 10**8 - 10**6, "dog")
+    record(tmp_path / "late", [*pictures_of(drive(20)), late])
+    hold = params_file(tmp_path / "hold.yaml", "label_hold_sec: 0.3\nsample_rate_hz: 100.0")
+    back = params_file(tmp_path / "back.yaml", "label_lookback_sec: 0.2\nsample_rate_hz: 100.0")
+    dark = params_file(tmp_path / "dark.yaml", "min_brightness: 255.0\nimage_topics: ['']")
+    assert run("import", tmp_path / "1", tmp_path / "drive", "--params", hold) == 0
+    assert counts(tmp_path / "1")["cat"] == 3
+    assert run("import", tmp_path / "2", tmp_path / "late", "--params", back) == 0
+    assert counts(tmp_path / "2")["dog"] == 7
+    assert run("import", tmp_path / "3", tmp_path / "late", "--params", dark) == 0
+    assert counts(tmp_path / "3") == {}
+
+
+def test_the_clients_part_of_a_parameter_file_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(
+        """
+        /**: {ros__parameters: {jpeg_quality: 1, label_hold_sec: 2}}
+        fl_perception: {ros__parameters: {image_topic: other, jpeg_quality: 2}}
+        robot1:
+          fl_client: {ros__parameters: {jpeg_quality: 3, qos_overrides.x: 1}}
+        """
+    )
+    assert read_capture_settings(path) == ClientSettings(jpeg_quality=3, label_hold_sec=2.0)
+    default = Path(__file__).parents[2] / "config" / "client.yaml"
+    assert read_capture_settings(default) == ClientSettings()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "has no parameters of fl_client"),
+        ("[1]", "has no parameters of fl_client"),
+        ("fl_server: {ros__parameters: {port: 1}}", "has no parameters of fl_client"),
+        ("/**: {ros__parameters: {privacy_mask: [a]}}", "unknown setting 'privacy_mask'"),
+        ("/**: {ros__parameters: {privacy_masks: a}}", "privacy_masks is 'a'; expected a list"),
+        ("/**: {ros__parameters: {sample_rate_hz: 0}}", "sample_rate_hz is 0.0; expected"),
+        (
+            "a: {fl_client: {ros__parameters: {}}}\n/b/fl_client: {ros__parameters: {}}",
+            "several clients (/a/fl_client, /b/fl_client)",
+        ),
+        ("{", "is not YAML"),
+    ],
+)
+def test_a_wrong_parameter_file_is_refused_before_anything_is_read(
+    tmp_path: Path, capsys: Output, content: str, message: str
+) -> None:
+    record(tmp_path / "drive", drive(4))
+    (tmp_path / "params.yaml").write_text(content)
+    command = [tmp_path / "drive", "--params", tmp_path / "params.yaml"]
+    assert run("import", tmp_path / "data", *command) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert message in line
+    assert not (tmp_path / "data").exists()
 
 
 def test_an_export_is_imported_as_it_was(tmp_path: Path, capsys: Output) -> None:
@@ -280,6 +389,7 @@ def test_bad_input_gets_one_line_and_exit_code_1(tmp_path: Path, capsys: Output)
         ("import", absent, file),
         ("import", absent, tmp_path / "empty", "--labels", file),
         ("import", absent, tmp_path / "empty", "--label", "a\nb"),
+        ("import", absent, tmp_path / "empty", "--params", file),
         ("label", data, "--id", "x", "--as", "dog"),
         ("label", data, "--id", "1", "--as", "x" * 99),
         ("label", data, "--from-time", "noon", "--as", "dog"),

@@ -3,25 +3,50 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
+import signal
 import sqlite3
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bag_recorder import START_NS, Item, drive, picture, pictures_of, record
+from bag_recorder import START_NS, Item, drive, picture, pictures_of, record, record_ros1
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2.enums import CompressionMode
 from rosbags.rosbag2.storage_mcap import McapReader
 
+from fl_robot_ros.capture import bag_files
 from fl_robot_ros.capture.bag import BagReport, LabelMessage, read_bag
+from fl_robot_ros.capture.bag_source import BagSource
 from fl_robot_ros.capture.decode import decode_frame
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame
-from fl_robot_ros.errors import BagError
+from fl_robot_ros.capture.recorded_message import Salvage
+from fl_robot_ros.errors import BagError, SourceError
 
 STORAGES = list(StoragePlugin)
+# Twice as many mappings with each line.
+MERGES = "a0: &a0 {x: 1}\n" + "".join(
+    f"a{number}: &a{number} {{<<: [*a{number - 1}, *a{number - 1}]}}\n" for number in range(1, 50)
+)
+
+
+@pytest.fixture
+def waits_for_nothing() -> Iterator[None]:
+    """Fail a test that waits, which the writer of a pipe could make it do for ever."""
+
+    def fail(*_: object) -> None:
+        pytest.fail("it waits")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def read(
@@ -52,7 +77,15 @@ def test_round_trip(tmp_path: Path, storage: StoragePlugin, compressed: bool) ->
     for frame, item in zip(frames, pictures, strict=True):
         difference = decode_frame(frame).astype(int) - np.asarray(item.content)
         assert np.abs(difference).mean() < (4 if compressed else 0.001)
-    assert report == BagReport(30, 2, 30, ("/camera/image_raw",), False, True, "")
+    assert report == BagReport(
+        frames_read=30,
+        labels_read=2,
+        frames_expected=30,
+        topics=("/camera/image_raw",),
+        label_topics=("/fl/label",),
+        start_ns=START_NS - 1_000_000,
+        complete=True,
+    )
 
 
 def test_storage_file_and_metadata_file_stand_for_the_bag(tmp_path: Path) -> None:
@@ -90,6 +123,42 @@ def test_all_image_topics_are_read_where_none_of_the_wanted_is_there(tmp_path: P
     assert report.is_fallback
     assert set(report.topics) == {"/left", "/right"}
     assert report.frames_read == 8
+
+
+@pytest.mark.parametrize("has_metadata", [False, True])
+@pytest.mark.parametrize("storage", [*STORAGES, None])
+def test_beginning_and_label_topics_are_known_at_the_first_item(
+    tmp_path: Path, storage: StoragePlugin | None, has_metadata: bool
+) -> None:
+    items = drive(10, label_topic="/b/fl/label") + drive(4, label_topic="/a/fl/label")
+    items += [Item("/early", START_NS - 10**9, "before all"), Item("/x/label", START_NS, "no")]
+    if storage is None:
+        path = record_ros1(tmp_path / "drive.bag", items)
+    else:
+        record(path := tmp_path / "bag", items, storage)
+        if not has_metadata:
+            (path / "metadata.yaml").unlink()
+    with contextlib.closing(read_bag(path)) as reading:
+        item = next(reading)
+    assert isinstance(item, LabelMessage)
+    assert item.topic in ("/a/fl/label", "/b/fl/label")
+    assert reading.report.label_topics == ("/a/fl/label", "/b/fl/label")
+    assert reading.report.start_ns == START_NS - 10**9
+
+
+@pytest.mark.parametrize("start", ["-1", "9223372036854775808", "soon", "true", "[]"])
+def test_odd_beginning_in_the_metadata_is_taken_from_the_file(tmp_path: Path, start: str) -> None:
+    record(tmp_path / "bag", drive(4))
+    metadata = tmp_path / "bag" / "metadata.yaml"
+    text = re.sub(r"(nanoseconds_since_epoch: )\d+", rf"\g<1>{start}", metadata.read_text())
+    metadata.write_text(text)
+    assert read(tmp_path / "bag")[2].start_ns == START_NS - 1_000_000
+
+
+def test_beginning_is_not_known_where_nothing_says_it(tmp_path: Path) -> None:
+    file = record(tmp_path / "bag", drive(10, size=(120, 160)))
+    file.write_bytes(file.read_bytes()[:-100])
+    assert read(file)[2].start_ns is None
 
 
 @pytest.mark.parametrize("mode", [CompressionMode.FILE, CompressionMode.MESSAGE])
@@ -155,6 +224,89 @@ def test_split_bag_compressed_by_file(tmp_path: Path, storage: StoragePlugin) ->
     assert [frame.published_ns for frame in frames] == [i.time_ns for i in pictures_of(items)]
     assert len(labels) == 2
     assert "missing" not in report.loss
+
+
+def split_bag(folder: Path, items: list[Item], per_file: int) -> list[Path]:
+    """Write a split bag without metadata whose files are compressed; return its files."""
+    (folder / "bag").mkdir()
+    files = []
+    for number in range(len(items) // per_file):
+        some = items[number * per_file : (number + 1) * per_file]
+        part = record(folder / f"part{number}", some, compression=CompressionMode.FILE)
+        files.append(shutil.copy(part, folder / "bag" / f"bag_{number}.mcap.zstd"))
+    return files
+
+
+@pytest.mark.parametrize("has_metadata", [False, True])
+def test_one_file_at_a_time_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_metadata: bool
+) -> None:
+    files = split_bag(tmp_path, drive(12, labels=["cat"])[1:], per_file=4)
+    if has_metadata:
+        text = (tmp_path / "part0" / "metadata.yaml").read_text()
+        names = "".join(f"  - {file.name}\n" for file in files)
+        text = re.sub(r"(relative_file_paths:\n)  - .*\n", rf"\1{names}", text)
+        (tmp_path / "bag" / "metadata.yaml").write_text(text)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    unpacked = []
+    unpack = bag_files._unpack
+
+    def spy(path: Path, target: Path, salvage: Salvage) -> None:
+        unpack(path, target, salvage)
+        unpacked.append(path)
+
+    monkeypatch.setattr(bag_files, "_unpack", spy)
+    reading = read_bag(tmp_path / "bag")
+    for number, _ in enumerate(reading):
+        (folder,) = temporary.iterdir()
+        assert [file.name for file in folder.iterdir()] == [f"bag_{number // 4}.mcap"]
+    assert reading.report.frames_read == 12
+    assert list(temporary.iterdir()) == []
+    # Without metadata, it takes a look into each to know the topics.
+    assert unpacked == (files if has_metadata else files + files)
+
+
+def test_compressed_file_alone_is_unpacked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (file,) = split_bag(tmp_path, drive(4, labels=["cat"])[1:], per_file=4)
+    unpacked = []
+    unpack = bag_files._unpack
+    monkeypatch.setattr(
+        bag_files, "_unpack", lambda *places: (unpack(*places), unpacked.append(places[0]))
+    )
+    assert read(file)[2].frames_read == 4
+    assert unpacked == [file]
+
+
+@pytest.mark.parametrize("lost", [("bag_1",), ("bag_0", "bag_1", "bag_2")])
+def test_file_that_there_is_no_room_to_unpack_is_a_loss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: tuple[str, ...]
+) -> None:
+    split_bag(tmp_path, drive(12, labels=["cat"])[1:], per_file=4)
+    unpack = bag_files._unpack
+
+    def fill(path: Path, target: Path, salvage: Salvage) -> None:
+        unpack(path, target, salvage)
+        if path.name.startswith(lost):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(bag_files, "_unpack", fill)
+    loss = "bag_1.mcap.zstd: it cannot be unpacked: [Errno 28] No space left on device"
+    source = BagSource(tmp_path / "bag") if len(lost) == 1 else None
+    if source is None:
+        with pytest.raises(BagError, match=re.escape(loss)):
+            read(tmp_path / "bag")
+        with pytest.raises(SourceError, match=re.escape(loss)):
+            BagSource(tmp_path / "bag")
+        return
+    _, _, report = read(tmp_path / "bag")
+    assert (report.frames_read, report.loss) == (8, loss)
+    assert len(list(source.items())) == 8
+    assert source.skipped == [loss]
+    source.close()
 
 
 @pytest.mark.parametrize("storage", STORAGES)
@@ -267,15 +419,40 @@ def test_missing_metadata_loses_nothing(tmp_path: Path, storage: StoragePlugin) 
         "[]",
         "rosbag2_bagfile_information: 3",
         "a: \0",
+        MERGES,
+        "a: 1" + ":1" * 500_000,
         "[" * 100_000,
         "rosbag2_bagfile_information: {relative_file_paths: [[a]], topics_with_message_count: []}",
         "rosbag2_bagfile_information: {relative_file_paths: [a], topics_with_message_count: "
         "[{topic_metadata: {name: a, type: b}, message_count: .inf}]}",
     ],
 )
+@pytest.mark.usefixtures("waits_for_nothing")
 def test_broken_metadata_loses_nothing(tmp_path: Path, text: str) -> None:
     record(tmp_path / "bag", drive(10))
     (tmp_path / "bag" / "metadata.yaml").write_text(text)
+    assert read(tmp_path / "bag")[2].frames_read == 10
+
+
+def test_metadata_with_aliases_counts_as_broken(tmp_path: Path) -> None:
+    record(tmp_path / "bag", drive(10))
+    metadata = tmp_path / "bag" / "metadata.yaml"
+    text = re.sub(r"message_count: 10", "message_count: &a 99", metadata.read_text())
+    metadata.write_text(text)
+    assert read(tmp_path / "bag")[2].frames_expected == 99
+    metadata.write_text(f"{text}\nx: *a\n")
+    assert read(tmp_path / "bag")[2].complete
+
+
+@pytest.mark.parametrize("name", ["zz.mcap", "metadata.yaml", "folder.mcap"])
+@pytest.mark.usefixtures("waits_for_nothing")
+def test_only_regular_files_are_read(tmp_path: Path, name: str) -> None:
+    record(tmp_path / "bag", drive(10))
+    (tmp_path / "bag" / "metadata.yaml").unlink()
+    if name.startswith("folder"):
+        (tmp_path / "bag" / name).mkdir()
+    else:
+        os.mkfifo(tmp_path / "bag" / name)
     assert read(tmp_path / "bag")[2].frames_read == 10
 
 
@@ -387,6 +564,41 @@ def test_missing_file_of_a_split_bag_is_reported(tmp_path: Path) -> None:
     _, _, report = read(tmp_path / "bag")
     assert report.frames_read == 10
     assert report.loss == "bag_1.mcap: the file is missing"
+
+
+def test_listed_file_of_an_impossible_name_is_missing(tmp_path: Path) -> None:
+    record(tmp_path / "bag", drive(10))
+    metadata = tmp_path / "bag" / "metadata.yaml"
+    name = f"{'a' * 300}.mcap"
+    text = metadata.read_text()
+    metadata.write_text(text.replace("file_paths:\n", f"file_paths:\n  - {name}\n"))
+    _, _, report = read(tmp_path / "bag")
+    assert report.frames_read == 10
+    assert report.loss == f"{name}: the file is missing"
+
+
+def test_listed_file_that_was_unpacked_is_read(tmp_path: Path) -> None:
+    file = record(tmp_path / "bag", drive(10))
+    metadata = tmp_path / "bag" / "metadata.yaml"
+    packed = f"{file.name}.zstd\n"
+    text = metadata.read_text().replace(f"- {file.name}\n", f"- {packed}  - {file.name}\n")
+    assert packed in text
+    metadata.write_text(text)
+    _, _, report = read(tmp_path / "bag")
+    assert report.frames_read == 10
+    assert report.complete
+
+
+def test_topic_of_another_serialization_is_named_so(tmp_path: Path) -> None:
+    file = record(tmp_path / "bag", drive(10))
+    content = file.read_bytes()
+    cdr = b"\x03\x00\x00\x00cdr"
+    assert cdr in content
+    file.write_bytes(content.replace(cdr, cdr.replace(b"cdr", b"xml")))
+    with pytest.raises(
+        BagError, match=re.escape("/camera/image_raw (sensor_msgs/msg/Image as 'xml')")
+    ):
+        read(file)
 
 
 def test_bag_without_image_topic_names_what_it_has(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import sqlite3
 import struct
 import sys
 import tracemalloc
@@ -19,7 +20,14 @@ from rosbags.rosbag1 import Writer
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2.enums import CompressionMode
 
-from fl_robot_ros.capture import bag_files, bag_storage, mcap_records
+from fl_robot_ros.capture import (
+    bag_files,
+    bag_storage,
+    decompression,
+    mcap_index,
+    mcap_records,
+    ros1_records,
+)
 from fl_robot_ros.capture.bag import read_bag
 from fl_robot_ros.capture.decompression import unpacked_bytes
 from fl_robot_ros.capture.recorded_message import DamagedError, RecordedMessage
@@ -135,6 +143,129 @@ def test_message_that_unpacks_to_too_much_is_a_broken_message(
     list(reading)
     assert reading.report.frames_read == 4
     assert "is broken" in reading.report.loss
+
+
+@pytest.mark.parametrize("storage", list(StoragePlugin))
+def test_messages_wait_with_the_size_that_they_claim(
+    tmp_path: Path, storage: StoragePlugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(tmp_path / "bag", drive(4), storage, CompressionMode.MESSAGE)
+    claimed = []
+
+    def spy(packed: bytes | memoryview, compression: str, max_bytes: int) -> bytes:
+        content = unpacked_bytes(packed, compression, max_bytes)
+        claimed.append((max_bytes, len(content)))
+        return content
+
+    monkeypatch.setattr(decompression, "unpacked_bytes", spy)
+    reading = read_bag(tmp_path / "bag")
+    list(reading)
+    assert reading.report.frames_read == 4
+    assert len(claimed) == 6
+    assert all(size == actual for size, actual in claimed)
+
+
+def record_of(kind: int, content: bytes) -> bytes:
+    return struct.pack("<BQ", kind, len(content)) + content
+
+
+def mcap_bomb() -> bytes:
+    """Return an mcap file with channels of long names in compressed chunks."""
+    name = struct.pack("<I", MANY) + b"a" * MANY
+    cdr = struct.pack("<I", 3) + b"cdr" + bytes(4)
+    parts = [mcap_index.MCAP_MAGIC]
+    for number in range(20):
+        schema = struct.pack("<H", number + 1) + name + bytes(8)
+        channel = struct.pack("<HH", number, number + 1) + name + cdr
+        records = record_of(3, schema) + record_of(4, channel)
+        packed = zstd.compress(records)
+        head = struct.pack("<QQQI", 0, 0, len(records), 0) + struct.pack("<I", 4) + b"zstd"
+        parts.append(record_of(6, head + struct.pack("<Q", len(packed)) + packed))
+    return b"".join(parts)
+
+
+def ros1_bomb() -> bytes:
+    """Return a ROS 1 bag with connections of long types in compressed chunks."""
+
+    def field(name: bytes, value: bytes) -> bytes:
+        return struct.pack("<I", len(name) + 1 + len(value)) + name + b"=" + value
+
+    def ros1_record(header: bytes, data: bytes) -> bytes:
+        return struct.pack("<I", len(header)) + header + struct.pack("<I", len(data)) + data
+
+    parts = [b"#ROSBAG V2.0\n"]
+    for number in range(20):
+        header = field(b"op", b"\x07") + field(b"conn", struct.pack("<I", number))
+        records = ros1_record(header + field(b"topic", b"/a"), field(b"type", b"a" * MANY))
+        header = field(b"op", b"\x05") + field(b"compression", b"bz2")
+        header += field(b"size", struct.pack("<I", len(records)))
+        parts.append(ros1_record(header, bz2.compress(records)))
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize("name", ["bomb.mcap", "bomb.bag"])
+def test_long_names_are_damage_and_not_kept(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_bytes(mcap_bomb() if name.endswith(".mcap") else ros1_bomb())
+    assert file.stat().st_size < 100_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(BagError, match=f"{MANY} bytes"):
+            list(read_bag(file))
+        assert tracemalloc.get_traced_memory()[1] < 2 * MOST_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("limit", ["_MAX_CONNECTIONS", "_MAX_CONNECTION_BYTES"])
+def test_too_many_connections_of_ros1_are_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(ros1_records, limit, 0)
+    file = record_ros1(tmp_path / "drive.bag", drive(4))
+    with pytest.raises(BagError, match="too many topics, or of too many bytes"):
+        list(read_bag(file))
+
+
+def test_chunks_that_unpack_to_much_are_not_in_memory_together(tmp_path: Path) -> None:
+    size = 48 << 20
+    records = record_of(5, bytes(size))
+    packed = zstd.compress(records)
+    head = struct.pack("<QQQI", 0, 0, len(records), 0) + struct.pack("<I", 4) + b"zstd"
+    chunk = record_of(6, head + struct.pack("<Q", len(packed)) + packed)
+    file = tmp_path / "bomb.mcap"
+    file.write_bytes(mcap_index.MCAP_MAGIC + chunk * 6)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BagError):
+            list(read_bag(file))
+        assert tracemalloc.get_traced_memory()[1] < 1.7 * size
+    finally:
+        tracemalloc.stop()
+
+
+def test_row_that_takes_no_room_in_the_file_is_damage(tmp_path: Path) -> None:
+    file = record(tmp_path / "bag", drive(4, labels=["x"]), StoragePlugin.SQLITE3)
+    with contextlib.closing(sqlite3.connect(file)) as bag, bag:
+        bag.execute("ALTER TABLE messages RENAME COLUMN data TO kept")
+        bag.execute(
+            "ALTER TABLE messages ADD COLUMN data BLOB AS "
+            "(CASE id WHEN 3 THEN zeroblob(300000000) ELSE kept END)"
+        )
+    reading = read_bag(file)
+    list(reading)
+    assert (reading.report.frames_read, reading.report.labels_read) == (3, 1)
+    assert "it is damaged at message 3: string or blob too big" in reading.report.loss
+
+
+def test_long_topic_of_a_database_is_left_out(tmp_path: Path) -> None:
+    file = record(tmp_path / "bag", drive(4), StoragePlugin.SQLITE3)
+    with contextlib.closing(sqlite3.connect(file)) as bag, bag:
+        bag.execute(
+            "INSERT INTO topics SELECT 99, CAST(zeroblob(5000) AS TEXT), type, "
+            "serialization_format, offered_qos_profiles, type_description_hash FROM topics LIMIT 1"
+        )
+    assert len(bag_storage.read_sqlite_summary(file).topics or {}) == 2
 
 
 def test_chunk_that_claims_too_much_is_left_out(

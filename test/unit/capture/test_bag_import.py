@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bag_recorder import drive, record
+from bag_recorder import START_NS, Item, drive, picture, record
 from pipeline_parts import GatedDataset, pipeline
 from rosbags.rosbag2 import StoragePlugin
 
+from fl_robot_ros.capture import bag_import
+from fl_robot_ros.capture.bag_import import BagImport
 from fl_robot_ros.capture.frame import CompressedFrame
 from fl_robot_ros.capture.frame_processor import FrameProcessor
 from fl_robot_ros.capture.labeller import LabelRules
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import BagError, DatasetError
+
+SEC = 1_000_000_000
 
 
 class UnsteadyProcessor(FrameProcessor):
@@ -201,3 +205,76 @@ def test_an_interrupt_keeps_what_was_read(tmp_path: Path, dataset: Dataset) -> N
     assert 0 < len(dataset) == importer.verdicts["kept"] < 600
     assert importer.import_bag(tmp_path / "bag").complete
     assert len(dataset) == 600
+
+
+def test_a_label_that_is_repeated_often_is_not_lost(tmp_path: Path, dataset: Dataset) -> None:
+    items = [Item("/fl/label", START_NS + number * SEC // 100, "cat") for number in range(9000)]
+    items += [Item("/camera", START_NS + number * SEC, picture(number)) for number in range(1, 90)]
+    record(tmp_path / "bag", sorted(items, key=lambda item: item.time_ns))
+    importer = pipeline(dataset, threads=2)
+    assert importer.import_bag(tmp_path / "bag").complete
+    importer.stop()
+    assert dataset.counts() == {"cat": 89}
+
+
+def test_every_robot_of_a_bag_has_its_own_labels(tmp_path: Path, dataset: Dataset) -> None:
+    items = []
+    for number in range(20):
+        time_ns = START_NS + number * SEC
+        items += [
+            Item("/robot1/fl/label", time_ns, "pallet"),
+            Item("/robot2/fl/label", time_ns + 1, "person"),
+            Item("/robot1/camera", time_ns + 2, picture(number)),
+            Item("/robot2/camera", time_ns + 3, picture(number)),
+            Item("/camera", time_ns + 4, picture(number)),
+        ]
+    record(tmp_path / "bag", items)
+    importer = pipeline(dataset)
+    importer.import_bag(tmp_path / "bag")
+    importer.stop()
+    found = {(sample.topic, sample.label) for sample in dataset.samples()}
+    assert found == {("/robot1/camera", "pallet"), ("/robot2/camera", "person")}
+    assert importer.verdicts == {"kept": 40, "unlabelled": 20}
+
+
+def test_relative_times_count_from_the_beginning_of_the_recording(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    items = [Item("/chatter", START_NS, "hello")]
+    items += [
+        Item("/camera", START_NS + number * SEC, picture(number)) for number in range(10, 30)
+    ]
+    record(tmp_path / "bag", items)
+    lines = ["start,end,label", "10,20,pallet", "20,30,person"]
+    (tmp_path / "bag" / "labels.csv").write_text("\n".join(lines))
+    importer = pipeline(dataset)
+    importer.import_bag(tmp_path / "bag")
+    importer.stop()
+    assert dataset.counts() == {"pallet": 10, "person": 10}
+
+
+@pytest.mark.parametrize("step_sec", [0, -3600])
+def test_times_that_stand_still_or_step_back_do_not_fill_the_memory(
+    tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, step_sec: int
+) -> None:
+    monkeypatch.setattr(bag_import, "_MAX_SAMPLED_BYTES", 100_000)
+    items = [Item("/fl/label", START_NS, "cat")]
+    for number in range(400):
+        # As where every message was recorded at once, or where the clock was set back early on.
+        time_ns = START_NS + (step_sec + number if step_sec and number > 10 else 0) * SEC
+        stamp_ns = START_NS + number * SEC
+        items.append(Item("/camera", time_ns, picture(number), stamp_ns=stamp_ns))
+    record(tmp_path / "bag", items)
+    held_bytes = []
+    read = BagImport._read
+
+    def read_and_look(self: BagImport) -> None:
+        read(self)
+        held_bytes.append(sum(len(item.frame.data) for item in self._sampled))
+
+    monkeypatch.setattr(BagImport, "_read", read_and_look)
+    importer = pipeline(dataset, keeps_unlabelled=True)
+    importer.import_bag(tmp_path / "bag")
+    importer.stop()
+    assert max(held_bytes) <= 110_000
+    assert importer.verdicts.total() == 400

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import lz4.frame
 import pytest
 
-from fl_robot_ros.capture.decompression import Packed, unpacked_ahead
+from fl_robot_ros.capture import decompression
+from fl_robot_ros.capture.decompression import Packed, unpacked_ahead, unpacked_bytes
 from fl_robot_ros.capture.recorded_message import DamagedError
 
 Item = bytes | str
@@ -53,7 +54,7 @@ def test_damage_is_told_at_the_damaged_item_alone() -> None:
     assert damaged == [4, 6]
 
 
-@pytest.mark.parametrize("size", [10, 30_000_000])
+@pytest.mark.parametrize("size", [10, 40_000_000])
 def test_only_so_much_is_taken_ahead(size: int) -> None:
     taken = 0
 
@@ -64,10 +65,38 @@ def test_only_so_much_is_taken_ahead(size: int) -> None:
             yield os.urandom(size)
 
     for number, _ in enumerate(unpacked_ahead(items(), packed_in)):
-        most = len(os.sched_getaffinity(0)) if size == 10 else 0
+        most = len(os.sched_getaffinity(0)) if size == 10 else 1
         assert taken <= number + 1 + most
         if number == 5:
             break
+
+
+@pytest.mark.parametrize("held", [100, 40_000_000])
+def test_what_small_data_unpacks_to_counts(monkeypatch: pytest.MonkeyPatch, held: int) -> None:
+    begun = 0
+
+    def begin(_: bytes, __: str, max_bytes: int) -> bytes:
+        nonlocal begun
+        begun += 1
+        return b""
+
+    monkeypatch.setattr(decompression, "unpacked_bytes", begin)
+    items = [b"packed"] * 50
+    unpacked = unpacked_ahead(items, lambda item: Packed(item, "lz4", held))
+    for number, (_, unpacking) in enumerate(unpacked):
+        assert unpacking is not None
+        unpacking.result()
+        if held > 100:
+            assert begun == number + 1
+    assert begun == 50
+
+
+def test_large_data_is_unpacked_whole() -> None:
+    content = random.Random(1).randbytes(1 << 20) * 40
+    compressed = lz4.frame.compress(content)
+    assert unpacked_bytes(compressed, "lz4", len(content)) == content
+    with pytest.raises(DamagedError, match="more than"):
+        unpacked_bytes(compressed, "lz4", len(content) - 1)
 
 
 def test_nothing_is_taken_ahead_of_what_is_not_compressed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from collections.abc import Sequence
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fl_robot_ros.capture import label_track
 from fl_robot_ros.capture.label_track import MAX_HISTORY, LabelTrack, seconds_as_ns
 from fl_robot_ros.errors import LabelError, SettingError
 
@@ -61,6 +63,31 @@ def test_history_is_bounded() -> None:
         track.add(f"label {number}", number)
     assert track.at(5) == ""
     assert track.at(MAX_HISTORY) == f"label {MAX_HISTORY}"
+
+
+def test_labels_that_are_still_asked_for_are_kept() -> None:
+    track = LabelTrack()
+    track.keep_from(15)
+    for number in range(2 * MAX_HISTORY):
+        track.add(f"label {number}", number)
+    assert [track.at(time) for time in (14, 15, MAX_HISTORY)] == [
+        "",
+        "label 15",
+        f"label {MAX_HISTORY}",
+    ]
+    track.keep_from(sys.maxsize)
+    track.add("last", 2 * MAX_HISTORY)
+    assert track.at(MAX_HISTORY) == ""
+    assert track.at(MAX_HISTORY + 1) == f"label {MAX_HISTORY + 1}"
+
+
+def test_labels_that_are_asked_for_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(label_track, "MAX_LABELS", MAX_HISTORY + 5)
+    track = LabelTrack()
+    track.keep_from(0)
+    for number in range(MAX_HISTORY + 10):
+        track.add(f"label {number}", number)
+    assert [track.at(time) for time in (4, 5)] == ["", "label 5"]
 
 
 def test_label_holds_no_longer_than_asked() -> None:

@@ -28,6 +28,18 @@ def test_accents_are_composed() -> None:
     assert clean_label("cafe\u0301") == "caf\u00e9"
 
 
+def test_a_long_text_of_accents_is_refused_at_once() -> None:
+    # Composing all of it would take hours.
+    with pytest.raises(LabelError, match="2000001 characters"):
+        clean_label("a" + "\u0300\u0316" * 1_000_000)
+    assert clean_label("\u1f82" * 64) == clean_label("\u03b1\u0313\u0300\u0345" * 64)
+
+
+def test_text_that_was_no_utf8_is_refused() -> None:
+    with pytest.raises(LabelError, match="not UTF-8"):
+        clean_label(b"T\xfcr".decode(errors="replace"))
+
+
 @pytest.mark.parametrize(
     "text",
     ["a\0b", "a\nb", "\x1b[31mred", "a\u202eb", "a\u200bb", "x" * 65, "\ud800", "a\u2028b"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import cv2
@@ -13,12 +13,15 @@ import pytest
 from bag_recorder import START_NS, picture
 from pipeline_parts import MS, Clock, GatedDataset, GatedProcessor, frame, pipeline, wait_for
 
+from fl_robot_ros.capture import live_capture
 from fl_robot_ros.capture.frame import CompressedFrame
-from fl_robot_ros.capture.frame_processor import FrameProcessor
+from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
+from fl_robot_ros.capture.label_track import MAX_HISTORY
 from fl_robot_ros.capture.labeller import LabelRules
 from fl_robot_ros.capture.picture_quality import QualityRules
 from fl_robot_ros.capture.privacy_mask import PrivacyMasks
-from fl_robot_ros.capture.verdicts import VERDICTS
+from fl_robot_ros.capture.sample_sink import SampleSink
+from fl_robot_ros.capture.verdicts import VERDICTS, VerdictCounter
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import DatasetError
 
@@ -32,9 +35,9 @@ def dataset(tmp_path: Path) -> Iterator[Dataset]:
 def test_live_frames_are_labelled_by_the_time_of_their_publication(dataset: Dataset) -> None:
     clock = Clock()
     live = pipeline(dataset, clock)
+    clock.now_ns = START_NS + 50 * MS
     for number in range(4):
         live.offer_frame(frame(number, START_NS + number * 10 * MS))
-    clock.now_ns = START_NS + 50 * MS
     # The labels come after the frames, but were published before some of them.
     live.offer_label("cat", START_NS + 5 * MS)
     live.offer_label("dog", START_NS + 25 * MS)
@@ -235,7 +238,9 @@ def test_a_disk_without_room_pauses_capture_until_there_is_some(
 
 
 def test_frames_without_a_label_go_to_the_review_pool(dataset: Dataset) -> None:
-    live = pipeline(dataset, keeps_unlabelled=True)
+    clock = Clock()
+    live = pipeline(dataset, clock, keeps_unlabelled=True)
+    clock.now_ns = START_NS + 2
     live.offer_frame(frame(0, START_NS))
     live.offer_label("cat", START_NS + 1)
     live.offer_frame(frame(1, START_NS + 2))
@@ -245,20 +250,50 @@ def test_frames_without_a_label_go_to_the_review_pool(dataset: Dataset) -> None:
     assert [sample.stamp_ns for sample in dataset.unlabelled()] == [START_NS]
 
 
+def test_frames_that_wait_for_a_label_do_not_fill_the_memory(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_capture, "_MAX_HELD_BYTES", 20_000)
+    live = pipeline(dataset, label_rules=LabelRules(lookback_sec=600.0))
+    for number in range(60):
+        live.offer_frame(frame(number))
+        wait_for(lambda: live.queue_length < 40)
+    assert live.verdicts["unlabelled"] > 20
+    live.offer_label("cat", START_NS)
+    live.stop()
+    assert live.verdicts["kept"] > 5
+    assert live.verdicts.total() == 60
+
+
 def test_a_label_reaches_back_to_frames_before_it(dataset: Dataset) -> None:
     clock = Clock()
     live = pipeline(dataset, clock, label_rules=LabelRules(lookback_sec=1.0))
+    clock.now_ns = START_NS + 500 * MS
     live.offer_frame(frame(0, START_NS))
     live.offer_frame(frame(1, START_NS + 500 * MS))
-    clock.now_ns = START_NS + 1100 * MS  # the settling time is over, the lookback is not
+    clock.now_ns = START_NS + 1199 * MS  # the settling time is over, the lookback is not
     time.sleep(0.15)
     assert live.verdicts.total() == 0
-    live.offer_label("pallet", START_NS + 1200 * MS)
     clock.now_ns = START_NS + 5000 * MS
+    live.offer_label("pallet", START_NS + 1200 * MS)
     wait_for(lambda: live.verdicts.total() == 2)
     live.stop()
     assert live.verdicts == {"unlabelled": 1, "kept": 1}
     assert [sample.stamp_ns for sample in dataset.samples()] == [START_NS + 100 * MS]
+
+
+def test_a_mask_is_neither_sharp_nor_dark(dataset: Dataset) -> None:
+    masks = PrivacyMasks(["camera: 0,0 0.5,0 0.5,1 0,1"])
+    grey = np.full((24, 32, 3), 128, np.uint8).tobytes()
+    for rules, verdict in (
+        (QualityRules(min_sharpness=10.0), "blurred"),
+        (QualityRules(min_brightness=100.0), "kept"),
+    ):
+        live = pipeline(dataset, processor=FrameProcessor(rules=rules, masks=masks))
+        live.offer_label("cat", 0)
+        live.offer_frame(frame(0, data=grey))
+        live.stop()
+        assert live.verdicts == {verdict: 1}
 
 
 def test_masked_parts_never_reach_the_disk(dataset: Dataset) -> None:
@@ -294,3 +329,98 @@ def test_frames_that_are_not_worth_keeping_are_counted(dataset: Dataset) -> None
         live.offer_frame(frame(number, data=content.tobytes()))
     live.stop()
     assert live.verdicts == {"kept": 2, "dark": 1, "bright": 1, "blurred": 1, "duplicate": 1}
+
+
+def test_a_clock_set_back_brings_no_old_label_back(dataset: Dataset) -> None:
+    clock = Clock()
+    live = pipeline(dataset, clock)
+    live.offer_label("pallet", START_NS)
+    for number, seconds in enumerate((1, -59, -30, 30)):
+        clock.now_ns = START_NS + seconds * 1000 * MS
+        if seconds == -59:
+            live.offer_label("person", clock.now_ns)
+        live.offer_frame(frame(number, clock.now_ns))
+    live.stop()
+    labels = [sample.label for sample in dataset.samples()]
+    assert labels == ["pallet", "person", "person", "person"]
+
+
+@pytest.mark.parametrize("ahead_sec", [0, 3600])
+def test_a_publisher_whose_clock_is_ahead_labels_from_now_on(
+    dataset: Dataset, ahead_sec: int
+) -> None:
+    live = pipeline(dataset)
+    live.offer_label("pallet", START_NS + ahead_sec * 1000 * MS)
+    live.offer_frame(frame(0))
+    live.stop()
+    assert [sample.label for sample in dataset.samples()] == ["pallet"]
+
+
+def test_a_label_that_is_repeated_stays_with_the_frames_that_wait(dataset: Dataset) -> None:
+    clock = Clock()
+    rules = LabelRules(lookback_sec=600.0, topic_labels={"camera": "fixed"})
+    live = pipeline(dataset, clock, label_rules=rules)
+    live.offer_label("pallet", START_NS)
+    live.offer_frame(frame(0))
+    for number in range(MAX_HISTORY + 10):
+        clock.now_ns = START_NS + number * 30 * MS
+        live.offer_label("pallet", clock.now_ns)
+    live.stop()
+    assert [sample.label for sample in dataset.samples()] == ["pallet"]
+
+
+def test_what_was_not_stored_makes_no_duplicates() -> None:
+    store = GatedDataset()
+    live = pipeline(store, min_difference_bits=4, label_settle_sec=0.0)
+    live.offer_label("cat", START_NS)
+    store.error = DatasetError("the disk is gone")
+    live.offer_frame(frame(0))
+    wait_for(lambda: live.verdicts == {"disk_error": 1})
+    store.error = None
+    store.free = -1
+    live.offer_frame(frame(1))
+    wait_for(lambda: live.verdicts.total() == 2)
+    store.free = 10**12
+    time.sleep(1.1)  # until the disk is looked at again
+    live.offer_frame(frame(2))
+    live.offer_frame(frame(3))
+    live.stop()
+    assert live.verdicts == {"disk_error": 1, "disk_full": 1, "kept": 1, "duplicate": 1}
+
+
+def test_to_ask_for_room_does_not_wait_for_counts_that_are_stored() -> None:
+    class SlowCounts(GatedDataset):
+        def add_verdicts(self, counts: Mapping[str, int]) -> None:
+            assert self.gate.wait(10)
+
+    store = SlowCounts()
+    sink = SampleSink(store, VerdictCounter())
+    sink.store([(ProcessedFrame(None, verdict="dark"), "")])
+    store.gate.clear()
+    saver = threading.Thread(target=sink.save_counts, args=(True,))
+    saver.start()
+    time.sleep(0.1)
+    assert not sink.is_disk_full()
+    assert saver.is_alive()
+    store.gate.set()
+    saver.join()
+
+
+def test_every_verdict_has_its_own_share_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    counter = VerdictCounter()
+    for number in range(200):
+        counter.add_error("bad_label", f"label {number}", f"label {number}")
+    counter.add_error("disk_error", "the disk is gone", "")
+    assert len(caplog.records) == 101
+    assert caplog.messages[-1] == "disk_error: the disk is gone"
+
+
+def test_after_the_end_frames_are_counted_as_paused(dataset: Dataset) -> None:
+    others = set(threading.enumerate())
+    live = pipeline(dataset)
+    live.offer_frame(frame(0))
+    live.stop()
+    assert set(threading.enumerate()) <= others
+    live.offer_frame(frame(1))
+    assert live.verdicts == {"unlabelled": 1, "paused": 1}
+    assert live.queue_length == 0

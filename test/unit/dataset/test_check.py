@@ -112,6 +112,19 @@ def test_what_cannot_be_mended_is_named(tmp_path: Path) -> None:
         assert dataset.counts() == {"cat": 2, "dog": 1}
 
 
+def test_a_copy_of_a_sample_in_another_folder_is_named_and_left(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+        dataset.add([new(1)])
+        (sample,) = dataset.samples()
+        name = sample.path.rpartition("/")[2]
+        (tmp_path / "dog").mkdir()
+        (tmp_path / "dog" / name).write_bytes((tmp_path / sample.path).read_bytes())
+        assert check_dataset(dataset, repair=True).unrepaired == [f"dog/{name}"]
+        # Two files of one name could not be moved to one folder.
+        assert dataset.relabel([1], "box") == 1
+        assert (tmp_path / "box" / name).is_file()
+
+
 def test_an_unreadable_file_is_neither_gone_nor_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,10 +95,44 @@ def test_a_file_names_ids_or_ranges(dataset: Dataset, tmp_path: Path) -> None:
     assert by_label(dataset)["owl"] == [6, 8]
 
 
+def test_an_exports_list_names_files_not_ids(dataset: Dataset, tmp_path: Path) -> None:
+    # Its ids 1 and 2 are cats here, and other pictures there.
+    with Dataset(tmp_path / "other") as other:
+        other.add([new(number, "owl") for number in (7, 8, 20)])
+        sample = other.samples()[1]
+        export_folder(other, tmp_path / "out")
+    manifest = tmp_path / "out" / "samples.csv"
+    assert give(dataset, choose_by_csv(manifest), with_labelled=True) == {"owl": 2}
+    assert by_label(dataset) == {"cat": [1, 2], "owl": [8, 9]}
+    # A file of that name with other content is another picture.
+    text = manifest.read_text().replace("owl,", "fox,").replace(sample.sha256, "0" * 64)
+    (tmp_path / "labels.csv").write_text(text)
+    assert give(dataset, choose_by_csv(tmp_path / "labels.csv"), with_labelled=True) == {"fox": 1}
+    assert by_label(dataset) == {"cat": [1, 2], "fox": [8], "owl": [9]}
+
+
+def test_an_exports_list_works_without_ids_and_for_samples_without_a_hash(tmp_path: Path) -> None:
+    with Dataset(filled(tmp_path / "data", "", "")) as dataset:
+        first, second = dataset.unlabelled()
+        row = f"x/{first.path.rpartition('/')[2]},{first.sha256.upper()},owl"
+        (tmp_path / "labels.csv").write_text(f"path,sha256,label\n{row}\n")
+        choose = choose_by_csv(tmp_path / "labels.csv")
+        assert [choose(first), choose(first._replace(sha256="")), choose(second)] == [
+            "owl",
+            "owl",
+            None,
+        ]
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "",
+        "id,label,sha256\n1,a,\n",
+        f"path,sha256,label\n,{'0' * 64},dog\n",
+        "path,sha256,label\na/1_0123abcd.jpg,,dog\n",
+        f"path,sha256,label\na/1_0123abcd.jpg,{'0' * 64}\n",
+        f"path,sha256,label\na/1_0123abcd.jpg,{'0' * 64},a\nb/1_0123abcd.jpg,{'0' * 64},b\n",
         "id\n1\n",
         "id,label,label\n1,a,b\n",
         "id,label\nx,dog\n",

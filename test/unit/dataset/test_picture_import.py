@@ -11,7 +11,12 @@ import numpy as np
 import pytest
 from pictures import START_NS, content, encoded, filled, pixels
 
+from fl_robot_ros.capture.decode import decode_frame
+from fl_robot_ros.capture.frame import RawFrame
+from fl_robot_ros.capture.picture_folder import decode_picture
+from fl_robot_ros.dataset.picture_export import export_folder
 from fl_robot_ros.dataset.picture_import import import_pictures
+from fl_robot_ros.dataset.sample_files import INDEX_NAME
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import DatasetError, LabelError, SourceError
 
@@ -34,7 +39,7 @@ def test_class_folders_give_labels_and_loose_pictures_go_to_the_pool(tmp_path: P
     source = tmp_path / "photos"
     write(source / "cat" / "a.jpg", encoded(1), START_NS)
     write(source / "cat" / "b.jpg", encoded(2), START_NS + 5)
-    write(source / "stop sign%21" / "deep" / "c.jpg", encoded(3), START_NS)
+    write(source / "stop sign%21" / "c.jpg", encoded(3), START_NS)
     write(source / "loose.jpg", encoded(4), START_NS + 9)
     write(source / "unlabelled" / "d.jpg", encoded(5), START_NS + 11)
     write(source / "notes.txt", b"no picture")
@@ -46,7 +51,7 @@ def test_class_folders_give_labels_and_loose_pictures_go_to_the_pool(tmp_path: P
         )
         assert report.added == Counter({"cat": 2, "stop sign!": 1, "": 2})
         assert not report.unreadable
-    assert seen[-1] == (5, 5)
+    assert seen == [(done, 5) for done in range(6)]
     assert content(tmp_path / "data") == {
         ("cat", "import/photos", START_NS, encoded(1)),
         ("cat", "import/photos", START_NS + 5, encoded(2)),
@@ -198,6 +203,73 @@ def test_the_reserve_of_the_disk_is_not_touched(tmp_path: Path) -> None:
 
 def test_a_dataset_without_its_index_can_be_imported(tmp_path: Path) -> None:
     data = filled(tmp_path / "dataset", "cat", "dog", "\u6258\u76d8")
+    (data / INDEX_NAME).unlink()
     with Dataset(tmp_path / "other") as dataset:
         report = import_pictures(dataset, data)
     assert report.added == {"cat": 1, "dog": 1, "\u6258\u76d8": 1}
+
+
+def test_a_dataset_is_not_imported(tmp_path: Path) -> None:
+    data = filled(tmp_path / "dataset", "cat", "")
+    with Dataset(data) as dataset, Dataset(tmp_path / "other") as other:
+        for target in (dataset, other):
+            with pytest.raises(SourceError, match="is a dataset; export it first"):
+                import_pictures(target, data)
+        assert (dataset.last_id(), other.last_id()) == (2, 0)
+
+
+def test_pictures_that_the_dataset_has_under_their_names_are_not_added_again(
+    tmp_path: Path,
+) -> None:
+    with Dataset(filled(tmp_path / "data", "cat", "dog", "")) as dataset:
+        export_folder(dataset, tmp_path / "out", with_unlabelled=True)
+        (tmp_path / "out" / "samples.csv").unlink()
+        name = next((tmp_path / "out" / "cat").iterdir()).name
+        # Sorted by hand since, and one is another picture by now.
+        (tmp_path / "out" / "cat").rename(tmp_path / "out" / "fox")
+        assert import_pictures(dataset, tmp_path / "out").already_stored == 3
+        assert dataset.last_id() == 3
+        write(tmp_path / "out" / "fox" / name, encoded(77))
+        report = import_pictures(dataset, tmp_path / "out")
+        assert (report.added, report.already_stored) == ({"fox": 1}, 2)
+
+
+def test_folders_in_class_folders_are_refused(tmp_path: Path) -> None:
+    source = tmp_path / "photos"
+    write(source / "train" / "cat" / "a.jpg", encoded(1))
+    write(source / "owl" / "b.jpg", encoded(2))
+    with Dataset(tmp_path / "data") as dataset:
+        with pytest.raises(SourceError, match=r"photos/train has folders .* import that folder"):
+            import_pictures(dataset, source)
+        assert dataset.last_id() == 0
+        assert import_pictures(dataset, source / "train").added == {"cat": 1}
+
+
+def test_what_is_left_out_is_named(tmp_path: Path) -> None:
+    source = tmp_path / "photos"
+    write(source / "cat" / "a.jpg", encoded(1))
+    for name in ("b.GIF", "c.heic", "notes.txt", ".hidden.gif"):
+        write(source / "cat" / name, b"content")
+    (source / "dog").symlink_to(source / "cat")
+    with Dataset(tmp_path / "data") as dataset:
+        report = import_pictures(dataset, source)
+    assert (report.added, report.unreadable) == ({"cat": 1}, [])
+    assert [(path.name, reason) for path, reason in report.left_out] == [
+        ("b.GIF", ".gif files are not supported"),
+        ("c.heic", ".heic files are not supported"),
+        ("dog", "is a link to a folder; links are not followed"),
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".pgm"])
+def test_depth_is_spread_as_capture_does(tmp_path: Path, suffix: str) -> None:
+    depth = np.tile(np.linspace(300, 4000, 40).astype(np.uint16), (30, 1))
+    data = bytes(cv2.imencode(suffix, depth)[1])
+    captured = decode_frame(RawFrame("", 0, 0, "16UC1", 30, 40, 80, False, depth.tobytes()))
+    write(tmp_path / "photos" / f"a{suffix}", data)
+    with Dataset(tmp_path / "data") as dataset:
+        import_pictures(dataset, tmp_path / "photos")
+        stored = cv2.imread(str(dataset.path / dataset.unlabelled()[0].path))
+    assert stored is not None
+    assert np.abs(stored.astype(int) - captured).max() <= 3
+    np.testing.assert_array_equal(decode_picture(data), captured)

@@ -82,3 +82,25 @@ def test_long_names_are_cut_to_their_room() -> None:
     cut = shortened("pallet " * 20, 0.5, 200, bold=True)
     assert cut.endswith("..")
     assert text_width(cut, 0.5, bold=True) <= 200
+    assert cut.startswith("pallet pal")
+
+
+def test_labels_that_begin_alike_stay_apart_when_they_are_cut() -> None:
+    names = ascii_names([f"\u65e5\u672c\u8a9e\u306e\u540d\u524d{end}" for end in "\u4e00\u4e8c"])
+    cuts = [shortened(name, 0.58, 276, bold=True, keeps_end=True) for name in names.values()]
+    assert cuts[0] != cuts[1]
+    for cut, name in zip(cuts, names.values(), strict=True):
+        assert text_width(cut, 0.58, bold=True) <= 276
+        head, _, tail = cut.partition("..")
+        assert name.startswith(head)
+        assert name.endswith(tail)
+        assert abs(len(head) - len(tail)) <= 1
+
+
+def test_labels_that_begin_alike_are_drawn_differently(tmp_path: Path) -> None:
+    sheets = []
+    for end in "\u4e00\u4e8c":
+        label = f"\u65e5\u672c\u8a9e\u306e\u540d\u524d{end}"
+        with Dataset(filled(tmp_path / end / "data", label)) as dataset:
+            sheets.append(draw_dataset_sheet(dataset)[0][80:])
+    assert not np.array_equal(*sheets)

@@ -154,3 +154,20 @@ def test_nothing_near_the_holdout_is_trained_on() -> None:
 def test_the_gap_leaves_something_to_train_on() -> None:
     train, holdout = split_by_time(samples([0, 200]), 0.5, 10.0, gap_sec=60.0)
     assert (len(train), len(holdout)) == (1, 1)
+
+
+@pytest.mark.parametrize(("segment_sec", "gap_sec"), [(10.0, 30.0), (1.0, 5.0), (0.1, 1.0)])
+def test_the_gap_may_be_longer_than_a_segment(segment_sec: float, gap_sec: float) -> None:
+    everything = samples([100 * number for number in range(10_000)])
+    train, holdout = split_by_time(everything, 0.01, segment_sec, gap_sec)
+    assert len(train) > 500
+    nearest = min(abs(a.stamp_ns - b.stamp_ns) for a in train for b in holdout)
+    assert nearest >= gap_sec * 1e9
+
+
+def test_a_gap_that_would_leave_nothing_is_halved() -> None:
+    everything = samples([200 * n for n in range(1500)])
+    train, holdout = split_by_time(everything, 0.2, 10.0, gap_sec=30.0)
+    gaps = [min(abs(a.stamp_ns - b.stamp_ns) for b in holdout) for a in train]
+    assert train
+    assert min(gaps) >= 15_000 * MS

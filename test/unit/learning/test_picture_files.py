@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.dataset.data_source import DataSource
 from fl_robot_ros.dataset.preprocessing import Preprocessing
+from fl_robot_ros.dataset.snapshot import freeze, hash_samples
+from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import DatasetError
 from fl_robot_ros.learning.learning_data import open_source
-from fl_robot_ros.learning.picture_files import open_picture_folder
+from fl_robot_ros.learning.picture_files import open_picture_folder, open_snapshot
 
 CLASSES = ("blue", "red")
 COLOURS = {"blue": (0, 0, 200), "red": (200, 0, 0)}
@@ -105,3 +109,69 @@ def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
         open_picture_folder(tmp_path, 0.2)
     with pytest.raises(DatasetError, match="there is no picture in"):
         open_picture_folder(tmp_path / "gone", 0.2)
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    """A dataset with ten red and ten blue pictures."""
+    data = Dataset(tmp_path / "data")
+    for start, label in enumerate(CLASSES):
+        write(tmp_path / label, label, 10, ".jpg")
+        files = sorted((tmp_path / label).iterdir())
+        data.add(
+            [
+                NewSample(label, "/camera", (number + 50 * start) * 10**9, file.read_bytes(), 1, 1)
+                for number, file in enumerate(files)
+            ]
+        )
+    return data
+
+
+def load_frozen(path: Path) -> tuple[list[int], list[int], int]:
+    """Return a snapshot's pictures by class on both sides, and how many are unreadable."""
+    train, holdout = open_snapshot(path).load(CLASSES, INPUT)
+    for side in (train, holdout):
+        channels = np.where(side.labels == CLASSES.index("red"), 0, 2)
+        assert (side.images[np.arange(len(side)), 0, 0, channels] >= 190).all()
+    unreadable = train.unreadable + holdout.unreadable
+    return train.class_counts(2), holdout.class_counts(2), unreadable
+
+
+def test_what_got_another_label_since_is_learned_as_it_was_frozen(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    freeze(dataset, 0.2, 1.0).save(tmp_path / "one.json")
+    before = load_frozen(tmp_path / "one.json")
+    assert (sum(before[0] + before[1]), before[2]) == (20, 0)
+    dataset.relabel([1, 2], "red")
+    dataset.relabel([3, 11], "")
+    dataset.relabel([12], "a new one")
+    moving = dataset.samples()[5].path
+    (dataset.path / moving).rename(dataset.path / ".moving" / Path(moving).name)
+    assert load_frozen(tmp_path / "one.json") == before
+
+
+def test_what_was_altered_or_removed_since_is_not_learned(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    freeze(dataset, 0.2, 1.0).save(tmp_path / "one.json")
+    samples = dataset.samples()
+    altered, other = (dataset.path / samples[number].path for number in (0, 1))
+    altered.write_bytes(other.read_bytes())
+    dataset.remove([samples[19].id])
+    train, holdout, unreadable = load_frozen(tmp_path / "one.json")
+    assert (sum(train + holdout), unreadable) == (18, 2)
+
+
+def test_a_sample_without_a_hash_is_read_as_it_is(dataset: Dataset, tmp_path: Path) -> None:
+    snapshot = freeze(dataset, 0.2, 1.0)
+    sides = [
+        tuple(sample._replace(sha256="") for sample in side)
+        for side in (snapshot.train, snapshot.holdout)
+    ]
+    old = replace(
+        snapshot, train=sides[0], holdout=sides[1], content_hash=hash_samples(sides[0], sides[1])
+    )
+    old.save(tmp_path / "one.json")
+    train, holdout, unreadable = load_frozen(tmp_path / "one.json")
+    assert (sum(train + holdout), unreadable) == (20, 0)

@@ -1,0 +1,67 @@
+"""A topic of labels, whose publishers may be latched."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+from std_msgs.msg import String
+
+from fl_robot_ros.nodes.publish_time import with_publish_time
+from fl_robot_ros.nodes.qos import latched_qos, reliable_qos
+
+_LOOK_EVERY_SEC = 0.5
+
+
+class LabelSubscription:
+    """Takes labels, also those that a latched publisher published before.
+
+    A subscription gets old messages only if it asks for them, and then nothing from publishers
+    that do not keep them. So there are two; the second is made when the graph shows a publisher
+    for it, because all others would warn of it.
+    """
+
+    def __init__(
+        self, node: Node, topic: str, on_label: Callable[[str, int], None], depth: int
+    ) -> None:
+        """Subscribe.
+
+        Args:
+            node: The node to subscribe with.
+            topic: Name of the topic, of std_msgs String.
+            on_label: Called by the node's executor with each label and the time of its publication
+                in ns since the epoch; must not block.
+            depth: Labels that may wait for `on_label`.
+        """
+        self._node = node
+        self._topic = topic
+        self._on_label = on_label
+        self._depth = depth
+        # What a latched publisher publishes from now on comes twice.
+        self._recent: deque[tuple[str, int]] = deque(maxlen=depth)
+        self._deliver = with_publish_time(self._take)
+        node.create_subscription(String, topic, self._deliver, reliable_qos(depth))
+        # Steady time: with use_sim_time, ROS time may stand still.
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = node.create_timer(_LOOK_EVERY_SEC, self._look, clock=clock)
+
+    def _look(self) -> None:
+        """Make the second subscription if there is a publisher for it."""
+        publishers = self._node.get_publishers_info_by_topic(self._topic)
+        if any(
+            publisher.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+            and publisher.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+            for publisher in publishers
+        ):
+            self._timer.cancel()
+            profile = latched_qos(self._depth)
+            self._node.create_subscription(String, self._topic, self._deliver, profile)
+
+    def _take(self, message: String, published_ns: int) -> None:
+        label = message.data, published_ns
+        if label not in self._recent:
+            self._recent.append(label)
+            self._on_label(*label)

@@ -1,0 +1,238 @@
+"""`fl_client` by the names of its topics, and when its data folder goes away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from conftest import StartNode
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.qos import QoSProfile
+from ros_process import NodeProcess, Peer
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import String
+from waiting import wait_until
+
+from fl_robot_ros.dataset.sample import Sample
+from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.demo.recording import record_bag
+from fl_robot_ros.nodes.image_message import to_compressed_message, to_image_message
+from fl_robot_ros.nodes.qos import LATCHED, reliable_qos
+
+GREY = np.full((48, 64, 3), 200, np.uint8)
+WHOLE = "0,0 1,0 1,1 0,1"
+
+
+def start_client(
+    start_node: StartNode, tmp_path: Path, *ros_args: str, **parameters: Any
+) -> NodeProcess:
+    values = {
+        "data_dir": tmp_path / "robot",
+        "robot_name": "tester",
+        "sample_rate_hz": 1000.0,
+        "label_settle_sec": 0.5,
+        **parameters,
+    }
+    return start_node("client", ros_args, **values)
+
+
+def publish(peer: Peer, topic: str, kind: type = Image, count: int = 3) -> None:
+    """Publish grey frames as soon as somebody listens."""
+    camera = peer.publisher(kind, topic, reliable_qos(50))
+    wait_until(camera.get_subscription_count, f"a subscription to {topic}")
+    convert = to_image_message if kind is Image else to_compressed_message
+    for number in range(count):
+        camera.publish(convert(GREY, 10**18 + number * 10**9))
+
+
+def samples(tmp_path: Path, count: int) -> list[Sample]:
+    """Return the samples of the client's dataset when there are so many."""
+    data = tmp_path / "robot" / "dataset"
+    wait_until(data.exists, "the dataset")
+    with Dataset(data) as dataset:
+        return (
+            wait_until(
+                lambda: (
+                    found
+                    if len(found := dataset.samples() + dataset.unlabelled()) == count
+                    else None
+                ),
+                f"{count} samples",
+            )
+            or []
+        )
+
+
+def is_black(tmp_path: Path, sample: Sample) -> bool:
+    picture = cv2.imread(str(tmp_path / "robot" / "dataset" / sample.path))
+    assert picture is not None
+    return bool(picture.max() < 8)
+
+
+@pytest.mark.parametrize(
+    ("written", "masked", "full"),
+    [
+        ("camera/image_raw", "camera/image_raw", "/front/rgb"),
+        ("camera/image_raw", "image_raw", "/front/rgb"),
+        ("camera/image_raw", "/r1/camera/image_raw", "/front/rgb"),
+        ("camera/image_raw", "/front/rgb", "/front/rgb"),
+        ("~/image", "~/image", "/r1/fl_client/image"),
+        ("~/image", "fl_client/image", "/r1/fl_client/image"),
+    ],
+)
+def test_masks_and_labels_follow_a_topic_to_its_full_name(
+    start_node: StartNode, peer: Peer, tmp_path: Path, written: str, masked: str, full: str
+) -> None:
+    node = start_client(
+        start_node,
+        tmp_path,
+        *("-r", "__ns:=/r1", "-r", "camera/image_raw:=/front/rgb"),
+        image_topics=f"[{written}]",
+        privacy_masks=f"['{masked}: {WHOLE}']",
+        topic_labels=f"['{masked}: pallet']",
+    )
+    publish(peer, full)
+    for sample in samples(tmp_path, 3):
+        assert (sample.topic, sample.label) == (full, "pallet")
+        assert is_black(tmp_path, sample)
+    assert "none of image_topics" not in node.output
+
+
+def test_a_compressed_camera_is_masked_by_the_name_of_its_raw_topic(
+    start_node: StartNode, peer: Peer, tmp_path: Path
+) -> None:
+    start_client(
+        start_node,
+        tmp_path,
+        image_topics="[camera/image_raw/compressed]",
+        privacy_masks=f"['camera/image_raw: {WHOLE}']",
+        topic_labels="['camera/image_raw: pallet']",
+    )
+    publish(peer, "camera/image_raw/compressed", CompressedImage)
+    for sample in samples(tmp_path, 3):
+        assert sample.label == "pallet"
+        assert is_black(tmp_path, sample)
+
+
+def test_a_mask_or_label_of_no_camera_is_warned_of(start_node: StartNode, tmp_path: Path) -> None:
+    node = start_client(
+        start_node,
+        tmp_path,
+        image_topics="[camera/image_raw]",
+        privacy_masks=f"['camera/image_rwa: {WHOLE}', 'image_raw: {WHOLE}']",
+        topic_labels="['rear: pallet']",
+    )
+    node.wait_for_output("images in")
+    for line in ("privacy_masks names camera/image_rwa", "topic_labels names rear"):
+        assert f"{line}, which is none of image_topics (camera/image_raw)" in node.output
+    assert node.output.count("is none of image_topics") == 2
+
+
+def test_a_bag_under_another_name_is_masked_and_named(
+    start_node: StartNode, tmp_path: Path
+) -> None:
+    def signs() -> Iterator[tuple[Any, str]]:
+        for _ in range(4):
+            yield GREY, ""
+
+    bag = tmp_path / "bag"
+    record_bag(
+        bag, signs(), compressed=True, start_ns=10**18, image_topic="/camera/image_raw/compressed"
+    )
+    node = start_client(
+        start_node,
+        tmp_path,
+        bag_paths=f"[{bag}]",
+        privacy_masks=f"['camera/image_raw: {WHOLE}']",
+        topic_labels="['camera/image_raw: pallet']",
+    )
+    node.wait_for_output("has none of image_topics (camera/image_raw")
+    assert "all its image topics were read, /camera/image_raw/compressed" in node.output
+    for sample in samples(tmp_path, 4):
+        assert sample.label == "pallet"
+        assert is_black(tmp_path, sample)
+
+
+@pytest.mark.parametrize("depth", [1, 5])
+def test_a_latched_label_counts_that_was_published_before_the_start(
+    start_node: StartNode, peer: Peer, tmp_path: Path, depth: int
+) -> None:
+    qos = QoSProfile(depth=depth, reliability=LATCHED.reliability, durability=LATCHED.durability)
+    latched = peer.publisher(String, "fl/label", qos)
+    latched.publish(String(data="pallet"))
+    start_client(start_node, tmp_path, label_settle_sec=4.0)
+    publish(peer, "camera/image_raw")
+    assert {sample.label for sample in samples(tmp_path, 3)} == {"pallet"}
+
+
+def test_latched_and_other_labels_go_on_together(
+    start_node: StartNode, peer: Peer, tmp_path: Path
+) -> None:
+    node = start_client(start_node, tmp_path, image_topics="[one, two, three]")
+    plain = peer.publisher(String, "fl/label", reliable_qos(5))
+    wait_until(plain.get_subscription_count, "a subscription to fl/label")
+    plain.publish(String(data="red"))
+    publish(peer, "one", count=2)
+    wait_until(lambda: "subscribed to /one" in node.output, "the first camera")
+    samples(tmp_path, 2)
+    # Nobody is told of a subscription that does not suit them.
+    assert "incompatible QoS" not in node.output
+    latched = peer.publisher(String, "fl/label", LATCHED)
+    wait_until(lambda: latched.get_subscription_count() == 2, "both subscriptions")
+    latched.publish(String(data="bad\nlabel"))
+    latched.publish(String(data="green"))
+    publish(peer, "two", count=3)
+    samples(tmp_path, 5)
+    plain.publish(String(data="blue"))
+    publish(peer, "three", count=4)
+    labels = {(sample.topic, sample.label) for sample in samples(tmp_path, 9)}
+    assert labels == {("/one", "red"), ("/two", "green"), ("/three", "blue")}
+    diagnostics = peer.record(DiagnosticArray, "/diagnostics", reliable_qos(5))
+    wait_until(lambda: diagnostics, "diagnostics")
+    values = {item.key: item.value for item in diagnostics[-1].status[0].values}
+    assert values["bad_label"] == "1"
+
+
+@pytest.mark.parametrize("lost", ["robot", "robot/dataset", "robot/dataset/index.sqlite3"])
+def test_a_dataset_that_goes_away_is_an_error_in_diagnostics_and_not_the_end(
+    start_node: StartNode, peer: Peer, tmp_path: Path, lost: str
+) -> None:
+    node = start_client(start_node, tmp_path, topic_labels="['camera/image_raw: pallet']")
+    messages: list[DiagnosticArray] = peer.record(
+        DiagnosticArray, "/diagnostics", reliable_qos(50)
+    )
+
+    def dataset_status() -> DiagnosticStatus:
+        return next(s for s in messages[-1].status if s.name.endswith("dataset"))
+
+    publish(peer, "camera/image_raw")
+    samples(tmp_path, 3)
+    wait_until(lambda: messages and dataset_status().level == DiagnosticStatus.OK, "diagnostics")
+    if lost.endswith("sqlite3"):
+        for file in (tmp_path / "robot" / "dataset").glob("index.sqlite3*"):
+            file.write_bytes(b"broken" * 9999)
+    else:
+        (tmp_path / lost).rename(tmp_path / "elsewhere")
+    wait_until(lambda: dataset_status().level == DiagnosticStatus.ERROR, "the error")
+    assert "dataset" in dataset_status().message
+    count = len(messages)
+    wait_until(lambda: len(messages) >= count + 2, "more diagnostics")
+    assert node.interrupt() == 0
+    assert "Traceback" not in node.output
+
+
+@pytest.mark.parametrize("name", ["perception", "streamer"])
+def test_the_other_nodes_refuse_a_wrong_topic_name_too(
+    start_node: StartNode, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    cv2.imwrite(str(tmp_path / "pictures" / "1.png"), GREY)
+    options = {"source": tmp_path / "pictures"} if name == "streamer" else {}
+    node = start_node(name, image_topic="camera/image-raw", **options)
+    assert node.wait() == 2
+    assert "topic name 'camera/image-raw' is invalid" in node.output
+    assert "Traceback" not in node.output
