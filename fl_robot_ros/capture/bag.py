@@ -60,6 +60,8 @@ def read_bag(
     path: Path,
     image_topics: Collection[str] | None = None,
     label_topics: Collection[str] = LABEL_TOPICS,
+    *,
+    allows_fallback: bool = True,
 ) -> BagReading:
     """Begin to read a bag.
 
@@ -73,11 +75,14 @@ def read_bag(
         path: A rosbag2 folder or storage file (mcap, sqlite3), or a ROS 1 .bag file.
         image_topics: Topics of Image or CompressedImage; None, or none of them in the bag: all.
         label_topics: Topics of std_msgs String with labels.
+        allows_fallback: Whether all image topics are read where none of those is in the bag; else
+            that is an error.
 
     Raises:
         BagError: There is no bag at the path.
     """
-    return BagReading(find_bag_files(path), path, image_topics, label_topics)
+    wanted = image_topics, label_topics, allows_fallback
+    return BagReading(find_bag_files(path), path, *wanted)
 
 
 class BagReading(Iterator["Frame | LabelMessage"]):
@@ -96,12 +101,14 @@ class BagReading(Iterator["Frame | LabelMessage"]):
         path: Path,
         image_topics: Collection[str] | None,
         label_topics: Collection[str],
+        allows_fallback: bool,
     ) -> None:
         self.report = BagReport()
         self._bag = bag
         self._path = path
         self._image_topics = image_topics
         self._label_topics = label_topics
+        self._allows_fallback = allows_fallback
         self._broken_messages = 0
         self._items = self._read()
 
@@ -158,6 +165,8 @@ class BagReading(Iterator["Frame | LabelMessage"]):
         if self._image_topics is not None:
             self.report.is_fallback = not any(file.has(is_named_image) for file in files)
             is_wanted_image = is_image if self.report.is_fallback else is_named_image
+            if self.report.is_fallback and not self._allows_fallback:
+                raise self._lacks_topics(files)
         self.report.frames_expected = max(
             sum(count for topic, count in counts.items() if is_wanted_image(*topic))
             for counts in (self._bag.promised, _total(files))
@@ -172,6 +181,14 @@ class BagReading(Iterator["Frame | LabelMessage"]):
         known = {**self._bag.promised, **_total(files)}
         self.report.label_topics = tuple(sorted({topic[0] for topic in known if is_label(*topic)}))
         return wanted
+
+    def _lacks_topics(self, files: list[StorageFile]) -> BagError:
+        known = {**self._bag.promised, **_total(files)}
+        images = sorted(topic for topic, message_type in known if message_type in IMAGE_TYPES)
+        return BagError(
+            f"bag {self._path} has no topic {' or '.join(self._image_topics or ())}; its image "
+            f"topics are {', '.join(images) or 'none'}"
+        )
 
     def _start_ns(self, files: list[StorageFile]) -> int | None:
         """Return when the recording began, in ns; None where neither metadata nor files say."""

@@ -141,6 +141,8 @@ class CapturePipeline:
         image_topics: Collection[str] | None = None,
         progress: Callable[[int], None] | None = None,
         label_file: Path | None = None,
+        *,
+        allows_fallback: bool = True,
     ) -> BagReport:
         """Read a bag into the dataset, in this thread, with the labels in the bag.
 
@@ -150,6 +152,8 @@ class CapturePipeline:
             progress: Is called now and then with the number of frames read.
             label_file: Labels by time, which come before those in the bag; None: a file named
                 labels.csv or labels.yaml that lies in the bag's folder, if there is one.
+            allows_fallback: Whether all image topics are read where none of those is in the bag;
+                else that is an error.
 
         Raises:
             BagError: The bag cannot be read at all, or promises images and yields none.
@@ -163,7 +167,7 @@ class CapturePipeline:
         label_file = label_file or find_sidecar(path)
         reuse_memory()
         bag_import = BagImport(
-            read_bag(path, image_topics),
+            read_bag(path, image_topics, allows_fallback=allows_fallback),
             self._processor,
             self._sink,
             self._verdicts,

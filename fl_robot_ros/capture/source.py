@@ -30,6 +30,7 @@ __all__ = [
     "open_source",
 ]
 
+_METADATA_NAME = "metadata.yaml"
 _BAG_SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd", ".bag")
 
 
@@ -67,9 +68,9 @@ def open_source(source: str, rate_hz: float = 0.0) -> Source:
 def is_bag(path: Path) -> bool:
     """Say whether a path is a rosbag, by its name and what lies in it."""
     if not path.is_dir():
-        return path.name.endswith(_BAG_SUFFIXES)
+        return path.name.endswith(_BAG_SUFFIXES) or path.name == _METADATA_NAME
     try:
         names = [entry.name for entry in path.iterdir()]
     except OSError:
         return False
-    return "metadata.yaml" in names or any(name.endswith(_BAG_SUFFIXES) for name in names)
+    return _METADATA_NAME in names or any(name.endswith(_BAG_SUFFIXES) for name in names)

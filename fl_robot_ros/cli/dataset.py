@@ -21,6 +21,7 @@ from rich.table import Table
 
 from fl_robot_ros.capture.capture_options import pipeline_options, unused_names
 from fl_robot_ros.capture.labels import clean_label
+from fl_robot_ros.capture.topic_name import topic_matches
 from fl_robot_ros.cli.client_params import read_capture_settings
 from fl_robot_ros.cli.dataset_options import dataset_path, parse_options
 from fl_robot_ros.config import ClientSettings, expand_path
@@ -185,10 +186,15 @@ def _import(options: argparse.Namespace, console: Console) -> int:
     is_whole = True
     with Dataset(dataset_path(options)) as dataset:
         for path in paths:
-            if path in bags:
-                is_whole &= _import_bag(settings, console, dataset, path, label_file)
-            else:
-                is_whole &= _import_folder(console, dataset, path, label)
+            try:
+                if path in bags:
+                    is_whole &= _import_bag(settings, console, dataset, path, label_file)
+                else:
+                    is_whole &= _import_folder(console, dataset, path, label)
+            except (FlRobotError, OSError) as error:
+                # The others may do.
+                _complain(str(error))
+                is_whole = False
     return 0 if is_whole else 1
 
 
@@ -250,24 +256,37 @@ def _import_bag(
     label_file: Path | None,
 ) -> bool:
     """Import a rosbag; return whether all of it could be read and stored."""
+    from fl_robot_ros.capture.label_ranges import find_sidecar
     from fl_robot_ros.capture.pipeline import CapturePipeline
     from fl_robot_ros.capture.verdicts import VERDICTS
 
     changes = {"keeps_unlabelled": True, "disk_reserve_bytes": _RESERVE_BYTES}
     pipeline = CapturePipeline(dataset, **{**pipeline_options(settings), **changes})
     topics = settings.image_topics or None
+    label_file = label_file or find_sidecar(path)
     try:
         with _progress(console, f"importing {path.name}") as advance:
             total = _frames_promised(path, topics)
             report = pipeline.import_bag(
-                path, topics, lambda frames: advance(frames, total), label_file
+                path,
+                topics,
+                lambda frames: advance(frames, total),
+                label_file,
+                allows_fallback=False,
             )
     finally:
         pipeline.stop()
-    if report.is_fallback:
-        _say(console, f"{path} has none of the topics; all image topics were read")
     found = ", ".join(report.topics) or "no topic"
     _say(console, f"{path}: {_number(report.frames_read, 'frame')} from {_shown(found)}")
+    unseen = [
+        name
+        for name in topics or ()
+        if not any(topic_matches(topic, (name,)) for topic in report.topics)
+    ]
+    if unseen:
+        _say(console, f"{path} has no frame of {', '.join(unseen)}")
+    if label_file:
+        _say(console, f"  labels by time from {label_file}")
     verdicts = pipeline.verdicts
     for verdict, meaning in VERDICTS.items():
         if verdicts[verdict]:
@@ -284,7 +303,6 @@ def _frames_promised(path: Path, topics: Iterable[str] | None) -> int | None:
     """Return how many frames a bag's metadata promises, None where it does not say."""
     from fl_robot_ros.capture.bag_files import find_bag_files
     from fl_robot_ros.capture.bag_message import IMAGE_TYPES
-    from fl_robot_ros.capture.topic_name import topic_matches
 
     counts = [
         count
@@ -318,9 +336,10 @@ def _label(options: argparse.Namespace, console: Console) -> int:
         _say(console, f"{plan.same:,} had that label already")
     if plan.protected:
         _say(console, f"{plan.protected:,} have another label and were left alone; see --all")
-    if not (total or plan.same or plan.protected):
-        _say(console, "no sample fits; `fl_dataset info` and `sheet` show what there is")
-    return 0
+    if total or plan.same or plan.protected:
+        return 0
+    _say(console, "no sample fits; `fl_dataset info` and `sheet` show what there is")
+    return 1
 
 
 def _chooser(options: argparse.Namespace) -> LabelChooser:

@@ -229,6 +229,8 @@ def _epoch_ns(text: str) -> int:
 
 def _read_text(path: Path) -> str:
     try:
+        if not path.exists():
+            raise LabelError("does not exist")
         # A pipe, for example, would wait for its writer.
         if not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
             raise LabelError(f"is no file of at most {MAX_FILE_BYTES} bytes")

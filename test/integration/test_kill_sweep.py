@@ -32,7 +32,7 @@ def ramp(number: int) -> NDArray[np.uint8]:
 
 # Live frames and a bag at once; every stamp is printed once the dataset has said "kept".
 CAPTURE = """
-import sys, threading, time
+import os, sys, threading, time
 from pathlib import Path
 import numpy as np
 from fl_robot_ros.capture.frame import RawFrame
@@ -46,7 +46,8 @@ class Telling(Dataset):
     def add(self, batch):
         outcomes = super().add(batch)
         kept = [s.stamp_ns for s, outcome in zip(batch, outcomes) if outcome == "kept"]
-        print(*kept, flush=True)
+        # Two threads store, and only a line at a time stays whole.
+        os.write(1, (" ".join(map(str, kept)) + "\\n").encode())
         return outcomes
 
 dataset = Telling(folder, Limits(samples_per_label=limit))

@@ -215,6 +215,34 @@ def pictures(path: Path, label: str) -> list[np.ndarray[Any, Any]]:
     return [picture for picture in found if picture is not None]
 
 
+def test_topics_that_a_bag_lacks_are_named(tmp_path: Path, capsys: Output) -> None:
+    data = tmp_path / "data"
+    drives = [drive(frames=4, topic=topic) for topic in ("/front/image", "/rear/image")]
+    bag = record(tmp_path / "bag", [item for items in drives for item in items]).parent
+    assert run("import", data, bag, "--topics", "frnt/image") == 1
+    error = capsys.readouterr().err
+    assert "no topic frnt/image; its image topics are /front/image, /rear/image" in error
+    assert counts(data) == {}
+    assert run("import", data, bag / "metadata.yaml", "--topics", "front/image", "left") == 0
+    output = capsys.readouterr().out
+    assert "4 frames from /front/image" in output
+    assert "has no frame of left" in output
+
+
+def test_what_cannot_be_imported_does_not_keep_the_rest_out(
+    tmp_path: Path, capsys: Output
+) -> None:
+    data = tmp_path / "data"
+    (tmp_path / "empty").mkdir()
+    bag = record(tmp_path / "bag", drive(frames=4)).parent
+    (bag / "labels.csv").write_text("start,end,label\n0,100,owl\n")
+    assert run("import", data, tmp_path / "empty", bag, "--rate", "100") == 1
+    output = capsys.readouterr()
+    assert "there is no picture in" in output.err
+    assert f"labels by time from {bag / 'labels.csv'}" in output.out
+    assert counts(data) == {"owl": 4}
+
+
 def test_a_bag_is_imported_as_a_client_would(tmp_path: Path, capsys: Output) -> None:
     front = drive(20, topic="/r1/camera/image_raw/compressed", compressed=True)
     record(tmp_path / "drive", pictures_of([*front, *drive(20, topic="/rear")]))
@@ -341,7 +369,7 @@ def test_labels_are_given_in_every_way(tmp_path: Path, capsys: Output) -> None:
     assert counts(data) == {"dog": 2, "fox": 2, "owl": 2, "": 4}
     assert run("label", data, "--id", "1", "--as", "", "--all") == 0
     capsys.readouterr()
-    assert run("label", data, "--id", "999", "--as", "x") == 0
+    assert run("label", data, "--id", "999", "--as", "x") == 1
     assert "no sample fits" in capsys.readouterr().out
 
     out = tmp_path / "out"
