@@ -1,0 +1,177 @@
+"""`fl_dataset import`: rosbags and folders of pictures on their way into a dataset."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from fl_robot_ros.capture.capture_options import pipeline_options, unused_names
+from fl_robot_ros.capture.labels import clean_label
+from fl_robot_ros.capture.topic_name import topic_matches
+from fl_robot_ros.cli.client_params import read_capture_settings
+from fl_robot_ros.cli.dataset_options import dataset_path
+from fl_robot_ros.cli.dataset_text import (
+    by_label,
+    complain,
+    name_some,
+    number,
+    progress,
+    say,
+    shown,
+)
+from fl_robot_ros.config import ClientSettings, expand_path
+from fl_robot_ros.dataset.picture_import import import_pictures
+from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.errors import FlRobotError, SourceError
+
+_RESERVE_BYTES = ClientSettings().disk_reserve_mb * 1_000_000
+
+
+def import_paths(options: argparse.Namespace, console: Console) -> int:
+    """Take rosbags and folders in; return the exit code: 0 where all could be read and stored.
+
+    Raises:
+        FlRobotError: The dataset or an option cannot be used.
+    """
+    label = clean_label(options.label)
+    paths = [expand_path(text) for text in options.paths]
+    bags = [path for path in paths if _is_bag(path)]
+    label_file = expand_path(options.labels) if options.labels else None
+    if label and len(bags) == len(paths):
+        raise SourceError("--label is for folders of pictures; give rosbags --labels FILE")
+    if not bags and (label_file or options.topics or options.params):
+        raise SourceError(
+            "--labels, --topics and --params are for rosbags; there is none among the paths"
+        )
+    settings = _bag_settings(options, console)
+    is_whole = True
+    with Dataset(dataset_path(options)) as dataset:
+        for path in paths:
+            try:
+                if path in bags:
+                    is_whole &= _import_bag(settings, console, dataset, path, label_file)
+                else:
+                    is_whole &= _import_folder(console, dataset, path, label)
+            except (FlRobotError, OSError) as error:
+                # The others may do.
+                complain(str(error))
+                is_whole = False
+    return 0 if is_whole else 1
+
+
+def _bag_settings(options: argparse.Namespace, console: Console) -> ClientSettings:
+    """Return how bags are captured: by the parameter file, and by options that go before it.
+
+    Raises:
+        SettingError: The file or a value in it is wrong.
+    """
+    # Without image topics, all are read.
+    settings = ClientSettings(image_topics=())
+    if options.params:
+        settings = read_capture_settings(expand_path(options.params))
+    if options.topics:
+        settings = replace(settings, image_topics=tuple(options.topics))
+    if settings.image_topics:
+        for line in unused_names(settings, settings.image_topics):
+            say(console, f"warning: {line}")
+    return settings if options.rate is None else replace(settings, sample_rate_hz=options.rate)
+
+
+def _is_bag(path: Path) -> bool:
+    if not path.exists():
+        raise SourceError(f"there is no {path}; expected a rosbag or a folder of pictures")
+    try:
+        # Imported late: this loads rosbags, which a robot need not have.
+        from fl_robot_ros.capture.source import is_bag
+    except ModuleNotFoundError as error:
+        if path.is_dir():
+            return False
+        raise SourceError(f"{path} cannot be read: this needs the package {error.name}") from error
+    if not is_bag(path) and not path.is_dir():
+        raise SourceError(f"{path} is neither a rosbag nor a folder of pictures")
+    return is_bag(path)
+
+
+def _import_folder(console: Console, dataset: Dataset, path: Path, label: str) -> bool:
+    """Import a folder of pictures; return whether all of it could be read."""
+    with progress(console, f"importing {path.name}") as advance:
+        report = import_pictures(
+            dataset, path, label=label, reserve_bytes=_RESERVE_BYTES, on_picture=advance
+        )
+    text = f"{path}: {number(report.added.total(), 'new image')}{by_label(report.added)}"
+    if report.already_stored:
+        text += f", {report.already_stored:,} there already"
+    say(console, text)
+    names = [f"{file.relative_to(path)}: {reason}" for file, reason in report.unreadable]
+    name_some(console, "files that were not taken", names)
+    left_out = [f"{file.relative_to(path)}: {reason}" for file, reason in report.left_out]
+    name_some(console, "left out", left_out)
+    return not report.unreadable
+
+
+def _import_bag(
+    settings: ClientSettings,
+    console: Console,
+    dataset: Dataset,
+    path: Path,
+    label_file: Path | None,
+) -> bool:
+    """Import a rosbag; return whether all of it could be read and stored."""
+    from fl_robot_ros.capture.label_ranges import find_sidecar
+    from fl_robot_ros.capture.pipeline import CapturePipeline
+    from fl_robot_ros.capture.verdicts import VERDICTS
+
+    changes = {"keeps_unlabelled": True, "disk_reserve_bytes": _RESERVE_BYTES}
+    pipeline = CapturePipeline(dataset, **{**pipeline_options(settings), **changes})
+    topics = settings.image_topics or None
+    label_file = label_file or find_sidecar(path)
+    try:
+        with progress(console, f"importing {path.name}") as advance:
+            total = _frames_promised(path, topics)
+            report = pipeline.import_bag(
+                path,
+                topics,
+                lambda frames: advance(frames, total),
+                label_file,
+                allows_fallback=False,
+            )
+    finally:
+        pipeline.stop()
+    found = ", ".join(report.topics) or "no topic"
+    say(console, f"{path}: {number(report.frames_read, 'frame')} from {shown(found)}")
+    unseen = [
+        name
+        for name in topics or ()
+        if not any(topic_matches(topic, (name,)) for topic in report.topics)
+    ]
+    if unseen:
+        say(console, f"{path} has no frame of {', '.join(unseen)}")
+    if label_file:
+        say(console, f"  labels by time from {label_file}")
+    verdicts = pipeline.verdicts
+    for verdict, meaning in VERDICTS.items():
+        if verdicts[verdict]:
+            say(console, f"  {verdicts[verdict]:,} {verdict.replace('_', ' ')}: {meaning}")
+    if report.loss:
+        say(console, f"{path} could not be read whole: {shown(report.loss)}")
+    lost = verdicts["bad_encoding"] + verdicts["disk_full"] + verdicts["disk_error"]
+    if lost and pipeline.last_error:
+        say(console, f"  the last reason: {shown(pipeline.last_error)}")
+    return not lost and not report.loss
+
+
+def _frames_promised(path: Path, topics: Iterable[str] | None) -> int | None:
+    """Return how many frames a bag's metadata promises, None where it does not say."""
+    from fl_robot_ros.capture.bag_files import find_bag_files
+    from fl_robot_ros.capture.bag_message import IMAGE_TYPES
+
+    counts = [
+        count
+        for (topic, kind), count in find_bag_files(path).promised.items()
+        if kind in IMAGE_TYPES and (topics is None or topic_matches(topic, topics))
+    ]
+    return sum(counts) or None

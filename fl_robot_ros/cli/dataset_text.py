@@ -1,0 +1,80 @@
+"""What `fl_dataset` shows: progress, counts, and names that a terminal can take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+# Of a long list of what is wrong, so many are named.
+_MAX_NAMED = 20
+
+Advance = Callable[[int, "int | None"], None]
+
+
+@contextmanager
+def progress(console: Console, what: str) -> Iterator[Advance]:
+    """Show a bar while something lasts; yields what takes the number done and of all."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    # Into a file, a bar would only leave an empty line.
+    is_shown = console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=not is_shown) as progress:
+        task = progress.add_task(shown(what), total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def name_some(console: Console, what: str, names: Sequence[str]) -> None:
+    """Print how many there are of something, and the first of them."""
+    if not names:
+        return
+    say(console, f"{what}: {len(names):,}")
+    for name in names[:_MAX_NAMED]:
+        say(console, f"  {shown(name)}")
+    if len(names) > _MAX_NAMED:
+        say(console, f"  and {len(names) - _MAX_NAMED:,} more")
+
+
+def by_label(counts: Mapping[str, int]) -> str:
+    """Return counts by label as the end of a line."""
+    texts = [f"{label or 'to be labelled'} {count:,}" for label, count in sorted(counts.items())]
+    return f": {', '.join(texts)}" if texts else ""
+
+
+def number(count: int, noun: str) -> str:
+    """Return a number of things."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def size(size_bytes: int) -> str:
+    """Return a size in the units that the settings use: 1 MB is a million bytes."""
+    if size_bytes < 1_000_000:
+        return f"{size_bytes / 1000:.1f} kB"
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes < 1e9 else f"{size_bytes / 1e9:.1f} GB"
+
+
+def shown(text: str, keep: str = "") -> str:
+    """Return a name from a disk or a bag in printable characters."""
+    return "".join(
+        character
+        if character.isprintable() or character in keep
+        else character.encode("unicode_escape", "surrogatepass").decode()
+        for character in text
+    )
+
+
+def say(console: Console, text: str) -> None:
+    """Print a line."""
+    console.print(shown(text), markup=False, soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """Print an error, as one line."""
+    line = shown(f"fl_dataset: {text}".replace("\n", " "))
+    Console(stderr=True, highlight=False).print(line, markup=False, soft_wrap=True)
