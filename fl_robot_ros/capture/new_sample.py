@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 # What becomes of a sample that is handed over.
-KEPT, ALREADY_STORED, OVER_QUOTA = "kept", "already_stored", "over_quota"
+KEPT, LABELLED, ALREADY_STORED, OVER_QUOTA = "kept", "labelled", "already_stored", "over_quota"
 
 
 class NewSample(NamedTuple):
@@ -33,7 +33,7 @@ class DatasetWriter(Protocol):
     """The part of a dataset that capture needs."""
 
     def add(self, batch: Sequence[NewSample]) -> list[str]:
-        """Store samples; return for each "kept", "already_stored" or "over_quota".
+        """Store samples; return for each "kept", "labelled", "already_stored" or "over_quota".
 
         Raises:
             DatasetError: Nothing of the batch was stored.

@@ -19,6 +19,7 @@ VERDICTS = {
     "bad_encoding": "no picture that can be read",
     "bad_label": "a label (not a frame) that is unfit",
     "queue_full": "frames came faster than they can be encoded",
+    "labelled": "known already, without the label that it has now",
     "already_stored": "known already, as from a bag that was read before",
     "paused": "capture was paused",
     "disk_full": "the disk has no room left",

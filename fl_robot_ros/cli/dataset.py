@@ -30,7 +30,8 @@ from fl_robot_ros.cli.dataset_text import (
     size,
 )
 from fl_robot_ros.config import expand_path
-from fl_robot_ros.dataset.check import CheckReport, check_dataset
+from fl_robot_ros.dataset.check import CheckReport, check_dataset, repair_dataset
+from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.labelling import (
     LabelChooser,
     apply_plan,
@@ -43,7 +44,7 @@ from fl_robot_ros.dataset.labelling import (
 from fl_robot_ros.dataset.picture_export import export_folder, export_tfrecords
 from fl_robot_ros.dataset.sample_files import FolderLock, has_dataset
 from fl_robot_ros.dataset.sheet import draw_dataset_sheet
-from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.dataset.store import Dataset, open_to_read
 from fl_robot_ros.dataset.summary import DatasetSummary, LabelSummary, summarize, utc_text
 from fl_robot_ros.errors import DatasetError, FlRobotError
 
@@ -79,11 +80,12 @@ def _info(options: argparse.Namespace, console: Console) -> int:
 def _print_summary(summary: DatasetSummary, console: Console) -> None:
     title = escape(shown(f"Dataset {summary.path}"))
     table = Table(title=title, title_style="bold", title_justify="left", box=SIMPLE)
+    table.padding = (0, 1, 0, 0)
     table.add_column("label", overflow="fold", min_width=14)
     for name in ("images", "share", "size"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("first (UTC)", no_wrap=True)
-    table.add_column("last (UTC)", no_wrap=True)
+    for name in ("first (UTC)", "last (UTC)"):
+        table.add_column(name, min_width=10)
     for item in summary.labels:
         table.add_row(escape(item.label), *_cells(item, summary.labelled_images))
     if summary.labels:
@@ -134,7 +136,7 @@ def _repair(options: argparse.Namespace, console: Console) -> int:
     with Dataset(path, allow_orphans=True) as dataset, dataset.alone() as is_alone:
         _refuse_unless(is_alone, path)
         with progress(console, "checking") as advance:
-            report = check_dataset(dataset, repair=True, on_file=advance)
+            report = repair_dataset(dataset, on_file=advance)
     _print_check(report, console)
     if report.unrepaired:
         name_some(console, "what could not be repaired", report.unrepaired)
@@ -183,7 +185,7 @@ def _export(options: argparse.Namespace, console: Console) -> int:
 
 def _label(options: argparse.Namespace, console: Console) -> int:
     choose = _chooser(options)
-    with _open(options) as dataset:
+    with Dataset(_existing(options)) as dataset:
         plan = plan_labels(dataset, choose, with_labelled=options.all)
         with progress(console, "labelling") as advance:
             changed = apply_plan(dataset, plan, advance)
@@ -275,8 +277,8 @@ def _existing(options: argparse.Namespace) -> Path:
     return path
 
 
-def _open(options: argparse.Namespace) -> Dataset:
-    return Dataset(_existing(options))
+def _open(options: argparse.Namespace) -> DatasetReader:
+    return open_to_read(_existing(options))
 
 
 if __name__ == "__main__":

@@ -103,6 +103,9 @@ def _import_folder(console: Console, dataset: Dataset, path: Path, label: str) -
             dataset, path, label=label, reserve_bytes=_RESERVE_BYTES, on_picture=advance
         )
     text = f"{path}: {number(report.added.total(), 'new image')}{by_label(report.added)}"
+    if report.labelled:
+        labelled = number(report.labelled.total(), "image")
+        text += f", {labelled} of the review pool labelled{by_label(report.labelled)}"
     if report.already_stored:
         text += f", {report.already_stored:,} there already"
     say(console, text)

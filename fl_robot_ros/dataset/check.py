@@ -12,6 +12,7 @@ import numpy as np
 
 from fl_robot_ros.capture.labels import label_from_folder
 from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.sample_files import REVIEW_NAME, find_files, parse_image_name
 from fl_robot_ros.dataset.store import Dataset
@@ -52,34 +53,54 @@ class CheckReport:
 
 
 def check_dataset(
-    dataset: Dataset,
-    *,
-    repair: bool = False,
-    on_file: Callable[[int, int], None] = lambda done, total: None,
+    dataset: DatasetReader, *, on_file: Callable[[int, int], None] = lambda done, total: None
 ) -> CheckReport:
-    """Compare the index with every file and its SHA-256; with `repair`, make them agree.
+    """Compare the index with every file and its SHA-256.
 
-    A repair forgets samples without a picture, takes stray and altered pictures into the index,
-    with the label of their folder, and removes rubbish. What others store, move or remove during
-    a check is no fault.
+    What others store, move or remove during a check is no fault.
 
     Args:
-        dataset: The dataset. Nobody should capture into it during a repair.
-        repair: Whether to mend what is found.
+        dataset: The dataset.
         on_file: Called after each file with the number of files done and of all.
 
     Raises:
-        DatasetError: The folder or the index cannot be read, or for a repair written.
+        DatasetError: The folder or the index cannot be read.
     """
     samples = _all_samples(dataset)
     try:
-        return _check(dataset, samples, repair, on_file)
+        return _check(dataset, samples, on_file)
     except OSError as error:
         raise DatasetError(f"dataset {dataset.path} cannot be checked: {error}") from error
 
 
+def repair_dataset(
+    dataset: Dataset, *, on_file: Callable[[int, int], None] = lambda done, total: None
+) -> CheckReport:
+    """Check a dataset, and make index and files agree.
+
+    Samples without a picture are forgotten; stray and altered pictures are taken into the index,
+    with the label of their folder; rubbish is removed.
+
+    Args:
+        dataset: The dataset. Nobody should capture into it meanwhile.
+        on_file: Called after each file with the number of files done and of all.
+
+    Returns:
+        What was found, and what of it could not be mended.
+
+    Raises:
+        DatasetError: The folder or the index cannot be read or written.
+    """
+    report = check_dataset(dataset, on_file=on_file)
+    try:
+        _repair(dataset, report)
+    except OSError as error:
+        raise DatasetError(f"dataset {dataset.path} cannot be repaired: {error}") from error
+    return report
+
+
 def _check(
-    dataset: Dataset, samples: Sequence[Sample], repair: bool, on_file: Callable[[int, int], None]
+    dataset: DatasetReader, samples: Sequence[Sample], on_file: Callable[[int, int], None]
 ) -> CheckReport:
     found = find_files(dataset.path)
     report = CheckReport(samples=len(samples), foreign=found.foreign)
@@ -97,12 +118,12 @@ def _check(
         on_file(done, total)
     if not report.is_sound:
         _forget_changes(dataset, report)
-    if repair:
-        _repair(dataset, report)
     return report
 
 
-def _check_sample(dataset: Dataset, sample: Sample, is_there: bool, report: CheckReport) -> None:
+def _check_sample(
+    dataset: DatasetReader, sample: Sample, is_there: bool, report: CheckReport
+) -> None:
     if not is_there:
         report.missing.append(sample)
         return
@@ -120,7 +141,7 @@ def _check_sample(dataset: Dataset, sample: Sample, is_there: bool, report: Chec
     (report.altered if is_picture else report.broken).append(sample)
 
 
-def _forget_changes(dataset: Dataset, report: CheckReport) -> None:
+def _forget_changes(dataset: DatasetReader, report: CheckReport) -> None:
     """Take out of a report what others changed while the check went on."""
     now = {sample.path: sample for sample in _all_samples(dataset)}
     report.missing = [
@@ -134,7 +155,7 @@ def _forget_changes(dataset: Dataset, report: CheckReport) -> None:
     report.rubbish = [path for path in report.rubbish if path not in now]
 
 
-def _all_samples(dataset: Dataset) -> list[Sample]:
+def _all_samples(dataset: DatasetReader) -> list[Sample]:
     return dataset.samples() + dataset.unlabelled()
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.picture_import import UNLABELLED_NAME
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.sample_manifest import ManifestWriter, manifest_writer
-from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.dataset.tfrecord import encode_example, write_record
 from fl_robot_ros.errors import DatasetError
 
@@ -37,7 +37,7 @@ class PictureExport:
 
 
 def export_folder(
-    dataset: Dataset,
+    dataset: DatasetReader,
     target: Path,
     *,
     with_unlabelled: bool = False,
@@ -83,7 +83,7 @@ def export_folder(
 
 
 def export_tfrecords(
-    dataset: Dataset,
+    dataset: DatasetReader,
     target: Path,
     *,
     with_unlabelled: bool = False,
@@ -136,11 +136,11 @@ def export_tfrecords(
     return report
 
 
-def _choose(dataset: Dataset, with_unlabelled: bool) -> list[Sample]:
+def _choose(dataset: DatasetReader, with_unlabelled: bool) -> list[Sample]:
     return dataset.samples() + (dataset.unlabelled() if with_unlabelled else [])
 
 
-def _prepare(dataset: Dataset, target: Path) -> None:
+def _prepare(dataset: DatasetReader, target: Path) -> None:
     """Make the target where it is not there.
 
     Raises:
@@ -154,7 +154,7 @@ def _prepare(dataset: Dataset, target: Path) -> None:
         raise DatasetError(f"{target} is not empty; expected a new or empty folder")
 
 
-def _read(dataset: Dataset, sample: Sample, report: PictureExport) -> bytes | None:
+def _read(dataset: DatasetReader, sample: Sample, report: PictureExport) -> bytes | None:
     """Return a sample's file as it was stored; note those that cannot be had."""
     try:
         content = (dataset.path / sample.path).read_bytes()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fl_robot_ros.capture.decode import frame_bytes
 from fl_robot_ros.capture.labels import clean_label
-from fl_robot_ros.capture.new_sample import KEPT, NewSample
+from fl_robot_ros.capture.new_sample import KEPT, LABELLED, NewSample
 from fl_robot_ros.capture.picture_folder import (
     FolderContent,
     class_of,
@@ -50,6 +50,7 @@ class PictureImport:
 
     Attributes:
         added: Number of new samples by label; "" for those that went to the review pool.
+        labelled: Number of pictures by label that the dataset had without one.
         already_stored: Number of pictures that the dataset has already.
         unreadable: The files that are no whole picture, each with the reason.
         left_out: Pictures of formats that are not supported and links to folders, each with the
@@ -57,6 +58,7 @@ class PictureImport:
     """
 
     added: Counter[str] = field(default_factory=Counter)
+    labelled: Counter[str] = field(default_factory=Counter)
     already_stored: int = 0
     unreadable: list[tuple[Path, str]] = field(default_factory=list)
     left_out: list[tuple[Path, str]] = field(default_factory=list)
@@ -112,12 +114,8 @@ def import_pictures(
         except (OSError, FrameError) as error:
             report.unreadable.append((path, getattr(error, "strerror", None) or str(error)))
         else:
-            key = naming.key(path.name, picture)
-            if key is None:
-                report.already_stored += 1
-            else:
-                own = "" if class_label == UNLABELLED_NAME else class_label
-                batch.append(picture.sample(own or label, *key))
+            own = "" if class_label == UNLABELLED_NAME else class_label
+            batch.append(picture.sample(own or label, *naming.key(path.name, picture)))
         size_bytes = sum(len(item.image_bytes) for item in batch)
         if len(batch) == _BATCH or size_bytes > _BATCH_BYTES or done == len(pictures):
             _store(dataset, batch, reserve_bytes, report)
@@ -166,29 +164,30 @@ class _Naming:
         self._topic = f"import/{name}"
         self._topics = topics
         samples = dataset.samples() + dataset.unlabelled()
-        self._files = {(sample.path.rpartition("/")[2], sample.sha256) for sample in samples}
+        self._files = {
+            (sample.path.rpartition("/")[2], sample.sha256): (sample.topic, sample.stamp_ns)
+            for sample in samples
+        }
         known = [sample for sample in samples if sample.topic == self._topic]
         self._stamps = {sample.stamp_ns for sample in known}
         self._next_stamps: dict[int, int] = {}
-        self._contents = {sample.sha256 for sample in known}
+        self._contents = {sample.sha256: sample.stamp_ns for sample in known}
 
-    def key(self, name: str, picture: _Picture) -> tuple[str, int] | None:
-        """Return topic and stamp, None where the dataset has the picture already."""
+    def key(self, name: str, picture: _Picture) -> tuple[str, int]:
+        """Return topic and stamp; those of the sample where the dataset has the picture."""
         digest = hashlib.sha256(picture.content).hexdigest()
         parts = parse_image_name(name)
         if parts is not None:
-            if (name, digest) in self._files:
-                return None
             topic = self._topics.get(name, f"{self._topic}/{parts.topic_hash}")
-            return topic, parts.stamp_ns
+            return self._files.get((name, digest), (topic, parts.stamp_ns))
         if digest in self._contents:
-            return None
-        self._contents.add(digest)
+            return self._topic, self._contents[digest]
         changed_ns = picture.changed_ns
         stamp_ns = self._next_stamps.get(changed_ns, changed_ns)
         while stamp_ns in self._stamps:
             stamp_ns += 1
         self._stamps.add(stamp_ns)
+        self._contents[digest] = stamp_ns
         # Unpacked from an archive, thousands of files may have one time.
         self._next_stamps[changed_ns] = stamp_ns + 1
         return self._topic, stamp_ns
@@ -208,6 +207,8 @@ def _store(
     for item, outcome in zip(batch, dataset.add(batch), strict=True):
         if outcome == KEPT:
             report.added[item.label] += 1
+        elif outcome == LABELLED:
+            report.labelled[item.label] += 1
         else:
             report.already_stored += 1
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from fl_robot_ros.capture.new_sample import NewSample
-from fl_robot_ros.dataset.sample import Sample, SampleGroup
+from fl_robot_ros.dataset.index_reader import SCHEMA_VERSION, IndexReader
 from fl_robot_ros.errors import DatasetError
-
-SCHEMA_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE samples(
@@ -61,11 +58,11 @@ class StoredFile(NamedTuple):
     stamp_ns: int
 
 
-class SampleIndex:
+class SampleIndex(IndexReader):
     """The rows of a dataset. All methods raise sqlite3.Error where the file fails them.
 
-    What writes, and `known`, `files` and `totals`, is for one thread at a time; what selects may
-    be called by others meanwhile and does not wait for them.
+    What writes, and `known`, `files` and `totals`, is for one thread at a time; what
+    `IndexReader` has may be called by others meanwhile and does not wait for them.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,20 +73,18 @@ class SampleIndex:
             sqlite3.Error: It is no index, or cannot be written.
         """
         self._path = path
-        self._read_lock = threading.Lock()
         self._writer = self._connect()
         try:
             self._upgrade()
-            self._reader = self._connect()
+            super().__init__(self._connect())
         except BaseException:
             self._writer.close()
             raise
 
     def close(self) -> None:
         """Close the file. May be called twice."""
-        with self._read_lock:
-            self._reader.close()
-            self._writer.close()
+        super().close()
+        self._writer.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -133,6 +128,23 @@ class SampleIndex:
                 " OR EXISTS(SELECT 1 FROM samples WHERE path = wanted.path)"
             )
             found.update(number for (number,) in self._writer.execute(query, _flat(rows)))
+        return found
+
+    def pooled(self, keys: Sequence[tuple[str, int]]) -> dict[int, int]:
+        """Return which of some keys, topic and stamp in ns, have a sample without a label.
+
+        Returns:
+            Ids of samples by the position of their key in `keys`.
+        """
+        found: dict[int, int] = {}
+        for start in range(0, len(keys), _ROWS):
+            rows = [(number, *keys[number]) for number in range(len(keys))[start : start + _ROWS]]
+            query = (
+                f"WITH wanted(number, topic, stamp_ns) AS ({_values(rows)}) "
+                "SELECT number, id FROM wanted JOIN samples USING(topic, stamp_ns) "
+                "WHERE label = ''"
+            )
+            found.update(self._writer.execute(query, _flat(rows)))
         return found
 
     def insert(self, samples: Mapping[str, NewSample]) -> int:
@@ -203,26 +215,6 @@ class SampleIndex:
         """Return the id of the newest sample, 0 where there is none."""
         (newest,) = self._writer.execute("SELECT MAX(id) FROM samples").fetchone()
         return int(newest or 0)
-
-    def samples(self, clause: str, *values: int) -> list[Sample]:
-        """Return the samples that an SQL clause from WHERE on chooses."""
-        query = f"SELECT id, label, topic, stamp_ns, path, sha256 FROM samples {clause}"
-        with self._read_lock:
-            return list(map(Sample._make, self._reader.execute(query, values)))
-
-    def groups(self) -> list[SampleGroup]:
-        """Return the samples counted by label and camera, in the order of both."""
-        query = (
-            "SELECT label, topic, COUNT(*), SUM(size_bytes), MIN(stamp_ns), MAX(stamp_ns) "
-            "FROM samples GROUP BY label, topic ORDER BY label, topic"
-        )
-        with self._read_lock:
-            return list(map(SampleGroup._make, self._reader.execute(query)))
-
-    def verdicts(self) -> dict[str, int]:
-        """Return the number of frames by verdict."""
-        with self._read_lock:
-            return dict(self._reader.execute("SELECT verdict, frames FROM verdicts ORDER BY 1"))
 
     def _files(self, clause: str, value: int | str) -> list[StoredFile]:
         query = f"SELECT id, label, path, size_bytes, stamp_ns FROM samples {clause}"

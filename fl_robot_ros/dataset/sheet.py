@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.retention import choose_victims
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.sheet_text import ascii_names, draw_text, shortened, text_width
-from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.dataset.summary import utc_text
 from fl_robot_ros.errors import DatasetError
 
@@ -73,7 +73,7 @@ class _Block:
 
 
 def draw_dataset_sheet(
-    dataset: Dataset,
+    dataset: DatasetReader,
     *,
     per_label: int = COLUMNS,
     label: str | None = None,
@@ -130,7 +130,7 @@ def draw_dataset_sheet(
 
 
 def _blocks(
-    dataset: Dataset, per_label: int, label: str | None, report: SheetReport
+    dataset: DatasetReader, per_label: int, label: str | None, report: SheetReport
 ) -> list[_Block]:
     by_label: dict[str, list[Sample]] = {}
     for sample in [*dataset.samples(), *dataset.unlabelled()]:
@@ -159,7 +159,7 @@ def _block_height(block: _Block, columns: int) -> int:
 
 
 def _draw_header(
-    sheet: Image, dataset: Dataset, blocks: Sequence[_Block], span_ns: tuple[int, int]
+    sheet: Image, dataset: DatasetReader, blocks: Sequence[_Block], span_ns: tuple[int, int]
 ) -> None:
     labels = sum(not block.is_pool for block in blocks)
     images = sum(len(block.samples) for block in blocks)
@@ -214,7 +214,7 @@ def _draw_histogram(
 
 
 def _draw_tile(
-    sheet: Image, dataset: Dataset, sample: Sample, left: int, top: int, report: SheetReport
+    sheet: Image, dataset: DatasetReader, sample: Sample, left: int, top: int, report: SheetReport
 ) -> None:
     cell = sheet[top : top + _TILE_PX, left : left + _TILE_PX]
     cell[:] = _FRAME
@@ -233,7 +233,7 @@ def _draw_tile(
     draw_text(sheet, caption, (middle, top + _TILE_PX + 12), 0.34, _GREY)
 
 
-def _read(dataset: Dataset, sample: Sample) -> Image | None:
+def _read(dataset: DatasetReader, sample: Sample) -> Image | None:
     """Return a sample's picture, RGB, as its pixels lie; None where it cannot be read."""
     try:
         content = np.frombuffer((dataset.path / sample.path).read_bytes(), np.uint8)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.split import split_by_time
 from fl_robot_ros.dataset.store import Dataset
@@ -78,7 +79,7 @@ class Snapshot:
 
 
 def freeze(
-    dataset: Dataset,
+    dataset: DatasetReader,
     holdout_fraction: float,
     segment_sec: float,
     max_id: int | None = None,

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 
 from fl_robot_ros.capture.labels import clean_label, label_folder_name
-from fl_robot_ros.capture.new_sample import ALREADY_STORED, KEPT, OVER_QUOTA, NewSample
+from fl_robot_ros.capture.new_sample import ALREADY_STORED, KEPT, LABELLED, OVER_QUOTA, NewSample
+from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.index_file import open_index
+from fl_robot_ros.dataset.index_reader import read_index
 from fl_robot_ros.dataset.retention import Limits, choose_victims
-from fl_robot_ros.dataset.sample import Sample, SampleGroup
 from fl_robot_ros.dataset.sample_files import (
+    INDEX_NAME,
     REVIEW_NAME,
     STAMP_LIMIT,
     FolderLock,
@@ -26,8 +26,8 @@ from fl_robot_ros.dataset.sample_files import (
     image_name,
     make_folder,
 )
-from fl_robot_ros.dataset.sample_index import StoredFile
-from fl_robot_ros.errors import DatasetError, LabelError
+from fl_robot_ros.dataset.sample_index import SampleIndex, StoredFile
+from fl_robot_ros.errors import DatasetError
 
 # A full class is thinned by this share of it at a time, which costs less than one by one.
 _THINNING_SHARE = 100
@@ -37,7 +37,7 @@ _RELABEL_BATCH = 500
 _logger = logging.getLogger(__name__)
 
 
-class Dataset:
+class Dataset(DatasetReader):
     """A folder of labelled pictures, and of pictures whose label is still to be given.
 
     A sample is its topic and stamp; the same frame is stored once. What `add` has returned "kept"
@@ -48,6 +48,8 @@ class Dataset:
         path: Absolute path of the folder.
         recovered: Number of files that a crash had left half moved, and that opening settled.
     """
+
+    _index: SampleIndex
 
     def __init__(
         self, path: Path, limits: Limits | None = None, *, allow_orphans: bool = False
@@ -81,23 +83,12 @@ class Dataset:
                 self._process_lock = WriteLock(self.path)
                 opened.callback(self._process_lock.close)
             with self._trouble("cannot be repaired"), self._process_lock.held():
-                self._index = open_index(self.path, allow_orphans)
+                super().__init__(self.path, open_index(self.path, allow_orphans))
                 opened.callback(self._index.close)
                 self._moving = MovingFolder(self.path)
                 self.recovered = self._settle()
                 self._note_other_writers()
             opened.pop_all()
-
-    def __enter__(self) -> Dataset:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __len__(self) -> int:
         """Return the number of labelled samples."""
@@ -106,7 +97,7 @@ class Dataset:
     def close(self) -> None:
         """Close the index. May be called twice."""
         with self._write_lock:
-            self._index.close()
+            super().close()
             self._process_lock.close()
             self._folder_lock.close()
 
@@ -114,9 +105,10 @@ class Dataset:
         """Store samples: their files first, then all their rows in one transaction.
 
         Returns:
-            For each sample "kept" where it is new and safe on disk, "already_stored" where its
-            topic and stamp are known, "over_quota" where the budget is used up and others were
-            worth more.
+            For each sample "kept" where it is new and safe on disk, "labelled" where it was known
+            without the label that it has now, "already_stored" where its topic and stamp are known
+            and nothing changes, "over_quota" where the budget is used up and others were worth
+            more.
 
         Raises:
             DatasetError: The disk is full or the folder unwritable, or a label or stamp is unfit;
@@ -125,20 +117,10 @@ class Dataset:
         with self._writing():
             with self._transaction():
                 outcomes, fresh = self._choose_new(batch)
-                if not fresh:
-                    return outcomes
-                for folder in {path.rpartition("/")[0] for path in fresh}:
-                    make_folder(self.path / folder)
-                self._moving.write({path: item.image_bytes for path, item in fresh.items()})
-                try:
-                    newest = self._index.insert(fresh)
-                    self._index.commit()
-                except BaseException:
-                    self._moving.discard(fresh)
-                    raise
-            self._last_id = newest
-            self._count((item.label, 1, len(item.image_bytes)) for item in fresh.values())
+                if fresh:
+                    self._insert(fresh)
             self._place(fresh)
+            self._label_known(batch, outcomes)
             evicted = self._keep_within_limits()
             if evicted:
                 paths = iter(fresh)
@@ -157,23 +139,8 @@ class Dataset:
         changed = 0
         for start in range(0, len(wanted), _RELABEL_BATCH):
             with self._writing():
-                folder = _folder_of(clean_label(label))
-                files = [
-                    file
-                    for file in self._index.files(wanted[start : start + _RELABEL_BATCH])
-                    if file.label != label
-                ]
-                moves = {file.path: f"{folder}/{file.path.rpartition('/')[2]}" for file in files}
-                make_folder(self.path / folder)
-                with self._transaction(), self._withdrawn(moves):
-                    self._index.relabel(label, moves)
-                    self._index.commit()
-                self._place(moves.values())
-                self._remove_empty_folders(moves)
-                self._count((file.label, -1, -file.size_bytes) for file in files)
-                self._count((label, 1, file.size_bytes) for file in files)
+                changed += self._relabel(wanted[start : start + _RELABEL_BATCH], label)
                 self._keep_within_limits()
-                changed += len(files)
         return changed
 
     def remove(self, ids: Iterable[int]) -> int:
@@ -212,15 +179,6 @@ class Dataset:
             self._index.add_verdicts(counts)
             self._index.commit()
 
-    def verdicts(self) -> dict[str, int]:
-        """Return the number of frames by verdict since the dataset was made.
-
-        Raises:
-            DatasetError: The index cannot be read.
-        """
-        with self._trouble("cannot be read"):
-            return self._index.verdicts()
-
     def pin(self, max_id: int) -> None:
         """Keep the samples up to an id from being evicted, whatever the budget; 0: none."""
         self._pinned_id = max_id
@@ -250,50 +208,9 @@ class Dataset:
         """Return the size of all image files in bytes, without the index."""
         return self._bytes.total()
 
-    def free_bytes(self) -> int:
-        """Return the room on the dataset's disk for users without special rights, in bytes.
-
-        Raises:
-            DatasetError: The disk is gone.
-        """
-        with self._trouble("cannot be read"):
-            disk = os.statvfs(self.path)
-            return disk.f_bavail * disk.f_frsize
-
     def last_id(self) -> int:
         """Return the id of the newest sample, 0 where there is none."""
         return self._last_id
-
-    def samples(self, max_id: int | None = None) -> list[Sample]:
-        """Return the labelled samples in the order of storing.
-
-        Args:
-            max_id: Only samples with at most this id; None: all.
-
-        Raises:
-            DatasetError: The index cannot be read.
-        """
-        limit = STAMP_LIMIT - 1 if max_id is None else max_id
-        with self._trouble("cannot be read"):
-            return self._index.samples("WHERE label != '' AND id <= ? ORDER BY id", limit)
-
-    def unlabelled(self) -> list[Sample]:
-        """Return the samples whose label is still to be given, in the order of storing.
-
-        Raises:
-            DatasetError: The index cannot be read.
-        """
-        with self._trouble("cannot be read"):
-            return self._index.samples("WHERE label = '' ORDER BY id")
-
-    def groups(self) -> list[SampleGroup]:
-        """Return the samples counted by label and camera, in the order of both.
-
-        Raises:
-            DatasetError: The index cannot be read.
-        """
-        with self._trouble("cannot be read"):
-            return self._index.groups()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -336,6 +253,56 @@ class Dataset:
                 fresh[path] = sample
                 keys.add(key)
         return outcomes, fresh
+
+    def _insert(self, fresh: Mapping[str, NewSample]) -> None:
+        """Write new samples, given by their paths, and their rows."""
+        for folder in {path.rpartition("/")[0] for path in fresh}:
+            make_folder(self.path / folder)
+        self._moving.write({path: item.image_bytes for path, item in fresh.items()})
+        try:
+            newest = self._index.insert(fresh)
+            self._index.commit()
+        except BaseException:
+            self._moving.discard(fresh)
+            raise
+        self._last_id = newest
+        self._count((item.label, 1, len(item.image_bytes)) for item in fresh.values())
+
+    def _label_known(self, batch: Sequence[NewSample], outcomes: list[str]) -> None:
+        """Give samples of the review pool the labels that they come with now."""
+        known = [
+            number
+            for number, outcome in enumerate(outcomes)
+            if outcome == ALREADY_STORED and batch[number].label
+        ]
+        if not known:
+            return
+        try:
+            keys = [(batch[number].topic, batch[number].stamp_ns) for number in known]
+            pooled = {known[index]: id_ for index, id_ in self._index.pooled(keys).items()}
+            for label in {batch[number].label for number in pooled}:
+                numbers = [number for number in pooled if batch[number].label == label]
+                self._relabel([pooled[number] for number in numbers], label)
+                for number in numbers:
+                    outcomes[number] = LABELLED
+        except (OSError, sqlite3.Error) as error:
+            # What was new is stored.
+            _logger.warning("dataset %s cannot label what it has: %s", self.path, error)
+
+    def _relabel(self, ids: Iterable[int], label: str) -> int:
+        """Give samples another label; return how many there were; nobody else writes."""
+        folder = _folder_of(clean_label(label))
+        files = [file for file in self._index.files(ids) if file.label != label]
+        moves = {file.path: f"{folder}/{file.path.rpartition('/')[2]}" for file in files}
+        make_folder(self.path / folder)
+        with self._transaction(), self._withdrawn(moves):
+            self._index.relabel(label, moves)
+            self._index.commit()
+        self._place(moves.values())
+        self._remove_empty_folders(moves)
+        self._count((file.label, -1, -file.size_bytes) for file in files)
+        self._count((label, 1, file.size_bytes) for file in files)
+        return len(files)
 
     def _keep_within_limits(self) -> set[str]:
         """Evict what is over the budget; return the paths of what went."""
@@ -444,13 +411,22 @@ class Dataset:
             self._note_other_writers()
             yield
 
-    @contextmanager
-    def _trouble(self, what: str) -> Iterator[None]:
-        """Turn errors of the disk, the index and the samples into DatasetError."""
-        try:
-            yield
-        except (OSError, sqlite3.Error, LabelError) as error:
-            raise DatasetError(f"dataset {self.path} {what}: {error}") from error
+
+def open_to_read(path: Path) -> DatasetReader:
+    """Open a dataset to look at it, also where it cannot be written.
+
+    What a crash left is settled where it can be.
+
+    Raises:
+        DatasetError: There is none, or it cannot be read.
+    """
+    try:
+        return Dataset(path)
+    except DatasetError:
+        # A medium that is read-only, a full disk, another user's files.
+        with suppress(DatasetError, OSError, sqlite3.Error):
+            return DatasetReader(path.absolute(), read_index(path / INDEX_NAME))
+        raise
 
 
 def _folder_of(label: str) -> str:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.sample import SampleGroup
-from fl_robot_ros.dataset.store import Dataset
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -83,7 +83,7 @@ class DatasetSummary:
         }
 
 
-def summarize(dataset: Dataset) -> DatasetSummary:
+def summarize(dataset: DatasetReader) -> DatasetSummary:
     """Return a dataset in numbers.
 
     Raises:

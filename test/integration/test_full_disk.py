@@ -1,19 +1,24 @@
-"""Capture onto a disk that fills up: a real one, of a few megabytes."""
+"""A disk that fills up or takes nothing: a real one, of a few megabytes."""
 
 from __future__ import annotations
 
 import logging
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from waiting import wait_until
 
 from fl_robot_ros.capture.frame import RawFrame
+from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.capture.pipeline import CapturePipeline
+from fl_robot_ros.cli.dataset import main
 from fl_robot_ros.dataset.check import check_dataset
 from fl_robot_ros.dataset.store import Dataset
 
@@ -51,6 +56,51 @@ class Camera:
             frame = RawFrame("c", stamp_ns, time.time_ns(), "rgb8", 120, 160, 480, False, pixels)
             self._pipeline.offer_frame(frame)
         wait_until(lambda: self._pipeline.queue_length == 0, "frames in the dataset")
+
+
+def looked_at(path: Path, out: Path) -> None:
+    """Run every command that only looks at a dataset of 20 samples."""
+    assert main(["info", "--dataset", str(path)]) == 0
+    assert main(["check", "--dataset", str(path)]) == 0
+    assert main(["sheet", "--dataset", str(path), "--out", str(out / "sheet.png")]) == 0
+    assert main(["export", "--dataset", str(path), "--to", str(out / "sorted")]) == 0
+    assert len(list((out / "sorted" / "cat").iterdir())) == 20
+
+
+@pytest.mark.parametrize("what", ["read-only", "full", "read-only after a crash"])
+def test_a_dataset_can_be_looked_at_where_nothing_can_be_written(
+    small_disk: Path, tmp_path: Path, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = small_disk / "data"
+    generator = np.random.default_rng(2)
+    samples = []
+    for number in range(20):
+        picture = generator.integers(0, 255, (120, 160, 3), np.uint8)
+        jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
+        samples.append(NewSample("cat", "c", 10**18 + number, jpeg, 160, 120))
+    dataset = Dataset(data)
+    dataset.add(samples)
+    if "crash" in what:
+        # As the files are at that instant.
+        shutil.copytree(data, small_disk / "crashed")
+        data = small_disk / "crashed"
+        assert (data / "index.sqlite3-wal").stat().st_size
+    dataset.close()
+    if "read-only" in what:
+        subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    else:
+        with suppress(OSError), (small_disk / "ballast").open("wb", buffering=0) as ballast:
+            while ballast.write(b"\0" * 4096):
+                pass
+    before = sorted(small_disk.rglob("*.jpg"))
+
+    looked_at(data, tmp_path)
+
+    assert sorted(small_disk.rglob("*.jpg")) == before
+    capsys.readouterr()
+    assert main(["label", "--dataset", str(data), "--id", "1", "--as", "dog", "--all"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ("Read-only" if "read-only" in what else "full") in line
 
 
 @pytest.mark.parametrize("reserve_mb", [3, 0])

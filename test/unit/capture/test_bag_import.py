@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bag_recorder import START_NS, Item, drive, picture, record
+from bag_recorder import START_NS, Item, drive, picture, pictures_of, record
 from pipeline_parts import GatedDataset, pipeline
 from rosbags.rosbag2 import StoragePlugin
 
@@ -88,6 +88,19 @@ def test_bag_is_imported_once(
     assert importer.verdicts == {"kept": 150, "already_stored": 150}
     assert sorted(dataset.path.rglob("*.jpg")) == files
     assert len(dataset) == len(files) == 150
+
+
+def test_labels_that_come_later_reach_a_bag_that_was_read_before(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    record(tmp_path / "bag", pictures_of(drive(30)))
+    importer = pipeline(dataset, keeps_unlabelled=True)
+    importer.import_bag(tmp_path / "bag")
+    labels = tmp_path / "later.csv"
+    labels.write_text("start,end,label\n0,0.95,pallet\n")
+    importer.import_bag(tmp_path / "bag", label_file=labels)
+    assert importer.verdicts == {"review": 30, "labelled": 10, "already_stored": 20}
+    assert (dataset.counts(), dataset.num_unlabelled()) == ({"pallet": 10}, 20)
 
 
 def test_bag_is_sampled_by_its_own_time(tmp_path: Path, dataset: Dataset) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fl_robot_ros.capture.new_sample import NewSample
-from fl_robot_ros.dataset.check import CheckReport, check_dataset
+from fl_robot_ros.dataset.check import CheckReport, check_dataset, repair_dataset
 from fl_robot_ros.dataset.store import Dataset
 
 
@@ -61,7 +61,7 @@ def test_every_kind_of_damage_is_found_and_mended(tmp_path: Path) -> None:
         assert found.foreign == 2
         assert not found.is_sound
 
-        assert check_dataset(dataset, repair=True) == found
+        assert repair_dataset(dataset) == found
         assert check_dataset(dataset) == CheckReport(samples=6, foreign=2)
         assert dataset.counts() == {"cat": 4, "stop sign": 1}
         assert dataset.num_unlabelled() == 1
@@ -74,7 +74,7 @@ def test_a_lost_index_is_made_anew(tmp_path: Path) -> None:
     for item in tmp_path.glob("index.sqlite3*"):
         item.unlink()
     with Dataset(tmp_path, allow_orphans=True) as dataset:
-        check_dataset(dataset, repair=True)
+        repair_dataset(dataset)
         assert dataset.counts() == {"cat": 1, "stop sign": 1}
         assert dataset.num_unlabelled() == 1
         assert sorted(paths(dataset)) == [1, 2, 3]
@@ -106,7 +106,7 @@ def test_what_cannot_be_mended_is_named(tmp_path: Path) -> None:
         (tmp_path / "no%label" / "78_0123abcd.jpg").write_bytes(jpeg(78))
         # No stamp has so many bits, so it is no name of ours.
         (tmp_path / "dog" / "9999999999999999999_0123abcd.jpg").write_bytes(jpeg(79))
-        report = check_dataset(dataset, repair=True)
+        report = repair_dataset(dataset)
         assert report.unrepaired == ["no%label/78_0123abcd.jpg", "owl/77_0123abcd.jpg"]
         assert report.foreign == 1
         assert dataset.counts() == {"cat": 2, "dog": 1}
@@ -119,7 +119,7 @@ def test_a_copy_of_a_sample_in_another_folder_is_named_and_left(tmp_path: Path) 
         name = sample.path.rpartition("/")[2]
         (tmp_path / "dog").mkdir()
         (tmp_path / "dog" / name).write_bytes((tmp_path / sample.path).read_bytes())
-        assert check_dataset(dataset, repair=True).unrepaired == [f"dog/{name}"]
+        assert repair_dataset(dataset).unrepaired == [f"dog/{name}"]
         # Two files of one name could not be moved to one folder.
         assert dataset.relabel([1], "box") == 1
         assert (tmp_path / "box" / name).is_file()
@@ -139,7 +139,7 @@ def test_an_unreadable_file_is_neither_gone_nor_removed(
             return read(path)
 
         monkeypatch.setattr(Path, "read_bytes", failing)
-        report = check_dataset(dataset, repair=True)
+        report = repair_dataset(dataset)
         assert report.unreadable == [sample]
         assert report.unrepaired == [sample.path]
         assert len(dataset) == 2
@@ -151,6 +151,6 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path, name: str) -> None:
         folder = tmp_path / "data" / name.replace("../", "..")
         folder.mkdir(parents=True)
         (folder / "1_0123abcd.jpg").write_bytes(jpeg(1))
-        check_dataset(dataset, repair=True)
+        repair_dataset(dataset)
         assert len(dataset) == 0
         assert (folder / "1_0123abcd.jpg").exists()

@@ -20,6 +20,7 @@ import pytest
 
 from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.dataset import sample_files
+from fl_robot_ros.dataset.retention import Limits
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.sample_files import MovingFolder
 from fl_robot_ros.dataset.sample_index import SampleIndex
@@ -40,6 +41,11 @@ def agree(dataset: Dataset) -> bool:
     rows = {sample.path for sample in dataset.samples()}
     files = {name for name in images(dataset.path) if "/" in name}
     return rows == files and len(dataset) == len(rows)
+
+
+def agree_with_pool(dataset: Dataset) -> bool:
+    rows = {sample.path for sample in dataset.samples() + dataset.unlabelled()}
+    return rows == {name for name in images(dataset.path) if "/" in name}
 
 
 def test_samples_are_files_in_folders_of_their_labels(tmp_path: Path) -> None:
@@ -74,6 +80,24 @@ def test_nothing_is_stored_twice(tmp_path: Path) -> None:
     with Dataset(tmp_path) as dataset:
         assert dataset.add([new(1), new(2), new(3)]) == ["already_stored"] * 3
         assert dataset.recovered == 0
+
+
+def test_a_sample_of_the_review_pool_takes_the_label_that_it_comes_with_later(
+    tmp_path: Path,
+) -> None:
+    with Dataset(tmp_path / "data", Limits(samples_per_label=3)) as dataset:
+        dataset.add([new(1, ""), new(2, ""), new(3, "cat"), new(4, "")])
+        again = [new(1, "dog"), new(2, "cat"), new(3, "dog"), new(4, ""), new(5, "dog")]
+        outcomes = ["labelled", "labelled", "already_stored", "already_stored", "kept"]
+        assert dataset.add(again) == outcomes
+        labels = [sample.label for sample in dataset.samples()]
+        assert (labels, dataset.counts()) == (["dog", "cat", "cat", "dog"], {"cat": 2, "dog": 2})
+        assert [sample.id for sample in dataset.unlabelled()] == [4]
+        assert agree_with_pool(dataset)
+        # The limits hold for them too.
+        dataset.add([new(6, ""), new(7, "")])
+        assert dataset.add([new(6, "dog"), new(7, "dog")]) == ["labelled", "labelled"]
+        assert dataset.counts() == {"cat": 2, "dog": 3}
 
 
 def test_large_batch_does_not_run_out_of_open_files(tmp_path: Path) -> None:

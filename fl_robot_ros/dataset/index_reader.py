@@ -1,0 +1,89 @@
+"""What a dataset's index says, for those who only look."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+from fl_robot_ros.dataset.sample import Sample, SampleGroup
+from fl_robot_ros.errors import DatasetError
+
+SCHEMA_VERSION = 2
+
+
+class IndexReader:
+    """Selects from an index. Safe for use from several threads.
+
+    All methods raise sqlite3.Error where the file fails them.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Read through a connection, which is closed with this.
+
+        Args:
+            connection: To an index of version `SCHEMA_VERSION`, for use by any thread.
+        """
+        self._reader = connection
+        self._read_lock = threading.Lock()
+
+    def close(self) -> None:
+        """Close the connection. May be called twice."""
+        with self._read_lock:
+            self._reader.close()
+
+    def samples(self, clause: str, *values: int) -> list[Sample]:
+        """Return the samples that an SQL clause from WHERE on chooses."""
+        query = f"SELECT id, label, topic, stamp_ns, path, sha256 FROM samples {clause}"
+        with self._read_lock:
+            return list(map(Sample._make, self._reader.execute(query, values)))
+
+    def groups(self) -> list[SampleGroup]:
+        """Return the samples counted by label and camera, in the order of both."""
+        query = (
+            "SELECT label, topic, COUNT(*), SUM(size_bytes), MIN(stamp_ns), MAX(stamp_ns) "
+            "FROM samples GROUP BY label, topic ORDER BY label, topic"
+        )
+        with self._read_lock:
+            return list(map(SampleGroup._make, self._reader.execute(query)))
+
+    def verdicts(self) -> dict[str, int]:
+        """Return the number of frames by verdict."""
+        with self._read_lock:
+            return dict(self._reader.execute("SELECT verdict, frames FROM verdicts ORDER BY 1"))
+
+
+def read_index(path: Path) -> IndexReader:
+    """Open an index to look at it, also where nothing can be written.
+
+    Raises:
+        DatasetError: It is of another version of this program, or its newest changes, beside it
+            in a file of SQLite's, can only be read where something can be written.
+        sqlite3.Error: There is none, or it is broken.
+    """
+    try:
+        return _read(path, "mode=ro")
+    except sqlite3.OperationalError:
+        # SQLite wants to write a file beside it, unless it is told that nobody else does.
+        log = path.with_name(f"{path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            raise DatasetError(
+                f"index {path} was not closed; copy the dataset to where it can be written"
+            ) from None
+        return _read(path, "immutable=1")
+
+
+def _read(path: Path, how: str) -> IndexReader:
+    uri = f"{path.absolute().as_uri()}?{how}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version != SCHEMA_VERSION:
+            raise DatasetError(
+                f"index {path} has schema version {version}; this program reads version "
+                f"{SCHEMA_VERSION}, and brings older ones up to date where they can be written"
+            )
+    except BaseException:
+        connection.close()
+        raise
+    return IndexReader(connection)
