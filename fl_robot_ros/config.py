@@ -100,7 +100,7 @@ class ClientSettings(Settings):
     )
     min_sharpness: float = setting(
         0.0,
-        "Blurred frames are dropped: variance of the Laplacian at 80 to 160 px; 0: none.",
+        "Blurred frames are dropped: variance of the Laplacian at 160 px; 0: none.",
         minimum=0.0,
         maximum=100000.0,
     )

@@ -51,7 +51,6 @@ class Encoding:
             plane of chroma follows the plane of luma.
         size_multiple: Width and height must be multiples of these, 1 or 2.
         min_side_px: Width and height must be at least this.
-        is_pixelwise: Whether each pixel's colour comes from its own values alone.
         is_sensor_code: Whether even a picture file of one channel holds values that `to_rgb`
             must turn into a picture: a colour mosaic or measurements.
     """
@@ -63,7 +62,6 @@ class Encoding:
     rows_per_pixel_row: float = 1.0
     size_multiple: tuple[int, int] = (1, 1)
     min_side_px: int = 1
-    is_pixelwise: bool = True
     is_sensor_code: bool = False
 
     def values(
@@ -183,7 +181,7 @@ def _interleaved(channels: int, to_rgb: Conversion) -> tuple[Encoding, Encoding]
 
 def _mosaic(code: int) -> tuple[Encoding, Encoding]:
     """Return the Bayer encodings of 8 and of 16 bits; OpenCV leaves smaller pictures black."""
-    eight = Encoding(_by_opencv(code), min_side_px=3, is_pixelwise=False, is_sensor_code=True)
+    eight = Encoding(_by_opencv(code), min_side_px=3, is_sensor_code=True)
     return eight, replace(eight, value_bytes=2)
 
 
@@ -192,13 +190,11 @@ def _measured(dtype: str, value_bytes: int) -> Encoding:
 
 
 def _packed_yuv(code: int) -> Encoding:
-    return Encoding(_by_opencv(code), 2, size_multiple=(2, 1), is_pixelwise=False)
+    return Encoding(_by_opencv(code), 2, size_multiple=(2, 1))
 
 
 def _planar_yuv(code: int) -> Encoding:
-    return Encoding(
-        _two_planes(code), rows_per_pixel_row=1.5, size_multiple=(2, 2), is_pixelwise=False
-    )
+    return Encoding(_two_planes(code), rows_per_pixel_row=1.5, size_multiple=(2, 2))
 
 
 _RGB, _RGB16 = _interleaved(3, np.ascontiguousarray)

@@ -17,7 +17,7 @@ from fl_robot_ros.capture.decode import (
 )
 from fl_robot_ros.capture.frame import CompressedFrame, Frame
 from fl_robot_ros.capture.new_sample import NewSample
-from fl_robot_ros.capture.picture_quality import QualityRules, measure_quality
+from fl_robot_ros.capture.picture_quality import MEASURED_SIDE_PX, QualityRules, measure_quality
 from fl_robot_ros.capture.privacy_mask import PrivacyMasks, painted
 from fl_robot_ros.errors import FrameError
 
@@ -85,21 +85,21 @@ class FrameProcessor:
         if not polygons and isinstance(frame, CompressedFrame):
             header = read_frame_header(frame)
             if header.is_rgb_jpeg:
-                grey = decode_grey_thumbnail(frame, header=header)
+                grey = decode_grey_thumbnail(frame, header, MEASURED_SIDE_PX)
                 content = frame_bytes(frame.data).tobytes
-                return self._judged(frame, grey, header.width, header.height, content)
-        picture = self._decode(frame)
-        if polygons:
-            picture = painted(picture, polygons)
-        height, width = picture.shape[:2]
-        # What the camera saw: the edges of a mask would pass for sharp ones.
-        measured = decode_grey_thumbnail(frame) if self._is_measured else None
-        return self._judged(frame, measured, width, height, lambda: self._encoded(picture))
+                return self._judged(frame, lambda: grey, header.width, header.height, content)
+        seen = self._decode(frame)
+        height, width = seen.shape[:2]
+        picture = painted(seen, polygons) if polygons else seen
+        # What the camera saw is measured: the edges of a mask would pass for sharp ones.
+        return self._judged(
+            frame, lambda: _grey(seen), width, height, lambda: self._encoded(picture)
+        )
 
     def _judged(
         self,
         frame: Frame,
-        grey: NDArray[np.uint8] | None,
+        grey: Callable[[], NDArray[np.uint8]],
         width: int,
         height: int,
         content: Callable[[], bytes],
@@ -108,14 +108,14 @@ class FrameProcessor:
 
         Args:
             frame: The frame.
-            grey: The picture, small and grey, uint8 (H, W); None where no rule asks for it.
+            grey: Returns the picture, or a smaller one, in grey: uint8 (H, W).
             width: Pixels in a row of the picture that is stored.
             height: Its rows.
             content: Returns the JPEG file.
         """
         fingerprint = 0
-        if self._is_measured and grey is not None:
-            quality = measure_quality(grey)
+        if self._is_measured:
+            quality = measure_quality(grey())
             if verdict := self._rules.verdict(quality):
                 return ProcessedFrame(None, verdict=verdict)
             fingerprint = quality.fingerprint
@@ -135,3 +135,7 @@ class FrameProcessor:
         if not is_done:
             raise FrameError(f"an image of {width}x{height} pixels does not fit a JPEG file")
         return encoded.tobytes()
+
+
+def _grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)

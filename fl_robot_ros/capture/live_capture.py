@@ -28,15 +28,20 @@ _CLOCK_STEP_NS = 10_000_000_000
 _MAX_HELD_BYTES = 1 << 28
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Waiting:
-    """A frame that is being processed, or whose label is not sure yet."""
+    """A frame that is being processed, or whose label is not sure yet.
+
+    Attributes:
+        is_processed: The result is there, and is counted no more as one to come.
+    """
 
     topic: str
     stamp_ns: int
     published_ns: int
     labeller: Labeller
     result: Future[ProcessedFrame]
+    is_processed: bool = False
 
     @property
     def label(self) -> str:
@@ -125,11 +130,10 @@ class LiveCapture:
             self._processing += 1
             # A publisher's clock may be ahead of ours; then the time of arrival counts.
             published_ns = min(frame.published_ns, now_ns)
-            self._waiting.append(
-                _Waiting(frame.topic, frame.stamp_ns, published_ns, self._labeller, result)
-            )
+            item = _Waiting(frame.topic, frame.stamp_ns, published_ns, self._labeller, result)
+            self._waiting.append(item)
             self._changed.notify_all()
-        result.add_done_callback(self._on_processed)
+        result.add_done_callback(lambda _: self._on_processed(item))
 
     def offer_label(self, text: str, published_ns: int) -> None:
         """Take a label, which holds for frames published from then on."""
@@ -171,13 +175,14 @@ class LiveCapture:
                 return "queue_full"
             if self._is_young(item, now_ns):
                 break
-            backlog += item.result.done()
+            backlog += item.is_processed
         return "queue_full" if backlog >= self._queue_size else ""
 
-    def _on_processed(self, result: Future[ProcessedFrame]) -> None:
+    def _on_processed(self, item: _Waiting) -> None:
         with self._changed:
+            item.is_processed = True
             self._processing -= 1
-            self._held_bytes += _held_bytes(result)
+            self._held_bytes += _held_bytes(item.result)
             self._changed.notify_all()
 
     def _work(self) -> None:
@@ -203,7 +208,7 @@ class LiveCapture:
         held_bytes = self._held_bytes
         settled: list[_Waiting] = []
         for item in self._waiting:
-            if len(settled) == _BATCH or not item.result.done():
+            if len(settled) == _BATCH or not item.is_processed:
                 break
             may_wait = not self._is_stopping and held_bytes <= _MAX_HELD_BYTES
             if may_wait and self._is_young(item, now_ns):

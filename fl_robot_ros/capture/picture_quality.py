@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# The side that sharpness is measured at: large enough for edges, small enough to be quick.
-_SHARPNESS_SIDE_PX = 160
+# The longer side of what is measured: large enough for edges, small enough to be quick.
+MEASURED_SIDE_PX = 160
 _FINGERPRINT_SIDE_PX = 8
 
 
@@ -35,18 +35,20 @@ def measure_quality(grey: NDArray[np.uint8]) -> PictureQuality:
     """Measure a picture.
 
     Args:
-        grey: uint8 (H, W), the whole picture, of any size.
+        grey: uint8 (H, W), the whole picture, of any size; it is averaged down to 160 px.
     """
-    scale = _SHARPNESS_SIDE_PX / max(grey.shape)
-    small = grey
+    small = _halved(grey, MEASURED_SIDE_PX)
+    scale = MEASURED_SIDE_PX / max(small.shape)
     if scale < 1:
-        size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
-        small = np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
+        size = (max(1, round(small.shape[1] * scale)), max(1, round(small.shape[0] * scale)))
+        small = np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_AREA), np.uint8)
     edges = cv2.Laplacian(small, cv2.CV_16S)
     # cv2.meanStdDev takes ten times as long.
     variance = cv2.norm(edges, cv2.NORM_L2SQR) / edges.size - cv2.mean(edges)[0] ** 2
     fields_size = (_FINGERPRINT_SIDE_PX + 1, _FINGERPRINT_SIDE_PX)
-    fields = cv2.resize(_halved(small), fields_size, interpolation=cv2.INTER_AREA)
+    fields = cv2.resize(
+        _halved(small, _FINGERPRINT_SIDE_PX * 8), fields_size, interpolation=cv2.INTER_AREA
+    )
     bits = np.packbits(fields[:, :-1] > fields[:, 1:])
     return PictureQuality(
         brightness=cv2.mean(fields)[0],
@@ -55,12 +57,15 @@ def measure_quality(grey: NDArray[np.uint8]) -> PictureQuality:
     )
 
 
-def _halved(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Halve a picture while four pixels still fit a field: OpenCV is quickest at that."""
-    height, width = grey.shape
-    while not (height % 2 or width % 2) and min(height, width) >= 8 * _FINGERPRINT_SIDE_PX:
-        height, width = height // 2, width // 2
-        half = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+def _halved(grey: NDArray[np.uint8], min_side_px: int) -> NDArray[np.uint8]:
+    """Halve a picture as often as its longer side stays that long: OpenCV is quickest at that.
+
+    A last row or column that has no pair is left out.
+    """
+    while max(grey.shape) >= 2 * min_side_px and min(grey.shape) >= 2:
+        height, width = grey.shape[0] // 2, grey.shape[1] // 2
+        pairs = grey[: 2 * height, : 2 * width]
+        half = cv2.resize(pairs, (width, height), interpolation=cv2.INTER_AREA)
         grey = np.asarray(half, np.uint8)
     return grey
 

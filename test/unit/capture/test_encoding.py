@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fl_robot_ros.capture.decode import decode_frame, decode_grey_thumbnail
+from fl_robot_ros.capture.decode import decode_frame
 from fl_robot_ros.capture.encoding import ENCODINGS, SUPPORTED_ENCODINGS
 from fl_robot_ros.capture.frame import RawFrame
 from fl_robot_ros.errors import FrameError
@@ -282,26 +282,6 @@ def test_the_list_of_encodings_is_whole() -> None:
     assert names == set(ENCODINGS)
 
 
-@pytest.mark.parametrize("encoding", ENCODINGS)
-def test_thumbnail_is_the_small_grey_picture(encoding: str) -> None:
-    """A picture of two halves, left dark and right bright, in any encoding's bytes."""
-    height, width = 120, 200
-    pixel_bytes = 8 if "16" in encoding or "32" in encoding else 4
-    rows = 180 if encoding.startswith("nv") else height
-    data = np.zeros((rows, width, pixel_bytes), np.uint8)
-    data[:, 100:] = 60
-    frame = RawFrame(
-        "/camera", 5, 6, encoding, height, width, width * pixel_bytes, False, data.tobytes()
-    )
-    whole = decode_frame(frame)
-    thumbnail = decode_grey_thumbnail(frame, 50)
-    assert thumbnail.dtype == np.uint8
-    assert thumbnail.shape == (30, 50)
-    grey = whole.astype(float) @ [0.299, 0.587, 0.114]
-    assert abs(grey[2, 2] - thumbnail[1, 1]) <= 2
-    assert decode_grey_thumbnail(frame, 500).shape == (height, width)
-
-
 SIZES = st.one_of(st.integers(0, 9), st.sampled_from([2**31 - 1, 2**31, 2**32 - 1]))
 
 
@@ -320,14 +300,9 @@ def test_hostile_images_are_pictures_or_refused(
     try:
         decoded = decode_frame(frame)
     except FrameError:
-        with pytest.raises(FrameError):
-            decode_grey_thumbnail(frame, 4)
         return
     assert decoded.shape == (height, width, 3)
     assert decoded.dtype == np.uint8
-    thumbnail = decode_grey_thumbnail(frame, 4)
-    assert thumbnail.ndim == 2
-    assert max(thumbnail.shape) <= 4
 
 
 @given(data=st.binary(min_size=96, max_size=96), is_bigendian=st.booleans())

@@ -113,16 +113,18 @@ def test_queue_overflow_is_counted_and_nothing_blocks() -> None:
 
 
 def test_slow_disk_fills_the_queue_but_stops_nobody() -> None:
-    store = GatedDataset()
-    live = pipeline(store, queue_size=4, label_settle_sec=0.0)
-    live.offer_label("cat", 0)
-    store.gate.clear()
-    for number in range(10):
-        live.offer_frame(frame(number))
-    assert live.verdicts == {"queue_full": 6}
-    store.gate.set()
-    live.stop()
-    assert live.verdicts == {"queue_full": 6, "kept": 4}
+    # Often: a frame that has just been processed counts once, whatever thread looks when.
+    for _ in range(30):
+        store = GatedDataset()
+        live = pipeline(store, queue_size=4, label_settle_sec=0.0)
+        live.offer_label("cat", 0)
+        store.gate.clear()
+        for number in range(10):
+            live.offer_frame(frame(number))
+        assert live.verdicts == {"queue_full": 6}
+        store.gate.set()
+        live.stop()
+        assert live.verdicts == {"queue_full": 6, "kept": 4}
 
 
 def test_sampling_is_by_capture_time() -> None:
