@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import os
 import sqlite3
 import struct
 import sys
@@ -227,19 +228,24 @@ def test_too_many_connections_of_ros1_are_damage(
         list(read_bag(file))
 
 
-def test_chunks_that_unpack_to_much_are_not_in_memory_together(tmp_path: Path) -> None:
+def test_chunks_that_unpack_to_much_are_not_in_memory_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Eight threads, each of which would have a chunk.
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     size = 48 << 20
     records = record_of(5, bytes(size))
     packed = zstd.compress(records)
     head = struct.pack("<QQQI", 0, 0, len(records), 0) + struct.pack("<I", 4) + b"zstd"
     chunk = record_of(6, head + struct.pack("<Q", len(packed)) + packed)
     file = tmp_path / "bomb.mcap"
-    file.write_bytes(mcap_index.MCAP_MAGIC + chunk * 6)
+    file.write_bytes(mcap_index.MCAP_MAGIC + chunk * 10)
     tracemalloc.start()
     try:
         with pytest.raises(BagError):
             list(read_bag(file))
-        assert tracemalloc.get_traced_memory()[1] < 1.7 * size
+        # A thread may let go of its chunk a little later than the next one begins.
+        assert tracemalloc.get_traced_memory()[1] < 3.5 * size
     finally:
         tracemalloc.stop()
 
