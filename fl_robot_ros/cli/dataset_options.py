@@ -45,8 +45,9 @@ PATH is one of these:
           beside drive.mcap) and from the topic fl/label.
   FOLDER  pictures, in one subfolder for each class, named like the class. Pictures in no
           subfolder, or in one named "unlabelled", have none.
-What has no label goes to the review pool. Importing again adds nothing twice; a FOLDER of other
-pictures than an export's is known by its name, so that under another name it is new.
+What has no label goes to the review pool. Importing again adds nothing twice, and gives labels to
+what waits in the pool; a FOLDER of other pictures than an export's is known by its name, so that
+under another name it is new.
 
 Nothing is masked, and of a rosbag every frame at --rate is taken, unless --params FILE says
 otherwise: the parameter file of a client, like config/client.yaml. From it come image_topics,
