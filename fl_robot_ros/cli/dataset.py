@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
 
-import cv2
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
@@ -19,7 +17,8 @@ from rich.table import Table
 from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.cli.dataset_import import import_paths
 from fl_robot_ros.cli.dataset_options import dataset_path, parse_options
-from fl_robot_ros.cli.dataset_text import (
+from fl_robot_ros.cli.sheet_file import write_sheet
+from fl_robot_ros.cli.terminal import (
     by_label,
     complain,
     name_some,
@@ -59,10 +58,10 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         return _COMMANDS[options.command](options, console)
     except (FlRobotError, OSError) as error:
-        complain(str(error))
+        complain(f"fl_dataset: {error}")
         return 1
     except KeyboardInterrupt:
-        complain("interrupted; what was done stays done")
+        complain("fl_dataset: interrupted; what was done stays done")
         return 130
 
 
@@ -219,36 +218,13 @@ def _sheet(options: argparse.Namespace, console: Console) -> int:
         sheet, report = draw_dataset_sheet(
             dataset, per_label=options.per_label, label=label, on_picture=advance
         )
-    is_done, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    try:
-        if not is_done:
-            raise OSError("OpenCV cannot encode it")
-        _write_whole(out, data.tobytes())
-    except OSError as error:
-        raise DatasetError(f"cannot write {out}: {error.strerror or error}") from error
+    write_sheet(out, sheet)
     say(console, f"contact sheet of {number(report.labels, 'label')}: {out}")
     left_out = [f"label {name}" for name in report.left_out]
     name_some(console, "labels without room on the sheet (see --label)", left_out)
     unreadable = [sample.path for sample in report.unreadable]
     name_some(console, "pictures that cannot be read", unreadable)
     return 1 if unreadable else 0
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its place and rename it: a failure leaves an older one as it was.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    if path.exists() and not path.is_file():
-        path.write_bytes(content)  # /dev/stdout, say, which must not be replaced
-        return
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 _COMMANDS = {

@@ -14,7 +14,7 @@ from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.capture.topic_name import topic_matches
 from fl_robot_ros.cli.client_params import read_capture_settings
 from fl_robot_ros.cli.dataset_options import dataset_path
-from fl_robot_ros.cli.dataset_text import (
+from fl_robot_ros.cli.terminal import (
     by_label,
     complain,
     name_some,
@@ -58,7 +58,7 @@ def import_paths(options: argparse.Namespace, console: Console) -> int:
                     is_whole &= _import_folder(console, dataset, path, label)
             except (FlRobotError, OSError) as error:
                 # The others may do.
-                complain(str(error))
+                complain(f"fl_dataset: {error}")
                 is_whole = False
     return 0 if is_whole else 1
 
