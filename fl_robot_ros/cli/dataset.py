@@ -116,8 +116,10 @@ def _check(options: argparse.Namespace, console: Console) -> int:
     with _open(options) as dataset, progress(console, "checking") as advance:
         report = check_dataset(dataset, on_file=advance)
     _print_check(report, console)
-    if not report.is_sound:
-        say(console, "`fl_dataset check --repair` mends this; stop the robot's client before")
+    name_some(console, "what a repair cannot mend (see `check --help`)", report.unrepaired)
+    if report.is_repairable:
+        what = "the rest" if report.unrepaired else "this"
+        say(console, f"`fl_dataset check --repair` mends {what}; stop the robot's client before")
     return 0 if report.is_sound else 1
 
 

@@ -33,7 +33,8 @@ _CHECK_EPILOG = """\
 A repair forgets samples whose file is gone or no picture any more, takes pictures that the index
 does not know into it, with the label of their folder, and removes broken files with a sample's
 name. A lost index is made anew; the names of the cameras are lost with it. Other files are left
-alone.
+alone, and so are files that cannot be read, copies of a sample in another folder, and pictures in
+a folder whose name is no label's: move them away, or mend their disk or their rights.
 
 exit code: 0 all is well, or was repaired; 1 something is wrong
 """

@@ -128,6 +128,27 @@ def test_a_lost_index_is_made_anew_by_a_repair_alone(tmp_path: Path, capsys: Out
     assert counts(data) == {"cat": 1, "dog": 1, "": 1}
 
 
+def test_a_check_offers_a_repair_only_for_what_it_mends(tmp_path: Path, capsys: Output) -> None:
+    data = filled(tmp_path / "data", "cat", "dog")
+    (copied,) = (data / "cat").iterdir()
+    (data / "dog" / copied.name).write_bytes(copied.read_bytes())
+    (data / "no%label").mkdir()
+    (data / "no%label" / "7_0123abcd.jpg").write_bytes(jpeg(7))
+    for arguments in ([], ["--repair"], []):
+        assert run("check", data, *arguments) == 1
+        output = capsys.readouterr().out
+        assert f": 2\n  dog/{copied.name}\n  no%label/7_0123abcd.jpg" in output
+        assert "--repair` mends" not in output
+    # With the sample gone, what was its copy can take its place.
+    copied.unlink()
+    assert run("check", data) == 1
+    output = capsys.readouterr().out
+    assert "what a repair cannot mend (see `check --help`): 1\n  no%label/" in output
+    assert "`fl_dataset check --repair` mends the rest" in output
+    assert run("check", data, "--repair") == 1
+    assert counts(data) == {"dog": 2}
+
+
 @pytest.mark.parametrize("is_lost", [False, True])
 def test_a_repair_is_refused_while_somebody_has_the_dataset(
     tmp_path: Path, capsys: Output, is_lost: bool
