@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from fl_robot_ros.config import ClientSettings, expand_path
+from fl_robot_ros.capture.labels import clean_label
+from fl_robot_ros.cli.option_type import full_path, option_type, setting_value, whole_number
+from fl_robot_ros.config import ClientSettings
+from fl_robot_ros.dataset.labelling import parse_ids, parse_label_stamp
 
 _DATA_DIR = ClientSettings().data_dir
 _RATE_HZ = ClientSettings().sample_rate_hz
@@ -25,8 +27,8 @@ examples:
   fl_dataset export --to sorted/ --unlabelled
   fl_dataset label --from-folder sorted/
 
-exit code: 0 done; 1 it cannot be done, or something is wrong with the dataset; 2 wrong command
-line; 130 interrupted
+exit code: 0 done; 1 not all of it can be done, or something is wrong with the dataset; 2 wrong
+command line; 130 interrupted
 """
 
 _CHECK_EPILOG = """\
@@ -123,9 +125,7 @@ def parse_options(args: Sequence[str] | None) -> argparse.Namespace:
 
 def dataset_path(options: argparse.Namespace) -> Path:
     """Return the dataset's folder."""
-    if options.dataset is not None:
-        return expand_path(options.dataset)
-    return expand_path(options.data_dir) / "dataset"
+    return Path(options.dataset or options.data_dir / "dataset")
 
 
 _Commands = argparse._SubParsersAction  # argparse has no public name for it
@@ -144,11 +144,14 @@ def _add_command(
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--data-dir",
+        type=full_path,
         default=_DATA_DIR,
         metavar="FOLDER",
         help="the robot's data folder, whose dataset/ is meant (default: %(default)s)",
     )
-    where.add_argument("--dataset", metavar="FOLDER", help="the dataset's own folder")
+    where.add_argument(
+        "--dataset", type=full_path, metavar="FOLDER", help="the dataset's own folder"
+    )
     return parser
 
 
@@ -170,28 +173,39 @@ def _add_import(commands: _Commands[argparse.ArgumentParser]) -> None:
     parser = _add_command(
         commands, "import", "Take rosbags and folders of pictures in.", epilog=_IMPORT_EPILOG
     )
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="a rosbag or a folder")
-    parser.add_argument("--labels", metavar="FILE", help="label file of the rosbags, CSV or YAML")
+    parser.add_argument(
+        "paths", type=full_path, nargs="+", metavar="PATH", help="a rosbag or a folder"
+    )
+    parser.add_argument(
+        "--labels", type=full_path, metavar="FILE", help="label file of the rosbags, CSV or YAML"
+    )
     parser.add_argument(
         "--topics",
-        nargs="+",
-        metavar="TOPIC",
-        help="image topics of the rosbags (default: as --params says, else all)",
+        type=_topics,
+        action="extend",
+        metavar="TOPIC,...",
+        help="image topics of the rosbags, as front/image,rear/image (default: as --params says, "
+        "else all)",
     )
     parser.add_argument(
         "--rate",
-        type=_rate,
+        type=setting_value(ClientSettings, "sample_rate_hz"),
         metavar="HZ",
         help="frames kept per second and topic of a rosbag "
         f"(default: as --params says, else {_RATE_HZ})",
     )
     parser.add_argument(
         "--params",
+        type=full_path,
         metavar="FILE",
         help="parameter file of a client, whose masks, labels and limits apply to the rosbags",
     )
     parser.add_argument(
-        "--label", default="", metavar="NAME", help="label of pictures in no class folder"
+        "--label",
+        type=_label,
+        default="",
+        metavar="NAME",
+        help="label of pictures in no class folder",
     )
 
 
@@ -200,7 +214,11 @@ def _add_export(commands: _Commands[argparse.ArgumentParser]) -> None:
         commands, "export", "Copy the pictures into a folder.", epilog=_EXPORT_EPILOG
     )
     parser.add_argument(
-        "--to", required=True, metavar="FOLDER", help="a folder that is new or empty"
+        "--to",
+        type=full_path,
+        required=True,
+        metavar="FOLDER",
+        help="a folder that is new or empty",
     )
     parser.add_argument(
         "--format", choices=("folder", "tfrecord"), default="folder", help="default: %(default)s"
@@ -212,15 +230,29 @@ def _add_export(commands: _Commands[argparse.ArgumentParser]) -> None:
 
 def _add_label(commands: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     parser = _add_command(commands, "label", "Give samples a label.", epilog=_LABEL_EPILOG)
-    parser.add_argument("--id", metavar="IDS", help="samples with these ids, as 3,7-12")
-    parser.add_argument("--from-time", metavar="T", help="samples captured from then on")
-    parser.add_argument("--to-time", metavar="T", help="samples captured before")
-    parser.add_argument("--topic", metavar="TOPIC", help="of the times, only this camera's")
-    parser.add_argument("--csv", metavar="FILE", help="samples and labels that a file names")
     parser.add_argument(
-        "--from-folder", metavar="FOLDER", help="samples whose exported files were sorted there"
+        "--id",
+        type=option_type(parse_ids),
+        metavar="IDS",
+        help="samples with these ids, as 3,7-12",
     )
-    parser.add_argument("--as", dest="label", metavar="LABEL", help="the label to give")
+    parser.add_argument(
+        "--from-time", type=_time, metavar="T", help="samples captured from then on"
+    )
+    parser.add_argument("--to-time", type=_time, metavar="T", help="samples captured before")
+    parser.add_argument("--topic", metavar="TOPIC", help="of the times, only this camera's")
+    parser.add_argument(
+        "--csv", type=full_path, metavar="FILE", help="samples and labels that a file names"
+    )
+    parser.add_argument(
+        "--from-folder",
+        type=full_path,
+        metavar="FOLDER",
+        help="samples whose exported files were sorted there",
+    )
+    parser.add_argument(
+        "--as", dest="label", type=_label, metavar="LABEL", help="the label to give"
+    )
     parser.add_argument("--all", action="store_true", help="change labelled samples too")
     return parser
 
@@ -229,42 +261,45 @@ def _add_sheet(commands: _Commands[argparse.ArgumentParser]) -> None:
     parser = _add_command(
         commands, "sheet", "Draw a contact sheet of all labels.", epilog=_SHEET_EPILOG
     )
-    parser.add_argument("--out", required=True, metavar="PNG", help="file to write")
+    parser.add_argument(
+        "--out", type=full_path, required=True, metavar="PNG", help="file to write"
+    )
     parser.add_argument(
         "--per-label",
-        type=_count,
+        type=whole_number(1),
         default=12,
         metavar="N",
         help="most pictures of a label, spread over its time (default: %(default)s)",
     )
     parser.add_argument(
-        "--label", metavar="NAME", help='draw this label alone; "" for the review pool'
+        "--label",
+        type=_label,
+        metavar="NAME",
+        help='draw this label alone; "" for the review pool',
     )
 
 
 def _check_label_options(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    by_time = options.from_time is not None or options.to_time is not None
-    ways = [options.id is not None, by_time, options.csv is not None, bool(options.from_folder)]
-    if sum(ways) != 1:
+    start_ns, end_ns = options.from_time, options.to_time
+    by_time = start_ns is not None or end_ns is not None
+    others = (options.id, options.csv, options.from_folder)
+    if by_time + sum(way is not None for way in others) != 1:
         parser.error("expected one of --id, --from-time and --to-time, --csv, --from-folder")
     if (options.id is not None or by_time) != (options.label is not None):
         parser.error("--as LABEL belongs to --id and to times; files and folders name labels")
     if options.topic is not None and not by_time:
         parser.error("--topic belongs to --from-time and --to-time")
+    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
+        parser.error("--to-time is not after --from-time")
 
 
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not (rate > 0 and math.isfinite(rate)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return rate
+_label = option_type(clean_label)
+_time = option_type(parse_label_stamp)
 
 
-def _count(text: str) -> int:
-    number = int(text) if text.isdecimal() and len(text) < 7 else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 999999")
-    return number
+@option_type
+def _topics(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise ValueError(f"{text!r}; expected names of topics, as front/image,rear/image")
+    return names
