@@ -15,9 +15,10 @@ _DATA_DIR = ClientSettings().data_dir
 _RATE_HZ = ClientSettings().sample_rate_hz
 
 _EPILOG = f"""\
-Every command takes --dataset FOLDER, or --data-dir FOLDER for the dataset/ in a robot's data
-folder, {_DATA_DIR} unless said otherwise. They work while fl_client captures;
-only `check --repair` needs the dataset for itself. `fl_dataset COMMAND --help` tells more.
+Every command takes --dataset FOLDER, or --data-dir FOLDER for the dataset/ in
+a robot's data folder, {_DATA_DIR} unless said otherwise. They work while
+fl_client captures; only `check --repair` needs the dataset for itself.
+`fl_dataset COMMAND --help` tells more.
 
 examples:
   fl_dataset info
@@ -27,42 +28,48 @@ examples:
   fl_dataset export --to sorted/ --unlabelled
   fl_dataset label --from-folder sorted/
 
-exit code: 0 done; 1 not all of it can be done, or something is wrong with the dataset; 2 wrong
-command line; 130 interrupted
+exit code: 0 done; 1 not all of it can be done, or something is wrong with the
+dataset; 2 wrong command line; 130 interrupted
 """
 
 _CHECK_EPILOG = """\
-A repair forgets samples whose file is gone or no picture any more, takes pictures that the index
-does not know into it, with the label of their folder, and removes broken files with a sample's
-name. A lost index is made anew; the names of the cameras are lost with it. Other files are left
-alone, and so are files that cannot be read, copies of a sample in another folder, and pictures in
-a folder whose name is no label's: move them away, or mend their disk or their rights.
+A repair forgets samples whose file is gone or no picture any more, takes
+pictures that the index does not know into it, with the label of their folder,
+and removes broken files with a sample's name. A lost index is made anew; the
+names of the cameras are lost with it. Other files are left alone, and so are
+files that cannot be read, copies of a sample in another folder, and pictures
+in a folder whose name is no label's: move them away, or mend their disk or
+their rights.
 
 exit code: 0 all is well, or was repaired; 1 something is wrong
 """
 
 _IMPORT_EPILOG = """\
 PATH is one of these:
-  BAG     a rosbag2 folder, one .mcap or .db3 file, or a ROS 1 .bag. Labels come from a label file
-          (--labels, or labels.csv or labels.yaml in the bag's folder, or drive.mcap.labels.csv
-          beside drive.mcap) and from the topic fl/label.
-  FOLDER  pictures, in one subfolder for each class, named like the class. Pictures in no
-          subfolder, or in one named "unlabelled", have none.
-What has no label goes to the review pool. Importing again adds nothing twice; a FOLDER of other
-pictures than an export's is known by its name, so that under another name it is new.
+  BAG     a rosbag2 folder, one .mcap or .db3 file, or a ROS 1 .bag. Labels
+          come from a label file (--labels, or labels.csv or labels.yaml in the
+          bag's folder, or drive.mcap.labels.csv beside drive.mcap) and from
+          the topic fl/label.
+  FOLDER  pictures, in one subfolder for each class, named like the class.
+          Pictures in no subfolder, or in one named "unlabelled", have none.
+What has no label goes to the review pool. Importing again adds nothing twice;
+a FOLDER of other pictures than an export's is known by its name, so that under
+another name it is new.
 
-Nothing is masked, and of a rosbag every frame at --rate is taken, unless --params FILE says
-otherwise: the parameter file of a client, like config/client.yaml. From it come image_topics,
-sample_rate_hz, jpeg_quality, label_hold_sec, label_lookback_sec, topic_labels, privacy_masks and
-the limits min_... and max_brightness, for rosbags alone; pictures of a FOLDER are never masked.
---topics and --rate go before the file.
+Nothing is masked, and of a rosbag every frame at --rate is taken, unless
+--params FILE says otherwise: the parameter file of a client, like
+config/client.yaml. From it come image_topics, sample_rate_hz, jpeg_quality,
+label_hold_sec, label_lookback_sec, topic_labels, privacy_masks and the limits
+min_... and max_brightness, for rosbags alone; pictures of a FOLDER are never
+masked. --topics and --rate go before the file.
 
-JPEG files in colour are stored byte for byte, other pictures as JPEG. Like frames of a camera,
-they are not turned as EXIF says. The capture time is when a file was last changed; a file with a
-name as the dataset gives them keeps its time, and with the samples.csv of an export its camera.
-The topic of the others is import/FOLDER. A folder is pictures and class folders of them, no
-deeper; a dataset is to be exported first. Of 16-bit pictures with one channel (depth, thermal) the
-range is spread, as of 16UC1 from a rosbag.
+JPEG files in colour are stored byte for byte, other pictures as JPEG. Like
+frames of a camera, they are not turned as EXIF says. The capture time is when
+a file was last changed; a file with a name as the dataset gives them keeps its
+time, and with the samples.csv of an export its camera. The topic of the others
+is import/FOLDER. A folder is pictures and class folders of them, no deeper; a
+dataset is to be exported first. Of 16-bit pictures with one channel (depth,
+thermal) the range is spread, as of 16UC1 from a rosbag.
 
 examples:
   fl_dataset import drive.mcap --labels drive.csv --topics camera_left/image_raw --rate 2
@@ -73,19 +80,24 @@ examples:
 
 _EXPORT_EPILOG = """\
 formats:
-  folder    one subfolder for each class, as keras.utils.image_dataset_from_directory reads them;
-            characters of a label beyond letters, digits, "-", "_" and space are written as %XX
-  tfrecord  files of tf.train.Example with image/encoded, image/format, image/filename,
-            image/class/text and image/class/label, the number of the line in labels.txt, from 0
-Beside them, samples.csv has id, label, topic, stamp_ns, path and sha256 of each picture.
-`fl_dataset import FOLDER` brings a folder back, into another dataset too, as it was.
+  folder    one subfolder for each class, as
+            keras.utils.image_dataset_from_directory reads them; characters of
+            a label beyond letters, digits, "-", "_" and space are written as
+            %XX
+  tfrecord  files of tf.train.Example with image/encoded, image/format,
+            image/filename, image/class/text and image/class/label, the number
+            of the line in labels.txt, from 0
+Beside them, samples.csv has id, label, topic, stamp_ns, path and sha256 of
+each picture. `fl_dataset import FOLDER` brings a folder back, into another
+dataset too, as it was.
 """
 
 _LABEL_EPILOG = """\
-Only the review pool gets labels, so that nothing is overwritten by mistake; with --all labelled
-samples do too, and --as "" puts them back into the pool. T is seconds since the epoch, or a date
-with its time zone. FILE has the columns path,sha256,label, as the samples.csv of an export, of
-another dataset too (samples are found by file name and content); or id,label; or
+Only the review pool gets labels, so that nothing is overwritten by mistake;
+with --all labelled samples do too, and --as "" puts them back into the pool. T
+is seconds since the epoch, or a date with its time zone. FILE has the columns
+path,sha256,label, as the samples.csv of an export, of another dataset too
+(samples are found by file name and content); or id,label; or
 start,end,label[,topic]. Other columns are left alone.
 
 examples:
@@ -97,8 +109,9 @@ examples:
 """
 
 _SHEET_EPILOG = """\
-Labels are written in ASCII: accents are dropped, other characters become their code points, such
-as \\u6258. The number under a picture is its id for `fl_dataset label --id`.
+Labels are written in ASCII: accents are dropped, other characters become their
+code points, such as \\u6258. The number under a picture is its id for
+`fl_dataset label --id`.
 """
 
 

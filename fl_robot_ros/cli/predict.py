@@ -31,23 +31,23 @@ _SHEET_TILES = 64
 _TILE_PX = 128
 
 _DESCRIPTION = """\
-Run a model on pictures: a table of predictions, the accuracy where labels are known, and a
-contact sheet.
+Run a model on pictures: a table of predictions, the accuracy where labels are
+known, and a contact sheet.
 """
 
 _EPILOG = """\
 the labels that the predictions are compared with:
   FOLDER  one subfolder for each class, named like the class
   BAG     the topic fl/label (std_msgs/String), in any namespace
-Pictures without a label, or with one that the model does not know, are predicted and do not
-count towards the accuracy.
+Pictures without a label, or with one that the model does not know, are
+predicted and do not count towards the accuracy.
 
 examples:
   fl_predict --model ~/.ros/fl_robot_ros/models/current --images test/ --sheet sheet.png
   fl_predict --model models/v00003/model.tflite --images drive.mcap --limit 500
 
-exit code: 0 done; 1 the model or the pictures cannot be used; 2 wrong command line;
-130 interrupted
+exit code: 0 done; 1 the model or the pictures cannot be used; 2 wrong command
+line; 130 interrupted
 """
 
 

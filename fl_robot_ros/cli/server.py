@@ -20,9 +20,10 @@ from fl_robot_ros.errors import FlRobotError, SettingError
 from fl_robot_ros.setting import describe_range, setting_type
 
 _DESCRIPTION = """\
-Serve a fleet of robots: start a Flower SuperLink, wait for robots, train one model with them
-round by round, keep a checkpoint of every round, and send the robots the result. Ctrl-C stops it;
-started again, it goes on after the newest checkpoint.
+Serve a fleet of robots: start a Flower SuperLink, wait for robots, train one
+model with them round by round, keep a checkpoint of every round, and send the
+robots the result. Ctrl-C stops it; started again, it goes on after the newest
+checkpoint.
 """
 
 _EPILOG = """\
@@ -30,8 +31,8 @@ examples:
   fl_server --config config/server.yaml
   fl_server --config config/server.yaml --port 0 --state-dir /tmp/fleet --num-rounds 10
 
-A command-line option wins over the file. Exit status: 0 the run finished, 1 it failed,
-2 a setting is wrong, 130 stopped by Ctrl-C or SIGTERM.
+A command-line option wins over the file. Exit status: 0 the run finished, 1 it
+failed, 2 a setting is wrong, 130 stopped by Ctrl-C or SIGTERM.
 """
 
 
