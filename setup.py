@@ -48,13 +48,13 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            f"fl_client = {PACKAGE}.nodes.client:main",
-            f"fl_perception = {PACKAGE}.nodes.perception:main",
-            f"fl_streamer = {PACKAGE}.nodes.streamer:main",
-            f"fl_server = {PACKAGE}.cli.server:main",
-            f"fl_predict = {PACKAGE}.cli.predict:main",
-            f"fl_dataset = {PACKAGE}.cli.dataset:main",
-            f"fl_demo = {PACKAGE}.cli.demo:main",
+            f"fl_client = {PACKAGE}.cli.start:client",
+            f"fl_perception = {PACKAGE}.cli.start:perception",
+            f"fl_streamer = {PACKAGE}.cli.start:streamer",
+            f"fl_server = {PACKAGE}.cli.start:server",
+            f"fl_predict = {PACKAGE}.cli.start:predict",
+            f"fl_dataset = {PACKAGE}.cli.start:dataset",
+            f"fl_demo = {PACKAGE}.cli.start:demo",
         ],
     },
 )

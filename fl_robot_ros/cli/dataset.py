@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 from pathlib import Path
 
-import cv2
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.cli.dataset_import import import_paths
 from fl_robot_ros.cli.dataset_options import dataset_path, parse_options
-from fl_robot_ros.cli.dataset_text import (
+from fl_robot_ros.cli.sheet_file import write_sheet
+from fl_robot_ros.cli.terminal import (
     by_label,
     complain,
     name_some,
@@ -29,7 +27,6 @@ from fl_robot_ros.cli.dataset_text import (
     shown,
     size,
 )
-from fl_robot_ros.config import expand_path
 from fl_robot_ros.dataset.check import CheckReport, check_dataset, repair_dataset
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.labelling import (
@@ -39,6 +36,7 @@ from fl_robot_ros.dataset.labelling import (
     choose_by_folder,
     choose_by_id,
     choose_by_time,
+    ids_without_sample,
     plan_labels,
 )
 from fl_robot_ros.dataset.picture_export import export_folder, export_tfrecords
@@ -60,10 +58,10 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         return _COMMANDS[options.command](options, console)
     except (FlRobotError, OSError) as error:
-        complain(str(error))
+        complain(f"fl_dataset: {error}")
         return 1
     except KeyboardInterrupt:
-        complain("interrupted; what was done stays done")
+        complain("fl_dataset: interrupted; what was done stays done")
         return 130
 
 
@@ -119,8 +117,10 @@ def _check(options: argparse.Namespace, console: Console) -> int:
     with _open(options) as dataset, progress(console, "checking") as advance:
         report = check_dataset(dataset, on_file=advance)
     _print_check(report, console)
-    if not report.is_sound:
-        say(console, "`fl_dataset check --repair` mends this; stop the robot's client before")
+    name_some(console, "what a repair cannot mend (see `check --help`)", report.unrepaired)
+    if report.is_repairable:
+        what = "the rest" if report.unrepaired else "this"
+        say(console, f"`fl_dataset check --repair` mends {what}; stop the robot's client before")
     return 0 if report.is_sound else 1
 
 
@@ -172,12 +172,13 @@ def _print_check(report: CheckReport, console: Console) -> None:
 
 
 def _export(options: argparse.Namespace, console: Console) -> int:
-    target = expand_path(options.to)
     export = export_tfrecords if options.format == "tfrecord" else export_folder
     with _open(options) as dataset, progress(console, "exporting") as advance:
-        report = export(dataset, target, with_unlabelled=options.unlabelled, on_picture=advance)
+        report = export(
+            dataset, options.to, with_unlabelled=options.unlabelled, on_picture=advance
+        )
     count = number(report.exported.total(), "image")
-    say(console, f"{count} exported to {target}{by_label(report.exported)}")
+    say(console, f"{count} exported to {options.to}{by_label(report.exported)}")
     names = [f"{sample.path}: {reason}" for sample, reason in report.left_out]
     name_some(console, "images left out (`fl_dataset check` tells more)", names)
     return 1 if report.left_out else 0
@@ -186,6 +187,7 @@ def _export(options: argparse.Namespace, console: Console) -> int:
 def _label(options: argparse.Namespace, console: Console) -> int:
     choose = _chooser(options)
     with Dataset(_existing(options)) as dataset:
+        unknown = ids_without_sample(dataset, options.id) if options.id else []
         plan = plan_labels(dataset, choose, with_labelled=options.all)
         with progress(console, "labelling") as advance:
             changed = apply_plan(dataset, plan, advance)
@@ -195,62 +197,36 @@ def _label(options: argparse.Namespace, console: Console) -> int:
         say(console, f"{plan.same:,} had that label already")
     if plan.protected:
         say(console, f"{plan.protected:,} have another label and were left alone; see --all")
+    name_some(console, "ids of no sample", unknown)
     if total or plan.same or plan.protected:
-        return 0
+        return 1 if unknown else 0
     say(console, "no sample fits; `fl_dataset info` and `sheet` show what there is")
     return 1
 
 
 def _chooser(options: argparse.Namespace) -> LabelChooser:
     if options.csv is not None:
-        return choose_by_csv(expand_path(options.csv))
+        return choose_by_csv(options.csv)
     if options.from_folder is not None:
-        return choose_by_folder(expand_path(options.from_folder))
-    label = clean_label(options.label)
+        return choose_by_folder(options.from_folder)
     if options.id is not None:
-        return choose_by_id(options.id, label)
-    return choose_by_time(
-        options.from_time or "", options.to_time or "", options.topic or "", label
-    )
+        return choose_by_id(options.id, options.label)
+    topic = options.topic or ""
+    return choose_by_time(options.from_time, options.to_time, topic, options.label)
 
 
 def _sheet(options: argparse.Namespace, console: Console) -> int:
-    out = expand_path(options.out)
-    label = None if options.label is None else clean_label(options.label)
     with _open(options) as dataset, progress(console, "drawing") as advance:
         sheet, report = draw_dataset_sheet(
-            dataset, per_label=options.per_label, label=label, on_picture=advance
+            dataset, per_label=options.per_label, label=options.label, on_picture=advance
         )
-    is_done, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
-    try:
-        if not is_done:
-            raise OSError("OpenCV cannot encode it")
-        _write_whole(out, data.tobytes())
-    except OSError as error:
-        raise DatasetError(f"cannot write {out}: {error.strerror or error}") from error
-    say(console, f"contact sheet of {number(report.labels, 'label')}: {out}")
+    write_sheet(options.out, sheet)
+    say(console, f"contact sheet of {number(report.labels, 'label')}: {options.out}")
     left_out = [f"label {name}" for name in report.left_out]
     name_some(console, "labels without room on the sheet (see --label)", left_out)
     unreadable = [sample.path for sample in report.unreadable]
     name_some(console, "pictures that cannot be read", unreadable)
     return 1 if unreadable else 0
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its place and rename it: a failure leaves an older one as it was.
-
-    Raises:
-        OSError: It cannot be written.
-    """
-    if path.exists() and not path.is_file():
-        path.write_bytes(content)  # /dev/stdout, say, which must not be replaced
-        return
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 _COMMANDS = {

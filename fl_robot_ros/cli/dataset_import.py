@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from fl_robot_ros.capture.capture_options import pipeline_options, unused_names
-from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.capture.topic_name import topic_matches
 from fl_robot_ros.cli.client_params import read_capture_settings
 from fl_robot_ros.cli.dataset_options import dataset_path
-from fl_robot_ros.cli.dataset_text import (
+from fl_robot_ros.cli.terminal import (
     by_label,
     complain,
     name_some,
@@ -23,7 +24,7 @@ from fl_robot_ros.cli.dataset_text import (
     say,
     shown,
 )
-from fl_robot_ros.config import ClientSettings, expand_path
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.dataset.picture_import import import_pictures
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import FlRobotError, SourceError
@@ -37,30 +38,49 @@ def import_paths(options: argparse.Namespace, console: Console) -> int:
     Raises:
         FlRobotError: The dataset or an option cannot be used.
     """
-    label = clean_label(options.label)
-    paths = [expand_path(text) for text in options.paths]
-    bags = [path for path in paths if _is_bag(path)]
-    label_file = expand_path(options.labels) if options.labels else None
-    if label and len(bags) == len(paths):
+    bags = [path for path in options.paths if _is_bag(path)]
+    if options.label and len(bags) == len(options.paths):
         raise SourceError("--label is for folders of pictures; give rosbags --labels FILE")
-    if not bags and (label_file or options.topics or options.params):
+    if not bags and (options.labels or options.topics or options.params):
         raise SourceError(
             "--labels, --topics and --params are for rosbags; there is none among the paths"
         )
     settings = _bag_settings(options, console)
     is_whole = True
-    with Dataset(dataset_path(options)) as dataset:
-        for path in paths:
+    with _opened(dataset_path(options)) as dataset:
+        for path in options.paths:
             try:
                 if path in bags:
-                    is_whole &= _import_bag(settings, console, dataset, path, label_file)
+                    is_whole &= _import_bag(settings, console, dataset, path, options.labels)
                 else:
-                    is_whole &= _import_folder(console, dataset, path, label)
+                    is_whole &= _import_folder(console, dataset, path, options.label)
             except (FlRobotError, OSError) as error:
                 # The others may do.
-                complain(str(error))
+                complain(f"fl_dataset: {error}")
                 is_whole = False
     return 0 if is_whole else 1
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Dataset]:
+    """Open a dataset; a new one into which nothing came is removed again."""
+    new_folders = [folder for folder in (path, *path.parents) if not folder.exists()]
+    with Dataset(path) as dataset:
+        try:
+            yield dataset
+        finally:
+            if new_folders:
+                _remove_if_empty(dataset, new_folders)
+
+
+def _remove_if_empty(dataset: Dataset, new_folders: Sequence[Path]) -> None:
+    """Remove a dataset without samples and the new folders above it, unless others use it."""
+    with dataset.alone() as is_alone:
+        if is_alone and not (len(dataset) or dataset.num_unlabelled()):
+            shutil.rmtree(dataset.path)
+            for folder in new_folders[1:]:
+                with suppress(OSError):
+                    folder.rmdir()
 
 
 def _bag_settings(options: argparse.Namespace, console: Console) -> ClientSettings:
@@ -72,7 +92,7 @@ def _bag_settings(options: argparse.Namespace, console: Console) -> ClientSettin
     # Without image topics, all are read.
     settings = ClientSettings(image_topics=())
     if options.params:
-        settings = read_capture_settings(expand_path(options.params))
+        settings = read_capture_settings(options.params)
     if options.topics:
         settings = replace(settings, image_topics=tuple(options.topics))
     if settings.image_topics:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from fl_robot_ros.config import ClientSettings, expand_path
+from fl_robot_ros.capture.labels import clean_label
+from fl_robot_ros.cli.option_type import full_path, option_type, setting_value, whole_number
+from fl_robot_ros.config import ClientSettings
+from fl_robot_ros.dataset.labelling import parse_ids, parse_label_stamp
 
 _DATA_DIR = ClientSettings().data_dir
 _RATE_HZ = ClientSettings().sample_rate_hz
 
 _EPILOG = f"""\
-Every command takes --dataset FOLDER, or --data-dir FOLDER for the dataset/ in a robot's data
-folder, {_DATA_DIR} unless said otherwise. They work while fl_client captures;
-only `check --repair` needs the dataset for itself. `fl_dataset COMMAND --help` tells more.
+Every command takes --dataset FOLDER, or --data-dir FOLDER for the dataset/ in
+a robot's data folder, {_DATA_DIR} unless said otherwise. They work while
+fl_client captures; only `check --repair` needs the dataset for itself.
+`fl_dataset COMMAND --help` tells more.
 
 examples:
   fl_dataset info
@@ -25,42 +28,48 @@ examples:
   fl_dataset export --to sorted/ --unlabelled
   fl_dataset label --from-folder sorted/
 
-exit code: 0 done; 1 it cannot be done, or something is wrong with the dataset; 2 wrong command
-line; 130 interrupted
+exit code: 0 done; 1 not all of it can be done, or something is wrong with the
+dataset; 2 wrong command line; 130 interrupted
 """
 
 _CHECK_EPILOG = """\
-A repair forgets samples whose file is gone or no picture any more, takes pictures that the index
-does not know into it, with the label of their folder, and removes broken files with a sample's
-name. A lost index is made anew; the names of the cameras are lost with it. Other files are left
-alone.
+A repair forgets samples whose file is gone or no picture any more, takes
+pictures that the index does not know into it, with the label of their folder,
+and removes broken files with a sample's name. A lost index is made anew; the
+names of the cameras are lost with it. Other files are left alone, and so are
+files that cannot be read, copies of a sample in another folder, and pictures
+in a folder whose name is no label's: move them away, or mend their disk or
+their rights.
 
 exit code: 0 all is well, or was repaired; 1 something is wrong
 """
 
 _IMPORT_EPILOG = """\
 PATH is one of these:
-  BAG     a rosbag2 folder, one .mcap or .db3 file, or a ROS 1 .bag. Labels come from a label file
-          (--labels, or labels.csv or labels.yaml in the bag's folder, or drive.mcap.labels.csv
-          beside drive.mcap) and from the topic fl/label.
-  FOLDER  pictures, in one subfolder for each class, named like the class. Pictures in no
-          subfolder, or in one named "unlabelled", have none.
-What has no label goes to the review pool. Importing again adds nothing twice, and gives labels to
-what waits in the pool; a FOLDER of other pictures than an export's is known by its name, so that
-under another name it is new.
+  BAG     a rosbag2 folder, one .mcap or .db3 file, or a ROS 1 .bag. Labels
+          come from a label file (--labels, or labels.csv or labels.yaml in the
+          bag's folder, or drive.mcap.labels.csv beside drive.mcap) and from
+          the topic fl/label.
+  FOLDER  pictures, in one subfolder for each class, named like the class.
+          Pictures in no subfolder, or in one named "unlabelled", have none.
+What has no label goes to the review pool. Importing again adds nothing twice,
+and gives labels to what waits in the pool; a FOLDER of other pictures than an
+export's is known by its name, so that under another name it is new.
 
-Nothing is masked, and of a rosbag every frame at --rate is taken, unless --params FILE says
-otherwise: the parameter file of a client, like config/client.yaml. From it come image_topics,
-sample_rate_hz, jpeg_quality, label_hold_sec, label_lookback_sec, topic_labels, privacy_masks and
-the limits min_... and max_brightness, for rosbags alone; pictures of a FOLDER are never masked.
---topics and --rate go before the file.
+Nothing is masked, and of a rosbag every frame at --rate is taken, unless
+--params FILE says otherwise: the parameter file of a client, like
+config/client.yaml. From it come image_topics, sample_rate_hz, jpeg_quality,
+label_hold_sec, label_lookback_sec, topic_labels, privacy_masks and the limits
+min_... and max_brightness, for rosbags alone; pictures of a FOLDER are never
+masked. --topics and --rate go before the file.
 
-JPEG files in colour are stored byte for byte, other pictures as JPEG. Like frames of a camera,
-they are not turned as EXIF says. The capture time is when a file was last changed; a file with a
-name as the dataset gives them keeps its time, and with the samples.csv of an export its camera.
-The topic of the others is import/FOLDER. A folder is pictures and class folders of them, no
-deeper; a dataset is to be exported first. Of 16-bit pictures with one channel (depth, thermal) the
-range is spread, as of 16UC1 from a rosbag.
+JPEG files in colour are stored byte for byte, other pictures as JPEG. Like
+frames of a camera, they are not turned as EXIF says. The capture time is when
+a file was last changed; a file with a name as the dataset gives them keeps its
+time, and with the samples.csv of an export its camera. The topic of the others
+is import/FOLDER. A folder is pictures and class folders of them, no deeper; a
+dataset is to be exported first. Of 16-bit pictures with one channel (depth,
+thermal) the range is spread, as of 16UC1 from a rosbag.
 
 examples:
   fl_dataset import drive.mcap --labels drive.csv --topics camera_left/image_raw --rate 2
@@ -71,19 +80,24 @@ examples:
 
 _EXPORT_EPILOG = """\
 formats:
-  folder    one subfolder for each class, as keras.utils.image_dataset_from_directory reads them;
-            characters of a label beyond letters, digits, "-", "_" and space are written as %XX
-  tfrecord  files of tf.train.Example with image/encoded, image/format, image/filename,
-            image/class/text and image/class/label, the number of the line in labels.txt, from 0
-Beside them, samples.csv has id, label, topic, stamp_ns, path and sha256 of each picture.
-`fl_dataset import FOLDER` brings a folder back, into another dataset too, as it was.
+  folder    one subfolder for each class, as
+            keras.utils.image_dataset_from_directory reads them; characters of
+            a label beyond letters, digits, "-", "_" and space are written as
+            %XX
+  tfrecord  files of tf.train.Example with image/encoded, image/format,
+            image/filename, image/class/text and image/class/label, the number
+            of the line in labels.txt, from 0
+Beside them, samples.csv has id, label, topic, stamp_ns, path and sha256 of
+each picture. `fl_dataset import FOLDER` brings a folder back, into another
+dataset too, as it was.
 """
 
 _LABEL_EPILOG = """\
-Only the review pool gets labels, so that nothing is overwritten by mistake; with --all labelled
-samples do too, and --as "" puts them back into the pool. T is seconds since the epoch, or a date
-with its time zone. FILE has the columns path,sha256,label, as the samples.csv of an export, of
-another dataset too (samples are found by file name and content); or id,label; or
+Only the review pool gets labels, so that nothing is overwritten by mistake;
+with --all labelled samples do too, and --as "" puts them back into the pool. T
+is seconds since the epoch, or a date with its time zone. FILE has the columns
+path,sha256,label, as the samples.csv of an export, of another dataset too
+(samples are found by file name and content); or id,label; or
 start,end,label[,topic]. Other columns are left alone.
 
 examples:
@@ -95,8 +109,9 @@ examples:
 """
 
 _SHEET_EPILOG = """\
-Labels are written in ASCII: accents are dropped, other characters become their code points, such
-as \\u6258. The number under a picture is its id for `fl_dataset label --id`.
+Labels are written in ASCII: accents are dropped, other characters become their
+code points, such as \\u6258. The number under a picture is its id for
+`fl_dataset label --id`.
 """
 
 
@@ -123,9 +138,7 @@ def parse_options(args: Sequence[str] | None) -> argparse.Namespace:
 
 def dataset_path(options: argparse.Namespace) -> Path:
     """Return the dataset's folder."""
-    if options.dataset is not None:
-        return expand_path(options.dataset)
-    return expand_path(options.data_dir) / "dataset"
+    return Path(options.dataset or options.data_dir / "dataset")
 
 
 _Commands = argparse._SubParsersAction  # argparse has no public name for it
@@ -144,11 +157,14 @@ def _add_command(
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--data-dir",
+        type=full_path,
         default=_DATA_DIR,
         metavar="FOLDER",
         help="the robot's data folder, whose dataset/ is meant (default: %(default)s)",
     )
-    where.add_argument("--dataset", metavar="FOLDER", help="the dataset's own folder")
+    where.add_argument(
+        "--dataset", type=full_path, metavar="FOLDER", help="the dataset's own folder"
+    )
     return parser
 
 
@@ -170,28 +186,39 @@ def _add_import(commands: _Commands[argparse.ArgumentParser]) -> None:
     parser = _add_command(
         commands, "import", "Take rosbags and folders of pictures in.", epilog=_IMPORT_EPILOG
     )
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="a rosbag or a folder")
-    parser.add_argument("--labels", metavar="FILE", help="label file of the rosbags, CSV or YAML")
+    parser.add_argument(
+        "paths", type=full_path, nargs="+", metavar="PATH", help="a rosbag or a folder"
+    )
+    parser.add_argument(
+        "--labels", type=full_path, metavar="FILE", help="label file of the rosbags, CSV or YAML"
+    )
     parser.add_argument(
         "--topics",
-        nargs="+",
-        metavar="TOPIC",
-        help="image topics of the rosbags (default: as --params says, else all)",
+        type=_topics,
+        action="extend",
+        metavar="TOPIC,...",
+        help="image topics of the rosbags, as front/image,rear/image (default: as --params says, "
+        "else all)",
     )
     parser.add_argument(
         "--rate",
-        type=_rate,
+        type=setting_value(ClientSettings, "sample_rate_hz"),
         metavar="HZ",
         help="frames kept per second and topic of a rosbag "
         f"(default: as --params says, else {_RATE_HZ})",
     )
     parser.add_argument(
         "--params",
+        type=full_path,
         metavar="FILE",
         help="parameter file of a client, whose masks, labels and limits apply to the rosbags",
     )
     parser.add_argument(
-        "--label", default="", metavar="NAME", help="label of pictures in no class folder"
+        "--label",
+        type=_label,
+        default="",
+        metavar="NAME",
+        help="label of pictures in no class folder",
     )
 
 
@@ -200,7 +227,11 @@ def _add_export(commands: _Commands[argparse.ArgumentParser]) -> None:
         commands, "export", "Copy the pictures into a folder.", epilog=_EXPORT_EPILOG
     )
     parser.add_argument(
-        "--to", required=True, metavar="FOLDER", help="a folder that is new or empty"
+        "--to",
+        type=full_path,
+        required=True,
+        metavar="FOLDER",
+        help="a folder that is new or empty",
     )
     parser.add_argument(
         "--format", choices=("folder", "tfrecord"), default="folder", help="default: %(default)s"
@@ -212,15 +243,29 @@ def _add_export(commands: _Commands[argparse.ArgumentParser]) -> None:
 
 def _add_label(commands: _Commands[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     parser = _add_command(commands, "label", "Give samples a label.", epilog=_LABEL_EPILOG)
-    parser.add_argument("--id", metavar="IDS", help="samples with these ids, as 3,7-12")
-    parser.add_argument("--from-time", metavar="T", help="samples captured from then on")
-    parser.add_argument("--to-time", metavar="T", help="samples captured before")
-    parser.add_argument("--topic", metavar="TOPIC", help="of the times, only this camera's")
-    parser.add_argument("--csv", metavar="FILE", help="samples and labels that a file names")
     parser.add_argument(
-        "--from-folder", metavar="FOLDER", help="samples whose exported files were sorted there"
+        "--id",
+        type=option_type(parse_ids),
+        metavar="IDS",
+        help="samples with these ids, as 3,7-12",
     )
-    parser.add_argument("--as", dest="label", metavar="LABEL", help="the label to give")
+    parser.add_argument(
+        "--from-time", type=_time, metavar="T", help="samples captured from then on"
+    )
+    parser.add_argument("--to-time", type=_time, metavar="T", help="samples captured before")
+    parser.add_argument("--topic", metavar="TOPIC", help="of the times, only this camera's")
+    parser.add_argument(
+        "--csv", type=full_path, metavar="FILE", help="samples and labels that a file names"
+    )
+    parser.add_argument(
+        "--from-folder",
+        type=full_path,
+        metavar="FOLDER",
+        help="samples whose exported files were sorted there",
+    )
+    parser.add_argument(
+        "--as", dest="label", type=_label, metavar="LABEL", help="the label to give"
+    )
     parser.add_argument("--all", action="store_true", help="change labelled samples too")
     return parser
 
@@ -229,42 +274,45 @@ def _add_sheet(commands: _Commands[argparse.ArgumentParser]) -> None:
     parser = _add_command(
         commands, "sheet", "Draw a contact sheet of all labels.", epilog=_SHEET_EPILOG
     )
-    parser.add_argument("--out", required=True, metavar="PNG", help="file to write")
+    parser.add_argument(
+        "--out", type=full_path, required=True, metavar="PNG", help="file to write"
+    )
     parser.add_argument(
         "--per-label",
-        type=_count,
+        type=whole_number(1),
         default=12,
         metavar="N",
         help="most pictures of a label, spread over its time (default: %(default)s)",
     )
     parser.add_argument(
-        "--label", metavar="NAME", help='draw this label alone; "" for the review pool'
+        "--label",
+        type=_label,
+        metavar="NAME",
+        help='draw this label alone; "" for the review pool',
     )
 
 
 def _check_label_options(options: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    by_time = options.from_time is not None or options.to_time is not None
-    ways = [options.id is not None, by_time, options.csv is not None, bool(options.from_folder)]
-    if sum(ways) != 1:
+    start_ns, end_ns = options.from_time, options.to_time
+    by_time = start_ns is not None or end_ns is not None
+    others = (options.id, options.csv, options.from_folder)
+    if by_time + sum(way is not None for way in others) != 1:
         parser.error("expected one of --id, --from-time and --to-time, --csv, --from-folder")
     if (options.id is not None or by_time) != (options.label is not None):
         parser.error("--as LABEL belongs to --id and to times; files and folders name labels")
     if options.topic is not None and not by_time:
         parser.error("--topic belongs to --from-time and --to-time")
+    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
+        parser.error("--to-time is not after --from-time")
 
 
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not (rate > 0 and math.isfinite(rate)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return rate
+_label = option_type(clean_label)
+_time = option_type(parse_label_stamp)
 
 
-def _count(text: str) -> int:
-    number = int(text) if text.isdecimal() and len(text) < 7 else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to 999999")
-    return number
+@option_type
+def _topics(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise ValueError(f"{text!r}; expected names of topics, as front/image,rear/image")
+    return names

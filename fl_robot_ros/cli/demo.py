@@ -6,10 +6,11 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 
+from fl_robot_ros.cli.option_type import full_path, setting_value, whole_number
+from fl_robot_ros.config import StreamerSettings
 from fl_robot_ros.demo.plan import DemoPlan
 from fl_robot_ros.demo.run import run_demo
 from fl_robot_ros.demo.scene import SCENE_NAMES
@@ -62,7 +63,11 @@ def _parse(arguments: Sequence[str] | None) -> DemoPlan:
         "--scene", choices=SCENE_NAMES, default=default.scene, help="what the robots look at"
     )
     parser.add_argument(
-        "--out-dir", type=Path, default=default.out_dir, help="folder for all that is written"
+        "--out-dir",
+        type=full_path,
+        default=str(default.out_dir),
+        metavar="FOLDER",
+        help="folder for all that is written",
     )
     whole = {
         "frames": "labelled camera frames for each robot",
@@ -75,35 +80,19 @@ def _parse(arguments: Sequence[str] | None) -> DemoPlan:
     for name, text in whole.items():
         parser.add_argument(
             f"--{name.replace('_', '-')}",
-            type=_seed if name == "seed" else _positive,
+            type=whole_number(0 if name == "seed" else 1),
             default=getattr(default, name),
             metavar="N",
             help=text,
         )
     parser.add_argument(
         "--playback-speed",
-        type=float,
+        type=setting_value(StreamerSettings, "playback_speed"),
         default=default.playback_speed,
         metavar="X",
         help="speed of the bag that is played over DDS, against recorded time",
     )
-    values = vars(parser.parse_args(arguments))
-    values["out_dir"] = values["out_dir"].absolute()
-    return dataclasses.replace(default, **values)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return value
-
-
-def _seed(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is less than 0")
-    return value
+    return dataclasses.replace(default, **vars(parser.parse_args(arguments)))
 
 
 if __name__ == "__main__":

@@ -8,12 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from fl_robot_ros.capture.bag import LabelMessage, read_bag
@@ -21,27 +19,35 @@ from fl_robot_ros.capture.decode import decode_frame
 from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.capture.picture_folder import list_pictures, read_picture
 from fl_robot_ros.capture.source import is_bag
-from fl_robot_ros.config import expand_path
+from fl_robot_ros.cli.option_type import full_path, whole_number
+from fl_robot_ros.cli.sheet_file import write_sheet
+from fl_robot_ros.cli.terminal import complain, progress, say, shown
 from fl_robot_ros.delivery.contact_sheet import Tile, draw_contact_sheet, fit_picture
 from fl_robot_ros.delivery.predictor import Prediction, Predictor
 from fl_robot_ros.delivery.scoreboard import ClassScore, Scoreboard
-from fl_robot_ros.errors import FlRobotError, FrameError, LabelError, ModelError, SourceError
+from fl_robot_ros.errors import FlRobotError, FrameError, LabelError, SourceError
 
 _SHEET_TILES = 64
 _TILE_PX = 128
+
+_DESCRIPTION = """\
+Run a model on pictures: a table of predictions, the accuracy where labels are
+known, and a contact sheet.
+"""
 
 _EPILOG = """\
 the labels that the predictions are compared with:
   FOLDER  one subfolder for each class, named like the class
   BAG     the topic fl/label (std_msgs/String), in any namespace
-Pictures without a label, or with one that the model does not know, are predicted and do not
-count towards the accuracy.
+Pictures without a label, or with one that the model does not know, are
+predicted and do not count towards the accuracy.
 
 examples:
   fl_predict --model ~/.ros/fl_robot_ros/models/current --images test/ --sheet sheet.png
   fl_predict --model models/v00003/model.tflite --images drive.mcap --limit 500
 
-exit code: 0 done; 1 the model or the pictures cannot be used; 2 wrong command line
+exit code: 0 done; 1 the model or the pictures cannot be used; 2 wrong command
+line; 130 interrupted
 """
 
 
@@ -145,10 +151,11 @@ def main(args: Sequence[str] | None = None) -> int:
     console = Console()
     try:
         _predict(options, console)
-    except FlRobotError as error:
-        Console(stderr=True).print(f"fl_predict: {error}", markup=False, soft_wrap=True)
+    except (FlRobotError, OSError) as error:
+        complain(f"fl_predict: {error}")
         return 1
     except KeyboardInterrupt:
+        complain("fl_predict: interrupted")
         return 130
     return 0
 
@@ -156,13 +163,13 @@ def main(args: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fl_predict",
-        description="Run a model on pictures: a table of predictions, the accuracy where labels "
-        "are known, and a contact sheet.",
+        description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--model",
+        type=full_path,
         required=True,
         metavar="PATH",
         help="version folder (for example models/current), a file in it, or a .tflite file with "
@@ -170,43 +177,36 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--images",
+        type=full_path,
         required=True,
         metavar="FOLDER|BAG",
         help="folder of pictures, or a rosbag: its folder, or one .mcap or .db3 file",
     )
     parser.add_argument(
         "--sheet",
+        type=full_path,
         metavar="PNG",
         help=f"write a contact sheet of up to {_SHEET_TILES} pictures: green right, red wrong, "
         "grey without a label",
     )
     parser.add_argument(
         "--limit",
-        type=_positive,
+        type=whole_number(1),
         metavar="N",
         help="at most N pictures: spread evenly over a folder, the first of a bag",
     )
     return parser
 
 
-def _positive(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return number
-
-
 def _predict(options: argparse.Namespace, console: Console) -> None:
     """Predict every picture, then print the tables and write the sheet."""
-    predictor = Predictor(expand_path(options.model))
-    pictures = _pictures(expand_path(options.images), options.limit)
-    board = Scoreboard(predictor.classes)
     choice = _TileChoice(_SHEET_TILES)
-    columns = (TextColumn("predicting"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=pictures.total)
-        for example in pictures.examples():
-            progress.update(task, advance=1, total=pictures.total)
+    with progress(console, "predicting") as advance:
+        predictor = Predictor(options.model)
+        pictures = _pictures(options.images, options.limit)
+        board = Scoreboard(predictor.classes)
+        for done, example in enumerate(pictures.examples(), 1):
+            advance(done, pictures.total)
             if example.image is None:
                 board.unreadable += 1
                 continue
@@ -218,10 +218,10 @@ def _predict(options: argparse.Namespace, console: Console) -> None:
         raise SourceError(f"no picture of {options.images} could be read")
     _print_tables(board, predictor, console)
     if pictures.loss:
-        console.print(f"{options.images} is damaged: {pictures.loss}", markup=False)
+        say(console, f"{options.images} could not be read whole: {pictures.loss}")
     if options.sheet:
-        _write_sheet(choice.tiles, expand_path(options.sheet))
-        console.print(f"contact sheet: {options.sheet}", markup=False, soft_wrap=True)
+        write_sheet(options.sheet, draw_contact_sheet(choice.tiles, tile_px=_TILE_PX))
+        say(console, f"contact sheet: {options.sheet}")
 
 
 def _pictures(path: Path, limit: int | None) -> _FolderPictures | _BagPictures:
@@ -243,7 +243,7 @@ def _print_tables(board: Scoreboard, predictor: Predictor, console: Console) -> 
     if has_labels:
         first.add_column("label")
     for name, predicted, confidence, label in board.rows:
-        cells = [escape(name), escape(predicted), f"{confidence:.1%}"]
+        cells = [escape(shown(name)), escape(predicted), f"{confidence:.1%}"]
         if has_labels:
             colour = "green" if label == predicted else "red"
             cells.append(f"[{colour}]{escape(label)}[/]" if label else "")
@@ -255,11 +255,10 @@ def _print_tables(board: Scoreboard, predictor: Predictor, console: Console) -> 
         title = "Without a known label, by prediction"
         console.print(_score_table(title, board.by_prediction, predictor.classes, False))
     if board.unreadable:
-        console.print(f"{board.unreadable} pictures could not be read and were left out")
+        say(console, f"pictures that could not be read: {board.unreadable:,}")
     if board.foreign:
         listed = ", ".join(f"'{label}' ({n})" for label, n in sorted(board.foreign.items()))
-        text = f"labels that the model does not know, and their pictures: {listed}"
-        console.print(text, markup=False, highlight=False)
+        say(console, f"labels that the model does not know, and their pictures: {listed}")
     if has_labels:
         share = board.right / board.compared
         console.print(
@@ -289,22 +288,6 @@ def _score_table(
             cells += [str(score.right), f"{score.right / score.images:.1%}"]
         table.add_row(*cells, f"{score.confidence_sum / score.images:.1%}")
     return table
-
-
-def _write_sheet(tiles: Sequence[Tile], path: Path) -> None:
-    """Write the contact sheet as PNG.
-
-    Raises:
-        ModelError: The file cannot be written.
-    """
-    sheet = cv2.cvtColor(draw_contact_sheet(tiles, tile_px=_TILE_PX), cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode(".png", sheet)
-    try:
-        if not done:
-            raise OSError("OpenCV cannot encode it")
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise ModelError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 if __name__ == "__main__":

@@ -9,18 +9,21 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
-from fl_robot_ros.config import ServerSettings, expand_path
+from fl_robot_ros.cli.option_type import full_path
+from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import FlRobotError, SettingError
 from fl_robot_ros.setting import describe_range, setting_type
 
 _DESCRIPTION = """\
-Serve a fleet of robots: start a Flower SuperLink, wait for robots, train one model with them
-round by round, keep a checkpoint of every round, and send the robots the result. Ctrl-C stops it;
-started again, it goes on after the newest checkpoint.
+Serve a fleet of robots: start a Flower SuperLink, wait for robots, train one
+model with them round by round, keep a checkpoint of every round, and send the
+robots the result. Ctrl-C stops it; started again, it goes on after the newest
+checkpoint.
 """
 
 _EPILOG = """\
@@ -28,8 +31,8 @@ examples:
   fl_server --config config/server.yaml
   fl_server --config config/server.yaml --port 0 --state-dir /tmp/fleet --num-rounds 10
 
-A command-line option wins over the file. Exit status: 0 the run finished, 1 it failed,
-2 a setting is wrong, 130 stopped by Ctrl-C or SIGTERM.
+A command-line option wins over the file. Exit status: 0 the run finished, 1 it
+failed, 2 a setting is wrong, 130 stopped by Ctrl-C or SIGTERM.
 """
 
 
@@ -41,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", metavar="FILE", help="YAML file with settings")
+    parser.add_argument("--config", type=full_path, metavar="FILE", help="YAML file with settings")
     group = parser.add_argument_group("settings, as in the file")
     for field in dataclasses.fields(ServerSettings):
         _add_option(group, field)
@@ -92,7 +95,7 @@ def _add_option(group: Any, field: dataclasses.Field[Any]) -> None:
         group.add_argument(option, type=kind, default=None, metavar=metavar, help=help_text)
 
 
-def _read_settings(path: str | None, options: dict[str, Any]) -> ServerSettings:
+def _read_settings(path: Path | None, options: dict[str, Any]) -> ServerSettings:
     """Return the settings of the file, overridden by the options that were given.
 
     Raises:
@@ -101,10 +104,10 @@ def _read_settings(path: str | None, options: dict[str, Any]) -> ServerSettings:
     values: dict[str, Any] = {}
     if path:
         try:
-            content = yaml.safe_load(expand_path(path).read_text(encoding="utf-8"))
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise SettingError(f"cannot read {path}: {error.strerror}") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise SettingError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
         if not isinstance(content, dict | None):
             raise SettingError(f"{path} holds no settings; expected lines like 'port: 8000'")

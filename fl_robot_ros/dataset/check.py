@@ -32,7 +32,7 @@ class CheckReport:
         rubbish: Files with an image's name that are no picture and that the index does not know.
         unreadable: Samples whose file is there and cannot be read, which no repair changes.
         foreign: Number of other files, which are left alone.
-        unrepaired: Paths of what a repair could not mend.
+        unrepaired: Paths of what a repair cannot mend, or could not.
     """
 
     samples: int = 0
@@ -48,8 +48,16 @@ class CheckReport:
     @property
     def is_sound(self) -> bool:
         """Whether index and files agree."""
-        damaged = self.missing or self.altered or self.broken or self.unreadable
-        return not (damaged or self.stray or self.rubbish)
+        return not self._faults()
+
+    @property
+    def is_repairable(self) -> bool:
+        """Whether a repair mends something."""
+        return self._faults() > len(self.unrepaired)
+
+    def _faults(self) -> int:
+        samples = [*self.missing, *self.altered, *self.broken, *self.unreadable]
+        return len(samples) + len(self.stray) + len(self.rubbish)
 
 
 def check_dataset(
@@ -118,6 +126,7 @@ def _check(
         on_file(done, total)
     if not report.is_sound:
         _forget_changes(dataset, report)
+        report.unrepaired = _beyond_repair(dataset, report)
     return report
 
 
@@ -159,29 +168,50 @@ def _all_samples(dataset: DatasetReader) -> list[Sample]:
     return dataset.samples() + dataset.unlabelled()
 
 
+def _beyond_repair(dataset: DatasetReader, report: CheckReport) -> list[str]:
+    """Return the paths of what a repair leaves alone."""
+    gone = {sample.id for sample in [*report.missing, *report.broken]}
+    names = {_name_of(item.path) for item in _all_samples(dataset) if item.id not in gone}
+    paths = []
+    for path in report.stray:
+        # Of a copy of a sample: two files of one name cannot be moved at once.
+        if _name_of(path) in names or _label_of(path) is None:
+            paths.append(path)
+        else:
+            names.add(_name_of(path))
+    return paths + [sample.path for sample in report.unreadable]
+
+
 def _repair(dataset: Dataset, report: CheckReport) -> None:
     dataset.remove(sample.id for sample in [*report.missing, *report.broken])
     for sample in report.altered:
         _adopt(dataset, sample.path, sample.label, sample.topic, sample.stamp_ns)
-    names = {sample.path.rpartition("/")[2] for sample in _all_samples(dataset)}
+    left_alone = set(report.unrepaired)
     for path in report.stray:
-        folder, _, name = path.partition("/")
-        # A copy of a sample: two of one name cannot be moved at once.
-        parts = parse_image_name(name) if name not in names else None
-        if parts is None:
-            report.unrepaired.append(path)
+        label, parts = _label_of(path), parse_image_name(_name_of(path))
+        if path in left_alone or label is None or parts is None:
             continue
-        names.add(name)
         try:
-            label = "" if folder == REVIEW_NAME else label_from_folder(folder)
             # The name tells no more of the topic than its hash.
             _adopt(dataset, path, label, f"recovered/{parts.topic_hash}", parts.stamp_ns)
-        except (LabelError, DatasetError):
-            # A folder that is none of ours, or a frame that lies in another folder too.
+        except DatasetError:
+            # Its frame has another name in the index.
             report.unrepaired.append(path)
-    report.unrepaired += [sample.path for sample in report.unreadable]
     for path in report.rubbish:
         (dataset.path / path).unlink(missing_ok=True)
+
+
+def _name_of(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _label_of(path: str) -> str | None:
+    """Return the label that a file's folder stands for, None where it stands for none."""
+    folder = path.partition("/")[0]
+    try:
+        return "" if folder == REVIEW_NAME else label_from_folder(folder)
+    except LabelError:
+        return None
 
 
 def _adopt(dataset: Dataset, path: str, label: str, topic: str, stamp_ns: int) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import bisect
 import csv
 import io
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from fl_robot_ros.capture.label_file import MAX_FILE_BYTES, LabelRange
 from fl_robot_ros.capture.label_ranges import LabelRanges
@@ -27,6 +29,16 @@ LabelChooser = Callable[[Sample], "str | None"]
 
 _CHUNK = 500
 _SHA256 = re.compile("[0-9a-f]{64}")
+
+
+class IdRange(NamedTuple):
+    """Ids of samples from the first to the last, inclusive."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
 
 
 @dataclass
@@ -105,22 +117,26 @@ def apply_plan(
     return changed
 
 
-def choose_by_id(text: str, label: str) -> LabelChooser:
-    """Return a chooser for the samples with some ids.
-
-    Args:
-        text: Ids and ranges of them, both ends included, as "3,7-12".
-        label: Their clean label.
+def parse_ids(text: str) -> list[IdRange]:
+    """Read ids and ranges of them, as "3,7-12".
 
     Raises:
         LabelError: The text is something else.
     """
-    spans = sorted(_id_span(item) for item in text.split(","))
-    starts = [first for first, _ in spans]
-    # The largest end up to each span, because they may overlap.
-    ends: list[int] = []
-    for _, last in spans:
-        ends.append(max(last, ends[-1] if ends else 0))
+    return [_id_range(item) for item in text.split(",")]
+
+
+def choose_by_id(ranges: Iterable[IdRange], label: str) -> LabelChooser:
+    """Return a chooser for the samples with some ids.
+
+    Args:
+        ranges: The ids, in any order; ranges may overlap.
+        label: Their clean label.
+    """
+    in_order = sorted(ranges)
+    starts = [item.first for item in in_order]
+    # The largest end up to each range, because they may overlap.
+    ends = list(itertools.accumulate((item.last for item in in_order), max))
 
     def choose(sample: Sample) -> str | None:
         index = bisect.bisect_right(starts, sample.id) - 1
@@ -129,22 +145,45 @@ def choose_by_id(text: str, label: str) -> LabelChooser:
     return choose
 
 
-def choose_by_time(start: str, end: str, topic: str, label: str) -> LabelChooser:
+def ids_without_sample(dataset: Dataset, ranges: Iterable[IdRange]) -> list[str]:
+    """Return those of the ids and ranges in which there is no sample, as they are written.
+
+    Raises:
+        DatasetError: The index cannot be read.
+    """
+    ids = sorted(sample.id for sample in dataset.samples() + dataset.unlabelled())
+    return [
+        str(item)
+        for item in ranges
+        if bisect.bisect_left(ids, item.first) == bisect.bisect_right(ids, item.last)
+    ]
+
+
+def parse_label_stamp(text: str) -> int:
+    """Read a time as in a label file, but not a relative one; return ns since the epoch.
+
+    Raises:
+        LabelError: It is something else.
+    """
+    time = parse_label_time(text)
+    if time.is_relative:
+        raise LabelError(f"time {text!r} is no time since the epoch; expected seconds or a date")
+    return time.time_ns
+
+
+def choose_by_time(
+    start_ns: int | None, end_ns: int | None, topic: str, label: str
+) -> LabelChooser:
     """Return a chooser for the samples of a stretch of time.
 
     Args:
-        start: Its beginning, inclusive, as in a label file but not relative; "" for none.
-        end: Its end, exclusive; "" for none.
+        start_ns: Its beginning in ns since the epoch, inclusive; None: from the first sample on.
+        end_ns: Its end in ns since the epoch, exclusive; None: to the last sample.
         topic: Name of a topic, with any namespace before it; "" for all.
         label: Their clean label.
-
-    Raises:
-        LabelError: A time is something else, or the end is not after the start.
     """
-    start_ns = _epoch_ns(start) if start else -STAMP_LIMIT
-    end_ns = _epoch_ns(end) if end else STAMP_LIMIT
-    if start_ns >= end_ns:
-        raise LabelError(f"the end {end!r} is not after the start {start!r}")
+    start_ns = -STAMP_LIMIT if start_ns is None else start_ns
+    end_ns = STAMP_LIMIT if end_ns is None else end_ns
     return _choose_by_ranges(
         LabelRanges([LabelRange(start_ns, end_ns, label, topic.strip().strip("/"))])
     )
@@ -212,19 +251,12 @@ def _choose_by_ranges(ranges: LabelRanges) -> LabelChooser:
     return lambda sample: ranges.at(sample.topic, sample.stamp_ns, 0)
 
 
-def _id_span(text: str) -> tuple[int, int]:
+def _id_range(text: str) -> IdRange:
     first, dash, last = (part.strip() for part in text.partition("-"))
     ids = [first, last] if dash else [first, first]
     if not all(item.isdecimal() and len(item) < 20 for item in ids) or int(ids[0]) > int(ids[1]):
         raise LabelError(f"ids {text[:40]!r}; expected numbers and ranges, as 3,7-12")
-    return int(ids[0]), int(ids[1])
-
-
-def _epoch_ns(text: str) -> int:
-    time = parse_label_time(text)
-    if time.is_relative:
-        raise LabelError(f"time {text!r} is no time since the epoch; expected seconds or a date")
-    return time.time_ns
+    return IdRange(int(ids[0]), int(ids[1]))
 
 
 def _read_text(path: Path) -> str:

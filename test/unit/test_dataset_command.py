@@ -1,56 +1,21 @@
-"""The command `fl_dataset`, on real datasets."""
+"""The command `fl_dataset`, on real datasets; its import is tested beside this."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import cv2
-import numpy as np
 import pytest
-from bag_recorder import START_NS, Item, drive, pictures_of, record
+from bag_recorder import START_NS
+from dataset_command import counts, filled, jpeg, run
 
-from fl_robot_ros.capture.new_sample import NewSample
-from fl_robot_ros.cli.client_params import read_capture_settings
 from fl_robot_ros.cli.dataset import main
-from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.dataset.store import Dataset
 
 Output = pytest.CaptureFixture[str]
-
-
-def jpeg(seed: int) -> bytes:
-    picture = np.random.default_rng(seed).integers(0, 255, (12, 16, 3), np.uint8)
-    return bytes(cv2.imencode(".jpg", picture)[1])
-
-
-def filled(path: Path, *labels: str) -> Path:
-    """Make a dataset with one sample a second of these labels; return its folder."""
-    with Dataset(path) as dataset:
-        dataset.add(
-            [
-                NewSample(label, "/camera", START_NS + number * 10**9, jpeg(number), 16, 12)
-                for number, label in enumerate(labels)
-            ]
-        )
-    return path
-
-
-def run(command: str, dataset: Path, *arguments: str | Path) -> int:
-    return main([command, "--dataset", str(dataset), *map(str, arguments)])
-
-
-def counts(path: Path) -> dict[str, int]:
-    """Return the number of samples by label, "" for the review pool."""
-    with Dataset(path) as dataset:
-        pool = {"": dataset.num_unlabelled()} if dataset.num_unlabelled() else {}
-        return {**dataset.counts(), **pool}
 
 
 def test_info_shows_labels_cameras_times_and_space(tmp_path: Path, capsys: Output) -> None:
@@ -128,6 +93,27 @@ def test_a_lost_index_is_made_anew_by_a_repair_alone(tmp_path: Path, capsys: Out
     assert counts(data) == {"cat": 1, "dog": 1, "": 1}
 
 
+def test_a_check_offers_a_repair_only_for_what_it_mends(tmp_path: Path, capsys: Output) -> None:
+    data = filled(tmp_path / "data", "cat", "dog")
+    (copied,) = (data / "cat").iterdir()
+    (data / "dog" / copied.name).write_bytes(copied.read_bytes())
+    (data / "no%label").mkdir()
+    (data / "no%label" / "7_0123abcd.jpg").write_bytes(jpeg(7))
+    for arguments in ([], ["--repair"], []):
+        assert run("check", data, *arguments) == 1
+        output = capsys.readouterr().out
+        assert f": 2\n  dog/{copied.name}\n  no%label/7_0123abcd.jpg" in output
+        assert "--repair` mends" not in output
+    # With the sample gone, what was its copy can take its place.
+    copied.unlink()
+    assert run("check", data) == 1
+    output = capsys.readouterr().out
+    assert "what a repair cannot mend (see `check --help`): 1\n  no%label/" in output
+    assert "`fl_dataset check --repair` mends the rest" in output
+    assert run("check", data, "--repair") == 1
+    assert counts(data) == {"dog": 2}
+
+
 @pytest.mark.parametrize("is_lost", [False, True])
 def test_a_repair_is_refused_while_somebody_has_the_dataset(
     tmp_path: Path, capsys: Output, is_lost: bool
@@ -145,197 +131,6 @@ def test_a_repair_is_refused_while_somebody_has_the_dataset(
             assert run("check", data) == 1
             assert run("info", data) == 0
     assert run("check", data, "--repair") == 0
-
-
-def test_pictures_are_imported_once(tmp_path: Path, capsys: Output) -> None:
-    source = tmp_path / "photos"
-    (source / "cat").mkdir(parents=True)
-    (source / "cat" / "1.jpg").write_bytes(jpeg(1))
-    (source / "2.jpg").write_bytes(jpeg(2))
-    data = tmp_path / "data"
-    assert run("import", data, source) == 0
-    assert "2 new images: to be labelled 1, cat 1" in capsys.readouterr().out
-    assert run("import", data, source, "--label", "dog") == 0
-    output = capsys.readouterr().out
-    assert "0 new images, 1 image of the review pool labelled: dog 1, 1 there already" in output
-    assert counts(data) == {"cat": 1, "dog": 1}
-    assert run("import", tmp_path / "other", source, "--label", "dog") == 0
-    assert counts(tmp_path / "other") == {"cat": 1, "dog": 1}
-
-
-def test_pictures_that_cannot_be_read_are_counted_and_named(
-    tmp_path: Path, capsys: Output
-) -> None:
-    source = tmp_path / "photos"
-    source.mkdir()
-    (source / "good.jpg").write_bytes(jpeg(1))
-    for number in range(25):
-        (source / f"bad{number:02d}\x1b[2J[red].jpg").write_bytes(b"no picture")
-    (source / os.fsdecode(b"not-utf8-\xff.jpg")).write_bytes(b"no picture")
-    assert run("import", tmp_path / "data", source) == 1
-    output = capsys.readouterr().out
-    assert "files that were not taken: 26" in output
-    assert "bad00\\x1b[2J[red].jpg: " in output
-    assert "and 6 more" in output
-    assert "\x1b" not in output
-    assert counts(tmp_path / "data") == {"": 1}
-
-
-def test_a_bag_is_imported_with_its_labels(tmp_path: Path, capsys: Output) -> None:
-    record(tmp_path / "drive", drive(30, ("cat", "dog")))
-    data = tmp_path / "data"
-    assert run("import", data, tmp_path / "drive", "--rate", "100") == 0
-    assert "30 frames from /camera/image_raw" in capsys.readouterr().out
-    assert counts(data) == {"cat": 15, "dog": 15}
-    assert run("import", data, tmp_path / "drive", "--rate", "100") == 0
-    assert "30 already stored" in capsys.readouterr().out
-
-    labels = tmp_path / "labels.csv"
-    labels.write_text("start,end,label\n1699999999,1700000000.95,\n1700000000.95,1700000100,owl\n")
-    other = tmp_path / "other"
-    command: list[str | Path] = [
-        tmp_path / "drive",
-        "--labels",
-        labels,
-        "--topics",
-        "camera/image_raw",
-    ]
-    assert run("import", other, *command, "--rate", "100") == 0
-    assert counts(other) == {"owl": 20, "": 10}
-
-
-def params_file(path: Path, text: str) -> Path:
-    """Write a parameter file whose settings are lines of text."""
-    lines = [f"    {line.strip()}" for line in text.strip().splitlines()]
-    path.write_text("\n".join(["/**:", "  ros__parameters:", *lines]))
-    return path
-
-
-def pictures(path: Path, label: str) -> list[np.ndarray[Any, Any]]:
-    found = [cv2.imread(str(file)) for file in sorted((path / label).glob("*.jpg"))]
-    return [picture for picture in found if picture is not None]
-
-
-def test_topics_that_a_bag_lacks_are_named(tmp_path: Path, capsys: Output) -> None:
-    data = tmp_path / "data"
-    drives = [drive(frames=4, topic=topic) for topic in ("/front/image", "/rear/image")]
-    bag = record(tmp_path / "bag", [item for items in drives for item in items]).parent
-    assert run("import", data, bag, "--topics", "frnt/image") == 1
-    error = capsys.readouterr().err
-    assert "no topic frnt/image; its image topics are /front/image, /rear/image" in error
-    assert counts(data) == {}
-    assert run("import", data, bag / "metadata.yaml", "--topics", "front/image", "left") == 0
-    output = capsys.readouterr().out
-    assert "4 frames from /front/image" in output
-    assert "has no frame of left" in output
-
-
-def test_what_cannot_be_imported_does_not_keep_the_rest_out(
-    tmp_path: Path, capsys: Output
-) -> None:
-    data = tmp_path / "data"
-    (tmp_path / "empty").mkdir()
-    bag = record(tmp_path / "bag", drive(frames=4)).parent
-    (bag / "labels.csv").write_text("start,end,label\n0,100,owl\n")
-    assert run("import", data, tmp_path / "empty", bag, "--rate", "100") == 1
-    output = capsys.readouterr()
-    assert "there is no picture in" in output.err
-    assert f"labels by time from {bag / 'labels.csv'}" in output.out
-    assert counts(data) == {"owl": 4}
-
-
-def test_a_bag_is_imported_as_a_client_would(tmp_path: Path, capsys: Output) -> None:
-    front = drive(20, topic="/r1/camera/image_raw/compressed", compressed=True)
-    record(tmp_path / "drive", pictures_of([*front, *drive(20, topic="/rear")]))
-    client = params_file(
-        tmp_path / "client.yaml",
-        """
-        data_dir: "/nowhere"
-        use_sim_time: false
-        image_topics: ["camera/image_raw/compressed"]
-        sample_rate_hz: 5
-        privacy_masks: ["camera/image_raw: 0,0.5 1,0.5 1,1 0,1"]
-        topic_labels: ["camera/image_raw: pallet"]
-        bag_paths: [""]
-        """,
-    )
-    data = tmp_path / "data"
-    assert run("import", data, tmp_path / "drive", "--params", client) == 0
-    output = capsys.readouterr().out
-    assert "20 frames from /r1/camera/image_raw/compressed" in output
-    assert "warning" not in output
-    assert counts(data) == {"pallet": 10}
-    for picture in pictures(data, "pallet"):
-        assert picture[16:].max() < 8
-        assert picture[:11].max() > 20
-
-    # Options go before the file, and without it nothing is masked.
-    more = ["--topics", "rear", "--rate", "100"]
-    assert run("import", data, tmp_path / "drive", *more, "--params", client) == 0
-    output = capsys.readouterr().out
-    assert "privacy_masks names camera/image_raw, which is none of image_topics (rear)" in output
-    assert counts(data) == {"pallet": 10, "": 20}
-    assert run("import", tmp_path / "plain", tmp_path / "drive") == 0
-    for picture in pictures(tmp_path / "plain", ".review"):
-        assert picture[16:].max() > 20
-
-
-def test_hold_lookback_and_limits_of_a_client_apply_to_a_bag(tmp_path: Path) -> None:
-    record(tmp_path / "drive", drive(20, ("cat",)))
-    late = Item("/fl/label", START_NS + 15 * 10**8 - 10**6, "dog")
-    record(tmp_path / "late", [*pictures_of(drive(20)), late])
-    hold = params_file(tmp_path / "hold.yaml", "label_hold_sec: 0.3\nsample_rate_hz: 100.0")
-    back = params_file(tmp_path / "back.yaml", "label_lookback_sec: 0.2\nsample_rate_hz: 100.0")
-    dark = params_file(tmp_path / "dark.yaml", "min_brightness: 255.0\nimage_topics: ['']")
-    assert run("import", tmp_path / "1", tmp_path / "drive", "--params", hold) == 0
-    assert counts(tmp_path / "1")["cat"] == 3
-    assert run("import", tmp_path / "2", tmp_path / "late", "--params", back) == 0
-    assert counts(tmp_path / "2")["dog"] == 7
-    assert run("import", tmp_path / "3", tmp_path / "late", "--params", dark) == 0
-    assert counts(tmp_path / "3") == {}
-
-
-def test_the_clients_part_of_a_parameter_file_is_found(tmp_path: Path) -> None:
-    path = tmp_path / "params.yaml"
-    path.write_text(
-        """
-        /**: {ros__parameters: {jpeg_quality: 1, label_hold_sec: 2}}
-        fl_perception: {ros__parameters: {image_topic: other, jpeg_quality: 2}}
-        robot1:
-          fl_client: {ros__parameters: {jpeg_quality: 3, qos_overrides.x: 1}}
-        """
-    )
-    assert read_capture_settings(path) == ClientSettings(jpeg_quality=3, label_hold_sec=2.0)
-    default = Path(__file__).parents[2] / "config" / "client.yaml"
-    assert read_capture_settings(default) == ClientSettings()
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "has no parameters of fl_client"),
-        ("[1]", "has no parameters of fl_client"),
-        ("fl_server: {ros__parameters: {port: 1}}", "has no parameters of fl_client"),
-        ("/**: {ros__parameters: {privacy_mask: [a]}}", "unknown setting 'privacy_mask'"),
-        ("/**: {ros__parameters: {privacy_masks: a}}", "privacy_masks is 'a'; expected a list"),
-        ("/**: {ros__parameters: {sample_rate_hz: 0}}", "sample_rate_hz is 0.0; expected"),
-        (
-            "a: {fl_client: {ros__parameters: {}}}\n/b/fl_client: {ros__parameters: {}}",
-            "several clients (/a/fl_client, /b/fl_client)",
-        ),
-        ("{", "is not YAML"),
-    ],
-)
-def test_a_wrong_parameter_file_is_refused_before_anything_is_read(
-    tmp_path: Path, capsys: Output, content: str, message: str
-) -> None:
-    record(tmp_path / "drive", drive(4))
-    (tmp_path / "params.yaml").write_text(content)
-    command = [tmp_path / "drive", "--params", tmp_path / "params.yaml"]
-    assert run("import", tmp_path / "data", *command) == 1
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert message in line
-    assert not (tmp_path / "data").exists()
 
 
 def test_an_export_is_imported_as_it_was(tmp_path: Path, capsys: Output) -> None:
@@ -370,9 +165,6 @@ def test_labels_are_given_in_every_way(tmp_path: Path, capsys: Output) -> None:
     assert counts(data) == {"dog": 2, "fox": 2, "owl": 2, "": 4}
     assert run("label", data, "--id", "1", "--as", "", "--all") == 0
     capsys.readouterr()
-    assert run("label", data, "--id", "999", "--as", "x") == 1
-    assert "no sample fits" in capsys.readouterr().out
-
     out = tmp_path / "out"
     assert run("export", data, "--to", out, "--unlabelled") == 0
     (out / "unlabelled").rename(out / "elk")
@@ -380,6 +172,21 @@ def test_labels_are_given_in_every_way(tmp_path: Path, capsys: Output) -> None:
     assert "5 samples changed: elk 5" in capsys.readouterr().out
     assert counts(data) == {"dog": 2, "elk": 5, "fox": 1, "owl": 2}
     assert run("check", data) == 0
+
+
+def test_ids_that_no_sample_has_are_named(tmp_path: Path, capsys: Output) -> None:
+    data = filled(tmp_path / "data", "cat", *[""] * 9)
+    assert run("label", data, "--id", "2,11,3-4,20-30,9-12", "--as", "dog") == 1
+    output = capsys.readouterr().out
+    assert "5 samples changed: dog 5" in output
+    assert "ids of no sample: 2\n  11\n  20-30\n" in output
+    assert counts(data) == {"cat": 1, "dog": 5, "": 4}
+    many = ",".join(map(str, range(100, 130)))
+    assert run("label", data, "--id", many, "--as", "dog") == 1
+    output = capsys.readouterr().out
+    assert "ids of no sample: 30\n  100\n" in output
+    assert "and 10 more" in output
+    assert "no sample fits" in output
 
 
 def test_a_sheet_is_drawn(tmp_path: Path, capsys: Output) -> None:
@@ -417,11 +224,7 @@ def test_bad_input_gets_one_line_and_exit_code_1(tmp_path: Path, capsys: Output)
         ("import", absent, absent),
         ("import", absent, file),
         ("import", absent, tmp_path / "empty", "--labels", file),
-        ("import", absent, tmp_path / "empty", "--label", "a\nb"),
         ("import", absent, tmp_path / "empty", "--params", file),
-        ("label", data, "--id", "x", "--as", "dog"),
-        ("label", data, "--id", "1", "--as", "x" * 99),
-        ("label", data, "--from-time", "noon", "--as", "dog"),
         ("label", data, "--csv", file),
         ("label", data, "--from-folder", tmp_path / "empty"),
         ("label", absent, "--id", "1", "--as", "dog"),
@@ -442,8 +245,14 @@ def test_bad_input_gets_one_line_and_exit_code_1(tmp_path: Path, capsys: Output)
         "import",
         "import x --rate 0",
         "import x --rate nan",
+        "import x --rate 1e9",
+        "import x --rate fast",
+        "import x --topics a,,b",
+        "import x --label a\x07b",
+        "import ~nobody_/x",
         "sheet",
         "sheet --out x --per-label 0",
+        f"sheet --out x --label {'x' * 99}",
         "export --to x --format zip",
         "label",
         "label --id 1",
@@ -451,12 +260,29 @@ def test_bad_input_gets_one_line_and_exit_code_1(tmp_path: Path, capsys: Output)
         "label --id 1 --csv x --as dog",
         "label --csv x --as dog",
         "label --id 1 --as dog --topic camera",
+        "label --id x --as dog",
+        f"label --id 1 --as {'x' * 99}",
+        "label --from-time noon --as dog",
+        "label --from-time 12.5 --as dog",
+        "label --from-time 1714564800 --to-time 2024-05-01T12:00:00Z --as dog",
     ],
 )
-def test_a_wrong_command_line_is_exit_code_2(line: str) -> None:
+def test_a_wrong_command_line_is_exit_code_2(line: str, capsys: Output) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(line.split())
     assert exit_.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: fl_dataset")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["info", "--dataset"], ["import"], ["export", "--to"], ["sheet", "--out"]],
+)
+def test_an_empty_path_is_not_the_folder_one_is_in(command: list[str], capsys: Output) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main([*command, ""])
+    assert exit_.value.code == 2
+    assert "the path is empty" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["info", "check", "import", "export", "label", "sheet"])
@@ -483,37 +309,3 @@ def test_it_loads_neither_tensorflow_nor_flower_nor_rosbags() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
     assert not {"tensorflow", "keras", "flwr", "rosbags"} & set(done.stdout.split())
-
-
-def test_an_interrupt_is_exit_code_130_and_leaves_a_sound_dataset(tmp_path: Path) -> None:
-    source = tmp_path / "photos"
-    source.mkdir()
-    picture = np.random.default_rng(0).integers(0, 255, (1200, 1600, 3), np.uint8)
-    content = bytes(cv2.imencode(".jpg", picture)[1])
-    for number in range(400):
-        # Bytes after the end of a JPEG make each file another one.
-        (source / f"{number}.jpg").write_bytes(content + number.to_bytes(2, "big"))
-    data = tmp_path / "data"
-    command = [sys.executable, "-m", "fl_robot_ros.cli.dataset", "import", str(source)]
-    child = subprocess.Popen(
-        [*command, "--dataset", str(data)],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        # A job in the background inherits that interrupts are ignored; a person's does not.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while not list(data.glob(".review/*.jpg")):
-            assert child.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        child.send_signal(signal.SIGINT)
-        _, errors = child.communicate(timeout=60)
-    finally:
-        child.kill()
-        child.wait()
-    assert child.returncode == 130
-    assert errors.decode().strip() == "fl_dataset: interrupted; what was done stays done"
-    assert run("check", data) == 0
-    assert 0 < counts(data)[""] < 400

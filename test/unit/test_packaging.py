@@ -111,15 +111,18 @@ def test_no_project_table_beside_setup_py() -> None:
 
 
 def test_every_executable_can_be_called(setup_arguments: dict[str, Any]) -> None:
-    found = {}
+    found = set()
     for line in setup_arguments["entry_points"]["console_scripts"]:
         name, target = line.split(" = ")
         module, function = target.split(":")
-        if ".nodes." in module:
+        start = getattr(importlib.import_module(module), function)
+        (program, _) = start.args
+        assert name == f"fl_{program.rpartition('.')[2]}"
+        if ".nodes." in program:
             pytest.importorskip("rclpy", reason="needs rclpy: ROS 2 or PyPI's ROS wheels")
-        found[name] = getattr(importlib.import_module(module), function)
-    assert set(found) == set(EXECUTABLES)
-    assert all(callable(function) for function in found.values())
+        assert callable(importlib.import_module(program).main)
+        found.add(name)
+    assert found == set(EXECUTABLES)
 
 
 def test_ros2_run_finds_the_executables() -> None:

@@ -1,3 +1,4 @@
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -35,7 +36,7 @@ def test_a_folder_gives_a_table_an_accuracy_and_a_sheet(
     output = capsys.readouterr().out
     assert "accuracy 75.0% (3 of 4), model v00001" in output
     assert "66.7%" in output
-    assert "1 pictures could not be read" in output
+    assert "pictures that could not be read: 1" in output
     assert "red/2.png" in output
     drawn = cv2.imread(str(sheet))
     assert drawn is not None
@@ -113,7 +114,51 @@ def test_bad_input_gets_one_line_and_exit_code_1(
         assert lines[0].startswith("fl_predict: ")
 
 
-@pytest.mark.parametrize("arguments", [[], ["--model", "m"], ["--limit", "0"], ["--nonsense"]])
+def test_a_sheet_that_cannot_be_written_leaves_the_older_one(
+    write_version: WriteVersion, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    noise = np.random.default_rng(0).integers(0, 255, (128, 128, 3), np.uint8)
+    cv2.imwrite(str(images / "1.png"), noise)
+    sheet = tmp_path / "sheet.png"
+    sheet.write_bytes(b"older")
+    command = [sys.executable, "-m", "fl_robot_ros.cli.predict", "--model", str(write_version())]
+    done = subprocess.run(
+        [*command, "--images", str(images), "--sheet", str(sheet)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        # Fails in the midst of the sheet, as a full disk does.
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
+    )
+    assert done.returncode == 1
+    assert f"fl_predict: cannot write {sheet}: File too large" in done.stderr
+    assert sheet.read_bytes() == b"older"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "models", "sheet.png"]
+
+
+def test_names_are_shown_in_printable_characters(
+    write_version: WriteVersion, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = write_pictures(tmp_path / "images", {"red": "red"})
+    (images / "red" / "0.png").rename(images / "red" / "[red]\x1b[2J.png")
+    assert main(["--model", str(write_version()), "--images", str(images)]) == 0
+    assert "red/[red]\\x1b[2J.png" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--model", "m"],
+        ["--model", "m", "--images", "i", "--limit", "0"],
+        ["--model", "m", "--images", ""],
+        ["--model", "~nobody_/m", "--images", "i"],
+        ["--nonsense"],
+    ],
+)
 def test_a_wrong_command_line_is_exit_code_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(arguments)

@@ -1,15 +1,19 @@
-"""What `fl_dataset` shows: progress, counts, and names that a terminal can take."""
+"""What the commands show: progress, counts, and names that a terminal can take."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 # Of a long list of what is wrong, so many are named.
 _MAX_NAMED = 20
+
+_ERRORS = 2  # The error stream's number.
 
 Advance = Callable[[int, "int | None"], None]
 
@@ -25,9 +29,25 @@ def progress(console: Console, what: str) -> Iterator[Advance]:
     )
     # Into a file, a bar would only leave an empty line.
     is_shown = console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=not is_shown) as progress:
-        task = progress.add_task(shown(what), total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+    # What a library writes of a broken picture would break the bar, and names no file.
+    silence = _muted_libraries() if is_shown and os.isatty(_ERRORS) else nullcontext()
+    bar = Progress(*columns, console=console, transient=True, disable=not is_shown)
+    with silence, bar:
+        task = bar.add_task(shown(what), total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def _muted_libraries() -> Iterator[None]:
+    """Drop what libraries in C write to the error stream; Python's own goes by way of the bar."""
+    kept = os.dup(_ERRORS)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), _ERRORS)
+        yield
+    finally:
+        os.dup2(kept, _ERRORS)
+        os.close(kept)
 
 
 def name_some(console: Console, what: str, names: Sequence[str]) -> None:
@@ -75,6 +95,6 @@ def say(console: Console, text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Print an error, as one line."""
-    line = shown(f"fl_dataset: {text}".replace("\n", " "))
+    """Print an error as one line."""
+    line = shown(text.replace("\n", " "))
     Console(stderr=True, highlight=False).print(line, markup=False, soft_wrap=True)
