@@ -16,6 +16,7 @@ import pytest
 from bag_recorder import Item, drive, picture, record, record_ros1
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mcap_builder import chunk_of, record_of
 from rosbags.rosbag1 import Writer
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2.enums import CompressionMode
@@ -165,10 +166,6 @@ def test_messages_wait_with_the_size_that_they_claim(
     assert all(size == actual for size, actual in claimed)
 
 
-def record_of(kind: int, content: bytes) -> bytes:
-    return struct.pack("<BQ", kind, len(content)) + content
-
-
 def mcap_bomb() -> bytes:
     """Return an mcap file with channels of long names in compressed chunks."""
     name = struct.pack("<I", MANY) + b"a" * MANY
@@ -178,9 +175,7 @@ def mcap_bomb() -> bytes:
         schema = struct.pack("<H", number + 1) + name + bytes(8)
         channel = struct.pack("<HH", number, number + 1) + name + cdr
         records = record_of(3, schema) + record_of(4, channel)
-        packed = zstd.compress(records)
-        head = struct.pack("<QQQI", 0, 0, len(records), 0) + struct.pack("<I", 4) + b"zstd"
-        parts.append(record_of(6, head + struct.pack("<Q", len(packed)) + packed))
+        parts.append(chunk_of(records, [0], "zstd"))
     return b"".join(parts)
 
 
@@ -229,10 +224,7 @@ def test_too_many_connections_of_ros1_are_damage(
 
 def test_chunks_that_unpack_to_much_are_not_in_memory_together(tmp_path: Path) -> None:
     size = 48 << 20
-    records = record_of(5, bytes(size))
-    packed = zstd.compress(records)
-    head = struct.pack("<QQQI", 0, 0, len(records), 0) + struct.pack("<I", 4) + b"zstd"
-    chunk = record_of(6, head + struct.pack("<Q", len(packed)) + packed)
+    chunk = chunk_of(record_of(5, bytes(size)), [0], "zstd")
     file = tmp_path / "bomb.mcap"
     file.write_bytes(mcap_index.MCAP_MAGIC + chunk * 6)
     tracemalloc.start()
