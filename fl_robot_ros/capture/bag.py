@@ -204,8 +204,8 @@ class BagReading(Iterator["Frame | LabelMessage"]):
             BagError: No frame was read, and not because there was none to read.
         """
         report = self.report
-        for name in self._bag.missing:
-            report.add_loss(f"{name}: the file is missing")
+        for loss in self._bag.losses:
+            report.add_loss(loss)
         for file in files:
             if file.salvage.damage:
                 report.add_loss(f"{file.name}: {file.salvage.damage}")

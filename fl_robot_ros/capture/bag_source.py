@@ -99,7 +99,7 @@ class BagSource:
 
     def _open_files(self) -> list[StorageFile]:
         bag = find_bag_files(self._path)
-        self.skipped += [f"{name}: the file is missing" for name in bag.missing]
+        self.skipped += bag.losses
         files = []
         for path in bag.files:
             file = StorageFile(path, self._unpacker, bag.promised)

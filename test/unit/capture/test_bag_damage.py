@@ -23,6 +23,7 @@ from fl_robot_ros.errors import BagError
 def test_beginning_is_not_known_where_nothing_says_it(tmp_path: Path) -> None:
     file = record(tmp_path / "bag", drive(10, size=(120, 160)))
     file.write_bytes(file.read_bytes()[:-100])
+    (tmp_path / "bag" / "metadata.yaml").unlink()
     assert read(file)[2].start_ns is None
 
 

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 from bag_reader import read
-from bag_recorder import START_NS, drive, record
+from bag_recorder import START_NS, drive, pictures_of, record
 from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2.enums import CompressionMode
 
+from fl_robot_ros.capture.bag_source import BagSource
 from fl_robot_ros.errors import BagError
 
 # Twice as many mappings with each line.
@@ -180,3 +182,65 @@ def test_listed_file_that_was_unpacked_is_read(tmp_path: Path) -> None:
     _, _, report = read(tmp_path / "bag")
     assert report.frames_read == 10
     assert report.complete
+
+
+def test_file_that_a_killed_recorder_did_not_list_is_read(tmp_path: Path) -> None:
+    items = drive(30)
+    # Of the last file there is no end, and it was not compressed yet.
+    modes = [CompressionMode.FILE] * 9 + [CompressionMode.NONE] * 2
+    names = []
+    (tmp_path / "bag").mkdir()
+    for number, mode in enumerate(modes):
+        some = items[3 * number : 3 * number + 3] if number < 10 else items[30:]
+        part = record(tmp_path / f"part{number}", some, compression=mode)
+        names.append(f"bag_{number}{''.join(part.suffixes)}")
+        shutil.copy(part, tmp_path / "bag" / names[-1])
+    last = tmp_path / "bag" / names[-1]
+    last.write_bytes(last.read_bytes()[:-1500])
+    text = (tmp_path / "part0" / "metadata.yaml").read_text()
+    listed = "".join(f"  - {name}\n" for name in names[:9])
+    text = re.sub(r"(relative_file_paths:\n)  - .*\n", rf"\1{listed}", text)
+    (tmp_path / "bag" / "metadata.yaml").write_text(text)
+    frames, labels, report = read(tmp_path / "bag")
+    assert [frame.published_ns for frame in frames] == [
+        item.time_ns for item in pictures_of(items)
+    ]
+    assert len(labels) == 2
+    assert report.loss.startswith("bag_10.mcap: it ends in mid-recording")
+
+
+@pytest.mark.parametrize("name", ["rear_0.mcap", "bag.mcap", "bag_0.db3", "bag_0_old.mcap"])
+def test_file_of_another_bag_is_not_read_and_named(tmp_path: Path, name: str) -> None:
+    file = record(tmp_path / "bag", drive(10))
+    metadata = tmp_path / "bag" / "metadata.yaml"
+    metadata.write_text(metadata.read_text().replace(f"- {file.name}\n", "- bag_0.mcap\n"))
+    listed = file.rename(file.with_name("bag_0.mcap"))
+    shutil.copy(listed, tmp_path / "bag" / name)
+    frames, _, report = read(tmp_path / "bag")
+    loss = f"{name}: it was not read, as metadata.yaml does not list it; read it by itself"
+    assert (len(frames), report.loss) == (10, loss)
+    source = BagSource(tmp_path / "bag")
+    assert source.skipped == [loss]
+    source.close()
+
+
+def test_listed_file_that_lies_there_packed_and_unpacked_is_read_once(tmp_path: Path) -> None:
+    file = record(tmp_path / "bag", drive(10), compression=CompressionMode.FILE)
+    plain = record(tmp_path / "plain", drive(10))
+    shutil.copy(plain, file.with_suffix(""))
+    _, _, report = read(tmp_path / "bag")
+    assert report.frames_read == 10
+    assert report.complete
+
+
+def test_beginning_of_a_part_is_that_of_its_bag(tmp_path: Path) -> None:
+    items = drive(20)
+    file = record(tmp_path / "bag", items[:11])
+    metadata = tmp_path / "bag" / "metadata.yaml"
+    part = tmp_path / "bag" / "bag_1.mcap"
+    shutil.copy(record(tmp_path / "second", items[11:]), part)
+    text = metadata.read_text()
+    assert read(part)[2].start_ns == items[11].time_ns
+    metadata.write_text(text.replace(f"- {file.name}\n", f"- {file.name}\n  - bag_1.mcap\n"))
+    for path in (part, file, tmp_path / "bag"):
+        assert read(path)[2].start_ns == items[0].time_ns

@@ -255,6 +255,21 @@ def test_relative_times_count_from_the_beginning_of_the_recording(
     assert dataset.counts() == {"pallet": 10, "person": 10}
 
 
+def test_relative_times_of_a_bag_hold_for_each_of_its_files(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    items = [Item("/camera", START_NS + number * SEC, picture(number)) for number in range(20)]
+    bag = record_split(tmp_path, [items[:8], items[8:]])
+    (bag / "labels.csv").write_text("start,end,label\n0,10,pallet\n10,20,person\n")
+    metadata = (tmp_path / "part0" / "metadata.yaml").read_text()
+    files = "relative_file_paths:\n  - split_0.mcap\n  - "
+    (bag / "metadata.yaml").write_text(metadata.replace("relative_file_paths:\n  - ", files))
+    importer = pipeline(dataset)
+    importer.import_bag(bag / "split_1.mcap")
+    importer.stop()
+    assert dataset.counts() == {"pallet": 2, "person": 10}
+
+
 def clock_set_back() -> list[list[Item]]:
     """Return what a recorder whose clock is set back by a minute wrote into two files."""
     first = [Item("/fl/label", START_NS, "pallet")]
