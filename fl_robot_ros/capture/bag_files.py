@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from fl_robot_ros.capture.recorded_message import Salvage, TopicCounts, is_time
+from fl_robot_ros.capture.recorded_message import Salvage, TopicCounts, is_time, type_as
 from fl_robot_ros.errors import BagError
 
 if sys.version_info >= (3, 14):
@@ -263,9 +263,10 @@ def _read_metadata(path: Path) -> _Metadata:
         for item in information["topics_with_message_count"]:
             topic = item["topic_metadata"]
             name, message_type, count = topic["name"], topic["type"], item["message_count"]
-            if not isinstance(name, str) or not isinstance(message_type, str):
+            serialization = topic.get("serialization_format", "cdr")
+            if not all(isinstance(text, str) for text in (name, message_type, serialization)):
                 return _NO_METADATA
-            promised[name, message_type] += max(0, int(count))
+            promised[name, type_as(message_type, serialization)] += max(0, int(count))
     except (
         OSError,
         ValueError,

@@ -13,7 +13,7 @@ from fl_robot_ros.capture.bag_message import (
     MessageReader,
 )
 from fl_robot_ros.capture.bag_storage import StorageFile
-from fl_robot_ros.capture.recorded_message import RecordedMessage
+from fl_robot_ros.capture.recorded_message import RecordedMessage, unreadable_topics
 from fl_robot_ros.capture.source_item import Item, RecordedImage, RecordedLabel
 from fl_robot_ros.errors import BagError, SourceError
 
@@ -52,11 +52,14 @@ class BagSource:
         self.image_types = {name.lstrip("/"): kind for name, kind in topics if kind in IMAGE_TYPES}
         labels = {name.lstrip("/") for name, kind in topics if _is_label(name, kind)}
         self.label_topics = tuple(sorted(labels))
+        unreadable = unreadable_topics(topics, _is_played)
+        self.skipped += unreadable
         if not self.image_types:
             self.close()
             names = ", ".join(sorted(name for name, _ in topics)) or "none"
+            losses = [*unreadable, *self._damage()]
             raise SourceError(
-                "; ".join([f"{path} has no image topic; its topics are: {names}", *self._damage()])
+                "; ".join([f"{path} has no image topic; its topics are: {names}", *losses])
             )
         self.description = f"rosbag {path} with {', '.join(sorted(self.image_types))}" + (
             f", labels on {', '.join(self.label_topics)}" if labels else ""

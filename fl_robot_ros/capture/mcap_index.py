@@ -10,7 +10,12 @@ from binascii import crc32
 from collections import Counter
 from typing import BinaryIO, NamedTuple
 
-from fl_robot_ros.capture.recorded_message import MAX_NAME_BYTES, DamagedError, TopicCounts
+from fl_robot_ros.capture.recorded_message import (
+    MAX_NAME_BYTES,
+    DamagedError,
+    TopicCounts,
+    type_as,
+)
 
 MCAP_MAGIC = b"\x89MCAP0\r\n"
 HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06
@@ -80,9 +85,7 @@ class McapChannels:
         schema = self._schemas.get(uint(content, 2, 2), "")
         topic, position = text(content, 4)
         encoding, _ = text(content, position)
-        # A topic of another serialization cannot be read, so it gets no type that is wanted.
-        message_type = schema if encoding == "cdr" else f"{schema} as '{encoding[:32]}'"
-        self._channels[uint(content, 0, 2)] = (topic, message_type)
+        self._channels[uint(content, 0, 2)] = (topic, type_as(schema, encoding))
 
 
 def read_mcap_index(file: BinaryIO, size: int) -> McapIndex | None:

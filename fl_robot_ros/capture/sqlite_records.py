@@ -16,6 +16,7 @@ from fl_robot_ros.capture.recorded_message import (
     RecordedMessage,
     Salvage,
     Wanted,
+    type_as,
 )
 
 # Rows that cannot be read are stepped over one by one, after so many in ever larger steps.
@@ -140,15 +141,15 @@ def _topics(bag: apsw.Connection) -> dict[int, tuple[str, str]]:
     # As bytes, since a damaged text may be no UTF-8.
     rows = _rows(
         bag,
-        "SELECT id, CAST(name AS BLOB), CAST(type AS BLOB) FROM topics "
-        "WHERE serialization_format = 'cdr'",
+        "SELECT id, CAST(name AS BLOB), CAST(type AS BLOB), CAST(serialization_format AS BLOB) "
+        "FROM topics",
     )
-    return {
-        number: (topic.decode(errors="replace"), message_type.decode(errors="replace"))
-        for number, topic, message_type in rows
-        if topic is not None and message_type is not None
-        if len(topic) <= MAX_NAME_BYTES and len(message_type) <= MAX_NAME_BYTES
-    }
+    topics = {}
+    for number, *names in rows:
+        if all(name is not None and len(name) <= MAX_NAME_BYTES for name in names):
+            topic, message_type, serialization = (name.decode(errors="replace") for name in names)
+            topics[number] = topic, type_as(message_type, serialization)
+    return topics
 
 
 def _by_time(bag: apsw.Connection) -> Iterator[tuple[_Place, int]]:

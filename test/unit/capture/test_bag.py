@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sqlite3
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +16,10 @@ from bag_recorder import START_NS, Item, drive, picture, record, record_ros1
 from rosbags.rosbag2 import StoragePlugin
 
 from fl_robot_ros.capture.bag import BagReport, LabelMessage, read_bag
+from fl_robot_ros.capture.bag_source import BagSource
 from fl_robot_ros.capture.decode import decode_frame
 from fl_robot_ros.capture.frame import CompressedFrame, RawFrame
-from fl_robot_ros.errors import BagError
+from fl_robot_ros.errors import BagError, SourceError
 
 STORAGES = list(StoragePlugin)
 
@@ -129,16 +132,63 @@ def test_sqlite_bag_is_closed_in_mid_reading(tmp_path: Path) -> None:
     assert str(file.resolve()) not in open_files
 
 
-def test_topic_of_another_serialization_is_named_so(tmp_path: Path) -> None:
-    file = record(tmp_path / "bag", drive(10))
+def with_serialization(file: Path, topics: tuple[str, ...], serialization: str) -> None:
+    """Say of topics of a bag, in its metadata and its file, that they are serialized in a way."""
+    metadata = file.with_name("metadata.yaml")
+    text = metadata.read_text()
+    for topic in topics:
+        pattern = rf"(name: {topic}\n(?:.*\n){{1,3}}? +serialization_format:) cdr"
+        text, changed = re.subn(pattern, rf"\1 {serialization}", text)
+        assert changed == 1
+    metadata.write_text(text)
+    if file.suffix == ".db3":
+        with contextlib.closing(sqlite3.connect(file)) as bag, bag:
+            marks = ", ".join("?" for _ in topics)
+            statement = f"UPDATE topics SET serialization_format = ? WHERE name IN ({marks})"
+            bag.execute(statement, (serialization, *topics))
+        return
     content = file.read_bytes()
-    cdr = b"\x03\x00\x00\x00cdr"
-    assert cdr in content
-    file.write_bytes(content.replace(cdr, cdr.replace(b"cdr", b"xml")))
-    with pytest.raises(
-        BagError, match=re.escape("/camera/image_raw (sensor_msgs/msg/Image as 'xml')")
-    ):
-        read(file)
+    for topic in topics:
+        channel = struct.pack("<I", len(topic)) + topic.encode() + struct.pack("<I", 3)
+        assert channel + b"cdr" in content
+        content = content.replace(channel + b"cdr", channel + serialization.encode())
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("has_metadata", [False, True])
+def test_topics_of_another_serialization_are_named(
+    tmp_path: Path, storage: StoragePlugin, has_metadata: bool
+) -> None:
+    bag = tmp_path / "bag"
+    items = drive(10) + drive(4, topic="/rear", labels=["x"], label_topic="/b/fl/label")
+    with_serialization(record(bag, items, storage), ("/camera/image_raw", "/fl/label"), "xml")
+    if not has_metadata:
+        (bag / "metadata.yaml").unlink()
+    camera = "/camera/image_raw is sensor_msgs/msg/Image as 'xml', which cannot be read"
+    label = "/fl/label is std_msgs/msg/String as 'xml', which cannot be read"
+    frames, labels, report = read(bag)
+    assert (len(frames), len(labels), report.frames_expected) == (4, 1, 4)
+    assert report.loss == f"{camera}; {label}"
+    assert read(bag, ["rear"])[2].loss == label
+    with contextlib.closing(BagSource(bag)) as source:
+        assert source.skipped == [camera, label]
+    with pytest.raises(BagError, match=re.escape(f"its image topics are /rear; {camera}")):
+        list(read_bag(bag, ["camera/image_raw"], allows_fallback=False))
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_bag_whose_images_are_all_of_another_serialization_is_an_error(
+    tmp_path: Path, storage: StoragePlugin
+) -> None:
+    file = record(tmp_path / "bag", drive(4), storage)
+    with_serialization(file, ("/camera/image_raw",), "xml")
+    text = "/camera/image_raw is sensor_msgs/msg/Image as 'xml', which cannot be read"
+    for path in (tmp_path / "bag", file):
+        with pytest.raises(BagError, match=re.escape(f"yields no image: {text}")):
+            read(path)
+        with pytest.raises(SourceError, match=re.escape(text)):
+            BagSource(path)
 
 
 def test_bag_without_image_topic_names_what_it_has(tmp_path: Path) -> None:
