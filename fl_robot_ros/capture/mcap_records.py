@@ -95,11 +95,10 @@ def read_mcap_records(path: Path, wanted: Wanted, salvage: Salvage) -> Iterator[
 def _in_index_order(walk: McapWalk, index: McapIndex) -> list[McapRecord] | None:
     """Return the chunks by time; None where they lie so anyway or the index is wrong.
 
-    None too where it does not say whether it has all channels: in another order, a chunk with
-    messages may come before the one with their channel.
+    None too where it lacks channels: a chunk with messages might come before the one with theirs.
     """
     by_time = sorted(index.chunks)
-    if by_time == index.chunks or index.counts is None:
+    if by_time == index.chunks or not index.has_channels:
         return None
     records = []
     for place in by_time:

@@ -54,7 +54,7 @@ class McapBuilder:
 
     def __init__(self) -> None:
         self.content = MCAP_MAGIC + record_of(HEADER, text("ros2") + text("test"))
-        self._channels: dict[str, bytes] = {}
+        self._channels: dict[str, tuple[bytes, bytes]] = {}
         self._counts: Counter[int] = Counter()
         self._times: list[int] = []
         self._chunks: list[bytes] = []
@@ -77,16 +77,20 @@ class McapBuilder:
         """Add any bytes."""
         self.content += record
 
-    def finish(self, *, has_summary: bool = True, repeats_channels: bool = True) -> bytes:
-        """Return the file; without repeated channels, its summary has none."""
-        data = self.content + record_of(DATA_END, bytes(4))
-        channels = b"".join(self._channels.values()) if repeats_channels else b""
+    def finish(self, repeated: str = "schemas channels statistics chunks") -> bytes:
+        """Return the file, with a summary of the named kinds of records, or without any."""
         counts = b"".join(struct.pack("<HQ", *item) for item in self._counts.items())
         statistics = struct.pack("<QHIIII", len(self._times), 0, len(self._channels), 0, 0, 0)
         statistics += struct.pack("<QQI", min(self._times), max(self._times), len(counts))
-        summary = channels + record_of(STATISTICS, statistics + counts) + b"".join(self._chunks)
-        summary = summary if has_summary else b""
-        footer = struct.pack("<QQI", len(data) if has_summary else 0, 0, 0)
+        kinds = {
+            "schemas": [schema for schema, _ in self._channels.values()],
+            "channels": [channel for _, channel in self._channels.values()],
+            "statistics": [record_of(STATISTICS, statistics + counts)],
+            "chunks": self._chunks,
+        }
+        data = self.content + record_of(DATA_END, bytes(4))
+        summary = b"".join(record for kind in repeated.split() for record in kinds[kind])
+        footer = struct.pack("<QQI", len(data) if summary else 0, 0, 0)
         return data + summary + record_of(FOOTER, footer) + MCAP_MAGIC
 
     def _records(self, items: Sequence[Item]) -> bytes:
@@ -98,10 +102,9 @@ class McapBuilder:
                 number = len(self._channels)
                 schema = struct.pack("<H", number + 1) + text(kind) + text("ros2msg") + text("")
                 channel = struct.pack("<HH", number, number + 1) + text(item.topic) + text("cdr")
-                self._channels[item.topic] = record_of(SCHEMA, schema) + record_of(
-                    CHANNEL, channel + bytes(4)
-                )
-                records += self._channels[item.topic]
+                pair = record_of(SCHEMA, schema), record_of(CHANNEL, channel + bytes(4))
+                self._channels[item.topic] = pair
+                records += b"".join(pair)
             head = struct.pack("<HIQQ", number, 0, item.time_ns, item.time_ns)
             records += record_of(MESSAGE, head + data)
             self._counts[number] += 1

@@ -35,13 +35,53 @@ def test_messages_outside_of_chunks_that_are_out_of_order_are_read(
     assert reading.report.complete
 
 
-def test_chunks_out_of_order_with_channels_that_the_summary_lacks_are_read(tmp_path: Path) -> None:
-    items = pictures_of(drive(60))
+SUMMARIES = [
+    "schemas channels statistics chunks",
+    "schemas channels chunks statistics",
+    "schemas channels chunks",
+    "schemas channels statistics",
+    "channels statistics chunks",
+    "channels chunks",
+    "statistics chunks",
+    "chunks",
+    "statistics",
+    "",
+]
+
+
+@pytest.mark.parametrize("repeated", SUMMARIES)
+@pytest.mark.parametrize("starts", [(0, 20, 40), (40, 0, 20)])
+def test_summary_may_lack_anything(tmp_path: Path, repeated: str, starts: tuple[int, ...]) -> None:
+    items = pictures_of(drive(30)) + pictures_of(drive(30, topic="/rear", compressed=True))
     mcap = McapBuilder()
-    for start in (40, 0, 20):
+    for start in starts:
         mcap.add_chunk(items[start : start + 20])
     file = tmp_path / "drive.mcap"
-    file.write_bytes(mcap.finish(repeats_channels=False))
-    frames, _, report = read(file)
+    file.write_bytes(mcap.finish(repeated))
+    for topics in (["rear"], ["camera/image_raw"]):
+        frames, _, report = read(file, topics)
+        assert sorted(frame.published_ns for frame in frames) == [
+            item.time_ns for item in items if item.topic.endswith(topics[0])
+        ]
+        assert report.complete
+        assert not report.is_fallback
+    is_known = {"schemas", "channels", "statistics"} <= set(repeated.split())
+    assert report.frames_expected == (30 if is_known else 0)
+    is_told = "statistics" in repeated or "chunks" in repeated
+    assert report.start_ns == (items[0].time_ns if is_told else None)
+
+
+@pytest.mark.parametrize(
+    "repeated", ["schemas channels statistics chunks", "schemas channels chunks"]
+)
+def test_chunks_come_by_time_where_the_summary_knows_their_channels(
+    tmp_path: Path, repeated: str
+) -> None:
+    items = pictures_of(drive(60))
+    mcap = McapBuilder()
+    for start in (0, 30, 45, 15):
+        mcap.add_chunk(items[start : start + 15])
+    file = tmp_path / "drive.mcap"
+    file.write_bytes(mcap.finish(repeated))
+    frames, _, _ = read(file)
     assert [frame.published_ns for frame in frames] == [item.time_ns for item in items]
-    assert report.complete
