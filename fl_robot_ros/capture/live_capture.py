@@ -29,7 +29,7 @@ _CLOCK_STEP_NS = 10_000_000_000
 _MAX_HELD_BYTES = 1 << 28
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Waiting:
     """A frame that is being processed, or whose label is not sure yet."""
 
@@ -38,6 +38,7 @@ class _Waiting:
     published_ns: int
     running_ns: int
     result: Future[ProcessedFrame]
+    is_processed: bool = False
 
 
 class LiveCapture:
@@ -123,11 +124,10 @@ class LiveCapture:
             # A publisher's clock may be ahead of ours; then the time of arrival counts.
             published_ns = min(frame.published_ns, now_ns)
             running_ns = self._time.at(frame.topic, published_ns)
-            self._waiting.append(
-                _Waiting(frame.topic, frame.stamp_ns, published_ns, running_ns, result)
-            )
+            item = _Waiting(frame.topic, frame.stamp_ns, published_ns, running_ns, result)
+            self._waiting.append(item)
             self._changed.notify_all()
-        result.add_done_callback(self._on_processed)
+        result.add_done_callback(lambda _: self._on_processed(item))
 
     def offer_label(self, text: str, published_ns: int) -> None:
         """Take a label, which holds for frames published from then on."""
@@ -164,13 +164,14 @@ class LiveCapture:
                 return "queue_full"
             if self._is_young(item, now_ns):
                 break
-            backlog += item.result.done()
+            backlog += item.is_processed
         return "queue_full" if backlog >= self._queue_size else ""
 
-    def _on_processed(self, result: Future[ProcessedFrame]) -> None:
+    def _on_processed(self, item: _Waiting) -> None:
         with self._changed:
+            item.is_processed = True
             self._processing -= 1
-            self._held_bytes += _held_bytes(result)
+            self._held_bytes += _held_bytes(item.result)
             self._changed.notify_all()
 
     def _work(self) -> None:
@@ -196,7 +197,7 @@ class LiveCapture:
         held_bytes = self._held_bytes
         settled: list[_Waiting] = []
         for item in self._waiting:
-            if len(settled) == _BATCH or not item.result.done():
+            if len(settled) == _BATCH or not item.is_processed:
                 break
             may_wait = not self._is_stopping and held_bytes <= _MAX_HELD_BYTES
             if may_wait and self._is_young(item, now_ns):
