@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bag_reader import read
-from bag_recorder import drive, picture, record
+from bag_recorder import START_NS, drive, picture, record
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2.enums import CompressionMode
 from rosbags.rosbag2.storage_mcap import McapReader
@@ -118,6 +118,28 @@ def test_cut_sqlite_yields_what_is_there(tmp_path: Path, share: float) -> None:
         np.testing.assert_array_equal(decode_frame(frame), picture(number, 120, 160))
     assert not report.complete
     assert "damaged" in report.loss
+
+
+@pytest.mark.parametrize("width", [10, 43, 52])
+def test_small_pictures_of_a_sqlite_bag_cut_anywhere_are_those_that_were_recorded(
+    tmp_path: Path, width: int
+) -> None:
+    # Some on a page, or one on a page and a bit of the next.
+    file = record(tmp_path / "bag", drive(20, size=(26, width)), StoragePlugin.SQLITE3)
+    content = file.read_bytes()
+    most = 0
+    for size in range(content.index(b"camera") + 4096, len(content), 331):
+        file.write_bytes(content[:size])
+        try:
+            frames, _, report = read(tmp_path / "bag")
+        except BagError:
+            continue
+        for frame in frames:
+            number = round((frame.published_ns - START_NS) / 1e8)
+            np.testing.assert_array_equal(decode_frame(frame), picture(number, 26, width))
+        assert not report.complete
+        most = max(most, len(frames))
+    assert most >= 15
 
 
 @pytest.mark.parametrize("column", ["data", "timestamp", "topic_id"])
