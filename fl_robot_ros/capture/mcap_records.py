@@ -86,9 +86,10 @@ def read_mcap_records(path: Path, wanted: Wanted, salvage: Salvage) -> Iterator[
         if chunks is None:
             yield from in_time_order(reader.batches(records, size))
             return
-        # What lies outside of chunks, hardly anything, is held until its time has come.
-        outside = reader.batches((item for item in records if item.kind != CHUNK), size)
-        batches = chain(((0, messages) for _, messages in outside), reader.batches(chunks, size))
+        # What the index lacks, hardly anything, is held until its time has come.
+        places = {chunk.content for chunk in chunks}
+        others = reader.batches((item for item in records if item.content not in places), size)
+        batches = chain(((0, messages) for _, messages in others), reader.batches(chunks, size))
         yield from in_time_order(batches)
 
 

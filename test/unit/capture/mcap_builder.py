@@ -63,14 +63,16 @@ class McapBuilder:
         """Add a message outside of chunks."""
         self.content += self._records([item])
 
-    def add_chunk(self, items: Sequence[Item], compression: str = "") -> None:
+    def add_chunk(
+        self, items: Sequence[Item], compression: str = "", is_indexed: bool = True
+    ) -> None:
         """Add a chunk."""
         times = [item.time_ns for item in items]
         chunk = chunk_of(self._records(items), times, compression)
         place = struct.pack("<QQQQ", min(times), max(times), len(self.content), len(chunk))
-        self._chunks.append(
-            record_of(CHUNK_INDEX, place + bytes(12) + text(compression) + bytes(16))
-        )
+        if is_indexed:
+            index = record_of(CHUNK_INDEX, place + bytes(12) + text(compression) + bytes(16))
+            self._chunks.append(index)
         self.content += chunk
 
     def add_raw(self, record: bytes) -> None:

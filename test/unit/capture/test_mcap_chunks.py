@@ -85,3 +85,15 @@ def test_chunks_come_by_time_where_the_summary_knows_their_channels(
     file.write_bytes(mcap.finish(repeated))
     frames, _, _ = read(file)
     assert [frame.published_ns for frame in frames] == [item.time_ns for item in items]
+
+
+def test_chunk_that_the_index_lacks_is_read(tmp_path: Path) -> None:
+    items = pictures_of(drive(60))
+    mcap = McapBuilder()
+    for start in (0, 30, 45, 15):
+        mcap.add_chunk(items[start : start + 15], is_indexed=start != 30)
+    file = tmp_path / "drive.mcap"
+    file.write_bytes(mcap.finish())
+    frames, _, report = read(file)
+    assert [frame.published_ns for frame in frames] == [item.time_ns for item in items]
+    assert report.complete
