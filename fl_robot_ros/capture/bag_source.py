@@ -11,9 +11,10 @@ from fl_robot_ros.capture.bag_message import (
     STRING_TYPE,
     LabelMessage,
     MessageReader,
+    wrong_time,
 )
 from fl_robot_ros.capture.bag_storage import StorageFile
-from fl_robot_ros.capture.recorded_message import RecordedMessage, unreadable_topics
+from fl_robot_ros.capture.recorded_message import RecordedMessage, is_time, unreadable_topics
 from fl_robot_ros.capture.source_item import Item, RecordedImage, RecordedLabel
 from fl_robot_ros.errors import BagError, SourceError
 
@@ -75,6 +76,10 @@ class BagSource:
         images = 0
         start_ns: int | None = None
         for message in self._messages():
+            if not is_time(message.recorded_ns):
+                # It would be waited for, perhaps for centuries.
+                self.skipped.append(wrong_time(message))
+                continue
             start_ns = message.recorded_ns if start_ns is None else start_ns
             due_sec = (message.recorded_ns - start_ns) / _NS_PER_SEC
             topic = message.topic.lstrip("/")
