@@ -30,7 +30,8 @@ class LabelRanges:
 
     A range begins with `start`, inclusive, and ends before `end`. Its times are seconds since the
     epoch with up to 9 decimals, or dates of ISO 8601 with their time zone; where all times of a
-    file are seconds below 1e8, they count from the beginning of the recording.
+    file are seconds below 1e8, they count from the beginning of the recording, which is that of
+    the whole bag, also where only one file of it is read.
 
     A range without a topic is for all topics. Topic names match without their leading "/" and with
     any namespace before them. Which label holds for a topic at a time, in this order:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 # Names of topics and types that are longer are damaged, or meant to fill the memory.
 MAX_NAME_BYTES = 4096
 
-_TIME_LIMIT_NS = 1 << 63
+# rosbag2 writes the highest of 64 bits where it knows no time.
+_TIME_LIMIT_NS = (1 << 63) - 1
 _AS = " as "
 _SHOWN_CHARACTERS = 32
 

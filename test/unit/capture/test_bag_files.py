@@ -39,7 +39,9 @@ def waits_for_nothing() -> Iterator[None]:
     signal.signal(signal.SIGALRM, before)
 
 
-@pytest.mark.parametrize("start", ["-1", "9223372036854775808", "soon", "true", "[]"])
+@pytest.mark.parametrize(
+    "start", ["-1", "9223372036854775807", "9223372036854775808", "soon", "true", "[]"]
+)
 def test_odd_beginning_in_the_metadata_is_taken_from_the_file(tmp_path: Path, start: str) -> None:
     record(tmp_path / "bag", drive(4))
     metadata = tmp_path / "bag" / "metadata.yaml"

@@ -16,7 +16,7 @@ import pytest
 from bag_recorder import Item, drive, picture, record, record_ros1
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mcap_builder import chunk_of, record_of
+from mcap_builder import McapBuilder, chunk_of, record_of
 from rosbags.rosbag1 import Writer
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2.enums import CompressionMode
@@ -59,7 +59,19 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, bytes]]:
                 path = folder / f"{storage.name}_{mode.name}"
                 files.append(record(path, items, storage, mode))
     files.append(record(folder / "lz4", items, lz4_chunks=True))
+    files.append(folder / "chunks.mcap")
+    files[-1].write_bytes(odd_mcap(items))
     return [("bag" + "".join(file.suffixes), file.read_bytes()) for file in files]
+
+
+def odd_mcap(items: list[Item]) -> bytes:
+    """Return an mcap file with chunks out of order, and messages outside of them."""
+    mcap = McapBuilder()
+    mcap.add_chunk(items[6:], "lz4")
+    mcap.add_chunk(items[2:6], "zstd")
+    for item in items[:2]:
+        mcap.add(item)
+    return mcap.finish()
 
 
 @st.composite
