@@ -16,7 +16,12 @@ from fl_robot_ros.capture.bag_message import (
 )
 from fl_robot_ros.capture.bag_storage import StorageFile
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame
-from fl_robot_ros.capture.recorded_message import TopicCounts, Wanted, is_time
+from fl_robot_ros.capture.recorded_message import (
+    TopicCounts,
+    Wanted,
+    is_time,
+    unreadable_topics,
+)
 from fl_robot_ros.capture.topic_name import topic_matches
 from fl_robot_ros.errors import BagError
 
@@ -128,7 +133,7 @@ class BagReading(Iterator["Frame | LabelMessage"]):
                 self.report.start_ns = self._start_ns(files)
                 for storage in files:
                     yield from self._read_file(storage, wanted)
-                self._conclude(files)
+                self._conclude(files, wanted)
         except OSError as error:
             raise BagError(f"bag {self._path} cannot be read: {error}") from error
 
@@ -178,16 +183,23 @@ class BagReading(Iterator["Frame | LabelMessage"]):
         def wanted(topic: str, message_type: str) -> bool:
             return is_label(topic, message_type) or is_wanted_image(topic, message_type)
 
-        known = {**self._bag.promised, **_total(files)}
+        known = self._known(files)
         self.report.label_topics = tuple(sorted({topic[0] for topic in known if is_label(*topic)}))
         return wanted
 
+    def _known(self, files: list[StorageFile]) -> TopicCounts:
+        """Return the number of messages by topic and type, as far as metadata or files say."""
+        promised, total = self._bag.promised, _total(files)
+        topics = {**promised, **total}
+        return {topic: max(promised.get(topic, 0), total.get(topic, 0)) for topic in topics}
+
     def _lacks_topics(self, files: list[StorageFile]) -> BagError:
-        known = {**self._bag.promised, **_total(files)}
+        known = self._known(files)
         images = sorted(topic for topic, message_type in known if message_type in IMAGE_TYPES)
+        unreadable = unreadable_topics(known, lambda _, message_type: message_type in IMAGE_TYPES)
         return BagError(
             f"bag {self._path} has no topic {' or '.join(self._image_topics or ())}; its image "
-            f"topics are {', '.join(images) or 'none'}"
+            f"topics are {'; '.join([', '.join(images) or 'none', *unreadable])}"
         )
 
     def _start_ns(self, files: list[StorageFile]) -> int | None:
@@ -197,20 +209,23 @@ class BagReading(Iterator["Frame | LabelMessage"]):
         starts = [file.start_ns for file in files if file.start_ns is not None]
         return min((start for start in starts if is_time(start)), default=None)
 
-    def _conclude(self, files: list[StorageFile]) -> None:
+    def _conclude(self, files: list[StorageFile], wanted: Wanted) -> None:
         """Say what was lost.
 
         Raises:
             BagError: No frame was read, and not because there was none to read.
         """
         report = self.report
-        for name in self._bag.missing:
-            report.add_loss(f"{name}: the file is missing")
+        for loss in self._bag.losses:
+            report.add_loss(loss)
         for file in files:
             if file.salvage.damage:
                 report.add_loss(f"{file.name}: {file.salvage.damage}")
         if self._broken_messages > 1:
             report.add_loss(f"{self._broken_messages} messages are broken")
+        known = self._known(files)
+        for loss in unreadable_topics([topic for topic in known if known[topic]], wanted):
+            report.add_loss(loss)
         if report.frames_read < report.frames_expected:
             report.add_loss(
                 f"{report.frames_read} of the {report.frames_expected} images that it promises "
@@ -218,7 +233,6 @@ class BagReading(Iterator["Frame | LabelMessage"]):
             )
         if not report.frames_read and report.loss:
             raise BagError(f"bag {self._path} yields no image: {report.loss}")
-        known = {**self._bag.promised, **_total(files)}
         if not any(message_type in IMAGE_TYPES for _, message_type in known) and not report.topics:
             names = ", ".join(f"{topic} ({kind})" for topic, kind in sorted(known)) or "nothing"
             raise BagError(

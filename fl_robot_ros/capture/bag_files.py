@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from fl_robot_ros.capture.recorded_message import Salvage, TopicCounts, is_time
+from fl_robot_ros.capture.recorded_message import Salvage, TopicCounts, is_time, type_as
 from fl_robot_ros.errors import BagError
 
 if sys.version_info >= (3, 14):
@@ -31,6 +31,7 @@ _ROS1_SUFFIXES = (".bag", ".bag.active")
 _COMPRESSED_SUFFIX = ".zstd"
 _PACKED_BLOCK_BYTES = 1 << 16
 _BLOCK_BYTES = 1 << 20
+_UNLISTED = f"it was not read, as {METADATA_NAME} does not list it; read it by itself"
 # Black pictures pack well, but what unpacks to more than 1 GiB and 1000 times its size is damaged
 # or meant to fill the disk.
 _FREE_UNPACKED_BYTES, _MAX_UNPACKED_SHARE = 1 << 30, 1000
@@ -42,20 +43,25 @@ class BagFiles:
 
     Attributes:
         files: Storage files in the order of recording.
-        missing: Names of files that the metadata lists and that are not there.
+        losses: What is not read, in words: files that the metadata lists and that are not there,
+            and files beside them that are no part of the bag as far as names and metadata say.
         promised: Number of messages by topic and message type, from the metadata; empty where
             there is none.
-        start_ns: When the recording began, in ns, from the metadata; None where it does not say.
+        start_ns: When the recording began, in ns, from the metadata, which may be that of a whole
+            bag with more files; None where it does not say.
     """
 
     files: tuple[Path, ...]
-    missing: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
     promised: TopicCounts = field(default_factory=dict)
     start_ns: int | None = None
 
 
 def find_bag_files(path: Path) -> BagFiles:
     """Return the files of a bag.
+
+    They are those that the metadata lists, and those that are named like them but for the number,
+    as a recorder that is killed has not listed its last file; without metadata, all in the folder.
 
     Args:
         path: A rosbag2 folder, its metadata.yaml or a storage file in it, or a ROS 1 .bag file,
@@ -69,7 +75,7 @@ def find_bag_files(path: Path) -> BagFiles:
     if path.is_file():
         if not (_is_storage(path) or path.name.endswith(_ROS1_SUFFIXES)):
             raise BagError(f"{path} is not a bag; expected a .mcap, .db3 or .bag file or a folder")
-        return BagFiles((path,))
+        return BagFiles((path,), start_ns=whole_bag_start_ns(path))
     if not path.is_dir():
         raise BagError(f"bag {path} does not exist")
     try:
@@ -79,12 +85,34 @@ def find_bag_files(path: Path) -> BagFiles:
     present = sorted(items, key=_by_number)
     metadata = _read_metadata(path / METADATA_NAME)
     names = [_present_name(path, name) for name in metadata.names if _is_storage(Path(name))]
-    listed = dict.fromkeys(names)
-    missing = [name for name in listed if not _is_file(path / name)]
-    files = [path / name for name in listed if name not in missing] or present
+    listed = [path / name for name in dict.fromkeys(names)]
+    files = [file for file in listed if _is_file(file)]
+    losses = [f"{file.name}: the file is missing" for file in listed if file not in files]
+    if not files:
+        files = present
+    elif others := _others(files, present):
+        series = {_series(file) for file in files}
+        losses += [f"{file.name}: {_UNLISTED}" for file in others if _series(file) not in series]
+        files += [file for file in others if _series(file) in series]
+        files.sort(key=_by_number)
     if not files:
         raise BagError(f"folder {path} has no .mcap or .db3 file; expected a rosbag2 folder")
-    return BagFiles(tuple(files), tuple(missing), metadata.promised, metadata.start_ns)
+    return BagFiles(tuple(files), tuple(losses), metadata.promised, metadata.start_ns)
+
+
+def whole_bag_start_ns(file: Path) -> int | None:
+    """Return when the recording began that a file is a part of, by the metadata beside it.
+
+    Returns:
+        The time in ns; None where no metadata says of which bag the file is a part.
+    """
+    if not _is_file(file.with_name(METADATA_NAME)):
+        return None
+    try:
+        bag = find_bag_files(file.parent)
+    except BagError:
+        return None
+    return bag.start_ns if file in bag.files else None
 
 
 class Unpacker:
@@ -161,6 +189,21 @@ def _present_name(folder: Path, name: str) -> str:
     return next((other for other in names if _is_file(folder / other)), name)
 
 
+def _others(found: list[Path], present: list[Path]) -> list[Path]:
+    """Return the files beside those found that are not the same, compressed or unpacked."""
+    names = {_unpacked_name(file) for file in found}
+    return [file for file in present if _unpacked_name(file) not in names]
+
+
+def _unpacked_name(path: Path) -> str:
+    return path.name.removesuffix(_COMPRESSED_SUFFIX)
+
+
+def _series(path: Path) -> str:
+    """Return what the names of a split bag's files have in common: all but their numbers."""
+    return re.sub(r"_\d+(\.\w+)$", r"_*\1", _unpacked_name(path))
+
+
 def _is_file(path: Path) -> bool:
     """Say whether a regular file is there: a pipe, for example, would wait for its writer."""
     try:
@@ -220,9 +263,10 @@ def _read_metadata(path: Path) -> _Metadata:
         for item in information["topics_with_message_count"]:
             topic = item["topic_metadata"]
             name, message_type, count = topic["name"], topic["type"], item["message_count"]
-            if not isinstance(name, str) or not isinstance(message_type, str):
+            serialization = topic.get("serialization_format", "cdr")
+            if not all(isinstance(text, str) for text in (name, message_type, serialization)):
                 return _NO_METADATA
-            promised[name, message_type] += max(0, int(count))
+            promised[name, type_as(message_type, serialization)] += max(0, int(count))
     except (
         OSError,
         ValueError,

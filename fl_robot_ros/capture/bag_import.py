@@ -13,6 +13,7 @@ from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame, data_by
 from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
 from fl_robot_ros.capture.label_ranges import LabelRanges
 from fl_robot_ros.capture.labeller import Labeller, LabelRules
+from fl_robot_ros.capture.running_time import RunningTime
 from fl_robot_ros.capture.sample_sink import SampleSink
 from fl_robot_ros.capture.sampler import RateSampler
 from fl_robot_ros.capture.verdicts import VerdictCounter
@@ -40,14 +41,15 @@ class _FrameKey(NamedTuple):
     Attributes:
         topic: Its topic.
         stamp_ns: When it was captured.
-        published_ns: When it was recorded.
-        era: How often the recorder's clock had been set back by then.
+        running_ns: When it was recorded, on a time line that goes on where the recorder's clock
+            is set back.
+        recorded_ns: When it was recorded, by this clock.
     """
 
     topic: str
     stamp_ns: int
-    published_ns: int
-    era: int
+    running_ns: int
+    recorded_ns: int
 
 
 class _Sampled(NamedTuple):
@@ -126,8 +128,7 @@ class BagImport:
         self._ranges = label_ranges
         self._lookback_ns = round(label_rules.lookback_sec * 1e9)
         self._labeller: Labeller | None = None
-        self._newest_ns = 0
-        self._era = 0
+        self._time = RunningTime(_SETTLE_NS)
         self._sampled: deque[_Sampled] = deque()
         self._sampled_bytes = 0
         self._taken: list[_Sampled] = []
@@ -257,10 +258,10 @@ class BagImport:
         if self._labeller is None:
             origin_ns = item.published_ns if report.start_ns is None else report.start_ns
             self._labeller = self._rules.labeller(self._ranges, origin_ns, report.label_topics)
-        self._note_time(item.published_ns)
+        running_ns = self._time.at(item.topic, item.published_ns)
         if isinstance(item, (RawFrame, CompressedFrame)):
             if self._sampler.accept(item.topic, item.stamp_ns):
-                key = _FrameKey(item.topic, item.stamp_ns, item.published_ns, self._era)
+                key = _FrameKey(item.topic, item.stamp_ns, running_ns, item.published_ns)
                 self._sampled.append(_Sampled(item, key))
                 self._sampled_bytes += data_bytes(item.data)
             else:
@@ -268,34 +269,27 @@ class BagImport:
         else:
             self._labeller.keep_from(self._oldest_ns())
             try:
-                self._labeller.add(item.label, item.published_ns, item.topic)
+                self._labeller.add(item.label, running_ns, item.topic)
             except LabelError as error:
                 self._verdicts.add_error("bad_label", str(error), str(error))
-
-    def _note_time(self, published_ns: int) -> None:
-        if published_ns < self._newest_ns - _SETTLE_NS:
-            # The recorder's clock was set back; what came before waits for nothing any more.
-            self._era += 1
-            self._newest_ns = published_ns
-        else:
-            self._newest_ns = max(self._newest_ns, published_ns)
 
     def _oldest_ns(self) -> int:
         """Return the time of the oldest frame that still asks for its label."""
         with self._sorting:
             oldest = [self._waiting[0].keys[0]] if self._waiting else []
         oldest += [items[0].key for items in (self._taken, self._sampled) if items]
-        return min((key.published_ns for key in oldest), default=self._newest_ns) - _SETTLE_NS
+        newest_ns = self._time.newest_ns
+        return min((key.running_ns for key in oldest), default=newest_ns) - _SETTLE_NS
 
     def _is_settled(self, key: _FrameKey, lookback_ns: int = 0) -> bool:
         """Say whether every label for a frame of that time has been read."""
-        latest_ns = self._newest_ns - _SETTLE_NS - lookback_ns
-        return self._is_read or key.era < self._era or key.published_ns <= latest_ns
+        latest_ns = self._time.newest_ns - _SETTLE_NS - lookback_ns
+        return self._is_read or key.running_ns <= latest_ns
 
     def _label(self, key: _FrameKey) -> str:
         if self._labeller is None:
             return ""
-        return self._labeller.label_of(key.topic, key.stamp_ns, key.published_ns)
+        return self._labeller.label_of(*key)
 
     def _store(self, is_end: bool = False) -> None:
         """Store what is ready, if it is enough and no other thread is at it; at the end, all."""

@@ -42,6 +42,11 @@ def _typestore(store: Stores) -> Typestore:
     return get_typestore(store)
 
 
+def wrong_time(message: RecordedMessage) -> str:
+    """Say of a message that it cannot have been recorded when it says."""
+    return f"a message on {message.topic} has the time {message.recorded_ns} ns"
+
+
 class MessageReader:
     """Deserializes images and labels.
 
@@ -66,7 +71,7 @@ class MessageReader:
         """
         recorded_ns = message.recorded_ns
         if not is_time(recorded_ns):
-            raise BagError(f"a message on {message.topic} has the time {recorded_ns} ns")
+            raise BagError(wrong_time(message))
         try:
             content = self._deserialize(message)
             if message.message_type == STRING_TYPE:

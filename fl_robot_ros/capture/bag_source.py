@@ -11,9 +11,10 @@ from fl_robot_ros.capture.bag_message import (
     STRING_TYPE,
     LabelMessage,
     MessageReader,
+    wrong_time,
 )
 from fl_robot_ros.capture.bag_storage import StorageFile
-from fl_robot_ros.capture.recorded_message import RecordedMessage
+from fl_robot_ros.capture.recorded_message import RecordedMessage, is_time, unreadable_topics
 from fl_robot_ros.capture.source_item import Item, RecordedImage, RecordedLabel
 from fl_robot_ros.errors import BagError, SourceError
 
@@ -52,11 +53,14 @@ class BagSource:
         self.image_types = {name.lstrip("/"): kind for name, kind in topics if kind in IMAGE_TYPES}
         labels = {name.lstrip("/") for name, kind in topics if _is_label(name, kind)}
         self.label_topics = tuple(sorted(labels))
+        unreadable = unreadable_topics(topics, _is_played)
+        self.skipped += unreadable
         if not self.image_types:
             self.close()
             names = ", ".join(sorted(name for name, _ in topics)) or "none"
+            losses = [*unreadable, *self._damage()]
             raise SourceError(
-                "; ".join([f"{path} has no image topic; its topics are: {names}", *self._damage()])
+                "; ".join([f"{path} has no image topic; its topics are: {names}", *losses])
             )
         self.description = f"rosbag {path} with {', '.join(sorted(self.image_types))}" + (
             f", labels on {', '.join(self.label_topics)}" if labels else ""
@@ -72,6 +76,10 @@ class BagSource:
         images = 0
         start_ns: int | None = None
         for message in self._messages():
+            if not is_time(message.recorded_ns):
+                # It would be waited for, perhaps for centuries.
+                self.skipped.append(wrong_time(message))
+                continue
             start_ns = message.recorded_ns if start_ns is None else start_ns
             due_sec = (message.recorded_ns - start_ns) / _NS_PER_SEC
             topic = message.topic.lstrip("/")
@@ -99,7 +107,7 @@ class BagSource:
 
     def _open_files(self) -> list[StorageFile]:
         bag = find_bag_files(self._path)
-        self.skipped += [f"{name}: the file is missing" for name in bag.missing]
+        self.skipped += bag.losses
         files = []
         for path in bag.files:
             file = StorageFile(path, self._unpacker, bag.promised)

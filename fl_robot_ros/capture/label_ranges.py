@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from fl_robot_ros.capture.bag_files import METADATA_NAME
+from fl_robot_ros.capture.bag_files import METADATA_NAME, whole_bag_start_ns
 from fl_robot_ros.capture.label_file import LabelRange, read_label_file
 from fl_robot_ros.capture.topic_name import matching_names
 from fl_robot_ros.errors import LabelError
@@ -30,7 +30,8 @@ class LabelRanges:
 
     A range begins with `start`, inclusive, and ends before `end`. Its times are seconds since the
     epoch with up to 9 decimals, or dates of ISO 8601 with their time zone; where all times of a
-    file are seconds below 1e8, they count from the beginning of the recording.
+    file are seconds below 1e8, they count from the beginning of the recording, which is that of
+    the whole bag, also where only one file of it is read.
 
     A range without a topic is for all topics. Topic names match without their leading "/" and with
     any namespace before them. Which label holds for a topic at a time, in this order:
@@ -138,7 +139,9 @@ def find_sidecar(bag_path: Path) -> Path | None:
     """Return the label file that belongs to a bag, None where there is none.
 
     It is `labels.csv`, `labels.yaml` or `labels.yml` in the folder of a rosbag2; beside a bag of
-    one file such as drive.mcap it is `drive.mcap.labels.csv`, `.yaml` or `.yml`.
+    one file such as drive.mcap it is `drive.mcap.labels.csv`, `.yaml` or `.yml`. A file that the
+    metadata.yaml beside it has as a part of a bag and that has no label file of its own has that
+    of the bag.
 
     Args:
         bag_path: A rosbag2 folder or its metadata.yaml, or a storage file (mcap, sqlite3, ROS 1).
@@ -149,11 +152,15 @@ def find_sidecar(bag_path: Path) -> Path | None:
     if bag_path.name == METADATA_NAME:
         bag_path = bag_path.parent
     if _exists(bag_path, is_folder=True):
-        candidates = [bag_path / f"labels{suffix}" for suffix in _SUFFIXES]
-    else:
-        candidates = [
-            bag_path.with_name(f"{bag_path.name}.labels{suffix}") for suffix in _SUFFIXES
-        ]
+        return _only_one(bag_path, [bag_path / f"labels{suffix}" for suffix in _SUFFIXES])
+    beside = [bag_path.with_name(f"{bag_path.name}.labels{suffix}") for suffix in _SUFFIXES]
+    own = _only_one(bag_path, beside)
+    if own is not None or whole_bag_start_ns(bag_path) is None:
+        return own
+    return find_sidecar(bag_path.parent)
+
+
+def _only_one(bag_path: Path, candidates: Iterable[Path]) -> Path | None:
     present = [path for path in candidates if _exists(path)]
     if len(present) > 1:
         names = " and ".join(path.name for path in present)

@@ -113,17 +113,22 @@ class Labeller:
         for track in self._tracks.values():
             track.keep_from(published_ns)
 
-    def label_of(self, topic: str, stamp_ns: int, published_ns: int) -> str:
+    def label_of(
+        self, topic: str, stamp_ns: int, published_ns: int, recorded_ns: int | None = None
+    ) -> str:
         """Return the label of a frame, "" for none.
 
         Args:
             topic: Name of the frame's topic.
             stamp_ns: When it was captured, in ns since the epoch.
-            published_ns: When it was published or recorded, in ns.
+            published_ns: When it was published, in ns, on the time line of the published labels.
+            recorded_ns: When it was recorded, in ns since the epoch, for ranges whose times are
+                relative; None: `published_ns`.
         """
         if self._ranges is not None:
             # Seconds since the beginning of a recording are the recorder's, not the camera's.
-            time_ns = published_ns if self._ranges.is_relative else stamp_ns
+            recorded_ns = published_ns if recorded_ns is None else recorded_ns
+            time_ns = recorded_ns if self._ranges.is_relative else stamp_ns
             ranged = self._ranges.at(topic, time_ns, self._origin_ns)
             if ranged is not None:
                 return ranged

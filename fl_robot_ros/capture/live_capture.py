@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from fl_robot_ros.capture.frame import Frame
 from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
-from fl_robot_ros.capture.labeller import Labeller, LabelRules
+from fl_robot_ros.capture.labeller import LABEL_TOPIC, LabelRules
+from fl_robot_ros.capture.running_time import RunningTime
 from fl_robot_ros.capture.sample_sink import SampleSink
 from fl_robot_ros.capture.sampler import RateSampler
 from fl_robot_ros.capture.verdicts import VerdictCounter
@@ -21,8 +22,8 @@ _BATCH = 16
 # How often the waiting thread looks at the clock, which may be set meanwhile.
 _POLL_SEC = 0.05
 _IDLE_POLL_SEC = 1.0
-# A label so much older than the newest means that the clock was set back; one that DDS lost and
-# sends again is not so late.
+# A message so much older than the newest of its topic means that the clock was set back; one that
+# DDS lost and sends again is not so late.
 _CLOCK_STEP_NS = 10_000_000_000
 # JPEG files that may wait for a label; above that the oldest take what label they have.
 _MAX_HELD_BYTES = 1 << 28
@@ -39,14 +40,9 @@ class _Waiting:
     topic: str
     stamp_ns: int
     published_ns: int
-    labeller: Labeller
+    running_ns: int
     result: Future[ProcessedFrame]
     is_processed: bool = False
-
-    @property
-    def label(self) -> str:
-        """The label as far as it is known, "" for none."""
-        return self.labeller.label_of(self.topic, self.stamp_ns, self.published_ns)
 
 
 class LiveCapture:
@@ -101,7 +97,8 @@ class LiveCapture:
         self._processing = 0
         self._held_bytes = 0
         self._labeller = label_rules.labeller()
-        self._newest_label_ns = 0
+        # Labels that were published before the clock was set back must not come back later.
+        self._time = RunningTime(_CLOCK_STEP_NS)
         self._is_enabled = True
         self._is_stopping = False
         self._thread = threading.Thread(target=self._work, name="capture", daemon=True)
@@ -130,7 +127,8 @@ class LiveCapture:
             self._processing += 1
             # A publisher's clock may be ahead of ours; then the time of arrival counts.
             published_ns = min(frame.published_ns, now_ns)
-            item = _Waiting(frame.topic, frame.stamp_ns, published_ns, self._labeller, result)
+            running_ns = self._time.at(frame.topic, published_ns)
+            item = _Waiting(frame.topic, frame.stamp_ns, published_ns, running_ns, result)
             self._waiting.append(item)
             self._changed.notify_all()
         result.add_done_callback(lambda _: self._on_processed(item))
@@ -139,17 +137,12 @@ class LiveCapture:
         """Take a label, which holds for frames published from then on."""
         published_ns = min(published_ns, self._clock())  # as for frames
         with self._changed:
-            if published_ns < self._newest_label_ns - _CLOCK_STEP_NS:
-                # Older labels must not come back later; frames that wait keep theirs.
-                self._labeller = self._rules.labeller()
-                self._newest_label_ns = published_ns
-            self._newest_label_ns = max(self._newest_label_ns, published_ns)
-            oldest_ns = self._waiting[0].published_ns if self._waiting else published_ns
-            # Frames of several cameras do not come in the order of their publication.
-            labeller = self._labeller
-        labeller.keep_from(oldest_ns - _CLOCK_STEP_NS)
+            running_ns = self._time.at(LABEL_TOPIC, published_ns)
+            oldest_ns = self._waiting[0].running_ns if self._waiting else running_ns
+        # Frames of several cameras do not come in the order of their publication.
+        self._labeller.keep_from(oldest_ns - _CLOCK_STEP_NS)
         try:
-            labeller.add(text, published_ns)
+            self._labeller.add(text, running_ns)
         except LabelError as error:
             self._verdicts.add_error("bad_label", str(error), str(error))
 
@@ -195,7 +188,7 @@ class LiveCapture:
                         break
                     self._changed.wait(_POLL_SEC if self._waiting else _IDLE_POLL_SEC)
                     continue
-            self._sink.store([(item.result.result(), item.label) for item in settled])
+            self._sink.store([(item.result.result(), self._label(item)) for item in settled])
             with self._changed:
                 for item in settled:
                     self._waiting.popleft()
@@ -216,6 +209,9 @@ class LiveCapture:
             settled.append(item)
             held_bytes -= _held_bytes(item.result)
         return settled
+
+    def _label(self, item: _Waiting) -> str:
+        return self._labeller.label_of(item.topic, item.stamp_ns, item.running_ns)
 
     def _is_young(self, item: _Waiting, now_ns: int) -> bool:
         """Say whether a label for the frame may still come."""

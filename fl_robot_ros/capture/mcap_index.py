@@ -10,7 +10,12 @@ from binascii import crc32
 from collections import Counter
 from typing import BinaryIO, NamedTuple
 
-from fl_robot_ros.capture.recorded_message import MAX_NAME_BYTES, DamagedError, TopicCounts
+from fl_robot_ros.capture.recorded_message import (
+    MAX_NAME_BYTES,
+    DamagedError,
+    TopicCounts,
+    type_as,
+)
 
 MCAP_MAGIC = b"\x89MCAP0\r\n"
 HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06
@@ -41,12 +46,14 @@ class McapIndex(NamedTuple):
         counts: Number of messages by topic and type; None where it does not say.
         start_ns: When the first message was recorded, in ns; None where it does not say.
         chunks: The chunks in the order of the file.
+        has_channels: The channels and their types are all there, as far as it says.
     """
 
     channels: McapChannels
     counts: TopicCounts | None
     start_ns: int | None
     chunks: list[ChunkPlace]
+    has_channels: bool
 
 
 class McapChannels:
@@ -58,6 +65,11 @@ class McapChannels:
 
     def __contains__(self, channel: int) -> bool:
         return channel in self._channels
+
+    @property
+    def are_typed(self) -> bool:
+        """Whether there are channels, and all have a type."""
+        return bool(self._channels) and all(kind for _, kind in self._channels.values())
 
     def topic(self, channel: int) -> tuple[str, str]:
         """Return topic and type of a channel, empty for one that is not known."""
@@ -80,9 +92,7 @@ class McapChannels:
         schema = self._schemas.get(uint(content, 2, 2), "")
         topic, position = text(content, 4)
         encoding, _ = text(content, position)
-        # A topic of another serialization cannot be read, so it gets no type that is wanted.
-        message_type = schema if encoding == "cdr" else f"{schema} as '{encoding[:32]}'"
-        self._channels[uint(content, 0, 2)] = (topic, message_type)
+        self._channels[uint(content, 0, 2)] = (topic, type_as(schema, encoding))
 
 
 def read_mcap_index(file: BinaryIO, size: int) -> McapIndex | None:
@@ -115,8 +125,7 @@ def read_mcap_index(file: BinaryIO, size: int) -> McapIndex | None:
 def _parsed(summary: memoryview, end_of_data: int) -> McapIndex | None:
     channels = McapChannels()
     chunks: list[ChunkPlace] = []
-    counts: TopicCounts | None = None
-    start_ns: int | None = None
+    statistics: memoryview | None = None
     position = 0
     while position < len(summary):
         kind, length = RECORD_HEAD.unpack_from(summary, position)
@@ -130,25 +139,29 @@ def _parsed(summary: memoryview, end_of_data: int) -> McapIndex | None:
         elif kind == CHANNEL:
             channels.add_channel(content)
         elif kind == STATISTICS:
-            counts = _counts(content, channels)
-            start_ns = uint(content, 26, 8) if uint(content, 0, 8) else None
+            statistics = content
         elif kind == CHUNK_INDEX:
-            start_ns, _, place, chunk_length = _CHUNK_INDEX_HEAD.unpack_from(content)
+            chunk_start_ns, _, place, chunk_length = _CHUNK_INDEX_HEAD.unpack_from(content)
             if place + chunk_length > end_of_data:
                 return None
-            chunks.append(ChunkPlace(start_ns, place, chunk_length))
-    chunks.sort(key=lambda chunk: chunk.position)
-    return McapIndex(channels, counts, start_ns, chunks)
+            chunks.append(ChunkPlace(chunk_start_ns, place, chunk_length))
+    if statistics is None:
+        # 0 is for a time that the recorder does not know.
+        start_ns = min((chunk.start_ns for chunk in chunks), default=0) or None
+        return McapIndex(channels, None, start_ns, chunks, channels.are_typed)
+    counts = _counts(statistics, channels)
+    start_ns = uint(statistics, 26, 8) if uint(statistics, 0, 8) else None
+    return McapIndex(channels, counts, start_ns, chunks, counts is not None)
 
 
 def _counts(statistics: memoryview, channels: McapChannels) -> TopicCounts | None:
-    """Return the counts; None where a channel with messages is not in the summary."""
+    """Return the counts; None where the summary lacks a channel with messages, or its type."""
     counts: Counter[tuple[str, str]] = Counter()
     position = 46
     if len(statistics) != position + uint(statistics, position - 4, 4):
         raise DamagedError("its statistics are of the wrong size")
     for channel, count in _CHANNEL_COUNT.iter_unpack(statistics[position:]):
-        if count and channel not in channels:
+        if count and not channels.topic(channel)[1]:
             return None
         counts[channels.topic(channel)] += count
     return dict(counts)

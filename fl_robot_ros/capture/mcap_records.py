@@ -12,6 +12,7 @@ from binascii import crc32
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,16 +81,25 @@ def read_mcap_records(path: Path, wanted: Wanted, salvage: Salvage) -> Iterator[
         channels = index.channels if index is not None else McapChannels()
         walk = McapWalk(file, size, channels, salvage)
         reader = _Reader(walk, channels, wanted, salvage)
-        records: Iterable[McapRecord] | None = _in_index_order(walk, index) if index else None
-        if records is None:
-            records = _until_end(walk, len(MCAP_MAGIC) if has_magic else 0, size, salvage)
-        yield from in_time_order(reader.batches(records, size))
+        records = _until_end(walk, len(MCAP_MAGIC) if has_magic else 0, size, salvage)
+        chunks = _in_index_order(walk, index) if index is not None else None
+        if chunks is None:
+            yield from in_time_order(reader.batches(records, size))
+            return
+        # What the index lacks, hardly anything, is held until its time has come.
+        places = {chunk.content for chunk in chunks}
+        others = reader.batches((item for item in records if item.content not in places), size)
+        batches = chain(((0, messages) for _, messages in others), reader.batches(chunks, size))
+        yield from in_time_order(batches)
 
 
 def _in_index_order(walk: McapWalk, index: McapIndex) -> list[McapRecord] | None:
-    """Return the chunks by time; None where they lie so anyway or the index is wrong."""
+    """Return the chunks by time; None where they lie so anyway or the index is wrong.
+
+    None too where it lacks channels: a chunk with messages might come before the one with theirs.
+    """
     by_time = sorted(index.chunks)
-    if by_time == index.chunks:
+    if by_time == index.chunks or not index.has_channels:
         return None
     records = []
     for place in by_time:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 # Names of topics and types that are longer are damaged, or meant to fill the memory.
 MAX_NAME_BYTES = 4096
 
-_TIME_LIMIT_NS = 1 << 63
+# rosbag2 writes the highest of 64 bits where it knows no time.
+_TIME_LIMIT_NS = (1 << 63) - 1
+_AS = " as "
+_SHOWN_CHARACTERS = 32
 
 
 class RecordedMessage(NamedTuple):
@@ -44,6 +47,27 @@ class FileSummary(NamedTuple):
 
     topics: TopicCounts | None = None
     start_ns: int | None = None
+
+
+def type_as(message_type: str, serialization: str) -> str:
+    """Return the type of a topic, which no topic has whose messages cannot be read.
+
+    Args:
+        message_type: Its type, for example "sensor_msgs/msg/Image".
+        serialization: How its messages are serialized; "cdr" can be read.
+    """
+    if serialization == "cdr":
+        return message_type
+    return f"{message_type}{_AS}'{serialization[:_SHOWN_CHARACTERS]}'"
+
+
+def unreadable_topics(topics: Iterable[tuple[str, str]], wanted: Wanted) -> list[str]:
+    """Return a line for each topic that would be wanted, were it not for its serialization."""
+    return [
+        f"{topic} is {message_type}, which cannot be read"
+        for topic, message_type in sorted(topics)
+        if _AS in message_type and wanted(topic, message_type.partition(_AS)[0])
+    ]
 
 
 def is_time(time_ns: int) -> bool:

@@ -97,7 +97,7 @@ class _Bag:
 
     def index(self) -> _Index | None:
         """Return the index, None where there is none or it is damaged."""
-        position = self._index_position()
+        position = self._bag_number(b"index_pos")
         counts: Counter[tuple[str, str]] = Counter()
         chunks = []
         while 0 < position < self._size:
@@ -133,7 +133,7 @@ class _Bag:
     def _in_index_order(self, index: _Index) -> list[tuple[int, _Record]] | None:
         """Return the chunks by time; None where they lie so anyway or the index is wrong."""
         by_time = sorted(set(index.chunks))
-        if by_time == index.chunks:
+        if by_time == index.chunks or len(by_time) != self._bag_number(b"chunk_count"):
             return None
         records = []
         for _, position in by_time:
@@ -158,7 +158,7 @@ class _Bag:
                 return
             yield position, record
             position = record.end
-        if not 0 < self._index_position() <= self._size:
+        if not 0 < self._bag_number(b"index_pos") <= self._size:
             self._salvage.note(
                 f"it has no index: it ends in mid-recording, after {self._size} bytes"
             )
@@ -185,12 +185,12 @@ class _Bag:
                 hit = block.find(_CHUNK_FIELD, hit + 1)
         return self._size
 
-    def _index_position(self) -> int:
-        """Return where the index begins; 0 where the recorder did not get to write it."""
+    def _bag_number(self, field: bytes) -> int:
+        """Return a number of the bag's header; 0 where the recorder did not get to write it."""
         record = _record_at(self._file, len(_MAGIC), self._size)
         if record is None or record.kind != _BAG:
             return 0
-        return int.from_bytes(record.fields.get(b"index_pos", b""), "little")
+        return int.from_bytes(record.fields.get(field, b""), "little")
 
     def _chunk(self, record: _Record, wanted: Wanted) -> Iterator[RecordedMessage]:
         is_whole = record.end <= self._size

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 _METADATA_NAME = "metadata.yaml"
-_BAG_SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd", ".bag")
+_BAG_SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd", ".bag", ".bag.active")
 
 
 def open_source(source: str, rate_hz: float = 0.0) -> Source:

@@ -16,12 +16,15 @@ from fl_robot_ros.capture.recorded_message import (
     RecordedMessage,
     Salvage,
     Wanted,
+    type_as,
 )
 
 # Rows that cannot be read are stepped over one by one, after so many in ever larger steps.
 _SINGLE_STEPS = 100
 _MAX_ID = 1 << 62
 _MAX_MESSAGE_BYTES = 1 << 28
+# What a page has beside the data of a message that fits into it, at most.
+_MAX_CELL_BYTES = 128
 
 
 class _Place(NamedTuple):
@@ -63,7 +66,7 @@ def read_sqlite_records(path: Path, wanted: Wanted, salvage: Salvage) -> Iterato
     """
     messages = _read(path, wanted, salvage)
     page_bytes = _cut_page_bytes(path)
-    return _without_cut_one(messages, page_bytes, salvage) if page_bytes else messages
+    return _without_cut_one(messages, path, page_bytes, salvage) if page_bytes else messages
 
 
 def _cut_page_bytes(path: Path) -> int:
@@ -77,20 +80,34 @@ def _cut_page_bytes(path: Path) -> int:
 
 
 def _without_cut_one(
-    messages: Iterator[RecordedMessage], page_bytes: int, salvage: Salvage
+    messages: Iterator[RecordedMessage], path: Path, page_bytes: int, salvage: Salvage
 ) -> Iterator[RecordedMessage]:
-    """Leave out the last message of several pages: SQLite fills up a page that is cut with 0."""
+    """Leave out the message that the end of the file cuts: SQLite fills up its page with 0.
+
+    That is a small one that would reach beyond the end, or perhaps the last of several pages.
+    """
+    with path.open("rb") as file:
+        file.seek(path.stat().st_size // page_bytes * page_bytes)
+        last_page = file.read(page_bytes)
     held: list[RecordedMessage] = []
     for message in messages:
-        if len(message.data) >= page_bytes:
+        if len(message.data) >= page_bytes - _MAX_CELL_BYTES:
             yield from held
             held = [message]
+        elif _is_cut(bytes(message.data), last_page):
+            continue
         elif held:
             held.append(message)
         else:
             yield message
     salvage.note("it ends in mid-recording")
     yield from held[1:]
+
+
+def _is_cut(data: bytes, last_page: bytes) -> bool:
+    """Say whether a message lies at the end of a page that is cut, and would reach beyond it."""
+    place = last_page.rfind(data.rstrip(b"\0"))
+    return place >= 0 and place + len(data) > len(last_page)
 
 
 def _read(path: Path, wanted: Wanted, salvage: Salvage) -> Iterator[RecordedMessage]:
@@ -140,15 +157,15 @@ def _topics(bag: apsw.Connection) -> dict[int, tuple[str, str]]:
     # As bytes, since a damaged text may be no UTF-8.
     rows = _rows(
         bag,
-        "SELECT id, CAST(name AS BLOB), CAST(type AS BLOB) FROM topics "
-        "WHERE serialization_format = 'cdr'",
+        "SELECT id, CAST(name AS BLOB), CAST(type AS BLOB), CAST(serialization_format AS BLOB) "
+        "FROM topics",
     )
-    return {
-        number: (topic.decode(errors="replace"), message_type.decode(errors="replace"))
-        for number, topic, message_type in rows
-        if topic is not None and message_type is not None
-        if len(topic) <= MAX_NAME_BYTES and len(message_type) <= MAX_NAME_BYTES
-    }
+    topics = {}
+    for number, *names in rows:
+        if all(name is not None and len(name) <= MAX_NAME_BYTES for name in names):
+            topic, message_type, serialization = (name.decode(errors="replace") for name in names)
+            topics[number] = topic, type_as(message_type, serialization)
+    return topics
 
 
 def _by_time(bag: apsw.Connection) -> Iterator[tuple[_Place, int]]:

@@ -84,12 +84,17 @@ def record(
             file.compression, file.compressor = "lz4", lz4.frame.compress
         connections: dict[str, Any] = {}
         for item in items:
-            kind, message = _message(item)
+            kind, data = serialized(item)
             if item.topic not in connections:
                 connections[item.topic] = writer.add_connection(item.topic, kind, typestore=TYPES)
-            data = TYPES.serialize_cdr(message, kind)
             writer.write(connections[item.topic], item.time_ns, data)
     return next(file for file in path.iterdir() if file.name != "metadata.yaml")
+
+
+def serialized(item: Item) -> tuple[str, bytes]:
+    """Return the type and the serialized content of a message, as ROS 2 writes it."""
+    kind, message = _message(item)
+    return kind, bytes(TYPES.serialize_cdr(message, kind))
 
 
 def record_ros1(

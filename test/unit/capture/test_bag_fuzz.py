@@ -17,6 +17,7 @@ import pytest
 from bag_recorder import Item, drive, picture, record, record_ros1
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mcap_builder import McapBuilder, chunk_of, record_of
 from rosbags.rosbag1 import Writer
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2.enums import CompressionMode
@@ -59,7 +60,19 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, bytes]]:
                 path = folder / f"{storage.name}_{mode.name}"
                 files.append(record(path, items, storage, mode))
     files.append(record(folder / "lz4", items, lz4_chunks=True))
+    files.append(folder / "chunks.mcap")
+    files[-1].write_bytes(odd_mcap(items))
     return [("bag" + "".join(file.suffixes), file.read_bytes()) for file in files]
+
+
+def odd_mcap(items: list[Item]) -> bytes:
+    """Return an mcap file with chunks out of order, and messages outside of them."""
+    mcap = McapBuilder()
+    mcap.add_chunk(items[6:], "lz4")
+    mcap.add_chunk(items[2:6], "zstd")
+    for item in items[:2]:
+        mcap.add(item)
+    return mcap.finish()
 
 
 @st.composite
@@ -166,10 +179,6 @@ def test_messages_wait_with_the_size_that_they_claim(
     assert all(size == actual for size, actual in claimed)
 
 
-def record_of(kind: int, content: bytes) -> bytes:
-    return struct.pack("<BQ", kind, len(content)) + content
-
-
 def mcap_bomb() -> bytes:
     """Return an mcap file with channels of long names in compressed chunks."""
     name = struct.pack("<I", MANY) + b"a" * MANY
@@ -179,9 +188,7 @@ def mcap_bomb() -> bytes:
         schema = struct.pack("<H", number + 1) + name + bytes(8)
         channel = struct.pack("<HH", number, number + 1) + name + cdr
         records = record_of(3, schema) + record_of(4, channel)
-        packed = zstd.compress(records)
-        head = struct.pack("<QQQI", 0, 0, len(records), 0) + struct.pack("<I", 4) + b"zstd"
-        parts.append(record_of(6, head + struct.pack("<Q", len(packed)) + packed))
+        parts.append(chunk_of(records, [0], "zstd"))
     return b"".join(parts)
 
 
@@ -234,10 +241,7 @@ def test_chunks_that_unpack_to_much_are_not_in_memory_together(
     # Eight threads, each of which would have a chunk.
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     size = 48 << 20
-    records = record_of(5, bytes(size))
-    packed = zstd.compress(records)
-    head = struct.pack("<QQQI", 0, 0, len(records), 0) + struct.pack("<I", 4) + b"zstd"
-    chunk = record_of(6, head + struct.pack("<Q", len(packed)) + packed)
+    chunk = chunk_of(record_of(5, bytes(size)), [0], "zstd")
     file = tmp_path / "bomb.mcap"
     file.write_bytes(mcap_index.MCAP_MAGIC + chunk * 10)
     tracemalloc.start()

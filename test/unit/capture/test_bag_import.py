@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import random
+import shutil
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bag_recorder import START_NS, Item, drive, picture, pictures_of, record
-from pipeline_parts import GatedDataset, pipeline
+from pipeline_parts import Clock, GatedDataset, pipeline
 from rosbags.rosbag2 import StoragePlugin
 
 from fl_robot_ros.capture import bag_import
+from fl_robot_ros.capture.bag import LabelMessage, read_bag
 from fl_robot_ros.capture.bag_import import BagImport
 from fl_robot_ros.capture.frame import CompressedFrame
 from fl_robot_ros.capture.frame_processor import FrameProcessor
@@ -113,8 +117,6 @@ def test_bag_is_sampled_by_its_own_time(tmp_path: Path, dataset: Dataset) -> Non
 def test_compressed_frames_of_a_bag_are_stored_byte_for_byte(
     tmp_path: Path, dataset: Dataset
 ) -> None:
-    from fl_robot_ros.capture.bag import read_bag
-
     record(tmp_path / "bag", drive(4, compressed=True))
     pipeline(dataset).import_bag(tmp_path / "bag")
     originals = {
@@ -264,6 +266,92 @@ def test_relative_times_count_from_the_beginning_of_the_recording(
     importer.import_bag(tmp_path / "bag")
     importer.stop()
     assert dataset.counts() == {"pallet": 10, "person": 10}
+
+
+def test_relative_times_of_a_bag_hold_for_each_of_its_files(
+    tmp_path: Path, dataset: Dataset
+) -> None:
+    items = [Item("/camera", START_NS + number * SEC, picture(number)) for number in range(20)]
+    bag = record_split(tmp_path, [items[:8], items[8:]])
+    (bag / "labels.csv").write_text("start,end,label\n0,10,pallet\n10,20,person\n")
+    metadata = (tmp_path / "part0" / "metadata.yaml").read_text()
+    files = "relative_file_paths:\n  - split_0.mcap\n  - "
+    (bag / "metadata.yaml").write_text(metadata.replace("relative_file_paths:\n  - ", files))
+    importer = pipeline(dataset)
+    importer.import_bag(bag / "split_1.mcap")
+    importer.stop()
+    assert dataset.counts() == {"pallet": 2, "person": 10}
+
+
+def clock_set_back() -> list[list[Item]]:
+    """Return what a recorder whose clock is set back by a minute wrote into two files."""
+    first = [Item("/fl/label", START_NS, "pallet")]
+    first += [Item("/camera", START_NS + n * SEC, picture(n)) for n in range(1, 40)]
+    # The label goes on for 20 s; where the clock passes START_NS again, it must not come back.
+    start_ns = START_NS - 20 * SEC - SEC // 2
+    second = [Item("/camera", start_ns + n * SEC, picture(n)) for n in range(60)]
+    second.insert(20, Item("/fl/label", second[20].time_ns - 1, "person"))
+    return [first, second]
+
+
+def record_split(folder: Path, parts: list[list[Item]]) -> Path:
+    """Write a split bag without metadata."""
+    (folder / "split").mkdir()
+    for number, items in enumerate(parts):
+        part = record(folder / f"part{number}", items)
+        shutil.move(part, folder / "split" / f"split_{number}.mcap")
+    return folder / "split"
+
+
+@pytest.mark.parametrize(
+    ("hold_sec", "counts"),
+    [(0.0, {"pallet": 59, "person": 40}), (50.0, {"pallet": 50, "person": 40, "": 9})],
+)
+def test_a_clock_set_back_gives_the_samples_of_the_same_bag_played(
+    tmp_path: Path, dataset: Dataset, hold_sec: float, counts: dict[str, int]
+) -> None:
+    bag = record_split(tmp_path, clock_set_back())
+    options: dict[str, Any] = {
+        "label_rules": LabelRules(hold_sec=hold_sec),
+        "keeps_unlabelled": True,
+        "queue_size": 1000,
+    }
+    importer = pipeline(dataset, **options)
+    assert importer.import_bag(bag).complete
+    importer.stop()
+    clock = Clock()
+    with Dataset(tmp_path / "played") as played:
+        live = pipeline(played, clock, **options)
+        last_ns = START_NS
+        for item in read_bag(bag):
+            # A player does not go back in time.
+            clock.now_ns += max(1, item.published_ns - last_ns)
+            last_ns = item.published_ns
+            if isinstance(item, LabelMessage):
+                live.offer_label(item.label, clock.now_ns)
+            else:
+                live.offer_frame(replace(item, published_ns=clock.now_ns))
+        live.stop()
+        read_in, expected = (
+            sorted((item.stamp_ns, item.label) for item in store.samples() + store.unlabelled())
+            for store in (dataset, played)
+        )
+    assert read_in == expected
+    assert Counter(label for _, label in read_in) == counts
+
+
+def test_files_with_one_topic_each_are_no_clock_set_back(tmp_path: Path, dataset: Dataset) -> None:
+    items = drive(60)
+    parts = [
+        [item for item in items if isinstance(item.content, str)],
+        pictures_of(items)[::2],
+        [replace(item, topic="/rear") for item in pictures_of(items)[1::2]],
+    ]
+    importer = pipeline(dataset)
+    importer.import_bag(record_split(tmp_path, parts))
+    importer.stop()
+    labels = [sample.label for sample in sorted(dataset.samples(), key=lambda s: s.stamp_ns)]
+    assert labels == ["cat"] * 30 + ["dog"] * 30
 
 
 @pytest.mark.parametrize("step_sec", [0, -3600])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime
 import os
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import yaml
+from bag_recorder import drive, record
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -423,6 +425,23 @@ def test_label_file_lies_in_a_folder_or_beside_a_file(tmp_path: Path, suffix: st
     assert find_sidecar(folder) == inside
     assert find_sidecar(folder / "metadata.yaml") == inside
     assert find_sidecar(bag) == beside
+
+
+def test_part_of_a_bag_has_its_label_file_where_it_has_none_of_its_own(tmp_path: Path) -> None:
+    part = record(tmp_path / "bag", drive(4))
+    of_bag = tmp_path / "bag" / "labels.csv"
+    of_bag.touch()
+    assert find_sidecar(part) == of_bag
+    other = part.with_name("other.mcap")
+    shutil.copy(part, other)
+    assert find_sidecar(other) is None
+    own = part.with_name(f"{part.name}.labels.csv")
+    own.touch()
+    assert find_sidecar(part) == own
+    own.unlink()
+    # Without metadata the folder may hold bags that have nothing to do with each other.
+    (tmp_path / "bag" / "metadata.yaml").unlink()
+    assert find_sidecar(part) is None
 
 
 def test_two_label_files_are_refused(tmp_path: Path) -> None:

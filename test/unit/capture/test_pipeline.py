@@ -347,6 +347,19 @@ def test_a_clock_set_back_brings_no_old_label_back(dataset: Dataset) -> None:
     assert labels == ["pallet", "person", "person", "person"]
 
 
+def test_the_label_in_force_goes_on_where_the_clock_is_set_back(dataset: Dataset) -> None:
+    clock = Clock()
+    live = pipeline(dataset, clock)
+    for number, (seconds, label) in enumerate([(0, "person"), (9, "pallet"), (-60, ""), (5, "")]):
+        clock.now_ns = START_NS + seconds * 1000 * MS
+        if label:
+            live.offer_label(label, clock.now_ns)
+        live.offer_frame(frame(number, clock.now_ns))
+    live.stop()
+    labels = [sample.label for sample in dataset.samples()]
+    assert labels == ["person", "pallet", "pallet", "pallet"]
+
+
 @pytest.mark.parametrize("ahead_sec", [0, 3600])
 def test_a_publisher_whose_clock_is_ahead_labels_from_now_on(
     dataset: Dataset, ahead_sec: int

@@ -131,6 +131,23 @@ def test_messages_written_topic_by_topic_come_in_the_order_of_recording(tmp_path
     assert [frame.published_ns for frame in frames] == [i.time_ns for i in pictures_of(items)]
 
 
+def test_chunk_that_the_index_lacks_is_read(tmp_path: Path) -> None:
+    items = drive(40, size=SIZE)
+    file = record_ros1(tmp_path / "drive.bag", [*items[20:], *items[:20]], None, CHUNK_BYTES)
+    content = file.read_bytes()
+    at = content.index(b"index_pos=") + len(b"index_pos=")
+    position = int.from_bytes(content[at : at + 8], "little")
+    last = position
+    while position < len(content):
+        last = position
+        for _ in ("header", "data"):
+            position += 4 + int.from_bytes(content[position : position + 4], "little")
+    assert b"op=\x06" in content[last:]
+    file.write_bytes(content[:last])
+    frames, labels, _ = read(file)
+    assert (len(frames), len(labels)) == (40, 2)
+
+
 @pytest.mark.parametrize("magic", [b"#ROSBAG V1.2\n", b"#ROSBAG V2.0\n", b"x" * 5000])
 def test_what_is_no_readable_bag_is_one_clear_error(tmp_path: Path, magic: bytes) -> None:
     file = tmp_path / "drive.bag"

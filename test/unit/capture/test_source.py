@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 from bag_recorder import COMPRESSED, IMAGE, START_NS, TYPES, Item, drive, picture, record
+from mcap_builder import McapBuilder
 
 from fl_robot_ros.capture.picture_folder import list_pictures, read_picture
 from fl_robot_ros.capture.source import (
@@ -114,6 +115,20 @@ def test_a_truncated_bag_gives_what_is_readable(tmp_path: Path) -> None:
     source.close()
 
 
+def test_a_message_with_an_impossible_time_is_not_waited_for(tmp_path: Path) -> None:
+    mcap = McapBuilder()
+    mcap.add_chunk(drive(4))
+    mcap.add(Item("/camera/image_raw", (1 << 64) - 1, picture(5), stamp_ns=0))
+    file = tmp_path / "drive.mcap"
+    file.write_bytes(mcap.finish())
+    source = open_source(str(file))
+    assert max(item.due_sec for item in source.items()) < 1
+    assert source.skipped == [
+        "a message on /camera/image_raw has the time 18446744073709551615 ns"
+    ]
+    source.close()
+
+
 def test_a_bag_without_images_names_its_topics(tmp_path: Path) -> None:
     record(tmp_path / "bag", [Item("/fl/label", START_NS, "cat")])
     with pytest.raises(SourceError, match=r"no image topic; its topics are: /fl/label"):
@@ -140,3 +155,4 @@ def test_what_cannot_be_opened_is_explained(tmp_path: Path) -> None:
         open_source("63")
     assert not is_bag(tmp_path / "empty")
     assert is_bag(tmp_path / "old.bag")
+    assert is_bag(tmp_path / "old.bag.active")

@@ -1,0 +1,45 @@
+"""A time line for labels and frames that goes on where the clock is set back."""
+
+from __future__ import annotations
+
+
+class RunningTime:
+    """Time by a clock that may be set back, as if it had stood still instead.
+
+    The messages of one topic come in the order of their times, those of several topics only
+    nearly so, or even topic by topic. So the clock was set back where a topic's time goes back;
+    the label that is in force then goes on, and older ones do not come back.
+
+    Attributes:
+        newest_ns: The latest time so far, in ns; 0 before the first.
+    """
+
+    def __init__(self, disorder_ns: int) -> None:
+        """Begin.
+
+        Args:
+            disorder_ns: How far the times of one topic may go back without being a clock that was
+                set back, in ns.
+        """
+        self.newest_ns = 0
+        self._disorder_ns = disorder_ns
+        self._behind_ns = 0
+        self._newest_by_topic: dict[str, int] = {}
+
+    def at(self, topic: str, clock_ns: int) -> int:
+        """Return the time of a message; call it once for every message, in order of arrival.
+
+        Args:
+            topic: Name of its topic.
+            clock_ns: Its time by the clock, in ns.
+        """
+        newest_ns = self._newest_by_topic.get(topic, clock_ns)
+        if clock_ns < newest_ns - self._disorder_ns:
+            # Later than everything before, whose labels stay as they are.
+            self._behind_ns = self.newest_ns + 1 - clock_ns
+            self._newest_by_topic.clear()
+            newest_ns = clock_ns
+        self._newest_by_topic[topic] = max(clock_ns, newest_ns)
+        time_ns = clock_ns + self._behind_ns
+        self.newest_ns = max(self.newest_ns, time_ns)
+        return time_ns
