@@ -42,6 +42,7 @@ class BagReport:
         label_topics: Topics that labels may come from, as far as the bag says, sorted.
         start_ns: When the recording began, in ns; None where the bag does not say.
         is_fallback: None of the wanted image topics was there, so all image topics were read.
+        is_label_file_used: Whether a label file says anything of a frame that the sampler took.
         complete: The bag was read to its end and nothing was lost.
         loss: What was lost, in words; "" for nothing.
     """
@@ -53,6 +54,7 @@ class BagReport:
     label_topics: tuple[str, ...] = ()
     start_ns: int | None = None
     is_fallback: bool = False
+    is_label_file_used: bool = False
     complete: bool = False
     loss: str = ""
 

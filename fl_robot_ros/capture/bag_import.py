@@ -177,6 +177,7 @@ class BagImport:
                 helper.join()
             self._reading.close()
             self._store(is_end=True)
+        report.is_label_file_used = self._labeller is not None and self._labeller.are_ranges_used
         if self._error is not None:
             raise self._error
         if progress is not None:

@@ -77,6 +77,9 @@ class Labeller:
     3. The fixed label of the frame's topic; of several names of the topic, that of the longest.
 
     Safe for use from several threads.
+
+    Attributes:
+        are_ranges_used: Whether a range of the label file had the time of any frame so far.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Labeller:
         self._rules = rules
         self._ranges = ranges
         self._origin_ns = origin_ns
+        self.are_ranges_used = False
         # By namespace; replaced as a whole, never changed in place.
         self._tracks: dict[str, LabelTrack] = {}
         for topic in label_topics:
@@ -131,6 +135,7 @@ class Labeller:
             time_ns = recorded_ns if self._ranges.is_relative else stamp_ns
             ranged = self._ranges.at(topic, time_ns, self._origin_ns)
             if ranged is not None:
+                self.are_ranges_used = True
                 return ranged
         track = self._track_of(topic)
         published = track.at(published_ns) if track is not None else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -22,6 +23,9 @@ from fl_robot_ros.capture.verdicts import VerdictCounter
 
 if TYPE_CHECKING:
     from fl_robot_ros.capture.bag import BagReport
+
+
+_logger = logging.getLogger(__name__)
 
 
 class CapturePipeline:
@@ -177,7 +181,15 @@ class CapturePipeline:
             label_ranges=LabelRanges.load(label_file) if label_file else None,
         )
         try:
-            return bag_import.run(progress, self._stopping.is_set)
+            report = bag_import.run(progress, self._stopping.is_set)
+            if label_file and report.frames_read and not report.is_label_file_used:
+                _logger.warning(
+                    "label file %s has the time of no frame of %s; its times are compared with "
+                    "those of the frames' headers, or count from the beginning of the recording",
+                    label_file,
+                    path.name,
+                )
+            return report
         finally:
             self._sink.save_counts(is_last=True)
             return_memory()

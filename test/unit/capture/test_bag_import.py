@@ -107,6 +107,21 @@ def test_labels_that_come_later_reach_a_bag_that_was_read_before(
     assert (dataset.counts(), dataset.num_unlabelled()) == ({"pallet": 10}, 20)
 
 
+def test_a_label_file_that_fits_no_frame_is_named(
+    tmp_path: Path, dataset: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    record(tmp_path / "bag", drive(6))
+    labels = tmp_path / "labels.csv"
+    labels.write_text("start,end,label\n2024-05-01T12:00:00Z,2024-05-01T12:01:00Z,pallet\n")
+    report = pipeline(dataset).import_bag(tmp_path / "bag", label_file=labels)
+    assert not report.is_label_file_used
+    (message,) = caplog.messages
+    assert message.startswith(f"label file {labels} has the time of no frame of bag;")
+    labels.write_text("start,end,label\n0,1,\n")
+    assert pipeline(dataset).import_bag(tmp_path / "bag", label_file=labels).is_label_file_used
+    assert len(caplog.messages) == 1
+
+
 def test_bag_is_sampled_by_its_own_time(tmp_path: Path, dataset: Dataset) -> None:
     record(tmp_path / "bag", drive(90, rate_hz=30.0))
     importer = pipeline(dataset, sample_rate_hz=5.0)
