@@ -71,10 +71,10 @@ def read_bag(
     """Begin to read a bag.
 
     Topic names match without their leading "/" and with any namespace before them: "camera/image"
-    takes "/robot1/camera/image". Messages come in the order in which they were recorded; in
-    damaged files, in the order in which they lie in the file. A bag of any size takes at most
-    64 MiB of messages, and a few chunks of the file, in memory. Files that are compressed as a
-    whole are unpacked into the folder for temporary files, one at a time.
+    takes "/robot1/camera/image". Messages come file by file, and in each by the time of recording,
+    as `ros2 bag play` has them; in damaged files, in the order in which they lie there. A bag of
+    any size takes at most 64 MiB of messages, and a few chunks of the file, in memory. Files that
+    are compressed as a whole are unpacked into the folder for temporary files, one at a time.
 
     Args:
         path: A rosbag2 folder or storage file (mcap, sqlite3), or a ROS 1 .bag file.

@@ -85,9 +85,13 @@ def find_bag_files(path: Path) -> BagFiles:
     present = sorted(items, key=_by_number)
     metadata = _read_metadata(path / METADATA_NAME)
     names = [_present_name(path, name) for name in metadata.names if _is_storage(Path(name))]
-    listed = [path / name for name in dict.fromkeys(names)]
-    files = [file for file in listed if _is_file(file)]
-    losses = [f"{file.name}: the file is missing" for file in listed if file not in files]
+    files: list[Path] = []
+    losses: list[str] = []
+    for file in (path / name for name in dict.fromkeys(names)):
+        if _is_file(file):
+            files.append(file)
+        else:
+            losses.append(f"{file.name}: the file is missing")
     if not files:
         files = present
     elif others := _others(files, present):
