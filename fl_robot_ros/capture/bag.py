@@ -73,10 +73,10 @@ def read_bag(
     """Begin to read a bag.
 
     Topic names match without their leading "/" and with any namespace before them: "camera/image"
-    takes "/robot1/camera/image". Messages come in the order in which they were recorded; in
-    damaged files, in the order in which they lie in the file. A bag of any size takes at most
-    64 MiB of messages, and a few chunks of the file, in memory. Files that are compressed as a
-    whole are unpacked into the folder for temporary files, one at a time.
+    takes "/robot1/camera/image". Messages come file by file, and in each by the time of recording,
+    as `ros2 bag play` has them; in damaged files, in the order in which they lie there. A bag of
+    any size takes at most 64 MiB of messages, and a few chunks of the file, in memory. Files that
+    are compressed as a whole are unpacked into the folder for temporary files, one at a time.
 
     Args:
         path: A rosbag2 folder or storage file (mcap, sqlite3), or a ROS 1 .bag file.
@@ -100,6 +100,7 @@ class BagReading(Iterator["Frame | LabelMessage"]):
 
     Attributes:
         report: What has been read so far, and at the end what was lost.
+        recording: Which of the recordings in the bag's folder the last item is from, from 0 on.
     """
 
     def __init__(
@@ -111,6 +112,7 @@ class BagReading(Iterator["Frame | LabelMessage"]):
         allows_fallback: bool,
     ) -> None:
         self.report = BagReport()
+        self.recording = 0
         self._bag = bag
         self._path = path
         self._image_topics = image_topics
@@ -133,7 +135,8 @@ class BagReading(Iterator["Frame | LabelMessage"]):
                 files = [StorageFile(path, unpacker, promised) for path in self._bag.files]
                 wanted = self._choose_topics(files)
                 self.report.start_ns = self._start_ns(files)
-                for storage in files:
+                for path, storage in zip(self._bag.files, files, strict=True):
+                    self.recording += path in self._bag.begins
                     yield from self._read_file(storage, wanted)
                 self._conclude(files, wanted)
         except OSError as error:

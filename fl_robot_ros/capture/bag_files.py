@@ -43,6 +43,7 @@ class BagFiles:
 
     Attributes:
         files: Storage files in the order of recording.
+        begins: Those with which another recording begins than that of the file before.
         losses: What is not read, in words: files that the metadata lists and that are not there,
             and files beside them that are no part of the bag as far as names and metadata say.
         promised: Number of messages by topic and message type, from the metadata; empty where
@@ -52,6 +53,7 @@ class BagFiles:
     """
 
     files: tuple[Path, ...]
+    begins: frozenset[Path] = frozenset()
     losses: tuple[str, ...] = ()
     promised: TopicCounts = field(default_factory=dict)
     start_ns: int | None = None
@@ -61,7 +63,8 @@ def find_bag_files(path: Path) -> BagFiles:
     """Return the files of a bag.
 
     They are those that the metadata lists, and those that are named like them but for the number,
-    as a recorder that is killed has not listed its last file; without metadata, all in the folder.
+    as a recorder that is killed has not listed its last file. Without metadata they are all in the
+    folder, and those with other names are recordings of their own.
 
     Args:
         path: A rosbag2 folder, its metadata.yaml or a storage file in it, or a ROS 1 .bag file,
@@ -85,19 +88,31 @@ def find_bag_files(path: Path) -> BagFiles:
     present = sorted(items, key=_by_number)
     metadata = _read_metadata(path / METADATA_NAME)
     names = [_present_name(path, name) for name in metadata.names if _is_storage(Path(name))]
-    listed = [path / name for name in dict.fromkeys(names)]
-    files = [file for file in listed if _is_file(file)]
-    losses = [f"{file.name}: the file is missing" for file in listed if file not in files]
+    files: list[Path] = []
+    losses: list[str] = []
+    for file in (path / name for name in dict.fromkeys(names)):
+        if _is_file(file):
+            files.append(file)
+        else:
+            losses.append(f"{file.name}: the file is missing")
     if not files:
         files = present
     elif others := _others(files, present):
-        series = {_series(file) for file in files}
-        losses += [f"{file.name}: {_UNLISTED}" for file in others if _series(file) not in series]
-        files += [file for file in others if _series(file) in series]
+        listed = {_series(file) for file in files}
+        losses += [f"{file.name}: {_UNLISTED}" for file in others if _series(file) not in listed]
+        files += [file for file in others if _series(file) in listed]
         files.sort(key=_by_number)
     if not files:
         raise BagError(f"folder {path} has no .mcap or .db3 file; expected a rosbag2 folder")
-    return BagFiles(tuple(files), tuple(losses), metadata.promised, metadata.start_ns)
+    series = [_series(file) for file in files]
+    begins = [] if names else [i for i in range(1, len(files)) if series[i] != series[i - 1]]
+    return BagFiles(
+        tuple(files),
+        frozenset(files[i] for i in begins),
+        tuple(losses),
+        metadata.promised,
+        metadata.start_ns,
+    )
 
 
 def whole_bag_start_ns(file: Path) -> int | None:
