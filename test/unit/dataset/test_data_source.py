@@ -56,7 +56,11 @@ def test_a_path_may_begin_with_the_home_or_a_variable(
         *("hub:a/b/c", "hub:a b", "hub:../x", "hub:-x", "hub:/not/there", "hub:https://x.org"),
     ],
 )
-def test_what_is_no_source_is_refused_with_its_value(text: str) -> None:
+def test_what_is_no_source_is_refused_with_its_value(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing lies around there that a relative name could mean.
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingError) as caught:
         source(dataset_source=text)
     assert str(caught.value).startswith(f"dataset_source is {text!r}; expected ")
