@@ -100,7 +100,6 @@ class BagReading(Iterator["Frame | LabelMessage"]):
 
     Attributes:
         report: What has been read so far, and at the end what was lost.
-        recording: Which of the recordings in the bag's folder the last item is from, from 0 on.
     """
 
     def __init__(
@@ -112,7 +111,6 @@ class BagReading(Iterator["Frame | LabelMessage"]):
         allows_fallback: bool,
     ) -> None:
         self.report = BagReport()
-        self.recording = 0
         self._bag = bag
         self._path = path
         self._image_topics = image_topics
@@ -135,8 +133,7 @@ class BagReading(Iterator["Frame | LabelMessage"]):
                 files = [StorageFile(path, unpacker, promised) for path in self._bag.files]
                 wanted = self._choose_topics(files)
                 self.report.start_ns = self._start_ns(files)
-                for path, storage in zip(self._bag.files, files, strict=True):
-                    self.recording += path in self._bag.begins
+                for storage in files:
                     yield from self._read_file(storage, wanted)
                 self._conclude(files, wanted)
         except OSError as error:

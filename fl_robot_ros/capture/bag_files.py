@@ -43,7 +43,6 @@ class BagFiles:
 
     Attributes:
         files: Storage files in the order of recording.
-        begins: Those with which another recording begins than that of the file before.
         losses: What is not read, in words: files that the metadata lists and that are not there,
             and files beside them that are no part of the bag as far as names and metadata say.
         promised: Number of messages by topic and message type, from the metadata; empty where
@@ -53,7 +52,6 @@ class BagFiles:
     """
 
     files: tuple[Path, ...]
-    begins: frozenset[Path] = frozenset()
     losses: tuple[str, ...] = ()
     promised: TopicCounts = field(default_factory=dict)
     start_ns: int | None = None
@@ -63,8 +61,7 @@ def find_bag_files(path: Path) -> BagFiles:
     """Return the files of a bag.
 
     They are those that the metadata lists, and those that are named like them but for the number,
-    as a recorder that is killed has not listed its last file. Without metadata they are all in the
-    folder, and those with other names are recordings of their own.
+    as a recorder that is killed has not listed its last file; without metadata, all in the folder.
 
     Args:
         path: A rosbag2 folder, its metadata.yaml or a storage file in it, or a ROS 1 .bag file,
@@ -98,21 +95,13 @@ def find_bag_files(path: Path) -> BagFiles:
     if not files:
         files = present
     elif others := _others(files, present):
-        listed = {_series(file) for file in files}
-        losses += [f"{file.name}: {_UNLISTED}" for file in others if _series(file) not in listed]
-        files += [file for file in others if _series(file) in listed]
+        series = {_series(file) for file in files}
+        losses += [f"{file.name}: {_UNLISTED}" for file in others if _series(file) not in series]
+        files += [file for file in others if _series(file) in series]
         files.sort(key=_by_number)
     if not files:
         raise BagError(f"folder {path} has no .mcap or .db3 file; expected a rosbag2 folder")
-    series = [_series(file) for file in files]
-    begins = [] if names else [i for i in range(1, len(files)) if series[i] != series[i - 1]]
-    return BagFiles(
-        tuple(files),
-        frozenset(files[i] for i in begins),
-        tuple(losses),
-        metadata.promised,
-        metadata.start_ns,
-    )
+    return BagFiles(tuple(files), tuple(losses), metadata.promised, metadata.start_ns)
 
 
 def whole_bag_start_ns(file: Path) -> int | None:

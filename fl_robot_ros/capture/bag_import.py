@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from fl_robot_ros.capture.bag import BagReading, BagReport, LabelMessage
+from fl_robot_ros.capture.bag import BagReading, BagReport
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame, data_bytes
 from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
 from fl_robot_ros.capture.label_ranges import LabelRanges
@@ -129,7 +129,6 @@ class BagImport:
         self._lookback_ns = round(label_rules.lookback_sec * 1e9)
         self._labeller: Labeller | None = None
         self._time = RunningTime(_SETTLE_NS)
-        self._recording = 0
         self._sampled: deque[_Sampled] = deque()
         self._sampled_bytes = 0
         self._taken: list[_Sampled] = []
@@ -260,7 +259,7 @@ class BagImport:
         if self._labeller is None:
             origin_ns = item.published_ns if report.start_ns is None else report.start_ns
             self._labeller = self._rules.labeller(self._ranges, origin_ns, report.label_topics)
-        running_ns = self._running_ns(item)
+        running_ns = self._time.at(item.topic, item.published_ns)
         if isinstance(item, (RawFrame, CompressedFrame)):
             if self._sampler.accept(item.topic, item.stamp_ns):
                 key = _FrameKey(item.topic, item.stamp_ns, running_ns, item.published_ns)
@@ -274,17 +273,6 @@ class BagImport:
                 self._labeller.add(item.label, running_ns, item.topic)
             except LabelError as error:
                 self._verdicts.add_error("bad_label", str(error), str(error))
-
-    def _running_ns(self, item: Frame | LabelMessage) -> int:
-        """Return the time of an item; in another recording, the labels before it have ended."""
-        is_other = self._recording != self._reading.recording
-        if is_other:
-            self._recording = self._reading.recording
-            self._time.leap()
-        running_ns = self._time.at(item.topic, item.published_ns)
-        if is_other and self._labeller is not None:
-            self._labeller.end(running_ns)
-        return running_ns
 
     def _oldest_ns(self) -> int:
         """Return the time of the oldest frame that still asks for its label."""

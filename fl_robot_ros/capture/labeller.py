@@ -112,11 +112,6 @@ class Labeller:
         """
         self._track_for(_namespace(topic)).add(text, published_ns)
 
-    def end(self, published_ns: int) -> None:
-        """End the published labels, all of them, at a time in ns."""
-        for track in self._tracks.values():
-            track.add("", published_ns)
-
     def keep_from(self, published_ns: int) -> None:
         """Say from which time in ns on published labels will still be asked for."""
         for track in self._tracks.values():

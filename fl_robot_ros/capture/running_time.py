@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-# Between two recordings: nothing of one is to be thought of as shortly before the other.
-_LEAP_NS = 7 * 86_400 * 1_000_000_000
-
 
 class RunningTime:
     """Time by a clock that may be set back, as if it had stood still instead.
@@ -28,11 +25,6 @@ class RunningTime:
         self._disorder_ns = disorder_ns
         self._behind_ns = 0
         self._newest_by_topic: dict[str, int] = {}
-        self._is_leaping = False
-
-    def leap(self) -> None:
-        """Let the next message come a week after all before it, whatever its clock says."""
-        self._is_leaping = True
 
     def at(self, topic: str, clock_ns: int) -> int:
         """Return the time of a message; call it once for every message, in order of arrival.
@@ -42,12 +34,10 @@ class RunningTime:
             clock_ns: Its time by the clock, in ns.
         """
         newest_ns = self._newest_by_topic.get(topic, clock_ns)
-        if self._is_leaping or clock_ns < newest_ns - self._disorder_ns:
+        if clock_ns < newest_ns - self._disorder_ns:
             # Later than everything before, whose labels stay as they are.
-            step_ns = _LEAP_NS if self._is_leaping else 1
-            self._behind_ns = self.newest_ns + step_ns - clock_ns
+            self._behind_ns = self.newest_ns + 1 - clock_ns
             self._newest_by_topic.clear()
-            self._is_leaping = False
             newest_ns = clock_ns
         self._newest_by_topic[topic] = max(clock_ns, newest_ns)
         time_ns = clock_ns + self._behind_ns

@@ -355,40 +355,6 @@ def test_a_clock_set_back_gives_the_samples_of_the_same_bag_played(
     assert Counter(label for _, label in read_in) == counts
 
 
-@pytest.mark.parametrize("names", [("drive1", "drive2"), ("b", "a")])
-@pytest.mark.parametrize("lookback_sec", [0.0, 600.0])
-def test_recordings_in_one_folder_do_not_mix_their_labels(
-    tmp_path: Path, dataset: Dataset, names: tuple[str, str], lookback_sec: float
-) -> None:
-    (tmp_path / "bags").mkdir()
-    for number, name in enumerate(names):
-        start_ns = START_NS + number * 60 * SEC
-        items = [Item("/camera", start_ns + n * SEC, picture(n)) for n in range(30)]
-        # The first frames have no label, where labels look back the last ones neither.
-        if number == 0 and lookback_sec:
-            items.insert(20, Item("/fl/label", items[20].time_ns - 1, ""))
-        items.insert(10, Item("/fl/label", items[10].time_ns - 1, f"label {number}"))
-        shutil.move(record(tmp_path / name, items), tmp_path / "bags" / f"{name}.mcap")
-    options: dict[str, Any] = {
-        "label_rules": LabelRules(lookback_sec=lookback_sec),
-        "keeps_unlabelled": True,
-    }
-    importer = pipeline(dataset, **options)
-    assert importer.import_bag(tmp_path / "bags").complete
-    importer.stop()
-    with Dataset(tmp_path / "one by one") as other:
-        importer = pipeline(other, **options)
-        for name in names:
-            importer.import_bag(tmp_path / "bags" / f"{name}.mcap")
-        importer.stop()
-        together, alone = (
-            sorted((item.stamp_ns, item.label) for item in store.samples() + store.unlabelled())
-            for store in (dataset, other)
-        )
-    assert together == alone
-    assert len({label for _, label in alone}) == 3
-
-
 def test_files_with_one_topic_each_are_no_clock_set_back(tmp_path: Path, dataset: Dataset) -> None:
     items = drive(60)
     parts = [
