@@ -31,6 +31,8 @@ _ROS1_SUFFIXES = (".bag", ".bag.active")
 _COMPRESSED_SUFFIX = ".zstd"
 _PACKED_BLOCK_BYTES = 1 << 16
 _BLOCK_BYTES = 1 << 20
+# Of many files, so many are named.
+_MAX_NAMED = 5
 _UNLISTED = f"it was not read, as {METADATA_NAME} does not list it; read it by itself"
 # Black pictures pack well, but what unpacks to more than 1 GiB and 1000 times its size is damaged
 # or meant to fill the disk.
@@ -61,14 +63,15 @@ def find_bag_files(path: Path) -> BagFiles:
     """Return the files of a bag.
 
     They are those that the metadata lists, and those that are named like them but for the number,
-    as a recorder that is killed has not listed its last file; without metadata, all in the folder.
+    as a recorder that is killed has not listed its last file; without metadata, all in the folder,
+    which must be named alike.
 
     Args:
         path: A rosbag2 folder, its metadata.yaml or a storage file in it, or a ROS 1 .bag file,
             also one that is still named .bag.active.
 
     Raises:
-        BagError: There is no bag at the path.
+        BagError: There is no bag at the path, or there are several.
     """
     if path.name == METADATA_NAME:
         path = path.parent
@@ -94,6 +97,12 @@ def find_bag_files(path: Path) -> BagFiles:
             losses.append(f"{file.name}: the file is missing")
     if not files:
         files = present
+        if len({_series(file) for file in files}) > 1:
+            # One's labels must not be taken for the other's.
+            raise BagError(
+                f"folder {path} has no {METADATA_NAME}, and files of several recordings: "
+                f"{', '.join(file.name for file in files[:_MAX_NAMED])}; read each by itself"
+            )
     elif others := _others(files, present):
         series = {_series(file) for file in files}
         losses += [f"{file.name}: {_UNLISTED}" for file in others if _series(file) not in series]

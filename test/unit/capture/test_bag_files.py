@@ -16,6 +16,7 @@ from bag_recorder import START_NS, drive, pictures_of, record
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2.enums import CompressionMode
 
+from fl_robot_ros.capture.bag import read_bag
 from fl_robot_ros.capture.bag_source import BagSource
 from fl_robot_ros.errors import BagError
 
@@ -246,3 +247,13 @@ def test_beginning_of_a_part_is_that_of_its_bag(tmp_path: Path) -> None:
     metadata.write_text(text.replace(f"- {file.name}\n", f"- {file.name}\n  - bag_1.mcap\n"))
     for path in (part, file, tmp_path / "bag"):
         assert read(path)[2].start_ns == items[0].time_ns
+
+
+def test_several_recordings_in_one_folder_are_named_and_not_mixed(tmp_path: Path) -> None:
+    (tmp_path / "bags").mkdir()
+    for name in ("drive1", "drive2"):
+        file = record(tmp_path / name, drive(4))
+        file.rename(tmp_path / "bags" / f"{name}.mcap")
+    with pytest.raises(BagError, match=r"several recordings: drive1\.mcap, drive2\.mcap; read"):
+        read_bag(tmp_path / "bags")
+    assert len(list(read_bag(tmp_path / "bags" / "drive1.mcap"))) == 6
