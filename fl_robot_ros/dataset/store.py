@@ -6,7 +6,7 @@ import logging
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -259,12 +259,8 @@ class Dataset(DatasetReader):
         for folder in {path.rpartition("/")[0] for path in fresh}:
             make_folder(self.path / folder)
         self._moving.write({path: item.image_bytes for path, item in fresh.items()})
-        try:
-            newest = self._index.insert(fresh)
-            self._index.commit()
-        except BaseException:
-            self._moving.discard(fresh)
-            raise
+        newest = self._index.insert(fresh)
+        self._index.commit()
         self._last_id = newest
         self._count((item.label, 1, len(item.image_bytes)) for item in fresh.values())
 
@@ -295,7 +291,8 @@ class Dataset(DatasetReader):
         files = [file for file in self._index.files(ids) if file.label != label]
         moves = {file.path: f"{folder}/{file.path.rpartition('/')[2]}" for file in files}
         make_folder(self.path / folder)
-        with self._transaction(), self._withdrawn(moves):
+        with self._transaction():
+            self._moving.withdraw(moves)
             self._index.relabel(label, moves)
             self._index.commit()
         self._place(moves.values())
@@ -344,7 +341,8 @@ class Dataset(DatasetReader):
         paths = {file.path for file in files}
         if not paths:
             return paths
-        with self._transaction(), self._withdrawn(paths):
+        with self._transaction():
+            self._moving.withdraw(paths)
             self._index.delete(paths)
             self._index.commit()
         self._moving.discard(paths)
@@ -357,16 +355,6 @@ class Dataset(DatasetReader):
         for folder in {path.rpartition("/")[0] for path in paths}:
             with suppress(OSError):
                 (self.path / folder).rmdir()
-
-    @contextmanager
-    def _withdrawn(self, paths: Collection[str]) -> Iterator[None]:
-        """Take files out of their places; where something goes wrong, put them back."""
-        try:
-            self._moving.withdraw(paths)
-            yield
-        except BaseException:
-            self._moving.place(paths)
-            raise
 
     def _place(self, paths: Iterable[str]) -> None:
         """Move files to where the index, which is written, says that they are."""
@@ -406,10 +394,19 @@ class Dataset(DatasetReader):
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Begin a transaction of the index, with the numbers as they are then."""
-        with self._index.transaction():
-            self._note_other_writers()
-            yield
+        """Begin a transaction of the index, with the numbers as they are then.
+
+        Where it fails, files that were moved in it go to where the index then says they belong.
+        """
+        try:
+            with self._index.transaction():
+                self._note_other_writers()
+                yield
+        except BaseException:
+            # An interrupt that comes while the index is written is seen when that is done.
+            self._read_counts()
+            self._settle()
+            raise
 
 
 def open_to_read(path: Path) -> DatasetReader:

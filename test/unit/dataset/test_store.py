@@ -339,6 +339,35 @@ def test_power_cut_at_any_step_leaves_index_and_files_in_agreement(
         assert agree(dataset)
 
 
+@pytest.mark.parametrize("is_written", [False, True])
+def test_an_interrupt_while_the_index_is_written_leaves_files_where_it_says(
+    tmp_path: Path, is_written: bool
+) -> None:
+    commit = SampleIndex.commit
+
+    def interrupted(index: SampleIndex) -> None:
+        # Python raises it when the call that it came in has ended, or before it began.
+        if is_written:
+            commit(index)
+        raise KeyboardInterrupt
+
+    with Dataset(tmp_path) as dataset:
+        dataset.add([new(1), new(2)])
+        changes: tuple[Callable[[], object], ...] = (
+            lambda: dataset.add([new(3)]),
+            lambda: dataset.relabel([1], "dog"),
+            lambda: dataset.remove([2]),
+        )
+        for change in changes:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(SampleIndex, "commit", interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    change()
+            assert agree(dataset)
+        labels = {sample.stamp_ns: sample.label for sample in dataset.samples()}
+        assert labels == ({1: "dog", 3: "cat"} if is_written else {1: "cat", 2: "cat"})
+
+
 KILLED_WRITER = """
 import sys
 from pathlib import Path
