@@ -15,7 +15,7 @@ from fl_robot_ros.capture.new_sample import ALREADY_STORED, KEPT, LABELLED, OVER
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.index_file import open_index
 from fl_robot_ros.dataset.index_reader import read_index
-from fl_robot_ros.dataset.retention import Limits, choose_victims
+from fl_robot_ros.dataset.retention import Limits, choose_victims, fair_share
 from fl_robot_ros.dataset.sample_files import (
     INDEX_NAME,
     REVIEW_NAME,
@@ -320,9 +320,12 @@ class Dataset(DatasetReader):
             if limit and excess > 0:
                 evicted |= self._thin(label, excess + limit // _THINNING_SHARE)
         while self._limits.total_bytes and self._bytes.total() > self._limits.total_bytes:
+            share = fair_share(self._bytes.values(), self._limits.total_bytes)
             # The largest class gives way, so that rare ones stay.
-            for label, _ in self._bytes.most_common():
-                gone = self._thin(label, max(1, self._counts[label] // _THINNING_SHARE))
+            for label, size_bytes in self._bytes.most_common():
+                count = self._counts[label]
+                excess = (size_bytes - share) * count // max(size_bytes, 1)
+                gone = self._thin(label, max(1, count // _THINNING_SHARE, excess))
                 evicted |= gone
                 if gone:
                     break
