@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from fl_robot_ros.capture.labels import clean_label, label_folder_name
+from fl_robot_ros.capture.labels import clean_label, label_folder_name, label_from_folder
 from fl_robot_ros.capture.new_sample import ALREADY_STORED, KEPT, LABELLED, OVER_QUOTA, NewSample
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.index_file import open_index
@@ -27,7 +27,7 @@ from fl_robot_ros.dataset.sample_files import (
     make_folder,
 )
 from fl_robot_ros.dataset.sample_index import SampleIndex, StoredFile
-from fl_robot_ros.errors import DatasetError
+from fl_robot_ros.errors import DatasetError, LabelError
 
 # A full class is thinned by this share of it at a time, which costs less than one by one.
 _THINNING_SHARE = 100
@@ -87,6 +87,7 @@ class Dataset(DatasetReader):
                 opened.callback(self._index.close)
                 self._moving = MovingFolder(self.path)
                 self.recovered = self._settle()
+                self._remove_empty_folders(f"{name}/" for name in _label_folders(self.path))
                 self._note_other_writers()
             opened.pop_all()
 
@@ -427,6 +428,14 @@ def open_to_read(path: Path) -> DatasetReader:
         with suppress(DatasetError, OSError, sqlite3.Error):
             return DatasetReader(path.absolute(), read_index(path / INDEX_NAME))
         raise
+
+
+def _label_folders(folder: Path) -> Iterator[str]:
+    """Yield the names of what may be folders of labels, or of the review pool."""
+    for entry in folder.iterdir():
+        with suppress(LabelError):
+            if entry.name == REVIEW_NAME or label_from_folder(entry.name):
+                yield entry.name
 
 
 def _folder_of(label: str) -> str:

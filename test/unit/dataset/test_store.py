@@ -180,6 +180,17 @@ def test_folders_that_become_empty_are_removed(tmp_path: Path) -> None:
         assert agree(dataset)
 
 
+def test_empty_folders_that_a_kill_left_are_removed_at_the_start(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+        dataset.add([new(1)])
+    for name in ("dog", ".review", "lost+found"):
+        (tmp_path / name).mkdir()
+    with Dataset(tmp_path) as dataset:
+        folders = {item.name for item in tmp_path.iterdir() if item.is_dir()}
+        assert folders == {"cat", ".moving", "lost+found"}
+        assert agree(dataset)
+
+
 def test_newer_schema_is_refused(tmp_path: Path) -> None:
     Dataset(tmp_path).close()
     index = sqlite3.connect(tmp_path / "index.sqlite3")
