@@ -142,7 +142,9 @@ def test_what_a_spreadsheet_makes_of_a_list_is_read_or_told(
     assert give(dataset, choose_by_csv(path), with_labelled=True) == {"owl": 1}
     for mark in (";", "\t"):
         path.write_text(f"id{mark}label\r\n1{mark}fox\r\n")
-        with pytest.raises(LabelError, match="labels.csv: the header is .*; save it with commas"):
+        with pytest.raises(
+            LabelError, match=r"labels\.csv: the header is .*; save it with commas"
+        ):
             choose_by_csv(path)
 
 
