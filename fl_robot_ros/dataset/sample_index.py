@@ -117,8 +117,8 @@ class SampleIndex(IndexReader):
             keys: Topic, stamp in ns and path of samples that may be there.
 
         Returns:
-            Positions in `keys` where there is a sample of this stamp and topic, or of this stamp and
-            recovered with the topic's hash, or of this path.
+            Positions in `keys` where there is a sample of this stamp and topic, or of this stamp
+            and recovered with the hash of the topic, or of this path.
         """
         found: set[int] = set()
         for start in range(0, len(keys), _ROWS):
