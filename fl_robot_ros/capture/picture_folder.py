@@ -28,8 +28,8 @@ class FolderContent:
 
     Attributes:
         pictures: The picture files.
-        left_out: Pictures of formats that are not supported, and links to folders, each with the
-            reason.
+        left_out: Pictures of formats that are not supported, links to folders, and what has a
+            picture's name and is no file, each with the reason.
     """
 
     pictures: list[Path] = field(default_factory=list)
@@ -82,6 +82,8 @@ def search_folder(folder: Path) -> FolderContent:
                     content.left_out.append((path, f"{suffix} files are not supported"))
                 elif suffix in PICTURE_SUFFIXES and path.is_file():
                     content.pictures.append(path)
+                elif suffix in PICTURE_SUFFIXES:
+                    content.left_out.append((path, "is no file, or a link to nothing"))
     except OSError as error:
         raise SourceError(f"cannot read {error.filename or folder}: {error.strerror}") from error
     content.pictures.sort()

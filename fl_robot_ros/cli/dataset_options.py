@@ -86,7 +86,8 @@ formats:
             %XX
   tfrecord  files of tf.train.Example with image/encoded, image/format,
             image/filename, image/class/text and image/class/label, the number
-            of the line in labels.txt, from 0
+            of the line in labels.txt, from 0; tfds.builder_from_directory
+            reads them too, as splits "train" and "unlabelled"
 Beside them, samples.csv has id, label, topic, stamp_ns, path and sha256 of
 each picture. `fl_dataset import FOLDER` brings a folder back, into another
 dataset too, as it was.

@@ -14,7 +14,12 @@ from fl_robot_ros.capture.labels import label_from_folder
 from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.sample import Sample
-from fl_robot_ros.dataset.sample_files import REVIEW_NAME, find_files, parse_image_name
+from fl_robot_ros.dataset.sample_files import (
+    REVIEW_NAME,
+    find_files,
+    parse_image_name,
+    recovered_topic,
+)
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import DatasetError, LabelError
 
@@ -193,7 +198,7 @@ def _repair(dataset: Dataset, report: CheckReport) -> None:
             continue
         try:
             # The name tells no more of the topic than its hash.
-            _adopt(dataset, path, label, f"recovered/{parts.topic_hash}", parts.stamp_ns)
+            _adopt(dataset, path, label, recovered_topic(parts.topic_hash), parts.stamp_ns)
         except DatasetError:
             # Its frame has another name in the index.
             report.unrepaired.append(path)

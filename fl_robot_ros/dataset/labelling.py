@@ -282,10 +282,14 @@ def _choose_by_rows(text: str) -> LabelChooser | None:
         # Ids are those of one dataset; the same ones mean other pictures in another.
         is_by_file = "sha256" in columns
         if not is_by_file and "id" not in columns:
+            if len(columns) == 1 and re.search("[;\t]", columns[0]):
+                raise LabelError(f"the header is {columns[0][:80]!r}; save it with commas between")
             return None
         reader.fieldnames = columns
         _check_columns(columns, ["path", "sha256", "label"] if is_by_file else ["id", "label"])
         for row in reader:
+            if not any(cell.strip() for cell in row.values() if isinstance(cell, str)):
+                continue  # A spreadsheet may leave a row of empty cells.
             keys = (
                 _file_keys(row, reader.line_num) if is_by_file else _id_keys(row, reader.line_num)
             )

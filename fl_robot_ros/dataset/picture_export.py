@@ -12,10 +12,20 @@ from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.picture_import import UNLABELLED_NAME
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.sample_manifest import ManifestWriter, manifest_writer
+from fl_robot_ros.dataset.tfds_metadata import (
+    FILENAME,
+    FORMAT,
+    IMAGE,
+    LABEL,
+    TEXT,
+    write_metadata,
+)
 from fl_robot_ros.dataset.tfrecord import encode_example, write_record
 from fl_robot_ros.errors import DatasetError
 
 LABELS_NAME = "labels.txt"
+# Where TensorFlow Datasets and those who read with it look for what to train on.
+_TRAIN_NAME = "train"
 # Pictures in one TFRecord file: some 100 MB of camera images, as TensorFlow's guide advises.
 RECORDS_PER_FILE = 1000
 
@@ -93,7 +103,8 @@ def export_tfrecords(
 
     An example has `image/encoded` (the JPEG file), `image/format` ("jpeg"), `image/filename`,
     `image/class/text` and `image/class/label`, the number of the label's line, from 0, in
-    labels.txt; -1 and "" in the files of the review pool. samples.csv lies beside them.
+    labels.txt; -1 and "" in the files of the review pool. samples.csv lies beside them, and what
+    `tfds.builder_from_directory` needs: its splits are "train" and "unlabelled".
 
     Args:
         dataset: The dataset.
@@ -108,10 +119,11 @@ def export_tfrecords(
     labels = sorted({sample.label for sample in samples} - {""})
     numbers = {label: number for number, label in enumerate(labels)}
     parts = {
-        "samples": [sample for sample in samples if sample.label],
+        _TRAIN_NAME: [sample for sample in samples if sample.label],
         UNLABELLED_NAME: [sample for sample in samples if not sample.label],
     }
     report = PictureExport()
+    lengths: dict[str, list[int]] = {prefix: [] for prefix, part in parts.items() if part}
     done = 0
     try:
         _prepare(dataset, target)
@@ -123,6 +135,7 @@ def export_tfrecords(
                 for index in range(files):
                     start = index * RECORDS_PER_FILE
                     name = f"{prefix}-{index:05d}-of-{files:05d}.tfrecord"
+                    before = report.exported.total()
                     with (target / name).open("wb") as file:
                         for sample in part[start : start + RECORDS_PER_FILE]:
                             content = _read(dataset, sample, report)
@@ -131,6 +144,8 @@ def export_tfrecords(
                                 _note(sample, sample.path, content, manifest, report)
                             done += 1
                             on_picture(done, len(samples))
+                    lengths[prefix].append(report.exported.total() - before)
+            write_metadata(target, labels, lengths)
     except OSError as error:
         raise _failed(target, error) from error
     return report
@@ -177,11 +192,11 @@ def _note(
 def _example(sample: Sample, content: bytes, numbers: dict[str, int]) -> bytes:
     return encode_example(
         {
-            "image/encoded": content,
-            "image/format": b"jpeg",
-            "image/filename": sample.path.encode(),
-            "image/class/text": sample.label.encode(),
-            "image/class/label": numbers.get(sample.label, -1),
+            IMAGE: content,
+            FORMAT: b"jpeg",
+            FILENAME: sample.path.encode(),
+            TEXT: sample.label.encode(),
+            LABEL: numbers.get(sample.label, -1),
         }
     )
 

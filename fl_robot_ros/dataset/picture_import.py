@@ -53,8 +53,7 @@ class PictureImport:
         labelled: Number of pictures by label that the dataset had without one.
         already_stored: Number of pictures that the dataset has already.
         unreadable: The files that are no whole picture, each with the reason.
-        left_out: Pictures of formats that are not supported and links to folders, each with the
-            reason.
+        left_out: What `FolderContent` says was left out, each with the reason.
     """
 
     added: Counter[str] = field(default_factory=Counter)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -24,6 +24,23 @@ class Limits:
     def samples_of(self, label: str) -> int:
         """Return the most samples of a label, "" for none."""
         return self.samples_per_label if label else self.unlabelled
+
+
+def fair_share(sizes: Iterable[int], total: int) -> int:
+    """Return the largest size that each of several may have so that they fit in a total.
+
+    Args:
+        sizes: Their sizes now; the small ones stay as they are.
+        total: The room for all of them, in the same unit.
+    """
+    in_order = sorted(sizes)
+    rest = total
+    for index, size in enumerate(in_order):
+        share = rest // (len(in_order) - index)
+        if size > share:
+            return share
+        rest -= size
+    return total
 
 
 def choose_victims(

@@ -82,6 +82,11 @@ def hash_topic(topic: str) -> str:
     return hashlib.sha256(topic.encode()).hexdigest()[:8]
 
 
+def recovered_topic(topic_hash: str) -> str:
+    """Return what stands for the topic of a file of which no more than its name is known."""
+    return f"recovered/{topic_hash}"
+
+
 def parse_image_name(name: str) -> ImageName | None:
     """Return what the name of an image file says, None where it is none of a dataset's names."""
     match = _IMAGE_NAME.fullmatch(name)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.dataset.index_reader import SCHEMA_VERSION, IndexReader
+from fl_robot_ros.dataset.sample_files import hash_topic, recovered_topic
 from fl_robot_ros.errors import DatasetError
 
 _SCHEMA = """
@@ -116,15 +117,21 @@ class SampleIndex(IndexReader):
             keys: Topic, stamp in ns and path of samples that may be there.
 
         Returns:
-            Positions in `keys` where there is a sample of this topic and stamp, or of this path.
+            Positions in `keys` where there is a sample of this stamp and topic, or of this stamp
+            and recovered with the hash of the topic, or of this path.
         """
         found: set[int] = set()
         for start in range(0, len(keys), _ROWS):
-            rows = [(number, *keys[number]) for number in range(len(keys))[start : start + _ROWS]]
+            rows = [
+                (number, topic, recovered_topic(hash_topic(topic)), stamp_ns, path)
+                for number, (topic, stamp_ns, path) in enumerate(
+                    keys[start : start + _ROWS], start
+                )
+            ]
             query = (
-                f"WITH wanted(number, topic, stamp_ns, path) AS ({_values(rows)}) "
+                f"WITH wanted(number, topic, recovered, stamp_ns, path) AS ({_values(rows)}) "
                 "SELECT number FROM wanted WHERE EXISTS(SELECT 1 FROM samples WHERE "
-                "topic = wanted.topic AND stamp_ns = wanted.stamp_ns)"
+                "topic IN (wanted.topic, wanted.recovered) AND stamp_ns = wanted.stamp_ns)"
                 " OR EXISTS(SELECT 1 FROM samples WHERE path = wanted.path)"
             )
             found.update(number for (number,) in self._writer.execute(query, _flat(rows)))
@@ -138,11 +145,14 @@ class SampleIndex(IndexReader):
         """
         found: dict[int, int] = {}
         for start in range(0, len(keys), _ROWS):
-            rows = [(number, *keys[number]) for number in range(len(keys))[start : start + _ROWS]]
+            rows = [
+                (number, topic, recovered_topic(hash_topic(topic)), stamp_ns)
+                for number, (topic, stamp_ns) in enumerate(keys[start : start + _ROWS], start)
+            ]
             query = (
-                f"WITH wanted(number, topic, stamp_ns) AS ({_values(rows)}) "
-                "SELECT number, id FROM wanted JOIN samples USING(topic, stamp_ns) "
-                "WHERE label = ''"
+                f"WITH wanted(number, topic, recovered, stamp_ns) AS ({_values(rows)}) "
+                "SELECT number, id FROM wanted JOIN samples USING(stamp_ns) "
+                "WHERE samples.topic IN (wanted.topic, wanted.recovered) AND label = ''"
             )
             found.update(self._writer.execute(query, _flat(rows)))
         return found

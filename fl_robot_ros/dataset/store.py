@@ -6,16 +6,16 @@ import logging
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from fl_robot_ros.capture.labels import clean_label, label_folder_name
+from fl_robot_ros.capture.labels import clean_label, label_folder_name, label_from_folder
 from fl_robot_ros.capture.new_sample import ALREADY_STORED, KEPT, LABELLED, OVER_QUOTA, NewSample
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.index_file import open_index
 from fl_robot_ros.dataset.index_reader import read_index
-from fl_robot_ros.dataset.retention import Limits, choose_victims
+from fl_robot_ros.dataset.retention import Limits, choose_victims, fair_share
 from fl_robot_ros.dataset.sample_files import (
     INDEX_NAME,
     REVIEW_NAME,
@@ -27,7 +27,7 @@ from fl_robot_ros.dataset.sample_files import (
     make_folder,
 )
 from fl_robot_ros.dataset.sample_index import SampleIndex, StoredFile
-from fl_robot_ros.errors import DatasetError
+from fl_robot_ros.errors import DatasetError, LabelError
 
 # A full class is thinned by this share of it at a time, which costs less than one by one.
 _THINNING_SHARE = 100
@@ -87,6 +87,7 @@ class Dataset(DatasetReader):
                 opened.callback(self._index.close)
                 self._moving = MovingFolder(self.path)
                 self.recovered = self._settle()
+                self._remove_empty_folders(f"{name}/" for name in _label_folders(self.path))
                 self._note_other_writers()
             opened.pop_all()
 
@@ -259,12 +260,8 @@ class Dataset(DatasetReader):
         for folder in {path.rpartition("/")[0] for path in fresh}:
             make_folder(self.path / folder)
         self._moving.write({path: item.image_bytes for path, item in fresh.items()})
-        try:
-            newest = self._index.insert(fresh)
-            self._index.commit()
-        except BaseException:
-            self._moving.discard(fresh)
-            raise
+        newest = self._index.insert(fresh)
+        self._index.commit()
         self._last_id = newest
         self._count((item.label, 1, len(item.image_bytes)) for item in fresh.values())
 
@@ -295,7 +292,8 @@ class Dataset(DatasetReader):
         files = [file for file in self._index.files(ids) if file.label != label]
         moves = {file.path: f"{folder}/{file.path.rpartition('/')[2]}" for file in files}
         make_folder(self.path / folder)
-        with self._transaction(), self._withdrawn(moves):
+        with self._transaction():
+            self._moving.withdraw(moves)
             self._index.relabel(label, moves)
             self._index.commit()
         self._place(moves.values())
@@ -323,9 +321,12 @@ class Dataset(DatasetReader):
             if limit and excess > 0:
                 evicted |= self._thin(label, excess + limit // _THINNING_SHARE)
         while self._limits.total_bytes and self._bytes.total() > self._limits.total_bytes:
+            share = fair_share(self._bytes.values(), self._limits.total_bytes)
             # The largest class gives way, so that rare ones stay.
-            for label, _ in self._bytes.most_common():
-                gone = self._thin(label, max(1, self._counts[label] // _THINNING_SHARE))
+            for label, size_bytes in self._bytes.most_common():
+                count = self._counts[label]
+                excess = (size_bytes - share) * count // max(size_bytes, 1)
+                gone = self._thin(label, max(1, count // _THINNING_SHARE, excess))
                 evicted |= gone
                 if gone:
                     break
@@ -344,7 +345,8 @@ class Dataset(DatasetReader):
         paths = {file.path for file in files}
         if not paths:
             return paths
-        with self._transaction(), self._withdrawn(paths):
+        with self._transaction():
+            self._moving.withdraw(paths)
             self._index.delete(paths)
             self._index.commit()
         self._moving.discard(paths)
@@ -357,16 +359,6 @@ class Dataset(DatasetReader):
         for folder in {path.rpartition("/")[0] for path in paths}:
             with suppress(OSError):
                 (self.path / folder).rmdir()
-
-    @contextmanager
-    def _withdrawn(self, paths: Collection[str]) -> Iterator[None]:
-        """Take files out of their places; where something goes wrong, put them back."""
-        try:
-            self._moving.withdraw(paths)
-            yield
-        except BaseException:
-            self._moving.place(paths)
-            raise
 
     def _place(self, paths: Iterable[str]) -> None:
         """Move files to where the index, which is written, says that they are."""
@@ -406,10 +398,19 @@ class Dataset(DatasetReader):
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Begin a transaction of the index, with the numbers as they are then."""
-        with self._index.transaction():
-            self._note_other_writers()
-            yield
+        """Begin a transaction of the index, with the numbers as they are then.
+
+        Where it fails, files that were moved in it go to where the index then says they belong.
+        """
+        try:
+            with self._index.transaction():
+                self._note_other_writers()
+                yield
+        except BaseException:
+            # An interrupt that comes while the index is written is seen when that is done.
+            self._read_counts()
+            self._settle()
+            raise
 
 
 def open_to_read(path: Path) -> DatasetReader:
@@ -427,6 +428,14 @@ def open_to_read(path: Path) -> DatasetReader:
         with suppress(DatasetError, OSError, sqlite3.Error):
             return DatasetReader(path.absolute(), read_index(path / INDEX_NAME))
         raise
+
+
+def _label_folders(folder: Path) -> Iterator[str]:
+    """Yield the names of what may be folders of labels, or of the review pool."""
+    for entry in folder.iterdir():
+        with suppress(LabelError):
+            if entry.name == REVIEW_NAME or label_from_folder(entry.name):
+                yield entry.name
 
 
 def _folder_of(label: str) -> str:

@@ -51,6 +51,7 @@ def open_hub(source: DataSource) -> EncodedData:
         ).load_split(_TRAIN_SPLIT)
         image = _first(source, whole.features, datasets.Image)
         label = _first(source, whole.features, datasets.ClassLabel)
+        _check_size(source, len(whole))
         partitioner: Any
         if source.dirichlet_alpha > 0:
             partitioner = DirichletPartitioner(
@@ -102,6 +103,19 @@ def _reach_hub(source: DataSource) -> bool:
         os.environ["HF_HUB_OFFLINE"] = "1"
         return False
     return True
+
+
+def _check_size(source: DataSource, rows: int) -> None:
+    """See that there is enough for every partition.
+
+    Raises:
+        DatasetError: There is not.
+    """
+    if rows < source.num_partitions * _MIN_PARTITION_SIZE:
+        raise DatasetError(
+            f"{source} cannot be loaded: the dataset has {rows} rows; expected at least "
+            f"{_MIN_PARTITION_SIZE} for each partition"
+        )
 
 
 def _first(source: DataSource, features: Any, kind: type) -> str:

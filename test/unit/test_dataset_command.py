@@ -144,7 +144,7 @@ def test_an_export_is_imported_as_it_was(tmp_path: Path, capsys: Output) -> None
             assert sorted(item._replace(id=0) for item in read(after)) == sorted(wanted)
     assert run("export", data, "--to", tmp_path / "tf", "--format", "tfrecord") == 0
     assert [path.name for path in (tmp_path / "tf").glob("*.tfrecord")] == [
-        "samples-00000-of-00001.tfrecord"
+        "train-00000-of-00001.tfrecord"
     ]
     next((data / "cat").iterdir()).unlink()
     assert run("export", data, "--to", tmp_path / "less") == 1

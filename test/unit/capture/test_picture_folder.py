@@ -75,7 +75,7 @@ def test_links_and_unsupported_pictures_are_told(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     found = search_folder(tmp_path)
     assert found.pictures == find_pictures(tmp_path) == [tmp_path / "b" / "1.png"]
-    assert [path.name for path, _ in found.left_out] == ["2.Gif", "loop"]
+    assert [path.name for path, _ in found.left_out] == ["2.Gif", "loop", "dangling.png"]
 
 
 @pytest.fixture

@@ -154,3 +154,26 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path, name: str) -> None:
         repair_dataset(dataset)
         assert len(dataset) == 0
         assert (folder / "1_0123abcd.jpg").exists()
+
+
+def test_frames_that_come_again_after_the_index_was_lost_are_known(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+        dataset.add([new(1), new(2, "")])
+    for item in tmp_path.glob("index.sqlite3*"):
+        item.unlink()
+    with Dataset(tmp_path, allow_orphans=True) as dataset:
+        repair_dataset(dataset)
+        assert dataset.add([new(1), new(2, "")]) == ["already_stored"] * 2
+        # Their topic is lost, but their files' names tell which frames they are.
+        assert dataset.add([new(1, "dog"), new(2, "dog"), new(3, "dog")]) == [
+            "already_stored",
+            "labelled",
+            "kept",
+        ]
+        assert dataset.relabel([sample.id for sample in dataset.samples()], "owl") == 3
+        assert {stamp: path.parent.name for stamp, path in paths(dataset).items()} == {
+            1: "owl",
+            2: "owl",
+            3: "owl",
+        }
+        assert check_dataset(dataset).is_sound

@@ -53,7 +53,14 @@ def test_a_path_may_begin_with_the_home_or_a_variable(
     [
         *("camera", "folder", "folder:", "zip:/tmp", "capture:/tmp", "folder:/not/there", "tfds:"),
         *("folder:/dev/null", "folder:/\0", "folder:/" + 300 * "x", "tfds:/tmp", "hub:"),
-        *("hub:a/b/c", "hub:a b", "hub:../x", "hub:-x", "hub:/not/there", "hub:https://x.org"),
+        *(
+            "hub:a/b/c",
+            "hub:a b",
+            "hub:../not/there",
+            "hub:-x",
+            "hub:/not/there",
+            "hub:https://x.org",
+        ),
     ],
 )
 def test_what_is_no_source_is_refused_with_its_value(

@@ -132,6 +132,22 @@ def test_an_exports_list_works_without_ids_and_for_samples_without_a_hash(tmp_pa
         ]
 
 
+def test_what_a_spreadsheet_makes_of_a_list_is_read_or_told(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(
+        '\ufeff"id","label"\r\n"1","owl"\r\n"",""\r\n\r\n', encoding="utf-8", newline=""
+    )
+    assert give(dataset, choose_by_csv(path), with_labelled=True) == {"owl": 1}
+    for mark in (";", "\t"):
+        path.write_text(f"id{mark}label\r\n1{mark}fox\r\n")
+        with pytest.raises(
+            LabelError, match=r"labels\.csv: the header is .*; save it with commas"
+        ):
+            choose_by_csv(path)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -131,7 +131,7 @@ def test_tensorflow_reads_the_records(tmp_path: Path, monkeypatch: pytest.Monkey
     assert report.exported == {"cat": 2, "dog": 2, "\u6258\u76d8": 1, "": 1}
     files = sorted(path.name for path in (tmp_path / "out").glob("*.tfrecord"))
     assert files == [
-        *(f"samples-0000{number}-of-00003.tfrecord" for number in range(3)),
+        *(f"train-0000{number}-of-00003.tfrecord" for number in range(3)),
         "unlabelled-00000-of-00001.tfrecord",
     ]
     labels = (tmp_path / "out" / "labels.txt").read_text(encoding="utf-8").splitlines()

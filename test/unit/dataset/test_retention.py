@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fl_robot_ros.capture.new_sample import NewSample
-from fl_robot_ros.dataset.retention import Limits, choose_victims
+from fl_robot_ros.dataset.retention import Limits, choose_victims, fair_share
 from fl_robot_ros.dataset.store import Dataset
 
 SEC = 10**9
@@ -81,6 +81,29 @@ def test_the_largest_class_makes_room_for_the_rare_one(tmp_path: Path) -> None:
         assert dataset.disk_bytes() <= 10_000
         assert dataset.counts()["rare"] == 5
         assert dataset.counts()["common"] >= 85
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=20), st.integers(0, 10**6))
+def test_a_fair_share_is_the_largest_that_fits(sizes: list[int], total: int) -> None:
+    share = fair_share(sizes, total)
+    assert sum(min(size, share) for size in sizes) <= total
+    if max(sizes) > share:
+        assert sum(min(size, share + 1) for size in sizes) > total
+
+
+def test_a_budget_that_was_lowered_is_met_in_few_steps(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+        dataset.add([new(number, "a") for number in range(300)])
+        dataset.add([new(number, "b") for number in range(300, 500)])
+        dataset.add([new(number, "c") for number in range(500, 505)])
+    with Dataset(tmp_path, Limits(total_bytes=3_000)) as dataset:
+        statements: list[str] = []
+        dataset._index._writer.set_trace_callback(statements.append)
+        dataset.add([new(1000, "c")])
+        # To store, and to thin out each of the two large classes.
+        assert statements.count("BEGIN IMMEDIATE") == 3
+        assert dataset.disk_bytes() <= 3_000
+        assert dataset.counts() == {"a": 12, "b": 12, "c": 6}
 
 
 def test_what_a_run_trains_on_is_not_evicted(tmp_path: Path) -> None:

@@ -180,6 +180,17 @@ def test_folders_that_become_empty_are_removed(tmp_path: Path) -> None:
         assert agree(dataset)
 
 
+def test_empty_folders_that_a_kill_left_are_removed_at_the_start(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+        dataset.add([new(1)])
+    for name in ("dog", ".review", "lost+found"):
+        (tmp_path / name).mkdir()
+    with Dataset(tmp_path) as dataset:
+        folders = {item.name for item in tmp_path.iterdir() if item.is_dir()}
+        assert folders == {"cat", ".moving", "lost+found"}
+        assert agree(dataset)
+
+
 def test_newer_schema_is_refused(tmp_path: Path) -> None:
     Dataset(tmp_path).close()
     index = sqlite3.connect(tmp_path / "index.sqlite3")
@@ -337,6 +348,35 @@ def test_power_cut_at_any_step_leaves_index_and_files_in_agreement(
         dataset.add(batch)
         assert {3, 4, 5} <= {sample.stamp_ns for sample in dataset.samples()}
         assert agree(dataset)
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+def test_an_interrupt_while_the_index_is_written_leaves_files_where_it_says(
+    tmp_path: Path, is_written: bool
+) -> None:
+    commit = SampleIndex.commit
+
+    def interrupted(index: SampleIndex) -> None:
+        # Python raises it when the call that it came in has ended, or before it began.
+        if is_written:
+            commit(index)
+        raise KeyboardInterrupt
+
+    with Dataset(tmp_path) as dataset:
+        dataset.add([new(1), new(2)])
+        changes: tuple[Callable[[], object], ...] = (
+            lambda: dataset.add([new(3)]),
+            lambda: dataset.relabel([1], "dog"),
+            lambda: dataset.remove([2]),
+        )
+        for change in changes:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(SampleIndex, "commit", interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    change()
+            assert agree(dataset)
+        labels = {sample.stamp_ns: sample.label for sample in dataset.samples()}
+        assert labels == ({1: "dog", 3: "cat"} if is_written else {1: "cat", 2: "cat"})
 
 
 KILLED_WRITER = """

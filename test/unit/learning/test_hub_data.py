@@ -120,8 +120,11 @@ def test_a_copy_of_a_hub_dataset_is_read(parquet_folder: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:The specified min_partition_size")
 def test_what_cannot_be_partitioned_is_told(image_folder: Path) -> None:
-    with pytest.raises(DatasetError, match=r"partition 0 of 90 cannot be loaded: ValueError: "):
-        open_source(DataSource("hub", str(image_folder), 0, 90, 0.1))
+    with pytest.raises(DatasetError, match=r"partition 0 of 45 cannot be loaded: ValueError: "):
+        open_source(DataSource("hub", str(image_folder), 0, 45, 0.1))
+    for alpha in (0.0, 0.1):
+        with pytest.raises(DatasetError, match="dataset has 90 rows; expected at least 2 for"):
+            open_source(DataSource("hub", str(image_folder), 95, 100, alpha))
     text = image_folder.parent / "text"
     text.mkdir()
     datasets.Dataset.from_dict({"a": [1], "b": [2]}).to_parquet(text / "train.parquet")

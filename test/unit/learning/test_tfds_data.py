@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.dataset import picture_export
 from fl_robot_ros.dataset.data_source import DataSource
 from fl_robot_ros.dataset.preprocessing import Preprocessing
+from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import DatasetError
 from fl_robot_ros.learning.learning_data import open_source
 from fl_robot_ros.learning.tfds_data import open_tfds
@@ -182,3 +185,38 @@ def test_without_the_extra_the_error_says_what_to_install(
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(DatasetError, match=r"pip install 'fl_robot_ros\[tfds\]'"):
         open_tfds(tmp_path, 0.2)
+
+
+def test_an_export_of_a_dataset_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture_export, "RECORDS_PER_FILE", 2)
+    labels = ["red", "", "\u6258\u76d8", "red", "red", "red"]
+    with Dataset(tmp_path / "data") as dataset:
+        dataset.add(
+            [
+                NewSample(label, "/camera", number, jpeg(number), 24, 20)
+                for number, label in enumerate(labels)
+            ]
+        )
+        gone = dataset.samples()[-1]
+        (dataset.path / gone.path).unlink()
+        report = picture_export.export_tfrecords(dataset, tmp_path / "out", with_unlabelled=True)
+        assert [sample for sample, _ in report.left_out] == [gone]
+    builder = tfds.builder_from_directory(tmp_path / "out")
+    sizes = {name: split.num_examples for name, split in builder.info.splits.items()}
+    assert sizes == {"train": 4, "unlabelled": 1}
+    for split, expected in (
+        ("train", ["red", "\u6258\u76d8", "red", "red"]),
+        ("unlabelled", [""]),
+    ):
+        rows = list(builder.as_dataset(split).as_numpy_iterator())
+        assert sorted(row["image/class/text"].decode() for row in rows) == sorted(expected)
+        assert all(row["image/encoded"].shape == (20, 24, 3) for row in rows)
+    train, holdout = open_source(DataSource("tfds", str(tmp_path / "out"))).load(
+        ["\u6258\u76d8", "red"], INPUT
+    )
+    assert (len(train) + len(holdout), train.unreadable) == (4, 0)
+    assert train.class_counts(2)[0] == 1
+
+
+def jpeg(number: int) -> bytes:
+    return cv2.imencode(".jpg", np.full((20, 24, 3), 20 * number, np.uint8))[1].tobytes()
