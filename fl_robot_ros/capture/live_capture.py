@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -27,6 +28,8 @@ _IDLE_POLL_SEC = 1.0
 _CLOCK_STEP_NS = 10_000_000_000
 # JPEG files that may wait for a label; above that the oldest take what label they have.
 _MAX_HELD_BYTES = 1 << 28
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -99,6 +102,8 @@ class LiveCapture:
         self._labeller = label_rules.labeller()
         # Labels that were published before the clock was set back must not come back later.
         self._time = RunningTime(_CLOCK_STEP_NS)
+        self._topics_with_other_clock: set[str] = set()
+        self._is_held_briefly = False
         self._is_enabled = True
         self._is_stopping = False
         self._thread = threading.Thread(target=self._work, name="capture", daemon=True)
@@ -119,6 +124,7 @@ class LiveCapture:
         """Take a frame; returns at once."""
         now_ns = self._clock()
         with self._changed:
+            self._warn_of_other_clock(frame, now_ns)
             verdict = self._refused(frame, now_ns)
             if verdict:
                 self._verdicts.add(verdict)
@@ -152,6 +158,19 @@ class LiveCapture:
             self._is_stopping = True
             self._changed.notify_all()
         self._thread.join()
+
+    def _warn_of_other_clock(self, frame: Frame, now_ns: int) -> None:
+        """Say once for each topic that labels by time of publication cannot fit its frames."""
+        late_ns = now_ns - frame.published_ns
+        if abs(late_ns) > _CLOCK_STEP_NS and frame.topic not in self._topics_with_other_clock:
+            self._topics_with_other_clock.add(frame.topic)
+            _logger.warning(
+                "topic %s: a frame came %.0f s %s its publisher's clock says; labels count by the "
+                "time of publication: let the computers synchronise their clocks",
+                frame.topic,
+                abs(late_ns) / 1e9,
+                "later than" if late_ns > 0 else "before",
+            )
 
     def _refused(self, frame: Frame, now_ns: int) -> str:
         """Return the verdict on a frame that is not even processed, "" for none."""
@@ -203,12 +222,25 @@ class LiveCapture:
         for item in self._waiting:
             if len(settled) == _BATCH or not item.is_processed:
                 break
-            may_wait = not self._is_stopping and held_bytes <= _MAX_HELD_BYTES
-            if may_wait and self._is_young(item, now_ns):
-                break
+            if not self._is_stopping and self._is_young(item, now_ns):
+                if held_bytes <= _MAX_HELD_BYTES:
+                    break
+                self._warn_of_brief_hold(now_ns - item.published_ns)
             settled.append(item)
             held_bytes -= _held_bytes(item.result)
         return settled
+
+    def _warn_of_brief_hold(self, held_ns: int) -> None:
+        """Say once that frames do not wait for their label as long as they should."""
+        if not self._is_held_briefly:
+            self._is_held_briefly = True
+            _logger.warning(
+                "frames wait %.1f instead of %.1f s for their label, because %d MB of them wait: "
+                "for all of label_lookback_sec, have fewer frames or smaller ones",
+                held_ns / 1e9,
+                self._hold_ns / 1e9,
+                _MAX_HELD_BYTES // 1_000_000,
+            )
 
     def _label(self, item: _Waiting) -> str:
         return self._labeller.label_of(item.topic, item.stamp_ns, item.running_ns)

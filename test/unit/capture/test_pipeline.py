@@ -253,7 +253,7 @@ def test_frames_without_a_label_go_to_the_review_pool(dataset: Dataset) -> None:
 
 
 def test_frames_that_wait_for_a_label_do_not_fill_the_memory(
-    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(live_capture, "_MAX_HELD_BYTES", 20_000)
     live = pipeline(dataset, label_rules=LabelRules(lookback_sec=600.0))
@@ -265,6 +265,8 @@ def test_frames_that_wait_for_a_label_do_not_fill_the_memory(
     live.stop()
     assert live.verdicts["kept"] > 5
     assert live.verdicts.total() == 60
+    (line,) = caplog.messages
+    assert line.startswith("frames wait 0.0 instead of 600.2 s for their label")
 
 
 def test_a_label_reaches_back_to_frames_before_it(dataset: Dataset) -> None:
@@ -369,6 +371,27 @@ def test_a_publisher_whose_clock_is_ahead_labels_from_now_on(
     live.offer_frame(frame(0))
     live.stop()
     assert [sample.label for sample in dataset.samples()] == ["pallet"]
+
+
+@pytest.mark.parametrize(
+    ("off_sec", "said"),
+    [
+        (0, ""),
+        (-9, ""),
+        (-3600, "came 3600 s later than its publisher's clock says"),
+        (3600, "came 3600 s before its publisher's clock says"),
+    ],
+)
+def test_a_camera_with_another_clock_is_named_once(
+    caplog: pytest.LogCaptureFixture, off_sec: int, said: str
+) -> None:
+    live = pipeline(GatedDataset())
+    for number in range(3):
+        for topic in ("/left", "/right"):
+            live.offer_frame(frame(number, START_NS + off_sec * 1000 * MS, topic=topic))
+    live.stop()
+    expected = [f"topic {topic}: a frame {said}" for topic in ("/left", "/right") if said]
+    assert [line.partition(";")[0] for line in caplog.messages] == expected
 
 
 def test_a_label_that_is_repeated_stays_with_the_frames_that_wait(dataset: Dataset) -> None:
