@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fl_robot_ros.capture.frame import Frame
 from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
 from fl_robot_ros.capture.labeller import LABEL_TOPIC, LabelRules
+from fl_robot_ros.capture.labels import MAX_LABEL_CHARACTERS
 from fl_robot_ros.capture.running_time import RunningTime
 from fl_robot_ros.capture.sample_sink import SampleSink
 from fl_robot_ros.capture.sampler import RateSampler
@@ -104,6 +105,7 @@ class LiveCapture:
         self._time = RunningTime(_CLOCK_STEP_NS)
         self._topics_with_other_clock: set[str] = set()
         self._is_held_briefly = False
+        self._is_stale_label_told = False
         self._is_enabled = True
         self._is_stopping = False
         self._thread = threading.Thread(target=self._work, name="capture", daemon=True)
@@ -144,6 +146,7 @@ class LiveCapture:
         published_ns = min(published_ns, self._clock())  # as for frames
         with self._changed:
             running_ns = self._time.at(LABEL_TOPIC, published_ns)
+            self._warn_of_stale_label(text, self._time.newest_ns - running_ns)
             oldest_ns = self._waiting[0].running_ns if self._waiting else running_ns
         # Frames of several cameras do not come in the order of their publication.
         self._labeller.keep_from(oldest_ns - _CLOCK_STEP_NS)
@@ -170,6 +173,24 @@ class LiveCapture:
                 frame.topic,
                 abs(late_ns) / 1e9,
                 "later than" if late_ns > 0 else "before",
+            )
+
+    def _warn_of_stale_label(self, text: str, age_ns: int) -> None:
+        """Say once that a label holds no more when it comes.
+
+        Args:
+            text: The label.
+            age_ns: How much older it is than the newest frame or label, in ns.
+        """
+        hold_sec = self._rules.hold_sec
+        if hold_sec and age_ns > hold_sec * 1e9 and not self._is_stale_label_told:
+            self._is_stale_label_told = True
+            _logger.warning(
+                "label %r is %.0f s older than what came before it and holds for %g s: it came "
+                "late, or its publisher has another clock",
+                text[:MAX_LABEL_CHARACTERS],
+                age_ns / 1e9,
+                hold_sec,
             )
 
     def _refused(self, frame: Frame, now_ns: int) -> str:

@@ -394,6 +394,20 @@ def test_a_camera_with_another_clock_is_named_once(
     assert [line.partition(";")[0] for line in caplog.messages] == expected
 
 
+@pytest.mark.parametrize(("age_sec", "is_told"), [(9, False), (60, True)])
+def test_a_label_that_is_over_when_it_comes_is_named_once(
+    caplog: pytest.LogCaptureFixture, age_sec: int, is_told: bool
+) -> None:
+    live = pipeline(GatedDataset(), label_rules=LabelRules(hold_sec=10.0))
+    live.offer_frame(frame(0))
+    for number in range(3):
+        live.offer_label("pallet", START_NS - age_sec * 1000 * MS + number)
+    live.stop()
+    assert live.verdicts == ({"unlabelled": 1} if is_told else {"kept": 1})
+    said = "label 'pallet' is 60 s older than what came before it and holds for 10 s"
+    assert [line.partition(":")[0] for line in caplog.messages] == [said] * is_told
+
+
 def test_a_label_that_is_repeated_stays_with_the_frames_that_wait(dataset: Dataset) -> None:
     clock = Clock()
     rules = LabelRules(lookback_sec=600.0, topic_labels={"camera": "fixed"})
