@@ -223,10 +223,10 @@ def test_a_camera_that_is_named_twice_counts_once(
 def test_an_absent_camera_and_labels_under_another_name_are_named(
     start_node: StartNode, peer: Peer, tmp_path: Path
 ) -> None:
-    node = start_client(start_node, tmp_path, image_topics="[camera, absent, text]")
     messages = peer.record(DiagnosticArray, "/diagnostics", reliable_qos(50))
     camera = peer.publisher(Image, "camera", reliable_qos(50))
     peer.publisher(String, "text", reliable_qos(1))
+    node = start_client(start_node, tmp_path, image_topics="[camera, absent, text]")
 
     def summary() -> str:
         camera.publish(to_image_message(GREY, time.time_ns()))
@@ -239,7 +239,6 @@ def test_an_absent_camera_and_labels_under_another_name_are_named(
     assert (values["labels_received"], values["newest_label"]) == ("0", "")
     assert "no frame on /absent for 10 s: nobody publishes it" in node.output
     assert "no frame on /text for 10 s: no image is published on it" in node.output
-    assert "no frame on /camera" not in node.output
     label = peer.publisher(String, "fl/label", reliable_qos(5))
     wait_until(label.get_subscription_count, "a subscription to fl/label")
     label.publish(String(data="pallet"))
