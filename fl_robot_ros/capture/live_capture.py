@@ -103,6 +103,7 @@ class LiveCapture:
         self._labeller = label_rules.labeller()
         # Labels that were published before the clock was set back must not come back later.
         self._time = RunningTime(_CLOCK_STEP_NS)
+        self._arrived_ns = 0
         self._topics_with_other_clock: set[str] = set()
         self._is_held_briefly = False
         self._is_stale_label_told = False
@@ -124,8 +125,8 @@ class LiveCapture:
 
     def offer_frame(self, frame: Frame) -> None:
         """Take a frame; returns at once."""
-        now_ns = self._clock()
         with self._changed:
+            now_ns = self._arrival_ns()
             self._warn_of_other_clock(frame, now_ns)
             verdict = self._refused(frame, now_ns)
             if verdict:
@@ -143,8 +144,8 @@ class LiveCapture:
 
     def offer_label(self, text: str, published_ns: int) -> None:
         """Take a label, which holds for frames published from then on."""
-        published_ns = min(published_ns, self._clock())  # as for frames
         with self._changed:
+            published_ns = min(published_ns, self._arrival_ns())  # as for frames
             running_ns = self._time.at(LABEL_TOPIC, published_ns)
             self._warn_of_stale_label(text, self._time.newest_ns - running_ns)
             oldest_ns = self._waiting[0].running_ns if self._waiting else running_ns
@@ -161,6 +162,14 @@ class LiveCapture:
             self._is_stopping = True
             self._changed.notify_all()
         self._thread.join()
+
+    def _arrival_ns(self) -> int:
+        """Return the time at which a message arrives."""
+        now_ns = self._clock()
+        if now_ns < self._arrived_ns:
+            self._time.set_back()
+        self._arrived_ns = now_ns
+        return now_ns
 
     def _warn_of_other_clock(self, frame: Frame, now_ns: int) -> None:
         """Say once for each topic that labels by time of publication cannot fit its frames."""

@@ -362,6 +362,26 @@ def test_the_label_in_force_goes_on_where_the_clock_is_set_back(dataset: Dataset
     assert labels == ["person", "pallet", "pallet", "pallet"]
 
 
+def test_the_label_in_force_goes_on_where_the_clock_is_set_back_by_little(
+    dataset: Dataset,
+) -> None:
+    clock = Clock()
+    live = pipeline(dataset, clock)
+    # The camera is known by the old clock; what it published before the step comes after it.
+    steps = [(0, 0, "person"), (8, 8, "pallet"), (3, 8.01, ""), (5, 5, ""), (9, 9, "")]
+    for number, (seconds, published_sec, label) in enumerate(steps):
+        clock.now_ns = START_NS + seconds * 1000 * MS
+        if label:
+            live.offer_label(label, clock.now_ns)
+        live.offer_frame(frame(number, START_NS + round(published_sec * 1000) * MS))
+    clock.now_ns = START_NS + 8500 * MS
+    live.offer_label("wall", clock.now_ns)
+    live.offer_frame(frame(5, clock.now_ns))
+    live.stop()
+    labels = [sample.label for sample in dataset.samples()]
+    assert labels == ["person", "pallet", "pallet", "pallet", "pallet", "wall"]
+
+
 @pytest.mark.parametrize("ahead_sec", [0, 3600])
 def test_a_publisher_whose_clock_is_ahead_labels_from_now_on(
     dataset: Dataset, ahead_sec: int
