@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from fl_robot_ros.capture.frame import Frame
 from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
 from fl_robot_ros.capture.labeller import LABEL_TOPIC, LabelRules
+from fl_robot_ros.capture.labels import MAX_LABEL_CHARACTERS
 from fl_robot_ros.capture.running_time import RunningTime
 from fl_robot_ros.capture.sample_sink import SampleSink
 from fl_robot_ros.capture.sampler import RateSampler
@@ -27,6 +29,8 @@ _IDLE_POLL_SEC = 1.0
 _CLOCK_STEP_NS = 10_000_000_000
 # JPEG files that may wait for a label; above that the oldest take what label they have.
 _MAX_HELD_BYTES = 1 << 28
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -99,6 +103,10 @@ class LiveCapture:
         self._labeller = label_rules.labeller()
         # Labels that were published before the clock was set back must not come back later.
         self._time = RunningTime(_CLOCK_STEP_NS)
+        self._arrived_ns = 0
+        self._topics_with_other_clock: set[str] = set()
+        self._is_held_briefly = False
+        self._is_stale_label_told = False
         self._is_enabled = True
         self._is_stopping = False
         self._thread = threading.Thread(target=self._work, name="capture", daemon=True)
@@ -117,8 +125,9 @@ class LiveCapture:
 
     def offer_frame(self, frame: Frame) -> None:
         """Take a frame; returns at once."""
-        now_ns = self._clock()
         with self._changed:
+            now_ns = self._arrival_ns()
+            self._warn_of_other_clock(frame, now_ns)
             verdict = self._refused(frame, now_ns)
             if verdict:
                 self._verdicts.add(verdict)
@@ -135,9 +144,10 @@ class LiveCapture:
 
     def offer_label(self, text: str, published_ns: int) -> None:
         """Take a label, which holds for frames published from then on."""
-        published_ns = min(published_ns, self._clock())  # as for frames
         with self._changed:
+            published_ns = min(published_ns, self._arrival_ns())  # as for frames
             running_ns = self._time.at(LABEL_TOPIC, published_ns)
+            self._warn_of_stale_label(text, self._time.newest_ns - running_ns)
             oldest_ns = self._waiting[0].running_ns if self._waiting else running_ns
         # Frames of several cameras do not come in the order of their publication.
         self._labeller.keep_from(oldest_ns - _CLOCK_STEP_NS)
@@ -152,6 +162,45 @@ class LiveCapture:
             self._is_stopping = True
             self._changed.notify_all()
         self._thread.join()
+
+    def _arrival_ns(self) -> int:
+        """Return the time at which a message arrives."""
+        now_ns = self._clock()
+        if now_ns < self._arrived_ns:
+            self._time.set_back()
+        self._arrived_ns = now_ns
+        return now_ns
+
+    def _warn_of_other_clock(self, frame: Frame, now_ns: int) -> None:
+        """Say once for each topic that labels by time of publication cannot fit its frames."""
+        late_ns = now_ns - frame.published_ns
+        if abs(late_ns) > _CLOCK_STEP_NS and frame.topic not in self._topics_with_other_clock:
+            self._topics_with_other_clock.add(frame.topic)
+            _logger.warning(
+                "topic %s: a frame came %.0f s %s its publisher's clock says; labels count by the "
+                "time of publication: let the computers synchronise their clocks",
+                frame.topic,
+                abs(late_ns) / 1e9,
+                "later than" if late_ns > 0 else "before",
+            )
+
+    def _warn_of_stale_label(self, text: str, age_ns: int) -> None:
+        """Say once that a label holds no more when it comes.
+
+        Args:
+            text: The label.
+            age_ns: How much older it is than the newest frame or label, in ns.
+        """
+        hold_sec = self._rules.hold_sec
+        if hold_sec and age_ns > hold_sec * 1e9 and not self._is_stale_label_told:
+            self._is_stale_label_told = True
+            _logger.warning(
+                "label %r is %.0f s older than what came before it and holds for %g s: it came "
+                "late, or its publisher has another clock",
+                text[:MAX_LABEL_CHARACTERS],
+                age_ns / 1e9,
+                hold_sec,
+            )
 
     def _refused(self, frame: Frame, now_ns: int) -> str:
         """Return the verdict on a frame that is not even processed, "" for none."""
@@ -203,12 +252,25 @@ class LiveCapture:
         for item in self._waiting:
             if len(settled) == _BATCH or not item.is_processed:
                 break
-            may_wait = not self._is_stopping and held_bytes <= _MAX_HELD_BYTES
-            if may_wait and self._is_young(item, now_ns):
-                break
+            if not self._is_stopping and self._is_young(item, now_ns):
+                if held_bytes <= _MAX_HELD_BYTES:
+                    break
+                self._warn_of_brief_hold(now_ns - item.published_ns)
             settled.append(item)
             held_bytes -= _held_bytes(item.result)
         return settled
+
+    def _warn_of_brief_hold(self, held_ns: int) -> None:
+        """Say once that frames do not wait for their label as long as they should."""
+        if not self._is_held_briefly:
+            self._is_held_briefly = True
+            _logger.warning(
+                "frames wait %.1f instead of %.1f s for their label, because %d MB of them wait: "
+                "for all of label_lookback_sec, have fewer frames or smaller ones",
+                held_ns / 1e9,
+                self._hold_ns / 1e9,
+                _MAX_HELD_BYTES // 1_000_000,
+            )
 
     def _label(self, item: _Waiting) -> str:
         return self._labeller.label_of(item.topic, item.stamp_ns, item.running_ns)

@@ -8,7 +8,8 @@ class RunningTime:
 
     The messages of one topic come in the order of their times, those of several topics only
     nearly so, or even topic by topic. So the clock was set back where a topic's time goes back;
-    the label that is in force then goes on, and older ones do not come back.
+    the label that is in force then goes on, and older ones do not come back. Who has the
+    clock sees smaller steps too.
 
     Attributes:
         newest_ns: The latest time so far, in ns; 0 before the first.
@@ -24,7 +25,12 @@ class RunningTime:
         self.newest_ns = 0
         self._disorder_ns = disorder_ns
         self._behind_ns = 0
+        self._is_set_back = False
         self._newest_by_topic: dict[str, int] = {}
+
+    def set_back(self) -> None:
+        """Say that the clock was set back, by however little, before the next message."""
+        self._is_set_back = True
 
     def at(self, topic: str, clock_ns: int) -> int:
         """Return the time of a message; call it once for every message, in order of arrival.
@@ -34,7 +40,8 @@ class RunningTime:
             clock_ns: Its time by the clock, in ns.
         """
         newest_ns = self._newest_by_topic.get(topic, clock_ns)
-        if clock_ns < newest_ns - self._disorder_ns:
+        if self._is_set_back or clock_ns < newest_ns - self._disorder_ns:
+            self._is_set_back = False
             # Later than everything before, whose labels stay as they are.
             self._behind_ns = self.newest_ns + 1 - clock_ns
             self._newest_by_topic.clear()

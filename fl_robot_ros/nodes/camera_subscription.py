@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,8 @@ from fl_robot_ros.nodes.qos import COMPRESSED_TYPE, IMAGE_TYPE, qos_for_topic
 from fl_robot_ros.nodes.topic_names import full_topic_name
 
 _LOOK_EVERY_SEC = 0.5
+# A camera that sends nothing for so long is worth a word.
+_SILENCE_SEC = 10.0
 _MESSAGE_CLASSES = {IMAGE_TYPE: Image, COMPRESSED_TYPE: CompressedImage}
 
 
@@ -29,6 +32,7 @@ class CameraSubscription:
     Attributes:
         topic: Full name of the topic.
         frames: Frames received so far.
+        is_silent: Whether no frame has come for 10 s.
     """
 
     def __init__(
@@ -47,6 +51,8 @@ class CameraSubscription:
         """
         self.topic = full_topic_name(node, topic)
         self.frames = 0
+        self.is_silent = False
+        self._heard_at = time.monotonic()
         self._node = node
         self._given_topic = topic
         self._on_frame = on_frame
@@ -79,6 +85,7 @@ class CameraSubscription:
     def _look(self) -> None:
         """Adapt the subscription to what the graph shows now."""
         found = qos_for_topic(self._node, self._given_topic, self._depth, self._type)
+        self._note_silence(is_published=found is not None)
         if found is None:
             return  # A publisher that went away may come back as it was.
         type_name, profile = found
@@ -97,6 +104,22 @@ class CameraSubscription:
         # which the executor delays: that change is made at the next look.
         if not has_other_type:
             self._subscribe(type_name, profile)
+
+    def _note_silence(self, *, is_published: bool) -> None:
+        """Say when a camera falls silent, and what may be the reason."""
+        was_silent = self.is_silent
+        self.is_silent = time.monotonic() - self._heard_at >= _SILENCE_SEC
+        if not self.is_silent or was_silent:
+            return
+        if not is_published:
+            reason = "nobody publishes it"
+        elif self._subscription is None:
+            reason = "no image is published on it"
+        else:
+            reason = "it is published, but nothing arrives; see README.md on large images"
+        self._node.get_logger().warning(
+            f"no frame on {self.topic} for {_SILENCE_SEC:.0f} s: {reason}"
+        )
 
     def _subscribe(self, type_name: str, profile: QoSProfile) -> None:
         try:
@@ -124,6 +147,7 @@ class CameraSubscription:
 
     def _deliver(self, message: Any, published_ns: int) -> None:
         self.frames += 1
+        self._heard_at = time.monotonic()
         if isinstance(message, Image):
             self._on_frame(frame_from_image(message, self.topic, published_ns))
         else:

@@ -23,6 +23,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from fl_robot_ros.capture.capture_options import pipeline_options, unused_names
 from fl_robot_ros.capture.frame import Frame
+from fl_robot_ros.capture.labels import MAX_LABEL_CHARACTERS
 from fl_robot_ros.capture.pipeline import CapturePipeline
 from fl_robot_ros.config import ClientSettings, expand_path, resolve_server_address
 from fl_robot_ros.dataset.data_source import DataSource
@@ -114,9 +115,10 @@ class ClientNode(Node):  # type: ignore[misc]
         self._labels = LabelSubscription(
             self, "fl/label", self._pipeline.offer_label, _LABEL_DEPTH
         )
+        # One for each full name: a camera may be named twice, as "camera" and "/camera".
         self._cameras = [
-            CameraSubscription(self, topic, self._on_frame, _CAMERA_DEPTH)
-            for topic in settings.image_topics
+            CameraSubscription(self, names[0], self._on_frame, _CAMERA_DEPTH)
+            for names in other_names.values()
         ]
         self._last_rates: tuple[float, Counter[str]] = (time.monotonic(), Counter())
         self.create_service(Trigger, "fl/start_round", self._start_round)
@@ -129,7 +131,8 @@ class ClientNode(Node):  # type: ignore[misc]
         self._publish_state()
         self.get_logger().info(
             f"robot {self._robot}: {len(self._dataset)} images in {data_dir}, server {address}, "
-            f"cameras {', '.join(camera.topic for camera in self._cameras) or 'none'}"
+            f"cameras {', '.join(camera.topic for camera in self._cameras) or 'none'}, "
+            f"labels {self._labels.topic}"
         )
 
     def destroy_node(self) -> None:
@@ -233,14 +236,21 @@ class ClientNode(Node):  # type: ignore[misc]
             topic: (count - frames_before[topic]) / max(now - before, 1e-3)
             for topic, count in frames.items()
         }
+        verdicts, labels = self._pipeline.verdicts, self._labels
+        lacks_labels = not labels.count and (verdicts["review"] or verdicts["unlabelled"])
         message = DiagnosticArray()
         message.header.stamp = self.get_clock().now().to_msg()
         message.status = [
             to_capture_message(
                 self._robot,
-                self._pipeline.verdicts,
+                verdicts,
                 queue_length=self._pipeline.queue_length,
                 rates_hz=rates,
+                silent_topics=[camera.topic for camera in self._cameras if camera.is_silent],
+                # Those of a bag lie in the bag.
+                lacks_labels_on=labels.topic if lacks_labels and frames.total() else "",
+                labels_received=labels.count,
+                newest_label=labels.newest[:MAX_LABEL_CHARACTERS],
                 bags=self._bags.progress,
                 bags_pending=self._bags.pending,
                 last_error=self._pipeline.last_error,

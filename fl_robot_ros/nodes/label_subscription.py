@@ -12,6 +12,7 @@ from std_msgs.msg import String
 
 from fl_robot_ros.nodes.publish_time import with_publish_time
 from fl_robot_ros.nodes.qos import latched_qos, reliable_qos
+from fl_robot_ros.nodes.topic_names import full_topic_name
 
 _LOOK_EVERY_SEC = 0.5
 
@@ -22,6 +23,11 @@ class LabelSubscription:
     A subscription gets old messages only if it asks for them, and then nothing from publishers
     that do not keep them. So there are two; the second is made when the graph shows a publisher
     for it, because all others would warn of it.
+
+    Attributes:
+        topic: Full name of the topic.
+        count: Labels received so far.
+        newest: The newest of them, as it was published; "" for none.
     """
 
     def __init__(
@@ -36,8 +42,11 @@ class LabelSubscription:
                 in ns since the epoch; must not block.
             depth: Labels that may wait for `on_label`.
         """
+        self.topic = full_topic_name(node, topic)
+        self.count = 0
+        self.newest = ""
         self._node = node
-        self._topic = topic
+        self._given_topic = topic
         self._on_label = on_label
         self._depth = depth
         # What a latched publisher publishes from now on comes twice.
@@ -50,7 +59,7 @@ class LabelSubscription:
 
     def _look(self) -> None:
         """Make the second subscription if there is a publisher for it."""
-        publishers = self._node.get_publishers_info_by_topic(self._topic)
+        publishers = self._node.get_publishers_info_by_topic(self._given_topic)
         if any(
             publisher.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
             and publisher.qos_profile.reliability == ReliabilityPolicy.RELIABLE
@@ -58,10 +67,12 @@ class LabelSubscription:
         ):
             self._timer.cancel()
             profile = latched_qos(self._depth)
-            self._node.create_subscription(String, self._topic, self._deliver, profile)
+            self._node.create_subscription(String, self._given_topic, self._deliver, profile)
 
     def _take(self, message: String, published_ns: int) -> None:
         label = message.data, published_ns
         if label not in self._recent:
             self._recent.append(label)
+            self.count += 1
+            self.newest = message.data
             self._on_label(*label)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import sys
 from collections.abc import Collection
 from typing import Any
@@ -10,9 +11,16 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
+from fl_robot_ros.config import ClientSettings, PerceptionSettings, StreamerSettings
+from fl_robot_ros.errors import SettingError
 from fl_robot_ros.setting import Settings, SettingsT, describe_range, setting_type
 
 _LARGEST_INTEGER = 2**63 - 1
+# One file may serve several nodes.
+_SETTINGS_OF_NODES = (ClientSettings, PerceptionSettings, StreamerSettings)
+# How like a setting's name one must be to be taken for it, misspelt: "sample_rate" is, and
+# "frame_rate_hz" is not.
+_LIKENESS = 0.85
 
 
 def declare_settings(
@@ -33,8 +41,10 @@ def declare_settings(
         The settings, checked.
 
     Raises:
-        SettingError: A value has the wrong type or lies outside its range.
+        SettingError: A value has the wrong type or lies outside its range, or a parameter is a
+            misspelt setting.
     """
+    _refuse_misspelt(node, cls)
     given = {field.name: _given_value(node, cls, field) for field in dataclasses.fields(cls)}
     settings = cls(**given)
     for field in dataclasses.fields(cls):
@@ -71,6 +81,23 @@ def describe_setting(
         )
         descriptor.integer_range = [whole_span]
     return descriptor
+
+
+def _refuse_misspelt(node: Node, cls: type[Settings]) -> None:
+    """Refuse a parameter that is nearly a setting: a misspelt mask would mask nothing.
+
+    ROS ignores what a node does not declare, and files for a whole robot rely on it.
+
+    Raises:
+        SettingError: There is such a parameter.
+    """
+    names = [field.name for field in dataclasses.fields(cls)]
+    known = {field.name for other in _SETTINGS_OF_NODES for field in dataclasses.fields(other)}
+    # rclpy has no public way to see parameters that nobody declared.
+    for given in getattr(node, "_parameter_overrides", {}):
+        likely = difflib.get_close_matches(given, names, n=1, cutoff=_LIKENESS)
+        if likely and given not in known:
+            raise SettingError(f"unknown parameter '{given}'; did you mean '{likely[0]}'?")
 
 
 def _given_value(node: Node, cls: type[Settings], field: dataclasses.Field[Any]) -> Any:

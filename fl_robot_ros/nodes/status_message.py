@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
@@ -33,22 +33,32 @@ def to_capture_message(
     *,
     queue_length: int,
     rates_hz: Mapping[str, float],
+    silent_topics: Sequence[str],
+    lacks_labels_on: str,
+    labels_received: int,
+    newest_label: str,
     bags: str,
     bags_pending: int,
     last_error: str,
     is_enabled: bool,
     is_disk_full: bool,
 ) -> DiagnosticStatus:
-    """Return the diagnostics of the capture: rates, verdicts, queue, bags."""
+    """Return the diagnostics of the capture: rates, verdicts, labels, queue, bags."""
     lost = sum(verdicts.get(name, 0) for name in ("queue_full", "disk_full", "disk_error"))
-    level = DiagnosticStatus.WARN if lost or last_error else DiagnosticStatus.OK
+    is_well = not (lost or last_error or silent_topics)
+    level = DiagnosticStatus.OK if is_well else DiagnosticStatus.WARN
     summary = "capturing" if is_enabled else "paused"
     if is_disk_full:
         level, summary = DiagnosticStatus.ERROR, "paused, the disk is full"
     if lost:
         summary = f"{summary}, {lost} frames lost"
+    if silent_topics:
+        summary = f"{summary}, no frames from {', '.join(silent_topics)}"
+    if lacks_labels_on:
+        summary = f"{summary}, no label on {lacks_labels_on} yet"
     values = {name: str(count) for name, count in verdicts.items()}
     values.update({f"rate_hz {topic}": f"{rate:.1f}" for topic, rate in rates_hz.items()})
+    values.update(labels_received=str(labels_received), newest_label=newest_label)
     values.update(queue_length=str(queue_length), bags=bags)
     values.update(bags_pending=str(bags_pending), last_error=last_error)
     return _message(level, robot, "capture", summary, values)

@@ -130,7 +130,7 @@ def test_frames_and_labels_become_a_dataset_and_capture_can_be_paused(
     capture = robot.part("capture")
     assert capture["review"] == "6"
     assert capture["bad_label"] == "1"
-    assert capture[""] == "capturing"
+    assert capture[""].startswith("capturing")
     dataset = robot.part("dataset")
     assert {k: v for k, v in dataset.items() if k.startswith("label ")} == {
         "label red": "8",
@@ -241,7 +241,7 @@ def test_too_few_images_and_an_absent_server_are_refused_with_a_reason(
     assert "24 images of 2 labels" in accepted.message
     wait_until(lambda: robot.state == "failed", "the failure")
     assert f"no server at 127.0.0.1:{port} after 1 s" in robot.value("detail")
-    assert robot.part("capture")[""] == "capturing"
+    assert robot.part("capture")[""].startswith("capturing")
     # The node lives on and may try again.
     wait_until(lambda: not robot.part("worker")["pid"], "the worker's end")
     assert robot.call("fl/start_round").success

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from waiting import wait_until
 
+from fl_robot_ros.capture.verdicts import VERDICTS
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.demo.recording import record_bag
@@ -195,6 +197,54 @@ def test_latched_and_other_labels_go_on_together(
     wait_until(lambda: diagnostics, "diagnostics")
     values = {item.key: item.value for item in diagnostics[-1].status[0].values}
     assert values["bad_label"] == "1"
+
+
+def capture_status(messages: list[DiagnosticArray]) -> tuple[DiagnosticStatus, dict[str, str]]:
+    """Return the newest diagnostics of the capture, and their values."""
+    status = next(s for s in messages[-1].status if s.name.endswith("capture"))
+    return status, {item.key: item.value for item in status.values}
+
+
+def test_a_camera_that_is_named_twice_counts_once(
+    start_node: StartNode, peer: Peer, tmp_path: Path
+) -> None:
+    names = "[camera, /camera, front]"
+    node = start_client(start_node, tmp_path, "-r", "front:=camera", image_topics=names)
+    messages = peer.record(DiagnosticArray, "/diagnostics", reliable_qos(50))
+    publish(peer, "camera")
+    samples(tmp_path, 3)
+    count = len(messages)
+    wait_until(lambda: len(messages) >= count + 2, "more diagnostics")
+    _, values = capture_status(messages)
+    assert sum(int(values.get(verdict, 0)) for verdict in VERDICTS) == 3
+    assert node.output.count("subscribed to /camera") == 1
+
+
+def test_an_absent_camera_and_labels_under_another_name_are_named(
+    start_node: StartNode, peer: Peer, tmp_path: Path
+) -> None:
+    messages = peer.record(DiagnosticArray, "/diagnostics", reliable_qos(50))
+    camera = peer.publisher(Image, "camera", reliable_qos(50))
+    peer.publisher(String, "text", reliable_qos(1))
+    node = start_client(start_node, tmp_path, image_topics="[camera, absent, text]")
+
+    def summary() -> str:
+        camera.publish(to_image_message(GREY, time.time_ns()))
+        return str(capture_status(messages)[0].message) if messages else ""
+
+    expected = "capturing, no frames from /absent, /text, no label on /fl/label yet"
+    wait_until(lambda: summary() == expected, expected)
+    status, values = capture_status(messages)
+    assert status.level == DiagnosticStatus.WARN
+    assert (values["labels_received"], values["newest_label"]) == ("0", "")
+    assert "no frame on /absent for 10 s: nobody publishes it" in node.output
+    assert "no frame on /text for 10 s: no image is published on it" in node.output
+    label = peer.publisher(String, "fl/label", reliable_qos(5))
+    wait_until(label.get_subscription_count, "a subscription to fl/label")
+    label.publish(String(data="pallet"))
+    wait_until(lambda: "no label" not in summary(), "the label")
+    _, values = capture_status(messages)
+    assert (values["labels_received"], values["newest_label"]) == ("1", "pallet")
 
 
 @pytest.mark.parametrize("lost", ["robot", "robot/dataset", "robot/dataset/index.sqlite3"])

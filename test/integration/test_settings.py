@@ -86,3 +86,23 @@ def test_an_invalid_value_is_named_with_what_was_expected(
 ) -> None:
     with pytest.raises(SettingError, match=message):
         declare(context, ClientSettings, override)
+
+
+@pytest.mark.parametrize(
+    ("override", "meant"),
+    [
+        ("privacy_mask:=['camera: 0,0 1,0 1,1']", "privacy_masks"),
+        ("sample_rate:=5.0", "sample_rate_hz"),
+        ("min_brightnes:=30.0", "min_brightness"),
+    ],
+)
+def test_a_misspelt_setting_is_refused(context: rclpy.Context, override: str, meant: str) -> None:
+    given = override.partition(":")[0]
+    with pytest.raises(SettingError, match=f"unknown parameter '{given}'; did you mean '{meant}'"):
+        declare(context, ClientSettings, override)
+
+
+def test_parameters_of_other_nodes_are_left_alone(context: rclpy.Context) -> None:
+    others = ("image_topic:=front", "use_sim_time:=true", "frame_rate_hz:=30.0", "base_frame:=b")
+    _, settings = declare(context, ClientSettings, *others)
+    assert settings == ClientSettings()

@@ -253,7 +253,7 @@ def test_frames_without_a_label_go_to_the_review_pool(dataset: Dataset) -> None:
 
 
 def test_frames_that_wait_for_a_label_do_not_fill_the_memory(
-    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(live_capture, "_MAX_HELD_BYTES", 20_000)
     live = pipeline(dataset, label_rules=LabelRules(lookback_sec=600.0))
@@ -265,6 +265,8 @@ def test_frames_that_wait_for_a_label_do_not_fill_the_memory(
     live.stop()
     assert live.verdicts["kept"] > 5
     assert live.verdicts.total() == 60
+    (line,) = caplog.messages
+    assert line.startswith("frames wait 0.0 instead of 600.2 s for their label")
 
 
 def test_a_label_reaches_back_to_frames_before_it(dataset: Dataset) -> None:
@@ -360,6 +362,26 @@ def test_the_label_in_force_goes_on_where_the_clock_is_set_back(dataset: Dataset
     assert labels == ["person", "pallet", "pallet", "pallet"]
 
 
+def test_the_label_in_force_goes_on_where_the_clock_is_set_back_by_little(
+    dataset: Dataset,
+) -> None:
+    clock = Clock()
+    live = pipeline(dataset, clock)
+    # The camera is known by the old clock; what it published before the step comes after it.
+    steps = [(0, 0, "person"), (8, 8, "pallet"), (3, 8.01, ""), (5, 5, ""), (9, 9, "")]
+    for number, (seconds, published_sec, label) in enumerate(steps):
+        clock.now_ns = START_NS + seconds * 1000 * MS
+        if label:
+            live.offer_label(label, clock.now_ns)
+        live.offer_frame(frame(number, START_NS + round(published_sec * 1000) * MS))
+    clock.now_ns = START_NS + 8500 * MS
+    live.offer_label("wall", clock.now_ns)
+    live.offer_frame(frame(5, clock.now_ns))
+    live.stop()
+    labels = [sample.label for sample in dataset.samples()]
+    assert labels == ["person", "pallet", "pallet", "pallet", "pallet", "wall"]
+
+
 @pytest.mark.parametrize("ahead_sec", [0, 3600])
 def test_a_publisher_whose_clock_is_ahead_labels_from_now_on(
     dataset: Dataset, ahead_sec: int
@@ -369,6 +391,41 @@ def test_a_publisher_whose_clock_is_ahead_labels_from_now_on(
     live.offer_frame(frame(0))
     live.stop()
     assert [sample.label for sample in dataset.samples()] == ["pallet"]
+
+
+@pytest.mark.parametrize(
+    ("off_sec", "said"),
+    [
+        (0, ""),
+        (-9, ""),
+        (-3600, "came 3600 s later than its publisher's clock says"),
+        (3600, "came 3600 s before its publisher's clock says"),
+    ],
+)
+def test_a_camera_with_another_clock_is_named_once(
+    caplog: pytest.LogCaptureFixture, off_sec: int, said: str
+) -> None:
+    live = pipeline(GatedDataset())
+    for number in range(3):
+        for topic in ("/left", "/right"):
+            live.offer_frame(frame(number, START_NS + off_sec * 1000 * MS, topic=topic))
+    live.stop()
+    expected = [f"topic {topic}: a frame {said}" for topic in ("/left", "/right") if said]
+    assert [line.partition(";")[0] for line in caplog.messages] == expected
+
+
+@pytest.mark.parametrize(("age_sec", "is_told"), [(9, False), (60, True)])
+def test_a_label_that_is_over_when_it_comes_is_named_once(
+    caplog: pytest.LogCaptureFixture, age_sec: int, is_told: bool
+) -> None:
+    live = pipeline(GatedDataset(), label_rules=LabelRules(hold_sec=10.0))
+    live.offer_frame(frame(0))
+    for number in range(3):
+        live.offer_label("pallet", START_NS - age_sec * 1000 * MS + number)
+    live.stop()
+    assert live.verdicts == ({"unlabelled": 1} if is_told else {"kept": 1})
+    said = "label 'pallet' is 60 s older than what came before it and holds for 10 s"
+    assert [line.partition(":")[0] for line in caplog.messages] == [said] * is_told
 
 
 def test_a_label_that_is_repeated_stays_with_the_frames_that_wait(dataset: Dataset) -> None:
