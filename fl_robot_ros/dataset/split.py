@@ -85,9 +85,8 @@ def _apart(segments: Sequence[list[Sample]], held: set[int], gap_ns: int) -> lis
 
     def is_apart(sample: Sample) -> bool:
         index = bisect.bisect_left(times, sample.stamp_ns)
-        return all(
-            abs(sample.stamp_ns - time) >= gap_ns for time in times[max(0, index - 1) :][:2]
-        )
+        neighbours = times[max(0, index - 1) : index + 1]
+        return all(abs(sample.stamp_ns - time) >= gap_ns for time in neighbours)
 
     chosen = list(filter(is_apart, left))
     # Less of a gap is better than nothing to train on.
