@@ -39,10 +39,11 @@ from fl_robot_ros.dataset.labelling import (
     ids_without_sample,
     plan_labels,
 )
+from fl_robot_ros.dataset.open_to_read import open_to_read
 from fl_robot_ros.dataset.picture_export import export_folder, export_tfrecords
 from fl_robot_ros.dataset.sample_files import FolderLock, has_dataset
 from fl_robot_ros.dataset.sheet import draw_dataset_sheet
-from fl_robot_ros.dataset.store import Dataset, open_to_read
+from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.dataset.summary import DatasetSummary, LabelSummary, summarize, utc_text
 from fl_robot_ros.errors import DatasetError, FlRobotError
 

@@ -5,29 +5,29 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from fl_robot_ros.capture.labels import clean_label, label_folder_name, label_from_folder
+from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.capture.new_sample import ALREADY_STORED, KEPT, LABELLED, OVER_QUOTA, NewSample
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.index_file import open_index
-from fl_robot_ros.dataset.index_reader import read_index
 from fl_robot_ros.dataset.retention import Limits, choose_victims, fair_share
 from fl_robot_ros.dataset.sample_files import (
-    INDEX_NAME,
-    REVIEW_NAME,
-    STAMP_LIMIT,
     FolderLock,
     MovingFolder,
     WriteLock,
-    image_name,
     make_folder,
 )
 from fl_robot_ros.dataset.sample_index import SampleIndex, StoredFile
-from fl_robot_ros.errors import DatasetError, LabelError
+from fl_robot_ros.dataset.sample_paths import (
+    folder_of_label,
+    folders_of_labels,
+    path_of_sample,
+    remove_empty_folders,
+)
+from fl_robot_ros.dataset.sample_totals import SampleTotals
 
 # A full class is thinned by this share of it at a time, which costs less than one by one.
 _THINNING_SHARE = 100
@@ -69,11 +69,7 @@ class Dataset(DatasetReader):
         self._limits = limits or Limits()
         self._pinned_id = 0
         self._write_lock = threading.Lock()
-        # Replaced as a whole, never changed in place: readers take no lock.
-        self._counts: Counter[str] = Counter()
-        self._bytes: Counter[str] = Counter()
-        self._last_id = 0
-        self._data_version = -1
+        self._totals = SampleTotals()
         self.recovered = 0
         with ExitStack() as opened:
             with self._trouble("cannot be opened"):
@@ -87,13 +83,13 @@ class Dataset(DatasetReader):
                 opened.callback(self._index.close)
                 self._moving = MovingFolder(self.path)
                 self.recovered = self._settle()
-                self._remove_empty_folders(f"{name}/" for name in _label_folders(self.path))
-                self._note_other_writers()
+                remove_empty_folders(self.path, folders_of_labels(self.path))
+                self._totals.follow(self._index)
             opened.pop_all()
 
     def __len__(self) -> int:
         """Return the number of labelled samples."""
-        return self._counts.total() - self._counts[""]
+        return self._totals.counts.total() - self._totals.counts[""]
 
     def close(self) -> None:
         """Close the index. May be called twice."""
@@ -168,7 +164,7 @@ class Dataset(DatasetReader):
                 self._index.delete([path])
                 self._index.insert({path: sample})
                 self._index.commit()
-            self._read_counts()
+            self._totals.read(self._index)
 
     def add_verdicts(self, counts: Mapping[str, int]) -> None:
         """Add to the number of frames that ended in each verdict since the dataset was made.
@@ -198,20 +194,21 @@ class Dataset(DatasetReader):
     def counts(self) -> dict[str, int]:
         """Return the number of samples by label, in the order of the labels."""
         self._refresh()
-        return {label: count for label, count in sorted(self._counts.items()) if label and count}
+        counts = self._totals.counts
+        return {label: counts[label] for label in sorted(counts) if label and counts[label]}
 
     def num_unlabelled(self) -> int:
         """Return the number of samples whose label is still to be given."""
         self._refresh()
-        return self._counts[""]
+        return self._totals.counts[""]
 
     def disk_bytes(self) -> int:
         """Return the size of all image files in bytes, without the index."""
-        return self._bytes.total()
+        return self._totals.sizes.total()
 
     def last_id(self) -> int:
         """Return the id of the newest sample, 0 where there is none."""
-        return self._last_id
+        return self._totals.last_id
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -231,7 +228,7 @@ class Dataset(DatasetReader):
         if not names:
             return 0
         paths = self._index.paths_named(names)
-        for folder in {path.rpartition("/")[0] for path in paths}:
+        for folder in set(map(_folder, paths)):
             make_folder(self.path / folder)
         self._moving.place(paths)
         self._moving.discard(names)
@@ -239,7 +236,7 @@ class Dataset(DatasetReader):
 
     def _choose_new(self, batch: Sequence[NewSample]) -> tuple[list[str], dict[str, NewSample]]:
         """Return each sample's outcome, and the new ones by their paths."""
-        paths = [_sample_path(sample) for sample in batch]
+        paths = [path_of_sample(sample) for sample in batch]
         known = self._index.known(
             [(item.topic, item.stamp_ns, path) for item, path in zip(batch, paths, strict=True)]
         )
@@ -257,13 +254,13 @@ class Dataset(DatasetReader):
 
     def _insert(self, fresh: Mapping[str, NewSample]) -> None:
         """Write new samples, given by their paths, and their rows."""
-        for folder in {path.rpartition("/")[0] for path in fresh}:
+        for folder in set(map(_folder, fresh)):
             make_folder(self.path / folder)
         self._moving.write({path: item.image_bytes for path, item in fresh.items()})
         newest = self._index.insert(fresh)
         self._index.commit()
-        self._last_id = newest
-        self._count((item.label, 1, len(item.image_bytes)) for item in fresh.values())
+        self._totals.last_id = newest
+        self._totals.add((item.label, 1, len(item.image_bytes)) for item in fresh.values())
 
     def _label_known(self, batch: Sequence[NewSample], outcomes: list[str]) -> None:
         """Give samples of the review pool the labels that they come with now."""
@@ -288,7 +285,7 @@ class Dataset(DatasetReader):
 
     def _relabel(self, ids: Iterable[int], label: str) -> int:
         """Give samples another label; return how many there were; nobody else writes."""
-        folder = _folder_of(clean_label(label))
+        folder = folder_of_label(clean_label(label))
         files = [file for file in self._index.files(ids) if file.label != label]
         moves = {file.path: f"{folder}/{file.path.rpartition('/')[2]}" for file in files}
         make_folder(self.path / folder)
@@ -297,9 +294,9 @@ class Dataset(DatasetReader):
             self._index.relabel(label, moves)
             self._index.commit()
         self._place(moves.values())
-        self._remove_empty_folders(moves)
-        self._count((file.label, -1, -file.size_bytes) for file in files)
-        self._count((label, 1, file.size_bytes) for file in files)
+        remove_empty_folders(self.path, map(_folder, moves))
+        self._totals.add((file.label, -1, -file.size_bytes) for file in files)
+        self._totals.add((label, 1, file.size_bytes) for file in files)
         return len(files)
 
     def _keep_within_limits(self) -> set[str]:
@@ -315,16 +312,16 @@ class Dataset(DatasetReader):
     def _evict(self, evicted: set[str]) -> None:
         """Evict what is over the budget, adding the paths of what went."""
         # Of all labels: another process may have changed any.
-        for label in list(self._counts):
+        for label in list(self._totals.counts):
             limit = self._limits.samples_of(label)
-            excess = self._counts[label] - limit
+            excess = self._totals.counts[label] - limit
             if limit and excess > 0:
                 evicted |= self._thin(label, excess + limit // _THINNING_SHARE)
-        while self._limits.total_bytes and self._bytes.total() > self._limits.total_bytes:
-            share = fair_share(self._bytes.values(), self._limits.total_bytes)
+        while self._limits.total_bytes and self._totals.sizes.total() > self._limits.total_bytes:
+            share = fair_share(self._totals.sizes.values(), self._limits.total_bytes)
             # The largest class gives way, so that rare ones stay.
-            for label, size_bytes in self._bytes.most_common():
-                count = self._counts[label]
+            for label, size_bytes in self._totals.sizes.most_common():
+                count = self._totals.counts[label]
                 excess = (size_bytes - share) * count // max(size_bytes, 1)
                 gone = self._thin(label, max(1, count // _THINNING_SHARE, excess))
                 evicted |= gone
@@ -350,15 +347,9 @@ class Dataset(DatasetReader):
             self._index.delete(paths)
             self._index.commit()
         self._moving.discard(paths)
-        self._remove_empty_folders(paths)
-        self._count((file.label, -1, -file.size_bytes) for file in files)
+        remove_empty_folders(self.path, map(_folder, paths))
+        self._totals.add((file.label, -1, -file.size_bytes) for file in files)
         return paths
-
-    def _remove_empty_folders(self, paths: Iterable[str]) -> None:
-        """Remove the folders that files left empty: Keras would take each for a class."""
-        for folder in {path.rpartition("/")[0] for path in paths}:
-            with suppress(OSError):
-                (self.path / folder).rmdir()
 
     def _place(self, paths: Iterable[str]) -> None:
         """Move files to where the index, which is written, says that they are."""
@@ -367,34 +358,14 @@ class Dataset(DatasetReader):
         except OSError as error:
             _logger.error("dataset %s: a file is moved with the next try: %s", self.path, error)
 
-    def _count(self, changes: Iterable[tuple[str, int, int]]) -> None:
-        """Add to the numbers of labels: samples and bytes."""
-        counts, sizes = self._counts.copy(), self._bytes.copy()
-        for label, samples, size_bytes in changes:
-            counts[label] += samples
-            sizes[label] += size_bytes
-        self._counts, self._bytes = counts, sizes
-
     def _refresh(self) -> None:
         """Take account of what other processes wrote, unless a thread writes just now."""
         if self._write_lock.acquire(blocking=False):
             try:
                 with self._trouble("cannot be read"):
-                    self._note_other_writers()
+                    self._totals.follow(self._index)
             finally:
                 self._write_lock.release()
-
-    def _note_other_writers(self) -> None:
-        version = self._index.version()
-        if version != self._data_version:
-            self._data_version = version
-            self._read_counts()
-
-    def _read_counts(self) -> None:
-        totals = self._index.totals()
-        self._counts = Counter({label: count for label, count, _ in totals})
-        self._bytes = Counter({label: size for label, _, size in totals})
-        self._last_id = self._index.newest_id()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -404,46 +375,14 @@ class Dataset(DatasetReader):
         """
         try:
             with self._index.transaction():
-                self._note_other_writers()
+                self._totals.follow(self._index)
                 yield
         except BaseException:
             # An interrupt that comes while the index is written is seen when that is done.
-            self._read_counts()
+            self._totals.read(self._index)
             self._settle()
             raise
 
 
-def open_to_read(path: Path) -> DatasetReader:
-    """Open a dataset to look at it, also where it cannot be written.
-
-    What a crash left is settled where it can be.
-
-    Raises:
-        DatasetError: There is none, or it cannot be read.
-    """
-    try:
-        return Dataset(path)
-    except DatasetError:
-        # A medium that is read-only, a full disk, another user's files.
-        with suppress(DatasetError, OSError, sqlite3.Error):
-            return DatasetReader(path.absolute(), read_index(path / INDEX_NAME))
-        raise
-
-
-def _label_folders(folder: Path) -> Iterator[str]:
-    """Yield the names of what may be folders of labels, or of the review pool."""
-    for entry in folder.iterdir():
-        with suppress(LabelError):
-            if entry.name == REVIEW_NAME or label_from_folder(entry.name):
-                yield entry.name
-
-
-def _folder_of(label: str) -> str:
-    return label_folder_name(label) if label else REVIEW_NAME
-
-
-def _sample_path(sample: NewSample) -> str:
-    """Return the sample's path in the dataset: folder of the label, stamp, hash of the topic."""
-    if not -STAMP_LIMIT <= sample.stamp_ns < STAMP_LIMIT:
-        raise DatasetError(f"a sample has the stamp {sample.stamp_ns} ns; expected 64 bits")
-    return f"{_folder_of(sample.label)}/{image_name(sample.topic, sample.stamp_ns)}"
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0]
