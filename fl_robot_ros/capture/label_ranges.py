@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from fl_robot_ros.capture.bag_files import METADATA_NAME, whole_bag_start_ns
+from fl_robot_ros.capture.bag_files import METADATA_NAME, find_bag_files, whole_bag_start_ns
 from fl_robot_ros.capture.label_file import LabelRange, read_label_file
 from fl_robot_ros.capture.topic_name import matching_names
-from fl_robot_ros.errors import LabelError
+from fl_robot_ros.errors import BagError, LabelError
 
 # More names of topics than these would make it slow to find those that a frame's topic has.
 MAX_TOPICS = 100
@@ -139,9 +139,9 @@ def find_sidecar(bag_path: Path) -> Path | None:
     """Return the label file that belongs to a bag, None where there is none.
 
     It is `labels.csv`, `labels.yaml` or `labels.yml` in the folder of a rosbag2; beside a bag of
-    one file such as drive.mcap it is `drive.mcap.labels.csv`, `.yaml` or `.yml`. A file that the
-    metadata.yaml beside it has as a part of a bag and that has no label file of its own has that
-    of the bag.
+    one file such as drive.mcap it is `drive.mcap.labels.csv`, `.yaml` or `.yml`. A folder without
+    one has that of its files, and a file that the metadata.yaml beside it has as a part of a bag
+    and that has no label file of its own has that in the folder.
 
     Args:
         bag_path: A rosbag2 folder or its metadata.yaml, or a storage file (mcap, sqlite3, ROS 1).
@@ -152,19 +152,36 @@ def find_sidecar(bag_path: Path) -> Path | None:
     if bag_path.name == METADATA_NAME:
         bag_path = bag_path.parent
     if _exists(bag_path, is_folder=True):
-        return _only_one(bag_path, [bag_path / f"labels{suffix}" for suffix in _SUFFIXES])
-    beside = [bag_path.with_name(f"{bag_path.name}.labels{suffix}") for suffix in _SUFFIXES]
-    own = _only_one(bag_path, beside)
+        of_bag = _only_one(bag_path, _inside(bag_path))
+        return of_bag or _only_one(bag_path, _of_parts(bag_path))
+    own = _only_one(bag_path, _beside(bag_path))
     if own is not None or whole_bag_start_ns(bag_path) is None:
         return own
-    return find_sidecar(bag_path.parent)
+    return _only_one(bag_path.parent, _inside(bag_path.parent))
+
+
+def _inside(folder: Path) -> list[Path]:
+    return [folder / f"labels{suffix}" for suffix in _SUFFIXES]
+
+
+def _beside(bag_path: Path) -> list[Path]:
+    return [bag_path.with_name(f"{bag_path.name}.labels{suffix}") for suffix in _SUFFIXES]
+
+
+def _of_parts(folder: Path) -> list[Path]:
+    """Return the label files that the bag's files in a folder may have of their own."""
+    try:
+        files = find_bag_files(folder).files
+    except BagError:
+        return []
+    return [path for file in files for path in _beside(file)]
 
 
 def _only_one(bag_path: Path, candidates: Iterable[Path]) -> Path | None:
     present = [path for path in candidates if _exists(path)]
     if len(present) > 1:
         names = " and ".join(path.name for path in present)
-        raise LabelError(f"bag {bag_path} has {names}; expected one label file, remove the others")
+        raise LabelError(f"bag {bag_path} has {names}; expected one label file, with all rows")
     return present[0] if present else None
 
 

@@ -444,6 +444,28 @@ def test_part_of_a_bag_has_its_label_file_where_it_has_none_of_its_own(tmp_path:
     assert find_sidecar(part) is None
 
 
+def test_folder_without_a_label_file_has_that_of_its_files(tmp_path: Path) -> None:
+    part = record(tmp_path / "bag", drive(4))
+    own = part.with_name(f"{part.name}.labels.yaml")
+    own.touch()
+    other = part.with_name("other.mcap.labels.csv")
+    other.touch()
+    assert find_sidecar(tmp_path / "bag") == own
+    of_bag = tmp_path / "bag" / "labels.csv"
+    of_bag.touch()
+    assert find_sidecar(tmp_path / "bag") == of_bag
+    assert find_sidecar(part) == own
+
+
+def test_label_files_of_two_files_are_no_label_file_of_their_folder(tmp_path: Path) -> None:
+    parts = [tmp_path / f"bag_{number}.mcap" for number in range(2)]
+    for part in parts:
+        part.touch()
+        part.with_name(f"{part.name}.labels.csv").touch()
+    with pytest.raises(LabelError, match=r"bag_0.* and bag_1.*; expected one .*, with all rows"):
+        find_sidecar(tmp_path)
+
+
 def test_two_label_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").touch()
     (tmp_path / "labels.yml").touch()
