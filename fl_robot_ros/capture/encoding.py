@@ -4,7 +4,7 @@ Where a name does not say it, channels have OpenCV's order (8UC3 is BGR, 8UC4 is
 cv_bridge takes them; alpha is dropped. Three rules reduce values to 8 bits:
 
 - A 16-bit channel of full range (mono16, rgb16, bayer_rggb16, 16UC3, ...) gives its high byte, as
-  a 16-bit PNG file does. cv_bridge rounds instead: up to 1 more.
+  a 16-bit PNG file does. cv_bridge rounds v / 257 instead: up to 1 more or less.
 - 16UC1 and 32FC1 carry measurements of no set range (depth, thermal): see `_measured_to_rgb`.
 - YUV is BT.601 of limited range, as OpenCV and cv_bridge take it.
 

@@ -1,7 +1,7 @@
 """Decodes frames with cv_bridge, where it is installed and works, into the very same pixels.
 
 Our own decoder serves the rest: encodings that cv_bridge lacks or rounds differently, padded rows,
-which it shears, big-endian values, on which it fails beside NumPy 2, and compressed frames.
+which it may shear, big-endian values, on which it fails beside NumPy 2, and compressed frames.
 """
 
 from __future__ import annotations
@@ -68,8 +68,13 @@ def _why_not() -> str:
         return f"it could not be tried: {error}"
     if not probe.returncode:
         return ""
+    if probe.returncode < 0:
+        return (
+            f"it does not work here: signal {-probe.returncode} ended it, as where it was built "
+            f"for another NumPy than {np.__version__}"
+        )
     lines = probe.stderr.strip().splitlines()
-    last = lines[-1] if lines and probe.returncode > 0 else f"exit code {probe.returncode}"
+    last = lines[-1] if lines else f"exit code {probe.returncode}"
     return f"it does not work here: {last}"
 
 
