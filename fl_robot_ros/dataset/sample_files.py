@@ -213,11 +213,15 @@ def _find_in_label_folder(path: str, name: str, found: FoundFiles) -> None:
         return
     with entries:
         for entry in entries:
-            if entry.is_file(follow_symlinks=False) and parse_image_name(entry.name):
+            if _is_image(entry):
                 size_bytes = entry.stat(follow_symlinks=False).st_size
                 found.images[f"{name}/{entry.name}"] = size_bytes
             else:
                 found.foreign += 1
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file(follow_symlinks=False) and parse_image_name(entry.name) is not None
 
 
 class MovingFolder:
@@ -290,12 +294,13 @@ class MovingFolder:
                 os.unlink(self._here(path))
 
     def names(self) -> list[str]:
-        """Return the names of the files here.
+        """Return the names of the images here; others do not belong to the dataset.
 
         Raises:
             OSError: The folder cannot be read.
         """
-        return [item.name for item in self._moving.iterdir()]
+        with os.scandir(self._moving) as entries:
+            return [item.name for item in entries if _is_image(item)]
 
     def _here(self, path: str) -> str:
         return self._from + path.rpartition("/")[2]

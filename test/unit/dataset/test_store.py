@@ -191,6 +191,19 @@ def test_empty_folders_that_a_kill_left_are_removed_at_the_start(tmp_path: Path)
         assert agree(dataset)
 
 
+def test_what_does_not_belong_to_it_stays_where_files_are_moved(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+        foreign = tmp_path / ".moving" / ".nfs0000000000a"
+        foreign.touch()
+        (tmp_path / ".moving" / "1_0123abcd.jpg").mkdir()
+        dataset.add([new(1)])
+        # Nothing is to be settled: that would cost a look at every path with every write.
+        assert dataset._moving.names() == []
+    with Dataset(tmp_path) as dataset:
+        assert dataset.recovered == 0
+        assert foreign.exists()
+
+
 def test_newer_schema_is_refused(tmp_path: Path) -> None:
     Dataset(tmp_path).close()
     index = sqlite3.connect(tmp_path / "index.sqlite3")
