@@ -119,6 +119,8 @@ def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
     choices = field.metadata["choices"]
     if choices and value not in choices:
         raise SettingError(f"{field.name} is {value!r}; expected {allowed}")
+    if value == "" and field.default:
+        raise SettingError(f"{field.name} is {value!r}; expected a text like {field.default!r}")
     return value
 
 

@@ -48,7 +48,7 @@ class DataSource:
             SettingError: The source is of no known kind, names a folder that is not there or no
                 dataset, or the partition does not exist or fits no source of this kind.
         """
-        text = settings.dataset_source or CAPTURE
+        text = settings.dataset_source
         kind, _, location = text.partition(":")
         if text == CAPTURE:
             location = ""

@@ -17,9 +17,8 @@ def source(**values: Any) -> DataSource:
     return DataSource.from_settings(ClientSettings(**values))
 
 
-@pytest.mark.parametrize("text", ["", "capture"])
-def test_the_captured_dataset_is_the_default(text: str) -> None:
-    assert source(dataset_source=text) == source() == DataSource()
+def test_the_captured_dataset_is_the_default() -> None:
+    assert source(dataset_source="capture") == source() == DataSource()
     assert source().is_captured
     assert str(source()) == "capture"
 
