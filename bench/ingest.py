@@ -118,15 +118,13 @@ def write_as_people_do(bag: Path, out: Path, quality: int) -> int:
 
 
 def import_as_the_node_does(bag: Path, out: Path, quality: int) -> int:
-    """Import with every filter on."""
+    """Import with every picture measured."""
     from fl_robot_ros.capture.frame_processor import FrameProcessor
     from fl_robot_ros.capture.picture_quality import QualityRules
     from fl_robot_ros.capture.pipeline import CapturePipeline
     from fl_robot_ros.dataset.store import Dataset
 
-    rules = QualityRules(
-        min_brightness=1.0, max_brightness=254.0, min_sharpness=0.1, min_difference_bits=1
-    )
+    rules = QualityRules(min_brightness=1.0, max_brightness=254.0, min_sharpness=0.1)
     with Dataset(out) as dataset:
         pipeline = CapturePipeline(
             dataset,

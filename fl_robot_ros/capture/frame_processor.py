@@ -39,7 +39,11 @@ class ProcessedFrame(NamedTuple):
 
 
 class FrameProcessor:
-    """Turns frames into samples. Safe for use from several threads."""
+    """Turns frames into samples. Safe for use from several threads.
+
+    Attributes:
+        rules: Which pictures are worth keeping.
+    """
 
     def __init__(
         self,
@@ -58,8 +62,8 @@ class FrameProcessor:
             decode: Decodes frames, into the same pixels as `decode_frame`.
         """
         self._jpeg_quality = jpeg_quality
-        self._rules = rules or QualityRules()
-        self._is_measured = self._rules.is_needed
+        self.rules = rules or QualityRules()
+        self._is_measured = self.rules.is_needed
         self._masks = masks or PrivacyMasks()
         self._decode = decode
 
@@ -116,7 +120,7 @@ class FrameProcessor:
         fingerprint = 0
         if self._is_measured:
             quality = measure_quality(grey())
-            if verdict := self._rules.verdict(quality):
+            if verdict := self.rules.verdict(quality):
                 return ProcessedFrame(None, verdict=verdict)
             fingerprint = quality.fingerprint
         sample = NewSample("", frame.topic, frame.stamp_ns, content(), width, height)

@@ -321,7 +321,7 @@ def test_frames_that_are_not_worth_keeping_are_counted(dataset: Dataset) -> None
     rules = QualityRules(
         min_brightness=30, max_brightness=220, min_sharpness=50, min_difference_bits=4
     )
-    live = pipeline(dataset, processor=FrameProcessor(rules=rules), min_difference_bits=4)
+    live = pipeline(dataset, processor=FrameProcessor(rules=rules))
     live.offer_label("cat", 0)
     generator = np.random.default_rng(3)
     noise = generator.integers(0, 255, (24, 32, 3), np.uint8)
@@ -443,19 +443,21 @@ def test_a_label_that_is_repeated_stays_with_the_frames_that_wait(dataset: Datas
 
 def test_what_was_not_stored_makes_no_duplicates() -> None:
     store = GatedDataset()
-    live = pipeline(store, min_difference_bits=4, label_settle_sec=0.0)
+    processor = FrameProcessor(rules=QualityRules(min_difference_bits=4))
+    live = pipeline(store, processor=processor, label_settle_sec=0.0)
+    same = picture(0).tobytes()
     live.offer_label("cat", START_NS)
     store.error = DatasetError("the disk is gone")
-    live.offer_frame(frame(0))
+    live.offer_frame(frame(0, data=same))
     wait_for(lambda: live.verdicts == {"disk_error": 1})
     store.error = None
     store.free = -1
-    live.offer_frame(frame(1))
+    live.offer_frame(frame(1, data=same))
     wait_for(lambda: live.verdicts.total() == 2)
     store.free = 10**12
     time.sleep(1.1)  # until the disk is looked at again
-    live.offer_frame(frame(2))
-    live.offer_frame(frame(3))
+    live.offer_frame(frame(2, data=same))
+    live.offer_frame(frame(3, data=same))
     live.stop()
     assert live.verdicts == {"disk_error": 1, "disk_full": 1, "kept": 1, "duplicate": 1}
 
