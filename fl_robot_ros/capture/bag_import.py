@@ -258,7 +258,7 @@ class BagImport:
         report = self._reading.report
         if self._labeller is None:
             origin_ns = item.published_ns if report.start_ns is None else report.start_ns
-            self._labeller = self._rules.labeller(self._ranges, origin_ns, report.label_topics)
+            self._labeller = Labeller(self._rules, self._ranges, origin_ns, report.label_topics)
         running_ns = self._time.at(item.topic, item.published_ns)
         if isinstance(item, (RawFrame, CompressedFrame)):
             if self._sampler.accept(item.topic, item.stamp_ns):

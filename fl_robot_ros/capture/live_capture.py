@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fl_robot_ros.capture.frame import Frame
 from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
-from fl_robot_ros.capture.labeller import LABEL_TOPIC, LabelRules
+from fl_robot_ros.capture.labeller import LABEL_TOPIC, Labeller, LabelRules
 from fl_robot_ros.capture.labels import MAX_LABEL_CHARACTERS
 from fl_robot_ros.capture.running_time import RunningTime
 from fl_robot_ros.capture.sample_sink import SampleSink
@@ -100,7 +100,7 @@ class LiveCapture:
         self._waiting: deque[_Waiting] = deque()
         self._processing = 0
         self._held_bytes = 0
-        self._labeller = label_rules.labeller()
+        self._labeller = Labeller(label_rules)
         # Labels that were published before the clock was set back must not come back later.
         self._time = RunningTime(_CLOCK_STEP_NS)
         self._arrived_ns = 0
