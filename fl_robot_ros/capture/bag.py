@@ -10,9 +10,9 @@ from pathlib import Path
 from fl_robot_ros.capture.bag_files import BagFiles, Unpacker, find_bag_files
 from fl_robot_ros.capture.bag_message import (
     IMAGE_TYPES,
-    STRING_TYPE,
     LabelMessage,
     MessageReader,
+    is_label,
 )
 from fl_robot_ros.capture.bag_storage import StorageFile
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame
@@ -26,8 +26,6 @@ from fl_robot_ros.capture.topic_name import topic_matches
 from fl_robot_ros.errors import BagError
 
 __all__ = ["BagReading", "BagReport", "LabelMessage", "read_bag"]
-
-LABEL_TOPICS = ("fl/label",)
 
 
 @dataclass
@@ -66,7 +64,6 @@ class BagReport:
 def read_bag(
     path: Path,
     image_topics: Collection[str] | None = None,
-    label_topics: Collection[str] = LABEL_TOPICS,
     *,
     allows_fallback: bool = True,
 ) -> BagReading:
@@ -81,15 +78,13 @@ def read_bag(
     Args:
         path: A rosbag2 folder or storage file (mcap, sqlite3), or a ROS 1 .bag file.
         image_topics: Topics of Image or CompressedImage; None, or none of them in the bag: all.
-        label_topics: Topics of std_msgs String with labels.
         allows_fallback: Whether all image topics are read where none of those is in the bag; else
             that is an error.
 
     Raises:
         BagError: There is no bag at the path.
     """
-    wanted = image_topics, label_topics, allows_fallback
-    return BagReading(find_bag_files(path), path, *wanted)
+    return BagReading(find_bag_files(path), path, image_topics, allows_fallback)
 
 
 class BagReading(Iterator["Frame | LabelMessage"]):
@@ -107,14 +102,12 @@ class BagReading(Iterator["Frame | LabelMessage"]):
         bag: BagFiles,
         path: Path,
         image_topics: Collection[str] | None,
-        label_topics: Collection[str],
         allows_fallback: bool,
     ) -> None:
         self.report = BagReport()
         self._bag = bag
         self._path = path
         self._image_topics = image_topics
-        self._label_topics = label_topics
         self._allows_fallback = allows_fallback
         self._broken_messages = 0
         self._items = self._read()
@@ -178,9 +171,6 @@ class BagReading(Iterator["Frame | LabelMessage"]):
             sum(count for topic, count in counts.items() if is_wanted_image(*topic))
             for counts in (self._bag.promised, _total(files))
         )
-
-        def is_label(topic: str, message_type: str) -> bool:
-            return message_type == STRING_TYPE and topic_matches(topic, self._label_topics)
 
         def wanted(topic: str, message_type: str) -> bool:
             return is_label(topic, message_type) or is_wanted_image(topic, message_type)

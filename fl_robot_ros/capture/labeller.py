@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 from fl_robot_ros.capture.label_track import LabelTrack, seconds_as_ns
 from fl_robot_ros.capture.labels import clean_label
-from fl_robot_ros.capture.topic_name import matching_names
+from fl_robot_ros.capture.topic_name import LABEL_TOPIC, matching_names
 from fl_robot_ros.errors import LabelError, SettingError
 
 if TYPE_CHECKING:
     # A robot that reads no bag does not load what reads their files.
     from fl_robot_ros.capture.label_ranges import LabelRanges
-
-LABEL_TOPIC = "fl/label"
 
 _SHOWN_CHARACTERS = 60
 

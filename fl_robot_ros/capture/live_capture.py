@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from fl_robot_ros.capture.frame import Frame
 from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
-from fl_robot_ros.capture.labeller import LABEL_TOPIC, Labeller, LabelRules
+from fl_robot_ros.capture.labeller import Labeller, LabelRules
 from fl_robot_ros.capture.labels import MAX_LABEL_CHARACTERS
 from fl_robot_ros.capture.running_time import RunningTime
 from fl_robot_ros.capture.sample_sink import SampleSink
 from fl_robot_ros.capture.sampler import RateSampler
+from fl_robot_ros.capture.topic_name import LABEL_TOPIC
 from fl_robot_ros.capture.verdicts import VerdictCounter
 from fl_robot_ros.errors import LabelError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from fl_robot_ros.capture.bag_source import LABEL_TOPIC, BagSource
+from fl_robot_ros.capture.bag_source import BagSource
 from fl_robot_ros.capture.picture_source import (
     FOLDER_RATE_HZ,
     CameraSource,
@@ -16,7 +16,6 @@ from fl_robot_ros.capture.source_item import Item, Picture, RecordedImage, Recor
 from fl_robot_ros.errors import SourceError
 
 __all__ = [
-    "LABEL_TOPIC",
     "BagSource",
     "CameraSource",
     "FolderSource",
