@@ -140,12 +140,13 @@ class BagImport:
         self._batch: list[tuple[ProcessedFrame, str]] = []
 
     def run(
-        self, progress: Callable[[int], None] | None, should_stop: Callable[[], bool]
+        self, progress: Callable[[int, int], None] | None, should_stop: Callable[[], bool]
     ) -> BagReport:
         """Read the bag to its end.
 
         Args:
-            progress: Is called now and then, by this thread, with the number of frames read.
+            progress: Is called now and then, by this thread, with the number of frames read and
+                of those that the bag says it has, 0 where it does not say.
             should_stop: Is asked now and then; true cuts the import short.
 
         Raises:
@@ -162,7 +163,7 @@ class BagImport:
         try:
             while self._work():
                 if progress is not None:
-                    progress(report.frames_read)
+                    progress(report.frames_read, report.frames_expected)
                 if should_stop():
                     self._end("the import was stopped")
                 elif self._sink.is_disk_full():
@@ -181,7 +182,7 @@ class BagImport:
         if self._error is not None:
             raise self._error
         if progress is not None:
-            progress(report.frames_read)
+            progress(report.frames_read, report.frames_expected)
         return report
 
     def _help(self) -> None:

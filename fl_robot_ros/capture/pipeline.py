@@ -140,7 +140,7 @@ class CapturePipeline:
         self,
         path: Path,
         image_topics: Collection[str] | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: Callable[[int, int], None] | None = None,
         label_file: Path | None = None,
         *,
         allows_fallback: bool = True,
@@ -150,7 +150,8 @@ class CapturePipeline:
         Args:
             path: The bag.
             image_topics: Topics to read; None, or none of them in the bag: all image topics.
-            progress: Is called now and then with the number of frames read.
+            progress: Is called now and then with the number of frames read and of those that the
+                bag says it has, 0 where it does not say.
             label_file: Labels by time, which come before those in the bag; None: a file named
                 labels.csv or labels.yaml that lies in the bag's folder, if there is one.
             allows_fallback: Whether all image topics are read where none of those is in the bag;
