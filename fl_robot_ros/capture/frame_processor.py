@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -16,6 +17,7 @@ from fl_robot_ros.capture.decode import (
     read_frame_header,
 )
 from fl_robot_ros.capture.frame import CompressedFrame, Frame
+from fl_robot_ros.capture.jpeg import encode_jpeg
 from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.capture.picture_quality import MEASURED_SIDE_PX, QualityRules, measure_quality
 from fl_robot_ros.capture.privacy_mask import PrivacyMasks, painted
@@ -96,9 +98,8 @@ class FrameProcessor:
         height, width = seen.shape[:2]
         picture = painted(seen, polygons) if polygons else seen
         # What the camera saw is measured: the edges of a mask would pass for sharp ones.
-        return self._judged(
-            frame, lambda: _grey(seen), width, height, lambda: self._encoded(picture)
-        )
+        content = partial(encode_jpeg, picture, self._jpeg_quality)
+        return self._judged(frame, lambda: _grey(seen), width, height, content)
 
     def _judged(
         self,
@@ -125,20 +126,6 @@ class FrameProcessor:
             fingerprint = quality.fingerprint
         sample = NewSample("", frame.topic, frame.stamp_ns, content(), width, height)
         return ProcessedFrame(sample, fingerprint)
-
-    def _encoded(self, picture: NDArray[np.uint8]) -> bytes:
-        height, width = picture.shape[:2]
-        try:
-            is_done, encoded = cv2.imencode(
-                ".jpg",
-                cv2.cvtColor(picture, cv2.COLOR_RGB2BGR),
-                [cv2.IMWRITE_JPEG_QUALITY, self._jpeg_quality],
-            )
-        except cv2.error as error:
-            raise FrameError(f"an image of {width}x{height} pixels: {error}"[:300]) from error
-        if not is_done:
-            raise FrameError(f"an image of {width}x{height} pixels does not fit a JPEG file")
-        return encoded.tobytes()
 
 
 def _grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
