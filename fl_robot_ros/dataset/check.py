@@ -118,7 +118,7 @@ def _check(
     found = find_files(dataset.path)
     report = CheckReport(samples=len(samples), foreign=found.foreign)
     known = {sample.path for sample in samples}
-    strays = sorted(set(found.images) - known)
+    strays = sorted(found.images - known)
     total = len(samples) + len(strays)
     for done, sample in enumerate(samples, 1):
         _check_sample(dataset, sample, sample.path in found.images, report)

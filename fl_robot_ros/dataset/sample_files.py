@@ -51,11 +51,11 @@ class FoundFiles:
     """The files in a dataset's folder, as paths relative to it.
 
     Attributes:
-        images: Files with an image's name, and their sizes in bytes.
+        images: Files with an image's name.
         foreign: Number of all other files, links and folders within label folders.
     """
 
-    images: dict[str, int] = field(default_factory=dict)
+    images: set[str] = field(default_factory=set)
     foreign: int = 0
 
 
@@ -214,8 +214,7 @@ def _find_in_label_folder(path: str, name: str, found: FoundFiles) -> None:
     with entries:
         for entry in entries:
             if entry.is_file(follow_symlinks=False) and parse_image_name(entry.name):
-                size_bytes = entry.stat(follow_symlinks=False).st_size
-                found.images[f"{name}/{entry.name}"] = size_bytes
+                found.images.add(f"{name}/{entry.name}")
             else:
                 found.foreign += 1
 
