@@ -7,11 +7,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-import cv2
-import numpy as np
-
 from fl_robot_ros.capture.labels import label_from_folder
 from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.capture.picture_folder import decode_picture
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.sample_files import (
@@ -126,7 +124,7 @@ def _check(
     for done, path in enumerate(strays, len(samples) + 1):
         # One that is gone meanwhile is sorted out below.
         with suppress(FileNotFoundError):
-            is_picture = _size_of_picture((dataset.path / path).read_bytes()) is not None
+            is_picture = decode_picture((dataset.path / path).read_bytes()) is not None
             (report.stray if is_picture else report.rubbish).append(path)
         on_file(done, total)
     if not report.is_sound:
@@ -151,7 +149,7 @@ def _check_sample(
         return
     if sample.sha256 == hashlib.sha256(content).hexdigest():
         return
-    is_picture = _size_of_picture(content) is not None
+    is_picture = decode_picture(content) is not None
     (report.altered if is_picture else report.broken).append(sample)
 
 
@@ -221,18 +219,6 @@ def _label_of(path: str) -> str | None:
 
 def _adopt(dataset: Dataset, path: str, label: str, topic: str, stamp_ns: int) -> None:
     content = (dataset.path / path).read_bytes()
-    height, width = _size_of_picture(content) or (0, 0)
+    picture = decode_picture(content)
+    height, width = (0, 0) if picture is None else picture.shape[:2]
     dataset.adopt(path, NewSample(label, topic, stamp_ns, content, width, height))
-
-
-def _size_of_picture(content: bytes) -> tuple[int, int] | None:
-    """Return height and width in px, None where it is no picture."""
-    if not content:
-        return None
-    try:
-        picture = cv2.imdecode(
-            np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        )
-    except cv2.error:
-        return None
-    return None if picture is None else (int(picture.shape[0]), int(picture.shape[1]))

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_robot_ros.capture.picture_folder import read_picture
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.retention import choose_victims
 from fl_robot_ros.dataset.sample import Sample
@@ -218,7 +219,7 @@ def _draw_tile(
 ) -> None:
     cell = sheet[top : top + _TILE_PX, left : left + _TILE_PX]
     cell[:] = _FRAME
-    picture = _read(dataset, sample)
+    picture = read_picture(dataset.path / sample.path)
     if picture is None:
         report.unreadable.append(sample)
         cv2.line(cell, (36, 36), (60, 60), _BROKEN, 2, cv2.LINE_AA)
@@ -231,17 +232,6 @@ def _draw_tile(
     caption = str(sample.id)
     middle = left + (_TILE_PX - text_width(caption, 0.34)) // 2
     draw_text(sheet, caption, (middle, top + _TILE_PX + 12), 0.34, _GREY)
-
-
-def _read(dataset: DatasetReader, sample: Sample) -> Image | None:
-    """Return a sample's picture, RGB, as its pixels lie; None where it cannot be read."""
-    try:
-        content = np.frombuffer((dataset.path / sample.path).read_bytes(), np.uint8)
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        picture = cv2.imdecode(content, flags) if content.size else None
-    except (OSError, cv2.error):
-        return None
-    return None if picture is None else np.asarray(picture[:, :, ::-1], dtype=np.uint8)
 
 
 def _fitted(picture: Image) -> Image:
