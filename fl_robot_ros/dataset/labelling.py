@@ -27,7 +27,8 @@ from fl_robot_ros.errors import LabelError
 # Returns the label that a sample is to have, None where that is not said.
 LabelChooser = Callable[[Sample], "str | None"]
 
-_CHUNK = 500
+# Samples that change their label in one transaction, during which nobody else can write.
+_BATCH = 500
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -109,10 +110,10 @@ def apply_plan(
     done = 0
     for label in changed:
         ids = plan.changes[label]
-        for start in range(0, len(ids), _CHUNK):
-            chunk = ids[start : start + _CHUNK]
-            changed[label] += dataset.relabel(chunk, label)
-            done += len(chunk)
+        for start in range(0, len(ids), _BATCH):
+            batch = ids[start : start + _BATCH]
+            changed[label] += dataset.relabel(batch, label)
+            done += len(batch)
             on_samples(done, plan.total)
     return changed
 

@@ -31,8 +31,6 @@ from fl_robot_ros.dataset.sample_totals import SampleTotals
 
 # A full class is thinned by this share of it at a time, which costs less than one by one.
 _THINNING_SHARE = 100
-# Samples that change their label in one transaction.
-_RELABEL_BATCH = 500
 
 _logger = logging.getLogger(__name__)
 
@@ -127,18 +125,15 @@ class Dataset(DatasetReader):
             return outcomes
 
     def relabel(self, ids: Iterable[int], label: str) -> int:
-        """Give samples another label, "" for none; return how many there were.
+        """Give samples another label, "" for none, at once; return how many there were.
 
         Raises:
             DatasetError: The label is unfit, or the disk or the index cannot be written.
         """
-        wanted = list(ids)
-        changed = 0
-        for start in range(0, len(wanted), _RELABEL_BATCH):
-            with self._writing():
-                changed += self._relabel(wanted[start : start + _RELABEL_BATCH], label)
-                self._keep_within_limits()
-        return changed
+        with self._writing():
+            changed = self._relabel(ids, label)
+            self._keep_within_limits()
+            return changed
 
     def remove(self, ids: Iterable[int]) -> int:
         """Remove samples and their files; return how many there were.
