@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from fl_robot_ros.capture.label_file import MAX_FILE_BYTES, LabelRange
+from fl_robot_ros.capture.label_file import LabelRange, read_label_text
 from fl_robot_ros.capture.label_ranges import LabelRanges
 from fl_robot_ros.capture.label_time import parse_label_time
 from fl_robot_ros.capture.labels import clean_label
@@ -201,7 +201,7 @@ def choose_by_csv(path: Path) -> LabelChooser:
         LabelError: The file is neither, or its times are not since the epoch.
     """
     try:
-        choose = _choose_by_rows(_read_text(path))
+        choose = _choose_by_rows(read_label_text(path))
     except LabelError as error:
         raise LabelError(f"label file {path}: {error}") from error
     if choose is not None:
@@ -258,20 +258,6 @@ def _id_range(text: str) -> IdRange:
     if not all(item.isdecimal() and len(item) < 20 for item in ids) or int(ids[0]) > int(ids[1]):
         raise LabelError(f"ids {text[:40]!r}; expected numbers and ranges, as 3,7-12")
     return IdRange(int(ids[0]), int(ids[1]))
-
-
-def _read_text(path: Path) -> str:
-    try:
-        if not path.exists():
-            raise LabelError("does not exist")
-        # A pipe, for example, would wait for its writer.
-        if not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
-            raise LabelError(f"is no file of at most {MAX_FILE_BYTES} bytes")
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise LabelError(f"cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise LabelError("is not UTF-8 text; save the file as UTF-8") from error
 
 
 def _choose_by_rows(text: str) -> LabelChooser | None:
