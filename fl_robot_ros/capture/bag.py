@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from fl_robot_ros.capture.bag_files import BagFiles, Unpacker, find_bag_files
+from fl_robot_ros.capture.bag_files import BagFiles, Unpacker, find_bag_files, is_bag
 from fl_robot_ros.capture.bag_message import (
     IMAGE_TYPES,
     LabelMessage,
@@ -25,7 +25,7 @@ from fl_robot_ros.capture.recorded_message import (
 from fl_robot_ros.capture.topic_name import topic_matches
 from fl_robot_ros.errors import BagError
 
-__all__ = ["BagReading", "BagReport", "LabelMessage", "read_bag"]
+__all__ = ["BagReading", "BagReport", "LabelMessage", "is_bag", "read_bag"]
 
 
 @dataclass

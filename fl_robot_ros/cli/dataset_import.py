@@ -106,7 +106,7 @@ def _is_bag(path: Path) -> bool:
         raise SourceError(f"there is no {path}; expected a rosbag or a folder of pictures")
     try:
         # Imported late: this loads rosbags, which a robot need not have.
-        from fl_robot_ros.capture.source import is_bag
+        from fl_robot_ros.capture.bag import is_bag
     except ModuleNotFoundError as error:
         if path.is_dir():
             return False
