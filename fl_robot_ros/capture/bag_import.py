@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from fl_robot_ros.capture.bag import BagReading, BagReport
-from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame, data_bytes
+from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame, frame_bytes
 from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
 from fl_robot_ros.capture.label_ranges import LabelRanges
 from fl_robot_ros.capture.labeller import Labeller, LabelRules
@@ -221,7 +221,7 @@ class BagImport:
             if item is None:
                 break
             items.append(item)
-            size_bytes += data_bytes(item.frame.data)
+            size_bytes += frame_bytes(item.frame.data).size
         if not items:
             return None
         group = _Group([item.frame for item in reversed(items)], [item.key for item in items])
@@ -241,7 +241,7 @@ class BagImport:
                 if self._sampled_bytes > _MAX_SAMPLED_BYTES:
                     break
             item = self._sampled.popleft()
-            self._sampled_bytes -= data_bytes(item.frame.data)
+            self._sampled_bytes -= frame_bytes(item.frame.data).size
             if may_lack_label or self._label(item.key):
                 return item
             self._verdicts.add("unlabelled")
@@ -265,7 +265,7 @@ class BagImport:
             if self._sampler.accept(item.topic, item.stamp_ns):
                 key = _FrameKey(item.topic, item.stamp_ns, running_ns, item.published_ns)
                 self._sampled.append(_Sampled(item, key))
-                self._sampled_bytes += data_bytes(item.data)
+                self._sampled_bytes += frame_bytes(item.data).size
             else:
                 self._verdicts.add("sampled_out")
         else:

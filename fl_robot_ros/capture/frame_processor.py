@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from fl_robot_ros.capture.decode import (
     decode_frame,
     decode_grey_thumbnail,
-    frame_bytes,
     read_frame_header,
 )
-from fl_robot_ros.capture.frame import CompressedFrame, Frame
+from fl_robot_ros.capture.frame import CompressedFrame, Frame, frame_bytes
 from fl_robot_ros.capture.jpeg import encode_jpeg
 from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.capture.picture_quality import MEASURED_SIDE_PX, QualityRules, measure_quality

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fl_robot_ros.capture.decode import frame_bytes
+from fl_robot_ros.capture.frame import frame_bytes
 from fl_robot_ros.capture.jpeg import encode_jpeg
 from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.capture.new_sample import KEPT, LABELLED, NewSample
