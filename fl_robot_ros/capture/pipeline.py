@@ -91,7 +91,7 @@ class CapturePipeline:
             self._pool,
             sample_rate_hz=sample_rate_hz,
             queue_size=queue_size,
-            hold_sec=label_settle_sec + self._rules.lookback_sec,
+            wait_sec=label_settle_sec + self._rules.lookback_sec,
             clock=clock,
         )
 

@@ -255,7 +255,7 @@ def test_frames_without_a_label_go_to_the_review_pool(dataset: Dataset) -> None:
 def test_frames_that_wait_for_a_label_do_not_fill_the_memory(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(live_capture, "_MAX_HELD_BYTES", 20_000)
+    monkeypatch.setattr(live_capture, "_MAX_WAITING_BYTES", 20_000)
     live = pipeline(dataset, label_rules=LabelRules(lookback_sec=600.0))
     for number in range(60):
         live.offer_frame(frame(number))
