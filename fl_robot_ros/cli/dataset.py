@@ -28,6 +28,7 @@ from fl_robot_ros.cli.terminal import (
     size,
 )
 from fl_robot_ros.dataset.check import CheckReport, check_dataset, repair_dataset
+from fl_robot_ros.dataset.dataset_lock import FolderLock
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.labelling import (
     LabelChooser,
@@ -41,7 +42,7 @@ from fl_robot_ros.dataset.labelling import (
 )
 from fl_robot_ros.dataset.open_to_read import open_to_read
 from fl_robot_ros.dataset.picture_export import export_folder, export_tfrecords
-from fl_robot_ros.dataset.sample_files import FolderLock, has_dataset
+from fl_robot_ros.dataset.sample_files import has_dataset
 from fl_robot_ros.dataset.sheet import draw_dataset_sheet
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.dataset.summary import DatasetSummary, LabelSummary, summarize, utc_text

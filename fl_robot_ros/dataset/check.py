@@ -12,9 +12,10 @@ from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.capture.picture_folder import decode_picture
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.sample import Sample
-from fl_robot_ros.dataset.sample_files import (
+from fl_robot_ros.dataset.sample_files import find_files
+from fl_robot_ros.dataset.sample_paths import (
     REVIEW_NAME,
-    find_files,
+    file_name,
     parse_image_name,
     recovered_topic,
 )
@@ -174,14 +175,14 @@ def _all_samples(dataset: DatasetReader) -> list[Sample]:
 def _beyond_repair(dataset: DatasetReader, report: CheckReport) -> list[str]:
     """Return the paths of what a repair leaves alone."""
     gone = {sample.id for sample in [*report.missing, *report.broken]}
-    names = {_name_of(item.path) for item in _all_samples(dataset) if item.id not in gone}
+    names = {file_name(item.path) for item in _all_samples(dataset) if item.id not in gone}
     paths = []
     for path in report.stray:
         # Of a copy of a sample: two files of one name cannot be moved at once.
-        if _name_of(path) in names or _label_of(path) is None:
+        if file_name(path) in names or _label_of(path) is None:
             paths.append(path)
         else:
-            names.add(_name_of(path))
+            names.add(file_name(path))
     return paths + [sample.path for sample in report.unreadable]
 
 
@@ -191,7 +192,7 @@ def _repair(dataset: Dataset, report: CheckReport) -> None:
         _adopt(dataset, sample.path, sample.label, sample.topic, sample.stamp_ns)
     left_alone = set(report.unrepaired)
     for path in report.stray:
-        label, parts = _label_of(path), parse_image_name(_name_of(path))
+        label, parts = _label_of(path), parse_image_name(file_name(path))
         if path in left_alone or label is None or parts is None:
             continue
         try:
@@ -202,10 +203,6 @@ def _repair(dataset: Dataset, report: CheckReport) -> None:
             report.unrepaired.append(path)
     for path in report.rubbish:
         (dataset.path / path).unlink(missing_ok=True)
-
-
-def _name_of(path: str) -> str:
-    return path.rpartition("/")[2]
 
 
 def _label_of(path: str) -> str | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from fl_robot_ros.dataset.index_reader import IndexReader
 from fl_robot_ros.dataset.sample import Sample, SampleGroup
-from fl_robot_ros.dataset.sample_files import STAMP_LIMIT
+from fl_robot_ros.dataset.sample_paths import STAMP_LIMIT
 from fl_robot_ros.errors import DatasetError, LabelError
 
 if TYPE_CHECKING:

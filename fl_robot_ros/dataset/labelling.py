@@ -20,7 +20,7 @@ from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.capture.picture_folder import list_pictures
 from fl_robot_ros.dataset.picture_import import UNLABELLED_NAME
 from fl_robot_ros.dataset.sample import Sample
-from fl_robot_ros.dataset.sample_files import STAMP_LIMIT, parse_image_name
+from fl_robot_ros.dataset.sample_paths import STAMP_LIMIT, file_name, parse_image_name
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import LabelError
 
@@ -245,7 +245,7 @@ def choose_by_folder(folder: Path) -> LabelChooser:
             f"{folder} has no file with a name of the dataset's, such as "
             f"1714564800250000000_0123abcd.jpg; expected an export, sorted into class folders"
         )
-    return lambda sample: labels.get(_file_name(sample.path))
+    return lambda sample: labels.get(file_name(sample.path))
 
 
 def _choose_by_ranges(ranges: LabelRanges) -> LabelChooser:
@@ -284,7 +284,7 @@ def _choose_by_rows(text: str) -> LabelChooser | None:
     except csv.Error as error:
         raise LabelError(f"line {reader.line_num}: is not CSV ({error})") from error
     if is_by_file:
-        return lambda sample: labels.get((_file_name(sample.path), sample.sha256))
+        return lambda sample: labels.get((file_name(sample.path), sample.sha256))
     return lambda sample: labels.get(sample.id)
 
 
@@ -306,7 +306,7 @@ def _id_keys(row: Mapping[str, str | None], line: int) -> list[object]:
 
 def _file_keys(row: Mapping[str, str | None], line: int) -> list[object]:
     """Return a file's name with its hash, and without one for samples stored before there was."""
-    name = _file_name((row["path"] or "").strip())
+    name = file_name((row["path"] or "").strip())
     sha256 = (row["sha256"] or "").strip().lower()
     if not name or not _SHA256.fullmatch(sha256):
         raise LabelError(
@@ -328,7 +328,3 @@ def _add_label(
     for key in keys:
         if labels.setdefault(key, clean) != clean:
             raise LabelError(f"line {line}: what it names has the label {labels[key]!r} already")
-
-
-def _file_name(path: str) -> str:
-    return path.rpartition("/")[2]

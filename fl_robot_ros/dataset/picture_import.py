@@ -24,8 +24,9 @@ from fl_robot_ros.capture.picture_header import (
     PNG_MAGIC,
     read_picture_header,
 )
-from fl_robot_ros.dataset.sample_files import INDEX_NAME, STAMP_LIMIT, parse_image_name
+from fl_robot_ros.dataset.sample_files import INDEX_NAME
 from fl_robot_ros.dataset.sample_manifest import MANIFEST_NAME, read_topics
+from fl_robot_ros.dataset.sample_paths import STAMP_LIMIT, file_name, parse_image_name
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import DatasetError, FrameError, SourceError
 
@@ -160,7 +161,7 @@ class _Naming:
         self._topics = topics
         samples = dataset.samples() + dataset.unlabelled()
         self._files = {
-            (sample.path.rpartition("/")[2], sample.sha256): (sample.topic, sample.stamp_ns)
+            (file_name(sample.path), sample.sha256): (sample.topic, sample.stamp_ns)
             for sample in samples
         }
         known = [sample for sample in samples if sample.topic == self._topic]

@@ -11,17 +11,14 @@ from pathlib import Path
 
 from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.capture.new_sample import ALREADY_STORED, KEPT, LABELLED, OVER_QUOTA, NewSample
+from fl_robot_ros.dataset.dataset_lock import FolderLock, WriteLock
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.index_file import open_index
 from fl_robot_ros.dataset.retention import Limits, choose_victims, fair_share
-from fl_robot_ros.dataset.sample_files import (
-    FolderLock,
-    MovingFolder,
-    WriteLock,
-    make_folder,
-)
+from fl_robot_ros.dataset.sample_files import MovingFolder, make_folder
 from fl_robot_ros.dataset.sample_index import SampleIndex, StoredFile
 from fl_robot_ros.dataset.sample_paths import (
+    file_name,
     folder_of_label,
     folders_of_labels,
     path_of_sample,
@@ -282,7 +279,7 @@ class Dataset(DatasetReader):
         """Give samples another label; return how many there were; nobody else writes."""
         folder = folder_of_label(clean_label(label))
         files = [file for file in self._index.files(ids) if file.label != label]
-        moves = {file.path: f"{folder}/{file.path.rpartition('/')[2]}" for file in files}
+        moves = {file.path: f"{folder}/{file_name(file.path)}" for file in files}
         make_folder(self.path / folder)
         with self._transaction():
             self._moving.withdraw(moves)
