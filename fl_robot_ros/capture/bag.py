@@ -12,6 +12,7 @@ from fl_robot_ros.capture.bag_message import (
     IMAGE_TYPES,
     LabelMessage,
     MessageReader,
+    is_image,
     is_label,
 )
 from fl_robot_ros.capture.bag_storage import StorageFile
@@ -155,9 +156,6 @@ class BagReading(Iterator["Frame | LabelMessage"]):
     def _choose_topics(self, files: list[StorageFile]) -> Wanted:
         """Return which topics to read, and count the frames that the bag says it has."""
 
-        def is_image(topic: str, message_type: str) -> bool:
-            return message_type in IMAGE_TYPES
-
         def is_named_image(topic: str, message_type: str) -> bool:
             return is_image(topic, message_type) and topic_matches(topic, self._image_topics or ())
 
@@ -187,8 +185,8 @@ class BagReading(Iterator["Frame | LabelMessage"]):
 
     def _lacks_topics(self, files: list[StorageFile]) -> BagError:
         known = self._known(files)
-        images = sorted(topic for topic, message_type in known if message_type in IMAGE_TYPES)
-        unreadable = unreadable_topics(known, lambda _, message_type: message_type in IMAGE_TYPES)
+        images = sorted(topic for topic, message_type in known if is_image(topic, message_type))
+        unreadable = unreadable_topics(known, is_image)
         return BagError(
             f"bag {self._path} has no topic {' or '.join(self._image_topics or ())}; its image "
             f"topics are {'; '.join([', '.join(images) or 'none', *unreadable])}"
@@ -225,7 +223,7 @@ class BagReading(Iterator["Frame | LabelMessage"]):
             )
         if not report.frames_read and report.loss:
             raise BagError(f"bag {self._path} yields no image: {report.loss}")
-        if not any(message_type in IMAGE_TYPES for _, message_type in known) and not report.topics:
+        if not any(is_image(*topic) for topic in known) and not report.topics:
             names = ", ".join(f"{topic} ({kind})" for topic, kind in sorted(known)) or "nothing"
             raise BagError(
                 f"bag {self._path} has no topic of {' or '.join(IMAGE_TYPES)}; it has {names}"

@@ -37,6 +37,11 @@ class LabelMessage:
     published_ns: int
 
 
+def is_image(topic: str, message_type: str) -> bool:
+    """Say whether a topic carries frames."""
+    return message_type in IMAGE_TYPES
+
+
 def is_label(topic: str, message_type: str) -> bool:
     """Say whether a topic carries labels: `fl/label`, with any namespace before it."""
     return message_type == STRING_TYPE and topic_matches(topic, (LABEL_TOPIC,))

@@ -10,6 +10,7 @@ from fl_robot_ros.capture.bag_message import (
     IMAGE_TYPES,
     LabelMessage,
     MessageReader,
+    is_image,
     is_label,
     wrong_time,
 )
@@ -138,4 +139,4 @@ def _topics_of(file: StorageFile) -> set[tuple[str, str]]:
 
 
 def _is_played(topic: str, message_type: str) -> bool:
-    return message_type in IMAGE_TYPES or is_label(topic, message_type)
+    return is_image(topic, message_type) or is_label(topic, message_type)
