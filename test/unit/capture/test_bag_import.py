@@ -7,7 +7,6 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,12 +55,6 @@ class FailingProcessor(FrameProcessor):
             raise MemoryError("no memory left")
         time.sleep(0.001)  # so that every thread comes to its turn
         return super().process(frame)
-
-
-@pytest.fixture
-def dataset(tmp_path: Path) -> Iterator[Dataset]:
-    with Dataset(tmp_path / "dataset") as opened:
-        yield opened
 
 
 def test_a_label_file_beside_the_bag_comes_before_the_labels_in_it(

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from stored_samples import new
 
-from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.dataset import dataset_lock
 from fl_robot_ros.dataset.check import check_dataset
 from fl_robot_ros.dataset.dataset_lock import WriteLock
@@ -40,10 +40,6 @@ with Dataset(Path(sys.argv[1])) as dataset:
     while not dataset.counts().get("end"):
         dataset.relabel([sample.id for sample in dataset.unlabelled()], "pallet")
 """
-
-
-def new(number: int, label: str = "cat") -> NewSample:
-    return NewSample(label, "/camera", number, bytes([number % 256]) * 100, 4, 3)
 
 
 def python(program: str, folder: Path) -> subprocess.Popen[str]:
