@@ -25,7 +25,11 @@ _logger = logging.getLogger(__name__)
 
 
 class SampleSink:
-    """Labels, filters and stores processed frames. Safe for use from several threads."""
+    """Labels, filters and stores processed frames. Safe for use from several threads.
+
+    Attributes:
+        keeps_unlabelled: Whether frames without a label are stored for review.
+    """
 
     def __init__(
         self,
