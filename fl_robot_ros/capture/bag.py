@@ -7,12 +7,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from fl_robot_ros.capture.bag_files import BagFiles, Unpacker, find_bag_files
+from fl_robot_ros.capture.bag_files import BagFiles, Unpacker, find_bag_files, is_bag
 from fl_robot_ros.capture.bag_message import (
     IMAGE_TYPES,
-    STRING_TYPE,
     LabelMessage,
     MessageReader,
+    is_image,
+    is_label,
 )
 from fl_robot_ros.capture.bag_storage import StorageFile
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame
@@ -25,9 +26,7 @@ from fl_robot_ros.capture.recorded_message import (
 from fl_robot_ros.capture.topic_name import topic_matches
 from fl_robot_ros.errors import BagError
 
-__all__ = ["BagReading", "BagReport", "LabelMessage", "read_bag"]
-
-LABEL_TOPICS = ("fl/label",)
+__all__ = ["BagReading", "BagReport", "LabelMessage", "is_bag", "read_bag"]
 
 
 @dataclass
@@ -66,7 +65,6 @@ class BagReport:
 def read_bag(
     path: Path,
     image_topics: Collection[str] | None = None,
-    label_topics: Collection[str] = LABEL_TOPICS,
     *,
     allows_fallback: bool = True,
 ) -> BagReading:
@@ -81,15 +79,13 @@ def read_bag(
     Args:
         path: A rosbag2 folder or storage file (mcap, sqlite3), or a ROS 1 .bag file.
         image_topics: Topics of Image or CompressedImage; None, or none of them in the bag: all.
-        label_topics: Topics of std_msgs String with labels.
         allows_fallback: Whether all image topics are read where none of those is in the bag; else
             that is an error.
 
     Raises:
         BagError: There is no bag at the path.
     """
-    wanted = image_topics, label_topics, allows_fallback
-    return BagReading(find_bag_files(path), path, *wanted)
+    return BagReading(find_bag_files(path), path, image_topics, allows_fallback)
 
 
 class BagReading(Iterator["Frame | LabelMessage"]):
@@ -107,14 +103,12 @@ class BagReading(Iterator["Frame | LabelMessage"]):
         bag: BagFiles,
         path: Path,
         image_topics: Collection[str] | None,
-        label_topics: Collection[str],
         allows_fallback: bool,
     ) -> None:
         self.report = BagReport()
         self._bag = bag
         self._path = path
         self._image_topics = image_topics
-        self._label_topics = label_topics
         self._allows_fallback = allows_fallback
         self._broken_messages = 0
         self._items = self._read()
@@ -162,9 +156,6 @@ class BagReading(Iterator["Frame | LabelMessage"]):
     def _choose_topics(self, files: list[StorageFile]) -> Wanted:
         """Return which topics to read, and count the frames that the bag says it has."""
 
-        def is_image(topic: str, message_type: str) -> bool:
-            return message_type in IMAGE_TYPES
-
         def is_named_image(topic: str, message_type: str) -> bool:
             return is_image(topic, message_type) and topic_matches(topic, self._image_topics or ())
 
@@ -178,9 +169,6 @@ class BagReading(Iterator["Frame | LabelMessage"]):
             sum(count for topic, count in counts.items() if is_wanted_image(*topic))
             for counts in (self._bag.promised, _total(files))
         )
-
-        def is_label(topic: str, message_type: str) -> bool:
-            return message_type == STRING_TYPE and topic_matches(topic, self._label_topics)
 
         def wanted(topic: str, message_type: str) -> bool:
             return is_label(topic, message_type) or is_wanted_image(topic, message_type)
@@ -197,8 +185,8 @@ class BagReading(Iterator["Frame | LabelMessage"]):
 
     def _lacks_topics(self, files: list[StorageFile]) -> BagError:
         known = self._known(files)
-        images = sorted(topic for topic, message_type in known if message_type in IMAGE_TYPES)
-        unreadable = unreadable_topics(known, lambda _, message_type: message_type in IMAGE_TYPES)
+        images = sorted(topic for topic, message_type in known if is_image(topic, message_type))
+        unreadable = unreadable_topics(known, is_image)
         return BagError(
             f"bag {self._path} has no topic {' or '.join(self._image_topics or ())}; its image "
             f"topics are {'; '.join([', '.join(images) or 'none', *unreadable])}"
@@ -235,7 +223,7 @@ class BagReading(Iterator["Frame | LabelMessage"]):
             )
         if not report.frames_read and report.loss:
             raise BagError(f"bag {self._path} yields no image: {report.loss}")
-        if not any(message_type in IMAGE_TYPES for _, message_type in known) and not report.topics:
+        if not any(is_image(*topic) for topic in known) and not report.topics:
             names = ", ".join(f"{topic} ({kind})" for topic, kind in sorted(known)) or "nothing"
             raise BagError(
                 f"bag {self._path} has no topic of {' or '.join(IMAGE_TYPES)}; it has {names}"

@@ -59,6 +59,15 @@ class BagFiles:
     start_ns: int | None = None
 
 
+def is_bag(path: Path) -> bool:
+    """Say whether a path is a rosbag, by its name and what lies in it."""
+    try:
+        names = [item.name for item in path.iterdir()] if path.is_dir() else [path.name]
+    except OSError:
+        return False
+    return METADATA_NAME in names or any(map(_is_bag_file, names))
+
+
 def find_bag_files(path: Path) -> BagFiles:
     """Return the files of a bag.
 
@@ -76,18 +85,18 @@ def find_bag_files(path: Path) -> BagFiles:
     if path.name == METADATA_NAME:
         path = path.parent
     if path.is_file():
-        if not (_is_storage(path) or path.name.endswith(_ROS1_SUFFIXES)):
+        if not _is_bag_file(path.name):
             raise BagError(f"{path} is not a bag; expected a .mcap, .db3 or .bag file or a folder")
         return BagFiles((path,), start_ns=whole_bag_start_ns(path))
     if not path.is_dir():
         raise BagError(f"bag {path} does not exist")
     try:
-        items = [item for item in path.iterdir() if _is_storage(item) and _is_file(item)]
+        items = [item for item in path.iterdir() if _is_storage(item.name) and _is_file(item)]
     except OSError as error:
         raise BagError(f"bag {path} cannot be read: {error}") from error
     present = sorted(items, key=_by_number)
     metadata = _read_metadata(path / METADATA_NAME)
-    names = [_present_name(path, name) for name in metadata.names if _is_storage(Path(name))]
+    names = [_present_name(path, name) for name in metadata.names if _is_storage(name)]
     files: list[Path] = []
     losses: list[str] = []
     for file in (path / name for name in dict.fromkeys(names)):
@@ -226,9 +235,12 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _is_storage(path: Path) -> bool:
-    name = path.with_suffix("") if is_compressed(path) else path
-    return name.suffix in _STORAGE_SUFFIXES
+def _is_storage(name: str) -> bool:
+    return name.removesuffix(_COMPRESSED_SUFFIX).endswith(_STORAGE_SUFFIXES)
+
+
+def _is_bag_file(name: str) -> bool:
+    return _is_storage(name) or name.endswith(_ROS1_SUFFIXES)
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:

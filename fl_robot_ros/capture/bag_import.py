@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from fl_robot_ros.capture.bag import BagReading, BagReport
-from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame, data_bytes
+from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame, frame_bytes
 from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
 from fl_robot_ros.capture.label_ranges import LabelRanges
 from fl_robot_ros.capture.labeller import Labeller, LabelRules
@@ -140,12 +140,13 @@ class BagImport:
         self._batch: list[tuple[ProcessedFrame, str]] = []
 
     def run(
-        self, progress: Callable[[int], None] | None, should_stop: Callable[[], bool]
+        self, progress: Callable[[int, int], None] | None, should_stop: Callable[[], bool]
     ) -> BagReport:
         """Read the bag to its end.
 
         Args:
-            progress: Is called now and then, by this thread, with the number of frames read.
+            progress: Is called now and then, by this thread, with the number of frames read and
+                of those that the bag says it has, 0 where it does not say.
             should_stop: Is asked now and then; true cuts the import short.
 
         Raises:
@@ -162,7 +163,7 @@ class BagImport:
         try:
             while self._work():
                 if progress is not None:
-                    progress(report.frames_read)
+                    progress(report.frames_read, report.frames_expected)
                 if should_stop():
                     self._end("the import was stopped")
                 elif self._sink.is_disk_full():
@@ -181,7 +182,7 @@ class BagImport:
         if self._error is not None:
             raise self._error
         if progress is not None:
-            progress(report.frames_read)
+            progress(report.frames_read, report.frames_expected)
         return report
 
     def _help(self) -> None:
@@ -220,7 +221,7 @@ class BagImport:
             if item is None:
                 break
             items.append(item)
-            size_bytes += data_bytes(item.frame.data)
+            size_bytes += frame_bytes(item.frame.data).size
         if not items:
             return None
         group = _Group([item.frame for item in reversed(items)], [item.key for item in items])
@@ -240,7 +241,7 @@ class BagImport:
                 if self._sampled_bytes > _MAX_SAMPLED_BYTES:
                     break
             item = self._sampled.popleft()
-            self._sampled_bytes -= data_bytes(item.frame.data)
+            self._sampled_bytes -= frame_bytes(item.frame.data).size
             if may_lack_label or self._label(item.key):
                 return item
             self._verdicts.add("unlabelled")
@@ -258,13 +259,13 @@ class BagImport:
         report = self._reading.report
         if self._labeller is None:
             origin_ns = item.published_ns if report.start_ns is None else report.start_ns
-            self._labeller = self._rules.labeller(self._ranges, origin_ns, report.label_topics)
+            self._labeller = Labeller(self._rules, self._ranges, origin_ns, report.label_topics)
         running_ns = self._time.at(item.topic, item.published_ns)
         if isinstance(item, (RawFrame, CompressedFrame)):
             if self._sampler.accept(item.topic, item.stamp_ns):
                 key = _FrameKey(item.topic, item.stamp_ns, running_ns, item.published_ns)
                 self._sampled.append(_Sampled(item, key))
-                self._sampled_bytes += data_bytes(item.data)
+                self._sampled_bytes += frame_bytes(item.data).size
             else:
                 self._verdicts.add("sampled_out")
         else:

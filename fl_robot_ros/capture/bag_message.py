@@ -11,6 +11,7 @@ from rosbags.typesys.store import Typestore
 
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame
 from fl_robot_ros.capture.recorded_message import RecordedMessage, is_time
+from fl_robot_ros.capture.topic_name import LABEL_TOPIC, topic_matches
 from fl_robot_ros.errors import BagError
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
@@ -34,6 +35,16 @@ class LabelMessage:
     topic: str
     label: str
     published_ns: int
+
+
+def is_image(topic: str, message_type: str) -> bool:
+    """Say whether a topic carries frames."""
+    return message_type in IMAGE_TYPES
+
+
+def is_label(topic: str, message_type: str) -> bool:
+    """Say whether a topic carries labels: `fl/label`, with any namespace before it."""
+    return message_type == STRING_TYPE and topic_matches(topic, (LABEL_TOPIC,))
 
 
 @functools.cache

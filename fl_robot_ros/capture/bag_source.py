@@ -8,17 +8,16 @@ from pathlib import Path
 from fl_robot_ros.capture.bag_files import Unpacker, find_bag_files
 from fl_robot_ros.capture.bag_message import (
     IMAGE_TYPES,
-    STRING_TYPE,
     LabelMessage,
     MessageReader,
+    is_image,
+    is_label,
     wrong_time,
 )
 from fl_robot_ros.capture.bag_storage import StorageFile
 from fl_robot_ros.capture.recorded_message import RecordedMessage, is_time, unreadable_topics
 from fl_robot_ros.capture.source_item import Item, RecordedImage, RecordedLabel
 from fl_robot_ros.errors import BagError, SourceError
-
-LABEL_TOPIC = "fl/label"
 
 _NS_PER_SEC = 1e9
 
@@ -51,7 +50,7 @@ class BagSource:
             self.close()
             raise SourceError(f"{path} cannot be read as a rosbag: {error}") from error
         self.image_types = {name.lstrip("/"): kind for name, kind in topics if kind in IMAGE_TYPES}
-        labels = {name.lstrip("/") for name, kind in topics if _is_label(name, kind)}
+        labels = {name.lstrip("/") for name, kind in topics if is_label(name, kind)}
         self.label_topics = tuple(sorted(labels))
         unreadable = unreadable_topics(topics, _is_played)
         self.skipped += unreadable
@@ -140,9 +139,4 @@ def _topics_of(file: StorageFile) -> set[tuple[str, str]]:
 
 
 def _is_played(topic: str, message_type: str) -> bool:
-    return message_type in IMAGE_TYPES or _is_label(topic, message_type)
-
-
-def _is_label(topic: str, message_type: str) -> bool:
-    """Say whether a topic is `fl/label` in any namespace."""
-    return message_type == STRING_TYPE and f"/{topic.lstrip('/')}".endswith(f"/{LABEL_TOPIC}")
+    return is_image(topic, message_type) or is_label(topic, message_type)

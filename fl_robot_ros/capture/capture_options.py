@@ -59,7 +59,6 @@ def pipeline_options(
             {**labels, **_labels_by_other_name(labels, other_names or {})},
         ),
         "label_settle_sec": settings.label_settle_sec,
-        "min_difference_bits": settings.min_difference_bits,
         "keeps_unlabelled": settings.review_pool_size > 0,
         "disk_reserve_bytes": settings.disk_reserve_mb * _BYTES_PER_MB,
         "threads": settings.encoder_threads,

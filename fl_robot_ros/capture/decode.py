@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_robot_ros.capture.encoding import ENCODINGS, Encoding, find_encoding
-from fl_robot_ros.capture.frame import CompressedFrame, Frame, FrameData, RawFrame
+from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame, frame_bytes
 from fl_robot_ros.capture.picture_header import PictureHeader, read_picture_header
 from fl_robot_ros.errors import FrameError
 
@@ -86,11 +86,6 @@ def decode_grey_thumbnail(
             flags = reduced
             break
     return np.asarray(_imdecode(frame, frame_bytes(frame.data), flags), dtype=np.uint8)
-
-
-def frame_bytes(data: FrameData) -> Pixels:
-    """Return a frame's data as a flat uint8 array without copying it."""
-    return np.frombuffer(data, dtype=np.uint8)
 
 
 def _decode_raw(frame: RawFrame) -> Pixels:

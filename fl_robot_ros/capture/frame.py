@@ -63,6 +63,6 @@ class CompressedFrame:
 Frame = RawFrame | CompressedFrame
 
 
-def data_bytes(data: FrameData) -> int:
-    """Return the size of a frame's data in bytes."""
-    return np.frombuffer(data, dtype=np.uint8).size
+def frame_bytes(data: FrameData) -> NDArray[np.uint8]:
+    """Return a frame's data as a flat uint8 array without copying it."""
+    return np.frombuffer(data, dtype=np.uint8)

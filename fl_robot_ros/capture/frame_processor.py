@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -12,10 +13,10 @@ from numpy.typing import NDArray
 from fl_robot_ros.capture.decode import (
     decode_frame,
     decode_grey_thumbnail,
-    frame_bytes,
     read_frame_header,
 )
-from fl_robot_ros.capture.frame import CompressedFrame, Frame
+from fl_robot_ros.capture.frame import CompressedFrame, Frame, frame_bytes
+from fl_robot_ros.capture.jpeg import encode_jpeg
 from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.capture.picture_quality import MEASURED_SIDE_PX, QualityRules, measure_quality
 from fl_robot_ros.capture.privacy_mask import PrivacyMasks, painted
@@ -39,7 +40,11 @@ class ProcessedFrame(NamedTuple):
 
 
 class FrameProcessor:
-    """Turns frames into samples. Safe for use from several threads."""
+    """Turns frames into samples. Safe for use from several threads.
+
+    Attributes:
+        rules: Which pictures are worth keeping.
+    """
 
     def __init__(
         self,
@@ -58,8 +63,8 @@ class FrameProcessor:
             decode: Decodes frames, into the same pixels as `decode_frame`.
         """
         self._jpeg_quality = jpeg_quality
-        self._rules = rules or QualityRules()
-        self._is_measured = self._rules.is_needed
+        self.rules = rules or QualityRules()
+        self._is_measured = self.rules.is_needed
         self._masks = masks or PrivacyMasks()
         self._decode = decode
 
@@ -92,9 +97,8 @@ class FrameProcessor:
         height, width = seen.shape[:2]
         picture = painted(seen, polygons) if polygons else seen
         # What the camera saw is measured: the edges of a mask would pass for sharp ones.
-        return self._judged(
-            frame, lambda: _grey(seen), width, height, lambda: self._encoded(picture)
-        )
+        content = partial(encode_jpeg, picture, self._jpeg_quality)
+        return self._judged(frame, lambda: _grey(seen), width, height, content)
 
     def _judged(
         self,
@@ -116,25 +120,11 @@ class FrameProcessor:
         fingerprint = 0
         if self._is_measured:
             quality = measure_quality(grey())
-            if verdict := self._rules.verdict(quality):
+            if verdict := self.rules.verdict(quality):
                 return ProcessedFrame(None, verdict=verdict)
             fingerprint = quality.fingerprint
         sample = NewSample("", frame.topic, frame.stamp_ns, content(), width, height)
         return ProcessedFrame(sample, fingerprint)
-
-    def _encoded(self, picture: NDArray[np.uint8]) -> bytes:
-        height, width = picture.shape[:2]
-        try:
-            is_done, encoded = cv2.imencode(
-                ".jpg",
-                cv2.cvtColor(picture, cv2.COLOR_RGB2BGR),
-                [cv2.IMWRITE_JPEG_QUALITY, self._jpeg_quality],
-            )
-        except cv2.error as error:
-            raise FrameError(f"an image of {width}x{height} pixels: {error}"[:300]) from error
-        if not is_done:
-            raise FrameError(f"an image of {width}x{height} pixels does not fit a JPEG file")
-        return encoded.tobytes()
 
 
 def _grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -67,7 +67,7 @@ def read_label_file(path: Path) -> LabelFile:
     ranges: list[LabelRange] = []
     # The first line with times of each kind, by whether they are relative.
     kinds: dict[bool, int] = {}
-    for line, row in parse(_read_text(path)):
+    for line, row in parse(read_label_text(path)):
         if len(ranges) == MAX_RANGES:
             raise LabelError(f"line {line}: too many labels; expected at most {MAX_RANGES}")
         try:
@@ -77,7 +77,12 @@ def read_label_file(path: Path) -> LabelFile:
     return LabelFile(ranges, True in kinds)
 
 
-def _read_text(path: Path) -> str:
+def read_label_text(path: Path) -> str:
+    """Read the text of a label file.
+
+    Raises:
+        LabelError: It cannot be read, is too large or is not UTF-8; the message does not name it.
+    """
     try:
         # A pipe, for example, would wait for its writer.
         if not path.is_file():

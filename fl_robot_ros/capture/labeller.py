@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 from fl_robot_ros.capture.label_track import LabelTrack, seconds_as_ns
 from fl_robot_ros.capture.labels import clean_label
-from fl_robot_ros.capture.topic_name import matching_names
+from fl_robot_ros.capture.topic_name import LABEL_TOPIC, matching_names
 from fl_robot_ros.errors import LabelError, SettingError
 
 if TYPE_CHECKING:
     # A robot that reads no bag does not load what reads their files.
     from fl_robot_ros.capture.label_ranges import LabelRanges
-
-LABEL_TOPIC = "fl/label"
 
 _SHOWN_CHARACTERS = 60
 
@@ -46,25 +44,9 @@ class LabelRules:
         entries = ((topic, ": ", label) for topic, label in self.topic_labels.items())
         object.__setattr__(self, "topic_labels", _checked(entries))
 
-    def labeller(
-        self,
-        ranges: LabelRanges | None = None,
-        origin_ns: int = 0,
-        label_topics: Iterable[str] = (LABEL_TOPIC,),
-    ) -> Labeller:
-        """Return a labeller without published labels: one for live frames, or one for a bag.
-
-        Args:
-            ranges: The labels of the bag's label file.
-            origin_ns: Beginning of the bag, in ns since the epoch; it matters only for ranges
-                whose times are relative.
-            label_topics: The topics that labels are published on, as far as they are known.
-        """
-        return Labeller(self, ranges, origin_ns, label_topics)
-
 
 class Labeller:
-    """Says which label a frame has.
+    """Says which label a frame has: a live one, or one of one bag.
 
     The places that labels come from, in this order:
 
@@ -85,11 +67,19 @@ class Labeller:
     def __init__(
         self,
         rules: LabelRules,
-        ranges: LabelRanges | None,
-        origin_ns: int,
-        label_topics: Iterable[str],
+        ranges: LabelRanges | None = None,
+        origin_ns: int = 0,
+        label_topics: Iterable[str] = (LABEL_TOPIC,),
     ) -> None:
-        """Make a labeller; `LabelRules.labeller` says what the arguments are."""
+        """Make a labeller without published labels.
+
+        Args:
+            rules: How frames get their labels.
+            ranges: The labels of the bag's label file.
+            origin_ns: Beginning of the bag, in ns since the epoch; it matters only for ranges
+                whose times are relative.
+            label_topics: The topics that labels are published on, as far as they are known.
+        """
         self._rules = rules
         self._ranges = ranges
         self._origin_ns = origin_ns

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from fl_robot_ros.capture.frame import Frame
 from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
-from fl_robot_ros.capture.labeller import LABEL_TOPIC, LabelRules
+from fl_robot_ros.capture.labeller import Labeller, LabelRules
 from fl_robot_ros.capture.labels import MAX_LABEL_CHARACTERS
 from fl_robot_ros.capture.running_time import RunningTime
 from fl_robot_ros.capture.sample_sink import SampleSink
 from fl_robot_ros.capture.sampler import RateSampler
+from fl_robot_ros.capture.topic_name import LABEL_TOPIC
 from fl_robot_ros.capture.verdicts import VerdictCounter
 from fl_robot_ros.errors import LabelError
 
@@ -28,7 +29,7 @@ _IDLE_POLL_SEC = 1.0
 # DDS lost and sends again is not so late.
 _CLOCK_STEP_NS = 10_000_000_000
 # JPEG files that may wait for a label; above that the oldest take what label they have.
-_MAX_HELD_BYTES = 1 << 28
+_MAX_WAITING_BYTES = 1 << 28
 
 _logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class _Waiting:
 
 
 class LiveCapture:
-    """Samples frames, has them processed, and holds them until their label is sure.
+    """Samples frames, has them processed, and lets them wait until their label is sure.
 
     A frame is processed at once, in a thread of the pool, and waits, small as it is then, for
     labels that were published before it, or that look back at it.
@@ -66,7 +67,7 @@ class LiveCapture:
         *,
         sample_rate_hz: float,
         queue_size: int,
-        hold_sec: float,
+        wait_sec: float,
         clock: Callable[[], int],
     ) -> None:
         """Start the thread that stores.
@@ -80,7 +81,7 @@ class LiveCapture:
             sample_rate_hz: Frames to keep per second and topic, by capture time, above 0.
             queue_size: Frames that may wait to be processed or stored; more are dropped and
                 counted.
-            hold_sec: How long a frame waits for its label, from its publication, in s.
+            wait_sec: How long a frame waits for its label, from its publication, in s.
             clock: Returns the time in ns since the epoch, as `published_ns` of frames.
 
         Raises:
@@ -92,20 +93,20 @@ class LiveCapture:
         self._verdicts = verdicts
         self._pool = pool
         self._queue_size = queue_size
-        self._hold_ns = round(hold_sec * 1e9)
+        self._wait_ns = round(wait_sec * 1e9)
         self._clock = clock
         # Guards everything below.
         self._changed = threading.Condition()
         self._sampler = RateSampler(sample_rate_hz)
         self._waiting: deque[_Waiting] = deque()
         self._processing = 0
-        self._held_bytes = 0
-        self._labeller = label_rules.labeller()
+        self._waiting_bytes = 0
+        self._labeller = Labeller(label_rules)
         # Labels that were published before the clock was set back must not come back later.
         self._time = RunningTime(_CLOCK_STEP_NS)
         self._arrived_ns = 0
         self._topics_with_other_clock: set[str] = set()
-        self._is_held_briefly = False
+        self._is_brief_wait_told = False
         self._is_stale_label_told = False
         self._is_enabled = True
         self._is_stopping = False
@@ -224,7 +225,7 @@ class LiveCapture:
         with self._changed:
             item.is_processed = True
             self._processing -= 1
-            self._held_bytes += _held_bytes(item.result)
+            self._waiting_bytes += _waiting_bytes(item.result)
             self._changed.notify_all()
 
     def _work(self) -> None:
@@ -241,35 +242,35 @@ class LiveCapture:
             with self._changed:
                 for item in settled:
                     self._waiting.popleft()
-                    self._held_bytes -= _held_bytes(item.result)
+                    self._waiting_bytes -= _waiting_bytes(item.result)
         self._sink.save_counts(is_last=True)
 
     def _take_settled(self) -> list[_Waiting]:
         """Return the oldest frames whose labels are known by now, at the end all."""
         now_ns = self._clock()
-        held_bytes = self._held_bytes
+        waiting_bytes = self._waiting_bytes
         settled: list[_Waiting] = []
         for item in self._waiting:
             if len(settled) == _BATCH or not item.is_processed:
                 break
             if not self._is_stopping and self._is_young(item, now_ns):
-                if held_bytes <= _MAX_HELD_BYTES:
+                if waiting_bytes <= _MAX_WAITING_BYTES:
                     break
-                self._warn_of_brief_hold(now_ns - item.published_ns)
+                self._warn_of_brief_wait(now_ns - item.published_ns)
             settled.append(item)
-            held_bytes -= _held_bytes(item.result)
+            waiting_bytes -= _waiting_bytes(item.result)
         return settled
 
-    def _warn_of_brief_hold(self, held_ns: int) -> None:
+    def _warn_of_brief_wait(self, waited_ns: int) -> None:
         """Say once that frames do not wait for their label as long as they should."""
-        if not self._is_held_briefly:
-            self._is_held_briefly = True
+        if not self._is_brief_wait_told:
+            self._is_brief_wait_told = True
             _logger.warning(
                 "frames wait %.1f instead of %.1f s for their label, because %d MB of them wait: "
                 "for all of label_lookback_sec, have fewer frames or smaller ones",
-                held_ns / 1e9,
-                self._hold_ns / 1e9,
-                _MAX_HELD_BYTES // 1_000_000,
+                waited_ns / 1e9,
+                self._wait_ns / 1e9,
+                _MAX_WAITING_BYTES // 1_000_000,
             )
 
     def _label(self, item: _Waiting) -> str:
@@ -278,9 +279,9 @@ class LiveCapture:
     def _is_young(self, item: _Waiting, now_ns: int) -> bool:
         """Say whether a label for the frame may still come."""
         # A time in the future means that the clock was set back meanwhile.
-        return 0 <= now_ns - item.published_ns < self._hold_ns
+        return 0 <= now_ns - item.published_ns < self._wait_ns
 
 
-def _held_bytes(result: Future[ProcessedFrame]) -> int:
+def _waiting_bytes(result: Future[ProcessedFrame]) -> int:
     sample = result.result().sample
     return len(sample.image_bytes) if sample is not None else 0

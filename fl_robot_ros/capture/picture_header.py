@@ -80,18 +80,6 @@ def read_picture_header(data: NDArray[np.uint8]) -> PictureHeader:
     return header
 
 
-def is_rgb_jpeg(data: NDArray[np.uint8]) -> bool:
-    """Say whether the bytes are a whole JPEG file of three channels, judged by its markers alone.
-
-    Args:
-        data: The file's bytes, uint8 (N,).
-    """
-    try:
-        return read_picture_header(data).is_rgb_jpeg
-    except FrameError:
-        return False
-
-
 def _read_png(data: NDArray[np.uint8], start: bytes) -> PictureHeader:
     """Read the IHDR chunk, which is the first, and see that no chunk is longer than the file.
 

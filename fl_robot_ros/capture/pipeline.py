@@ -45,7 +45,6 @@ class CapturePipeline:
         queue_size: int = 64,
         label_rules: LabelRules | None = None,
         label_settle_sec: float = 4.0,
-        min_difference_bits: int = 0,
         keeps_unlabelled: bool = False,
         disk_reserve_bytes: int = 0,
         threads: int = 0,
@@ -62,8 +61,6 @@ class CapturePipeline:
             label_settle_sec: How long an encoded frame waits, from its publication, for labels
                 published before it, in s. A label that the network lost comes with DDS' next
                 heartbeat, after up to 3 s.
-            min_difference_bits: Bits, of 64, in which a picture's fingerprint must differ from
-                recent ones of its class; 0: all are kept.
             keeps_unlabelled: Whether frames without a label are stored for review.
             disk_reserve_bytes: Room that stays free on the disk.
             threads: Threads that encode; 0: as many as there are cores.
@@ -79,7 +76,7 @@ class CapturePipeline:
         self._sink = SampleSink(
             dataset,
             self._verdicts,
-            min_difference_bits=min_difference_bits,
+            min_difference_bits=self._processor.rules.min_difference_bits,
             keeps_unlabelled=keeps_unlabelled,
             disk_reserve_bytes=disk_reserve_bytes,
         )
@@ -94,7 +91,7 @@ class CapturePipeline:
             self._pool,
             sample_rate_hz=sample_rate_hz,
             queue_size=queue_size,
-            hold_sec=label_settle_sec + self._rules.lookback_sec,
+            wait_sec=label_settle_sec + self._rules.lookback_sec,
             clock=clock,
         )
 
@@ -143,7 +140,7 @@ class CapturePipeline:
         self,
         path: Path,
         image_topics: Collection[str] | None = None,
-        progress: Callable[[int], None] | None = None,
+        progress: Callable[[int, int], None] | None = None,
         label_file: Path | None = None,
         *,
         allows_fallback: bool = True,
@@ -153,7 +150,8 @@ class CapturePipeline:
         Args:
             path: The bag.
             image_topics: Topics to read; None, or none of them in the bag: all image topics.
-            progress: Is called now and then with the number of frames read.
+            progress: Is called now and then with the number of frames read and of those that the
+                bag says it has, 0 where it does not say.
             label_file: Labels by time, which come before those in the bag; None: a file named
                 labels.csv or labels.yaml that lies in the bag's folder, if there is one.
             allows_fallback: Whether all image topics are read where none of those is in the bag;

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from fl_robot_ros.capture.duplicates import DuplicateFilter
 from fl_robot_ros.capture.frame_processor import ProcessedFrame
@@ -25,7 +25,11 @@ _logger = logging.getLogger(__name__)
 
 
 class SampleSink:
-    """Labels, filters and stores processed frames. Safe for use from several threads."""
+    """Labels, filters and stores processed frames. Safe for use from several threads.
+
+    Attributes:
+        keeps_unlabelled: Whether frames without a label are stored for review.
+    """
 
     def __init__(
         self,
@@ -35,7 +39,6 @@ class SampleSink:
         min_difference_bits: int = 0,
         keeps_unlabelled: bool = False,
         disk_reserve_bytes: int = 0,
-        steady_clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare.
 
@@ -45,28 +48,26 @@ class SampleSink:
             min_difference_bits: See `DuplicateFilter`.
             keeps_unlabelled: Whether frames without a label are stored for review.
             disk_reserve_bytes: Room that stays free on the disk.
-            steady_clock: Returns a time in s that never goes back.
         """
         self.keeps_unlabelled = keeps_unlabelled
         self._dataset = dataset
         self._verdicts = verdicts
         self._disk_reserve_bytes = disk_reserve_bytes
-        self._steady_clock = steady_clock
         # Guards the counts that are stored.
         self._saving = threading.Lock()
         self._saved_counts: Counter[str] = Counter()
-        self._saved_at = steady_clock()
+        self._saved_at = time.monotonic()
+        self._failed_at = float("-inf")
         # Guards everything below.
         self._lock = threading.Lock()
         self._duplicates = DuplicateFilter(min_difference_bits)
         self._is_disk_full = False
-        self._failed_at = float("-inf")
         self._looked_at = float("-inf")
 
     def is_disk_full(self) -> bool:
         """Say whether there is no room to store anything; looks at the disk now and then."""
         with self._lock:
-            if self._steady_clock() - self._looked_at >= _LOOK_AGAIN_SEC:
+            if time.monotonic() - self._looked_at >= _LOOK_AGAIN_SEC:
                 self._look_at_disk()
             return self._is_disk_full
 
@@ -87,10 +88,10 @@ class SampleSink:
             outcomes = self._dataset.add(batch)
         except (DatasetError, OSError) as error:
             self._verdicts.add_error("disk_error", str(error), "", len(batch))
-            self._failed_at = self._steady_clock()
+            self._failed_at = time.monotonic()
             self._forget(chosen)
             return
-        if self._steady_clock() - self._failed_at > _ONE_FAILURE_SEC:
+        if time.monotonic() - self._failed_at > _ONE_FAILURE_SEC:
             self._verdicts.forget("disk_error", "")
         for sample, outcome in zip(batch, outcomes, strict=True):
             is_for_review = outcome == KEPT and not sample.label
@@ -100,7 +101,7 @@ class SampleSink:
         """Store how many frames ended in each verdict, if it is time to."""
         # Not the other lock: nobody must wait for a disk to ask whether it is full.
         with self._saving:
-            now = self._steady_clock()
+            now = time.monotonic()
             if not is_last and now - self._saved_at < _SAVE_COUNTS_SEC:
                 return
             self._saved_at = now
@@ -140,7 +141,7 @@ class SampleSink:
 
     def _look_at_disk(self) -> None:
         """Find out whether there is room, and say so when that changed; the lock is held."""
-        self._looked_at = self._steady_clock()
+        self._looked_at = time.monotonic()
         try:
             free_bytes = self._dataset.free_bytes()
         except DatasetError as error:

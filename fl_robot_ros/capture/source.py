@@ -5,7 +5,8 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from fl_robot_ros.capture.bag_source import LABEL_TOPIC, BagSource
+from fl_robot_ros.capture.bag_files import is_bag
+from fl_robot_ros.capture.bag_source import BagSource
 from fl_robot_ros.capture.picture_source import (
     FOLDER_RATE_HZ,
     CameraSource,
@@ -16,7 +17,6 @@ from fl_robot_ros.capture.source_item import Item, Picture, RecordedImage, Recor
 from fl_robot_ros.errors import SourceError
 
 __all__ = [
-    "LABEL_TOPIC",
     "BagSource",
     "CameraSource",
     "FolderSource",
@@ -26,12 +26,8 @@ __all__ = [
     "RecordedLabel",
     "Source",
     "VideoSource",
-    "is_bag",
     "open_source",
 ]
-
-_METADATA_NAME = "metadata.yaml"
-_BAG_SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd", ".bag", ".bag.active")
 
 
 def open_source(source: str, rate_hz: float = 0.0) -> Source:
@@ -63,14 +59,3 @@ def open_source(source: str, rate_hz: float = 0.0) -> Source:
     if stat.S_ISCHR(path.stat().st_mode):
         return CameraSource(str(path), rate_hz)
     return VideoSource(str(path))
-
-
-def is_bag(path: Path) -> bool:
-    """Say whether a path is a rosbag, by its name and what lies in it."""
-    if not path.is_dir():
-        return path.name.endswith(_BAG_SUFFIXES) or path.name == _METADATA_NAME
-    try:
-        names = [entry.name for entry in path.iterdir()]
-    except OSError:
-        return False
-    return _METADATA_NAME in names or any(name.endswith(_BAG_SUFFIXES) for name in names)

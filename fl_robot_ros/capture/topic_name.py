@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+# What robots name the topic of labels.
+LABEL_TOPIC = "fl/label"
+
 # What image_transport puts behind a camera's name, where the type is CompressedImage.
 _TRANSPORTS = ("/compressed", "/compressedDepth", "/zstd")
 

@@ -28,6 +28,7 @@ from fl_robot_ros.cli.terminal import (
     size,
 )
 from fl_robot_ros.dataset.check import CheckReport, check_dataset, repair_dataset
+from fl_robot_ros.dataset.dataset_lock import FolderLock
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.labelling import (
     LabelChooser,
@@ -41,10 +42,10 @@ from fl_robot_ros.dataset.labelling import (
 )
 from fl_robot_ros.dataset.open_to_read import open_to_read
 from fl_robot_ros.dataset.picture_export import export_folder, export_tfrecords
-from fl_robot_ros.dataset.sample_files import FolderLock, has_dataset
+from fl_robot_ros.dataset.sample_files import has_dataset
 from fl_robot_ros.dataset.sheet import draw_dataset_sheet
 from fl_robot_ros.dataset.store import Dataset
-from fl_robot_ros.dataset.summary import DatasetSummary, LabelSummary, summarize, utc_text
+from fl_robot_ros.dataset.summary import DatasetSummary, LabelSummary, summarize, utc_minute
 from fl_robot_ros.errors import DatasetError, FlRobotError
 
 
@@ -107,8 +108,8 @@ def _print_summary(summary: DatasetSummary, console: Console) -> None:
 
 def _cells(item: LabelSummary, total: int) -> list[str]:
     """Return a row of the table of labels, but for the name."""
-    dates = [utc_text(time_ns)[:16].replace("T", " ") for time_ns in (item.first_ns, item.last_ns)]
     share = f"{item.images / total:.1%}" if total else ""
+    dates = utc_minute(item.first_ns), utc_minute(item.last_ns)
     return [f"{item.images:,}", share, size(item.size_bytes), *dates]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -106,7 +106,7 @@ def _is_bag(path: Path) -> bool:
         raise SourceError(f"there is no {path}; expected a rosbag or a folder of pictures")
     try:
         # Imported late: this loads rosbags, which a robot need not have.
-        from fl_robot_ros.capture.source import is_bag
+        from fl_robot_ros.capture.bag import is_bag
     except ModuleNotFoundError as error:
         if path.is_dir():
             return False
@@ -154,11 +154,10 @@ def _import_bag(
     label_file = label_file or find_sidecar(path)
     try:
         with progress(console, f"importing {path.name}") as advance:
-            total = _frames_promised(path, topics)
             report = pipeline.import_bag(
                 path,
                 topics,
-                lambda frames: advance(frames, total),
+                lambda frames, expected: advance(frames, expected or None),
                 label_file,
                 allows_fallback=False,
             )
@@ -185,16 +184,3 @@ def _import_bag(
     if lost and pipeline.last_error:
         say(console, f"  the last reason: {shown(pipeline.last_error)}")
     return not lost and not report.loss
-
-
-def _frames_promised(path: Path, topics: Iterable[str] | None) -> int | None:
-    """Return how many frames a bag's metadata promises, None where it does not say."""
-    from fl_robot_ros.capture.bag_files import find_bag_files
-    from fl_robot_ros.capture.bag_message import IMAGE_TYPES
-
-    counts = [
-        count
-        for (topic, kind), count in find_bag_files(path).promised.items()
-        if kind in IMAGE_TYPES and (topics is None or topic_matches(topic, topics))
-    ]
-    return sum(counts) or None

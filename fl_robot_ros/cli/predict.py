@@ -14,11 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fl_robot_ros.capture.bag import LabelMessage, read_bag
+from fl_robot_ros.capture.bag import LabelMessage, is_bag, read_bag
 from fl_robot_ros.capture.decode import decode_frame
 from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.capture.picture_folder import list_pictures, read_picture
-from fl_robot_ros.capture.source import is_bag
 from fl_robot_ros.cli.option_type import full_path, whole_number
 from fl_robot_ros.cli.sheet_file import write_sheet
 from fl_robot_ros.cli.terminal import complain, progress, say, shown

@@ -7,16 +7,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-import cv2
-import numpy as np
-
 from fl_robot_ros.capture.labels import label_from_folder
 from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.capture.picture_folder import decode_picture
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.sample import Sample
-from fl_robot_ros.dataset.sample_files import (
+from fl_robot_ros.dataset.sample_files import find_files
+from fl_robot_ros.dataset.sample_paths import (
     REVIEW_NAME,
-    find_files,
+    file_name,
     parse_image_name,
     recovered_topic,
 )
@@ -118,7 +117,7 @@ def _check(
     found = find_files(dataset.path)
     report = CheckReport(samples=len(samples), foreign=found.foreign)
     known = {sample.path for sample in samples}
-    strays = sorted(set(found.images) - known)
+    strays = sorted(found.images - known)
     total = len(samples) + len(strays)
     for done, sample in enumerate(samples, 1):
         _check_sample(dataset, sample, sample.path in found.images, report)
@@ -126,7 +125,7 @@ def _check(
     for done, path in enumerate(strays, len(samples) + 1):
         # One that is gone meanwhile is sorted out below.
         with suppress(FileNotFoundError):
-            is_picture = _size_of_picture((dataset.path / path).read_bytes()) is not None
+            is_picture = decode_picture((dataset.path / path).read_bytes()) is not None
             (report.stray if is_picture else report.rubbish).append(path)
         on_file(done, total)
     if not report.is_sound:
@@ -151,7 +150,7 @@ def _check_sample(
         return
     if sample.sha256 == hashlib.sha256(content).hexdigest():
         return
-    is_picture = _size_of_picture(content) is not None
+    is_picture = decode_picture(content) is not None
     (report.altered if is_picture else report.broken).append(sample)
 
 
@@ -176,14 +175,14 @@ def _all_samples(dataset: DatasetReader) -> list[Sample]:
 def _beyond_repair(dataset: DatasetReader, report: CheckReport) -> list[str]:
     """Return the paths of what a repair leaves alone."""
     gone = {sample.id for sample in [*report.missing, *report.broken]}
-    names = {_name_of(item.path) for item in _all_samples(dataset) if item.id not in gone}
+    names = {file_name(item.path) for item in _all_samples(dataset) if item.id not in gone}
     paths = []
     for path in report.stray:
         # Of a copy of a sample: two files of one name cannot be moved at once.
-        if _name_of(path) in names or _label_of(path) is None:
+        if file_name(path) in names or _label_of(path) is None:
             paths.append(path)
         else:
-            names.add(_name_of(path))
+            names.add(file_name(path))
     return paths + [sample.path for sample in report.unreadable]
 
 
@@ -193,7 +192,7 @@ def _repair(dataset: Dataset, report: CheckReport) -> None:
         _adopt(dataset, sample.path, sample.label, sample.topic, sample.stamp_ns)
     left_alone = set(report.unrepaired)
     for path in report.stray:
-        label, parts = _label_of(path), parse_image_name(_name_of(path))
+        label, parts = _label_of(path), parse_image_name(file_name(path))
         if path in left_alone or label is None or parts is None:
             continue
         try:
@@ -204,10 +203,6 @@ def _repair(dataset: Dataset, report: CheckReport) -> None:
             report.unrepaired.append(path)
     for path in report.rubbish:
         (dataset.path / path).unlink(missing_ok=True)
-
-
-def _name_of(path: str) -> str:
-    return path.rpartition("/")[2]
 
 
 def _label_of(path: str) -> str | None:
@@ -221,18 +216,6 @@ def _label_of(path: str) -> str | None:
 
 def _adopt(dataset: Dataset, path: str, label: str, topic: str, stamp_ns: int) -> None:
     content = (dataset.path / path).read_bytes()
-    height, width = _size_of_picture(content) or (0, 0)
+    picture = decode_picture(content)
+    height, width = (0, 0) if picture is None else picture.shape[:2]
     dataset.adopt(path, NewSample(label, topic, stamp_ns, content, width, height))
-
-
-def _size_of_picture(content: bytes) -> tuple[int, int] | None:
-    """Return height and width in px, None where it is no picture."""
-    if not content:
-        return None
-    try:
-        picture = cv2.imdecode(
-            np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        )
-    except cv2.error:
-        return None
-    return None if picture is None else (int(picture.shape[0]), int(picture.shape[1]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from fl_robot_ros.dataset.index_reader import IndexReader
 from fl_robot_ros.dataset.sample import Sample, SampleGroup
-from fl_robot_ros.dataset.sample_files import STAMP_LIMIT
 from fl_robot_ros.errors import DatasetError, LabelError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class DatasetReader:
         Raises:
             DatasetError: The index cannot be read.
         """
-        limit = STAMP_LIMIT - 1 if max_id is None else max_id
+        limit = sys.maxsize if max_id is None else max_id
         with self._trouble("cannot be read"):
             return self._index.samples("WHERE label != '' AND id <= ? ORDER BY id", limit)
 

@@ -13,21 +13,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from fl_robot_ros.capture.label_file import MAX_FILE_BYTES, LabelRange
+from fl_robot_ros.capture.label_file import LabelRange, read_label_text
 from fl_robot_ros.capture.label_ranges import LabelRanges
 from fl_robot_ros.capture.label_time import parse_label_time
 from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.capture.picture_folder import list_pictures
 from fl_robot_ros.dataset.picture_import import UNLABELLED_NAME
 from fl_robot_ros.dataset.sample import Sample
-from fl_robot_ros.dataset.sample_files import STAMP_LIMIT, parse_image_name
+from fl_robot_ros.dataset.sample_paths import STAMP_LIMIT, file_name, parse_image_name
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import LabelError
 
 # Returns the label that a sample is to have, None where that is not said.
 LabelChooser = Callable[[Sample], "str | None"]
 
-_CHUNK = 500
+# Samples that change their label in one transaction, during which nobody else can write.
+_BATCH = 500
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
@@ -109,10 +110,10 @@ def apply_plan(
     done = 0
     for label in changed:
         ids = plan.changes[label]
-        for start in range(0, len(ids), _CHUNK):
-            chunk = ids[start : start + _CHUNK]
-            changed[label] += dataset.relabel(chunk, label)
-            done += len(chunk)
+        for start in range(0, len(ids), _BATCH):
+            batch = ids[start : start + _BATCH]
+            changed[label] += dataset.relabel(batch, label)
+            done += len(batch)
             on_samples(done, plan.total)
     return changed
 
@@ -200,7 +201,7 @@ def choose_by_csv(path: Path) -> LabelChooser:
         LabelError: The file is neither, or its times are not since the epoch.
     """
     try:
-        choose = _choose_by_rows(_read_text(path))
+        choose = _choose_by_rows(read_label_text(path))
     except LabelError as error:
         raise LabelError(f"label file {path}: {error}") from error
     if choose is not None:
@@ -244,7 +245,7 @@ def choose_by_folder(folder: Path) -> LabelChooser:
             f"{folder} has no file with a name of the dataset's, such as "
             f"1714564800250000000_0123abcd.jpg; expected an export, sorted into class folders"
         )
-    return lambda sample: labels.get(_file_name(sample.path))
+    return lambda sample: labels.get(file_name(sample.path))
 
 
 def _choose_by_ranges(ranges: LabelRanges) -> LabelChooser:
@@ -257,20 +258,6 @@ def _id_range(text: str) -> IdRange:
     if not all(item.isdecimal() and len(item) < 20 for item in ids) or int(ids[0]) > int(ids[1]):
         raise LabelError(f"ids {text[:40]!r}; expected numbers and ranges, as 3,7-12")
     return IdRange(int(ids[0]), int(ids[1]))
-
-
-def _read_text(path: Path) -> str:
-    try:
-        if not path.exists():
-            raise LabelError("does not exist")
-        # A pipe, for example, would wait for its writer.
-        if not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
-            raise LabelError(f"is no file of at most {MAX_FILE_BYTES} bytes")
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise LabelError(f"cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise LabelError("is not UTF-8 text; save the file as UTF-8") from error
 
 
 def _choose_by_rows(text: str) -> LabelChooser | None:
@@ -297,7 +284,7 @@ def _choose_by_rows(text: str) -> LabelChooser | None:
     except csv.Error as error:
         raise LabelError(f"line {reader.line_num}: is not CSV ({error})") from error
     if is_by_file:
-        return lambda sample: labels.get((_file_name(sample.path), sample.sha256))
+        return lambda sample: labels.get((file_name(sample.path), sample.sha256))
     return lambda sample: labels.get(sample.id)
 
 
@@ -319,7 +306,7 @@ def _id_keys(row: Mapping[str, str | None], line: int) -> list[object]:
 
 def _file_keys(row: Mapping[str, str | None], line: int) -> list[object]:
     """Return a file's name with its hash, and without one for samples stored before there was."""
-    name = _file_name((row["path"] or "").strip())
+    name = file_name((row["path"] or "").strip())
     sha256 = (row["sha256"] or "").strip().lower()
     if not name or not _SHA256.fullmatch(sha256):
         raise LabelError(
@@ -341,7 +328,3 @@ def _add_label(
     for key in keys:
         if labels.setdefault(key, clean) != clean:
             raise LabelError(f"line {line}: what it names has the label {labels[key]!r} already")
-
-
-def _file_name(path: str) -> str:
-    return path.rpartition("/")[2]

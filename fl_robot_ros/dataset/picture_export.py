@@ -12,6 +12,7 @@ from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.picture_import import UNLABELLED_NAME
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.sample_manifest import ManifestWriter, manifest_writer
+from fl_robot_ros.dataset.sample_paths import file_name
 from fl_robot_ros.dataset.tfds_metadata import (
     FILENAME,
     FORMAT,
@@ -81,8 +82,8 @@ def export_folder(
             for done, sample in enumerate(samples, 1):
                 content = _read(dataset, sample, report)
                 if content is not None:
-                    name = sample.path.rpartition("/")[2]
-                    path = sample.path if sample.label else f"{UNLABELLED_NAME}/{name}"
+                    name = f"{UNLABELLED_NAME}/{file_name(sample.path)}"
+                    path = sample.path if sample.label else name
                     (target / path).parent.mkdir(exist_ok=True)
                     (target / path).write_bytes(content)
                     _note(sample, path, content, manifest, report)

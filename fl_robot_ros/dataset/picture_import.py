@@ -9,11 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
-from fl_robot_ros.capture.decode import frame_bytes
+from fl_robot_ros.capture.frame import frame_bytes
+from fl_robot_ros.capture.jpeg import encode_jpeg
 from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.capture.new_sample import KEPT, LABELLED, NewSample
 from fl_robot_ros.capture.picture_folder import (
@@ -25,11 +22,11 @@ from fl_robot_ros.capture.picture_folder import (
 from fl_robot_ros.capture.picture_header import (
     JPEG_MAGIC,
     PNG_MAGIC,
-    is_rgb_jpeg,
     read_picture_header,
 )
-from fl_robot_ros.dataset.sample_files import INDEX_NAME, STAMP_LIMIT, parse_image_name
+from fl_robot_ros.dataset.sample_files import INDEX_NAME
 from fl_robot_ros.dataset.sample_manifest import MANIFEST_NAME, read_topics
+from fl_robot_ros.dataset.sample_paths import STAMP_LIMIT, file_name, parse_image_name
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import DatasetError, FrameError, SourceError
 
@@ -164,7 +161,7 @@ class _Naming:
         self._topics = topics
         samples = dataset.samples() + dataset.unlabelled()
         self._files = {
-            (sample.path.rpartition("/")[2], sample.sha256): (sample.topic, sample.stamp_ns)
+            (file_name(sample.path), sample.sha256): (sample.topic, sample.stamp_ns)
             for sample in samples
         }
         known = [sample for sample in samples if sample.topic == self._topic]
@@ -225,31 +222,13 @@ def _read(path: Path) -> _Picture:
     if status.st_size > _MAX_FILE_BYTES:
         raise FrameError(f"{status.st_size} bytes; expected at most {_MAX_FILE_BYTES}")
     content = path.read_bytes()
-    picture = _decode(content)
-    height, width = picture.shape[:2]
-    if not is_rgb_jpeg(frame_bytes(content)):
-        quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-        try:
-            is_done, encoded = cv2.imencode(
-                ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality
-            )
-        except cv2.error:
-            is_done = False
-        if not is_done:
-            raise FrameError(f"{width}x{height} pixels do not fit a JPEG file")
-        content = encoded.tobytes()
-    return _Picture(content, width, height, changed_ns)
-
-
-def _decode(content: bytes) -> NDArray[np.uint8]:
-    """Return a file's picture, uint8 (H, W, 3), RGB, as its pixels lie.
-
-    Raises:
-        FrameError: It is no whole picture.
-    """
-    if content.startswith((JPEG_MAGIC, PNG_MAGIC)):
-        read_picture_header(frame_bytes(content))  # Fails where the file is cut off.
+    # Fails where the file is cut off, which decoders do not.
+    is_known = content.startswith((JPEG_MAGIC, PNG_MAGIC))
+    header = read_picture_header(frame_bytes(content)) if is_known else None
     picture = decode_picture(content)
     if picture is None:
         raise FrameError("no picture that can be read")
-    return picture
+    height, width = picture.shape[:2]
+    if header is None or not header.is_rgb_jpeg:
+        content = encode_jpeg(picture, _JPEG_QUALITY)
+    return _Picture(content, width, height, changed_ns)

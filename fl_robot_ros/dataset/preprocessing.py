@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -118,20 +118,3 @@ class Preprocessing:
         """
         scaled = self.resize(image).astype(np.float32) * np.float32(self.scale)
         return np.asarray(scaled, dtype=np.float32)
-
-    def apply_batch(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Return the model's input for several pictures, which may differ in size.
-
-        Args:
-            images: N pictures, uint8 (H, W, 3), RGB, 0 to 255.
-
-        Returns:
-            Input, float32 (N, height, width, channels), 0 to 255 * scale.
-
-        Raises:
-            FrameError: A picture has another shape or type.
-        """
-        batch = np.empty((len(images), *self.input_shape), dtype=np.float32)
-        for index, image in enumerate(images):
-            batch[index] = self.apply(image)
-        return batch

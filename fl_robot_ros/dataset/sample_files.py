@@ -9,25 +9,18 @@ time.
 
 from __future__ import annotations
 
-import fcntl
-import functools
-import hashlib
 import os
-import re
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+
+from fl_robot_ros.dataset.dataset_lock import LOCK_NAME, WRITE_LOCK_NAME
+from fl_robot_ros.dataset.sample_paths import file_name, parse_image_name
 
 INDEX_NAME = "index.sqlite3"
-LOCK_NAME = ".lock"
-WRITE_LOCK_NAME = ".write_lock"
 MOVING_NAME = ".moving"
-# Keras and people overlook folders that begin with a dot.
-REVIEW_NAME = ".review"
 
 # Threads that write a large batch: while one waits for the disk the others go on.
 _WRITERS = 3
@@ -38,12 +31,6 @@ _OWN_NAMES = frozenset(
     [INDEX_NAME, LOCK_NAME, WRITE_LOCK_NAME]
     + [f"{INDEX_NAME}{suffix}" for suffix in ("-wal", "-shm", "-journal")]
 )
-# How long another process may write before that is an error, and how often to look.
-_WRITE_TIMEOUT_SEC = 30.0
-_WRITE_POLL_SEC = 0.002
-_IMAGE_NAME = re.compile(r"(-?[0-9]{1,19})_([0-9a-f]{8})\.jpg")
-# Stamps are 64-bit numbers.
-STAMP_LIMIT = 1 << 63
 
 
 @dataclass
@@ -51,48 +38,12 @@ class FoundFiles:
     """The files in a dataset's folder, as paths relative to it.
 
     Attributes:
-        images: Files with an image's name, and their sizes in bytes.
+        images: Files with an image's name.
         foreign: Number of all other files, links and folders within label folders.
     """
 
-    images: dict[str, int] = field(default_factory=dict)
+    images: set[str] = field(default_factory=set)
     foreign: int = 0
-
-
-class ImageName(NamedTuple):
-    """What the name of an image file says.
-
-    Attributes:
-        stamp_ns: Capture time in ns.
-        topic_hash: Eight digits that stand for the topic.
-    """
-
-    stamp_ns: int
-    topic_hash: str
-
-
-def image_name(topic: str, stamp_ns: int) -> str:
-    """Return the file name of a sample: its stamp, and a hash of its topic."""
-    return f"{stamp_ns}_{hash_topic(topic)}.jpg"
-
-
-@functools.lru_cache(maxsize=1024)
-def hash_topic(topic: str) -> str:
-    """Return the eight digits that stand for a topic in file names."""
-    return hashlib.sha256(topic.encode()).hexdigest()[:8]
-
-
-def recovered_topic(topic_hash: str) -> str:
-    """Return what stands for the topic of a file of which no more than its name is known."""
-    return f"recovered/{topic_hash}"
-
-
-def parse_image_name(name: str) -> ImageName | None:
-    """Return what the name of an image file says, None where it is none of a dataset's names."""
-    match = _IMAGE_NAME.fullmatch(name)
-    if match is None or not -STAMP_LIMIT <= int(match[1]) < STAMP_LIMIT:
-        return None
-    return ImageName(int(match[1]), match[2])
 
 
 def has_dataset(folder: Path) -> bool:
@@ -102,89 +53,6 @@ def has_dataset(folder: Path) -> bool:
         OSError: The folder cannot be read.
     """
     return (folder / INDEX_NAME).exists() or (folder.is_dir() and bool(find_files(folder).images))
-
-
-class FolderLock:
-    """Says whether this is the only one that has a dataset open."""
-
-    def __init__(self, folder: Path) -> None:
-        """Take a share of the lock; it is given back at the process's end at the latest.
-
-        Raises:
-            OSError: The lock file cannot be opened or locked.
-        """
-        self._descriptor = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
-        except BaseException:
-            os.close(self._descriptor)
-            raise
-
-    @contextmanager
-    def alone(self) -> Iterator[bool]:
-        """Keep others out meanwhile; yields False where others are in already.
-
-        Raises:
-            OSError: The file system cannot lock.
-        """
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            # A failed change of a lock loses the one that was held, so take it again.
-            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
-
-    def close(self) -> None:
-        """Give the lock back. May be called twice."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
-
-
-class WriteLock:
-    """Keeps other processes from changing a dataset while one does."""
-
-    def __init__(self, folder: Path) -> None:
-        """Open the lock file.
-
-        Raises:
-            OSError: It cannot be opened.
-        """
-        self._descriptor = os.open(folder / WRITE_LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o644)
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the lock meanwhile; the system takes it from a process that ends.
-
-        Raises:
-            OSError: Another process has held it for 30 s, or the file system cannot lock.
-        """
-        deadline = time.monotonic() + _WRITE_TIMEOUT_SEC
-        while True:
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise TimeoutError(
-                        f"another process has been writing for {_WRITE_TIMEOUT_SEC:g} s"
-                    ) from None
-                time.sleep(_WRITE_POLL_SEC)
-        try:
-            yield
-        finally:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-
-    def close(self) -> None:
-        """Close the lock file. May be called twice."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
 
 
 def find_files(folder: Path) -> FoundFiles:
@@ -214,8 +82,7 @@ def _find_in_label_folder(path: str, name: str, found: FoundFiles) -> None:
     with entries:
         for entry in entries:
             if _is_image(entry):
-                size_bytes = entry.stat(follow_symlinks=False).st_size
-                found.images[f"{name}/{entry.name}"] = size_bytes
+                found.images.add(f"{name}/{entry.name}")
             else:
                 found.foreign += 1
 
@@ -303,7 +170,7 @@ class MovingFolder:
             return [item.name for item in entries if _is_image(item)]
 
     def _here(self, path: str) -> str:
-        return self._from + path.rpartition("/")[2]
+        return self._from + file_name(path)
 
     def _write_synced(self, items: Sequence[tuple[str, bytes]]) -> None:
         """Write files, and sync them when the disk is at work on all of them: twice as fast."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.dataset.index_reader import SCHEMA_VERSION, IndexReader
-from fl_robot_ros.dataset.sample_files import hash_topic, recovered_topic
+from fl_robot_ros.dataset.sample_paths import file_name, hash_topic, recovered_topic
 from fl_robot_ros.errors import DatasetError
 
 _SCHEMA = """
@@ -214,7 +214,7 @@ class SampleIndex(IndexReader):
     def paths_named(self, names: set[str]) -> list[str]:
         """Return the paths that end in one of some file names."""
         paths = self._writer.execute("SELECT path FROM samples")
-        return [path for (path,) in paths if path.rpartition("/")[2] in names]
+        return [path for (path,) in paths if file_name(path) in names]
 
     def totals(self) -> list[tuple[str, int, int]]:
         """Return label, number of samples and bytes of each label."""

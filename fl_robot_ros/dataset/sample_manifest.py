@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl_robot_ros.dataset.sample import Sample
-from fl_robot_ros.dataset.sample_files import hash_topic, parse_image_name
+from fl_robot_ros.dataset.sample_paths import file_name, hash_topic, parse_image_name
 from fl_robot_ros.errors import SourceError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def read_topics(path: Path) -> dict[str, str]:
                     f"writes them"
                 )
             for row in reader:
-                name = (row["path"] or "").rpartition("/")[2]
+                name = file_name(row["path"] or "")
                 topic = row["topic"] or ""
                 parts = parse_image_name(name)
                 if parts is not None and parts.topic_hash == hash_topic(topic):

@@ -1,15 +1,37 @@
-"""Where a sample lies in its dataset: in a folder of its label, or of the review pool."""
+"""Where a sample lies in its dataset: folder by its label, file name by stamp and topic."""
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from fl_robot_ros.capture.labels import label_folder_name, label_from_folder
 from fl_robot_ros.capture.new_sample import NewSample
-from fl_robot_ros.dataset.sample_files import REVIEW_NAME, STAMP_LIMIT, image_name
 from fl_robot_ros.errors import DatasetError, LabelError
+
+# Keras and people overlook folders that begin with a dot.
+REVIEW_NAME = ".review"
+# Stamps are 64-bit numbers.
+STAMP_LIMIT = 1 << 63
+
+_IMAGE_NAME = re.compile(r"(-?[0-9]{1,19})_([0-9a-f]{8})\.jpg")
+
+
+class ImageName(NamedTuple):
+    """What the name of an image file says.
+
+    Attributes:
+        stamp_ns: Capture time in ns.
+        topic_hash: Eight digits that stand for the topic.
+    """
+
+    stamp_ns: int
+    topic_hash: str
 
 
 def folder_of_label(label: str) -> str:
@@ -25,7 +47,32 @@ def path_of_sample(sample: NewSample) -> str:
     """
     if not -STAMP_LIMIT <= sample.stamp_ns < STAMP_LIMIT:
         raise DatasetError(f"a sample has the stamp {sample.stamp_ns} ns; expected 64 bits")
-    return f"{folder_of_label(sample.label)}/{image_name(sample.topic, sample.stamp_ns)}"
+    folder = folder_of_label(sample.label)
+    return f"{folder}/{sample.stamp_ns}_{hash_topic(sample.topic)}.jpg"
+
+
+def file_name(path: str) -> str:
+    """Return the name of a file, given its path in the dataset or in an export."""
+    return path.rpartition("/")[2]
+
+
+@functools.lru_cache(maxsize=1024)
+def hash_topic(topic: str) -> str:
+    """Return the eight digits that stand for a topic in file names."""
+    return hashlib.sha256(topic.encode()).hexdigest()[:8]
+
+
+def recovered_topic(topic_hash: str) -> str:
+    """Return what stands for the topic of a file of which no more than its name is known."""
+    return f"recovered/{topic_hash}"
+
+
+def parse_image_name(name: str) -> ImageName | None:
+    """Return what the name of an image file says, None where it is none of a dataset's names."""
+    match = _IMAGE_NAME.fullmatch(name)
+    if match is None or not -STAMP_LIMIT <= int(match[1]) < STAMP_LIMIT:
+        return None
+    return ImageName(int(match[1]), match[2])
 
 
 def folders_of_labels(dataset: Path) -> Iterator[str]:

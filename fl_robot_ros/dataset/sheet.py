@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_robot_ros.capture.picture_folder import read_picture
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.retention import choose_victims
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.sheet_text import ascii_names, draw_text, shortened, text_width
-from fl_robot_ros.dataset.summary import utc_text
+from fl_robot_ros.dataset.summary import utc_minute
 from fl_robot_ros.errors import DatasetError
 
 MAX_LABELS = 200
@@ -166,7 +167,7 @@ def _draw_header(
     room_px = sheet.shape[1] - 2 * _MARGIN_PX
     title = shortened(_ascii(f"Dataset {dataset.path}"), 0.62, room_px, bold=True, keeps_end=True)
     draw_text(sheet, title, (_MARGIN_PX, 36), 0.62, _INK, bold=True)
-    dates = f"{_date(span_ns[0])} to {_date(span_ns[1])} UTC"
+    dates = f"{utc_minute(span_ns[0])} to {utc_minute(span_ns[1])} UTC"
     named = f", {labels} label{'s' * (labels != 1)}" if labels else ""
     text = (
         f"{images:,} image{'s' * (images != 1)}{named}, {dates}; "
@@ -180,11 +181,11 @@ def _draw_description(sheet: Image, block: _Block, top: int, span_ns: tuple[int,
     count = len(block.samples)
     # Escaped names begin alike.
     name = shortened(block.name, 0.58, room_px, bold=True, keeps_end=True)
-    first, last = block.samples[0].stamp_ns, block.samples[-1].stamp_ns
     draw_text(sheet, name, (_MARGIN_PX, top + 16), 0.58, _INK, bold=True)
     text = f"{count:,} image{'s' * (count != 1)}"
     draw_text(sheet, text, (_MARGIN_PX, top + 36), 0.42, _GREY)
-    dates = _date(first) if _date(first) == _date(last) else f"{_date(first)} - {_date(last)}"
+    first, last = (utc_minute(block.samples[index].stamp_ns) for index in (0, -1))
+    dates = first if first == last else f"{first} - {last}"
     draw_text(sheet, shortened(dates, 0.38, room_px), (_MARGIN_PX, top + 54), 0.38, _GREY)
     colour = _POOL_BAR if block.is_pool else _BAR
     _draw_histogram(sheet, block.samples, top + 62, span_ns, colour)
@@ -218,7 +219,7 @@ def _draw_tile(
 ) -> None:
     cell = sheet[top : top + _TILE_PX, left : left + _TILE_PX]
     cell[:] = _FRAME
-    picture = _read(dataset, sample)
+    picture = read_picture(dataset.path / sample.path)
     if picture is None:
         report.unreadable.append(sample)
         cv2.line(cell, (36, 36), (60, 60), _BROKEN, 2, cv2.LINE_AA)
@@ -233,17 +234,6 @@ def _draw_tile(
     draw_text(sheet, caption, (middle, top + _TILE_PX + 12), 0.34, _GREY)
 
 
-def _read(dataset: DatasetReader, sample: Sample) -> Image | None:
-    """Return a sample's picture, RGB, as its pixels lie; None where it cannot be read."""
-    try:
-        content = np.frombuffer((dataset.path / sample.path).read_bytes(), np.uint8)
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-        picture = cv2.imdecode(content, flags) if content.size else None
-    except (OSError, cv2.error):
-        return None
-    return None if picture is None else np.asarray(picture[:, :, ::-1], dtype=np.uint8)
-
-
 def _fitted(picture: Image) -> Image:
     """Scale a picture to a tile; its proportions stay, and small ones keep their pixels."""
     height, width = picture.shape[:2]
@@ -251,10 +241,6 @@ def _fitted(picture: Image) -> Image:
     size = max(1, round(width * factor)), max(1, round(height * factor))
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST
     return np.asarray(cv2.resize(picture, size, interpolation=method), dtype=np.uint8)
-
-
-def _date(time_ns: int) -> str:
-    return utc_text(time_ns)[:16].replace("T", " ")
 
 
 def _ascii(text: str) -> str:

@@ -11,17 +11,14 @@ from pathlib import Path
 
 from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.capture.new_sample import ALREADY_STORED, KEPT, LABELLED, OVER_QUOTA, NewSample
+from fl_robot_ros.dataset.dataset_lock import FolderLock, WriteLock
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.index_file import open_index
 from fl_robot_ros.dataset.retention import Limits, choose_victims, fair_share
-from fl_robot_ros.dataset.sample_files import (
-    FolderLock,
-    MovingFolder,
-    WriteLock,
-    make_folder,
-)
+from fl_robot_ros.dataset.sample_files import MovingFolder, make_folder
 from fl_robot_ros.dataset.sample_index import SampleIndex, StoredFile
 from fl_robot_ros.dataset.sample_paths import (
+    file_name,
     folder_of_label,
     folders_of_labels,
     path_of_sample,
@@ -31,8 +28,6 @@ from fl_robot_ros.dataset.sample_totals import SampleTotals
 
 # A full class is thinned by this share of it at a time, which costs less than one by one.
 _THINNING_SHARE = 100
-# Samples that change their label in one transaction.
-_RELABEL_BATCH = 500
 
 _logger = logging.getLogger(__name__)
 
@@ -127,18 +122,15 @@ class Dataset(DatasetReader):
             return outcomes
 
     def relabel(self, ids: Iterable[int], label: str) -> int:
-        """Give samples another label, "" for none; return how many there were.
+        """Give samples another label, "" for none, at once; return how many there were.
 
         Raises:
             DatasetError: The label is unfit, or the disk or the index cannot be written.
         """
-        wanted = list(ids)
-        changed = 0
-        for start in range(0, len(wanted), _RELABEL_BATCH):
-            with self._writing():
-                changed += self._relabel(wanted[start : start + _RELABEL_BATCH], label)
-                self._keep_within_limits()
-        return changed
+        with self._writing():
+            changed = self._relabel(ids, label)
+            self._keep_within_limits()
+            return changed
 
     def remove(self, ids: Iterable[int]) -> int:
         """Remove samples and their files; return how many there were.
@@ -287,7 +279,7 @@ class Dataset(DatasetReader):
         """Give samples another label; return how many there were; nobody else writes."""
         folder = folder_of_label(clean_label(label))
         files = [file for file in self._index.files(ids) if file.label != label]
-        moves = {file.path: f"{folder}/{file.path.rpartition('/')[2]}" for file in files}
+        moves = {file.path: f"{folder}/{file_name(file.path)}" for file in files}
         make_folder(self.path / folder)
         with self._transaction():
             self._moving.withdraw(moves)

@@ -116,6 +116,11 @@ def utc_text(time_ns: int | None) -> str:
     return f"{date}{fraction}Z"
 
 
+def utc_minute(time_ns: int | None) -> str:
+    """Return a time to the minute, for people: 2024-05-01 12:00; "" for None."""
+    return utc_text(time_ns)[:16].replace("T", " ")
+
+
 def _summary(label: str, groups: Iterable[SampleGroup]) -> LabelSummary:
     items = list(groups)
     if not items:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 
 from fl_robot_ros.capture.decode import decode_frame
-from fl_robot_ros.capture.frame import Frame, RawFrame, data_bytes
+from fl_robot_ros.capture.frame import Frame, RawFrame, frame_bytes
 
 Decode = Callable[[Frame], NDArray[np.uint8]]
 
@@ -111,7 +111,7 @@ class BridgeDecoder:
         """
         if isinstance(frame, RawFrame):
             row_bytes = frame.width * BRIDGED_ENCODINGS.get(frame.encoding, 0)
-            is_whole = data_bytes(frame.data) == frame.height * row_bytes
+            is_whole = frame_bytes(frame.data).size == frame.height * row_bytes
             # OpenCV wants at least 3x3 pixels of a mosaic, and pairs of pixels for YUV.
             is_usual = frame.step == row_bytes and frame.width % 2 == 0 and frame.height >= 4
             if row_bytes and is_whole and is_usual and frame.width >= 4:

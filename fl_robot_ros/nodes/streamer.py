@@ -15,13 +15,13 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
 from fl_robot_ros.capture.source import (
-    LABEL_TOPIC,
     Item,
     Picture,
     RecordedImage,
     RecordedLabel,
     open_source,
 )
+from fl_robot_ros.capture.topic_name import LABEL_TOPIC
 from fl_robot_ros.config import StreamerSettings
 from fl_robot_ros.errors import FlRobotError
 from fl_robot_ros.nodes.image_message import to_compressed_message, to_image_message

@@ -103,7 +103,7 @@ class BagImporter:
                 self._pending -= 1
             self._on_change()
 
-    def _note_frames(self, name: str, frames: int) -> None:
+    def _note_frames(self, name: str, frames: int, _expected: int) -> None:
         self._note(f"{name}: {frames} frames")
 
     def _note(self, text: str) -> None:

@@ -7,7 +7,6 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,12 +57,6 @@ class FailingProcessor(FrameProcessor):
         return super().process(frame)
 
 
-@pytest.fixture
-def dataset(tmp_path: Path) -> Iterator[Dataset]:
-    with Dataset(tmp_path / "dataset") as opened:
-        yield opened
-
-
 def test_a_label_file_beside_the_bag_comes_before_the_labels_in_it(
     tmp_path: Path, dataset: Dataset
 ) -> None:
@@ -81,11 +74,14 @@ def test_bag_is_imported_once(
 ) -> None:
     record(tmp_path / "bag", drive(150, compressed=compressed), storage)
     importer = pipeline(dataset)
-    progress: list[int] = []
-    report = importer.import_bag(tmp_path / "bag", progress=progress.append)
+    progress: list[tuple[int, int]] = []
+    report = importer.import_bag(
+        tmp_path / "bag", progress=lambda *numbers: progress.append(numbers)
+    )
     assert report.complete
     assert progress == sorted(progress)
-    assert progress[-1] == 150
+    assert {expected for _, expected in progress} == {150}
+    assert progress[-1] == (150, 150)
     assert dataset.counts() == {"cat": 75, "dog": 75}
     files = sorted(dataset.path.rglob("*.jpg"))
     importer.import_bag(tmp_path / "bag")
@@ -175,7 +171,7 @@ def test_stop_cuts_an_import_short_and_keeps_what_was_read(
     monkeypatch.setattr("fl_robot_ros.capture.bag_import._BATCH", 8)
     record(tmp_path / "bag", drive(300, size=(240, 320)))
     importer = pipeline(dataset)
-    report = importer.import_bag(tmp_path / "bag", progress=lambda _: importer.stop())
+    report = importer.import_bag(tmp_path / "bag", progress=lambda *_: importer.stop())
     assert not report.complete
     assert "stopped" in report.loss
     assert 0 < len(dataset) < 300
@@ -227,7 +223,7 @@ def test_an_interrupt_keeps_what_was_read(tmp_path: Path, dataset: Dataset) -> N
     record(tmp_path / "bag", drive(600))
     importer = pipeline(dataset, processor=UnsteadyProcessor(), threads=1)
 
-    def interrupt(read: int) -> None:
+    def interrupt(read: int, expected: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

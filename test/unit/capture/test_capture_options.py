@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from pipeline_parts import frame
 
 from fl_robot_ros.capture.capture_options import pipeline_options, unused_names
+from fl_robot_ros.capture.labeller import Labeller
 from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.errors import SettingError
 
 WHOLE = "0,0 1,0 1,1 0,1"
 
 
-def label_of(options: dict[str, object], topic: str) -> str:
-    rules = options["label_rules"]
-    return str(rules.labeller().label_of(topic, 0, 0))  # type: ignore[attr-defined]
+def label_of(options: dict[str, Any], topic: str) -> str:
+    return Labeller(options["label_rules"]).label_of(topic, 0, 0)
 
 
 def test_masks_and_labels_of_another_name_are_the_topics_own() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from fl_robot_ros.capture.decode import decode_frame, decode_grey_thumbnail, read_frame_header
 from fl_robot_ros.capture.frame import CompressedFrame, RawFrame
-from fl_robot_ros.capture.picture_header import MAX_PICTURE_PX, is_rgb_jpeg, read_picture_header
+from fl_robot_ros.capture.picture_header import MAX_PICTURE_PX, read_picture_header
 from fl_robot_ros.errors import FrameError
 
 PICTURE = picture(2)
@@ -82,7 +82,8 @@ def test_jpeg_is_close(channels: int, parameters: tuple[int, ...]) -> None:
     expected = PICTURE if channels == 3 else PICTURE[..., :1]
     difference = decode_frame(compressed(data)).astype(int) - expected
     assert np.abs(difference).mean() < 4
-    assert is_rgb_jpeg(np.frombuffer(data, np.uint8)) is (channels == 3)
+    header = read_picture_header(np.frombuffer(data, np.uint8))
+    assert header.is_rgb_jpeg is (channels == 3)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,6 @@ def test_other_content_is_refused_by_name_in_one_line(name: str, data: bytes, wo
 @pytest.mark.parametrize(("width", "height"), [(60000, 60000), (65500, 1026), (0, 9), (9, 0)])
 def test_sizes_that_no_camera_has_are_refused_unseen(claim: Any, width: int, height: int) -> None:
     data = claim(width, height)
-    assert not is_rgb_jpeg(np.frombuffer(data, np.uint8))
     for decode in (decode_frame, thumbnail_of):
         with pytest.raises(FrameError, match=f"{width}x{height} pixels.*{MAX_PICTURE_PX}"):
             decode(compressed(data))
@@ -170,7 +170,7 @@ def test_a_thumbnail_inside_is_no_end_of_a_cut_jpeg() -> None:
     data = outer[:2] + b"\xff\xe1" + struct.pack(">H", len(inner) + 2) + inner + outer[2:]
     frame = compressed(data)
     np.testing.assert_array_equal(decode_frame(frame), decode_frame(compressed(outer)))
-    assert is_rgb_jpeg(np.frombuffer(data, np.uint8))
+    assert read_picture_header(np.frombuffer(data, np.uint8)).is_rgb_jpeg
     for decode in (decode_frame, thumbnail_of):
         with pytest.raises(FrameError, match="lacks its end"):
             decode(compressed(data[:-20]))
@@ -225,7 +225,6 @@ FORMATS = ["jpeg", "16UC1; png compressed ", "bayer_rggb8; jpeg compressed "]
 def decode_or_refuse(data: bytes, name: str) -> None:
     """Decode in both ways: a picture or a FrameError, nothing else."""
     frame = compressed(data, name)
-    is_rgb_jpeg(np.frombuffer(data, np.uint8))
     try:
         header = read_picture_header(np.frombuffer(data, np.uint8))
     except FrameError:

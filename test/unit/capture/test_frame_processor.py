@@ -12,7 +12,7 @@ from bag_recorder import picture
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame
 from fl_robot_ros.capture.frame_processor import FrameProcessor
 from fl_robot_ros.capture.new_sample import NewSample
-from fl_robot_ros.capture.picture_header import is_rgb_jpeg
+from fl_robot_ros.capture.picture_header import read_picture_header
 
 PICTURE = picture(1)
 
@@ -43,7 +43,7 @@ def test_colour_jpeg_is_stored_byte_for_byte() -> None:
 @pytest.mark.parametrize("extension", [".jpg", ".png"])
 def test_other_compressed_frames_become_colour_jpeg(extension: str) -> None:
     sample = sample_of(compressed(extension, PICTURE[..., 0]))
-    assert is_rgb_jpeg(np.frombuffer(sample.image_bytes, np.uint8))
+    assert read_picture_header(np.frombuffer(sample.image_bytes, np.uint8)).is_rgb_jpeg
 
 
 def test_raw_frame_keeps_its_colours() -> None:

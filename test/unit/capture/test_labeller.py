@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fl_robot_ros.capture.label_file import LabelRange
 from fl_robot_ros.capture.label_ranges import LabelRanges
-from fl_robot_ros.capture.labeller import LabelRules, parse_topic_labels
+from fl_robot_ros.capture.labeller import Labeller, LabelRules, parse_topic_labels
 from fl_robot_ros.errors import LabelError, SettingError
 
 SEC = 1_000_000_000
@@ -22,7 +22,7 @@ RIGHT = "/robot1/camera_right/image_raw"
 def test_label_file_goes_before_published_labels_and_those_before_fixed_ones() -> None:
     rules = LabelRules(topic_labels={"camera_left/image_raw": "fixed"})
     ranges = LabelRanges([LabelRange(10, 20, "file"), LabelRange(20, 30, "")])
-    labeller = rules.labeller(ranges)
+    labeller = Labeller(rules, ranges)
     labeller.add("published", 105)
     labeller.add("", 140)
 
@@ -39,15 +39,15 @@ def test_label_file_goes_before_published_labels_and_those_before_fixed_ones() -
 
 
 def test_without_any_labels_there_are_none() -> None:
-    assert LabelRules().labeller().label_of(LEFT, 5, 5) == ""
+    assert Labeller(LabelRules()).label_of(LEFT, 5, 5) == ""
 
 
 def test_bag_has_labels_of_its_own_and_the_rules_of_all() -> None:
     rules = LabelRules(hold_sec=1.0, lookback_sec=2.0)
-    live = rules.labeller()
+    live = Labeller(rules)
     live.add("live", 10 * SEC)
     ranges = LabelRanges([LabelRange(0, SEC, "file")], is_relative=True)
-    bag = rules.labeller(ranges, origin_ns=6 * SEC)
+    bag = Labeller(rules, ranges, origin_ns=6 * SEC)
     bag.add("bag", 10 * SEC)
     seconds = range(5, 12)
     assert [live.label_of(LEFT, time * SEC, time * SEC) for time in seconds] == [
@@ -59,7 +59,7 @@ def test_bag_has_labels_of_its_own_and_the_rules_of_all() -> None:
 
 
 def test_unfit_published_label_leaves_the_one_before_in_force() -> None:
-    labeller = LabelRules().labeller()
+    labeller = Labeller(LabelRules())
     labeller.add("cat", 1)
     with pytest.raises(LabelError):
         labeller.add("a\0b", 2)
@@ -68,7 +68,7 @@ def test_unfit_published_label_leaves_the_one_before_in_force() -> None:
 
 def test_longest_name_of_a_topic_decides() -> None:
     entries = ["image_raw: any", "/camera_left/image_raw: left", "left/image_raw: other"]
-    labeller = LabelRules(topic_labels=parse_topic_labels(entries)).labeller()
+    labeller = Labeller(LabelRules(topic_labels=parse_topic_labels(entries)))
     assert labeller.label_of(LEFT, 0, 0) == "left"
     assert labeller.label_of(RIGHT, 0, 0) == "any"
     assert labeller.label_of("/depth", 0, 0) == ""
@@ -117,7 +117,7 @@ def test_any_entries_are_topic_labels_or_one_clear_error(entries: list[str]) -> 
         message = str(error)
     assert len(message) < 700
     for topic, label in labels.items():
-        assert LabelRules(topic_labels=labels).labeller().label_of(topic, 0, 0) == label
+        assert Labeller(LabelRules(topic_labels=labels)).label_of(topic, 0, 0) == label
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 from bag_recorder import COMPRESSED, IMAGE, START_NS, TYPES, Item, drive, picture, record
 from mcap_builder import McapBuilder
 
+from fl_robot_ros.capture.bag import is_bag
 from fl_robot_ros.capture.picture_folder import list_pictures, read_picture
 from fl_robot_ros.capture.source import (
     BagSource,
@@ -14,7 +15,6 @@ from fl_robot_ros.capture.source import (
     RecordedImage,
     RecordedLabel,
     VideoSource,
-    is_bag,
     open_source,
 )
 from fl_robot_ros.errors import SourceError

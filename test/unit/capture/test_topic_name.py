@@ -8,6 +8,26 @@ from fl_robot_ros.capture.topic_name import matching_names, topic_matches
 
 
 @pytest.mark.parametrize(
+    ("topic", "name", "is_match"),
+    [
+        ("/camera/image", "camera/image", True),
+        ("/robot1/camera/image", "/camera/image", True),
+        ("camera/image", "/camera/image/", True),
+        ("/rear_camera/image", "camera/image", False),
+        ("/camera/image/raw", "camera/image", False),
+        ("/camera/image", "", False),
+    ],
+)
+def test_names_match_with_any_namespace_before_them(topic: str, name: str, is_match: bool) -> None:
+    assert topic_matches(topic, ["other", name]) is is_match
+
+
+def test_longest_name_comes_first() -> None:
+    names = ["image", "other", "left/image", "r/left/image"]
+    assert matching_names("/r/left/image", names) == ["r/left/image", "left/image", "image"]
+
+
+@pytest.mark.parametrize(
     ("topic", "name", "is_camera"),
     [
         ("/camera/image/compressed", "camera/image", True),

@@ -48,14 +48,6 @@ def test_grey_weighs_the_colours_as_eyes_do() -> None:
         assert grey.apply(picture)[0, 0, 0] == pytest.approx(200 * weight, abs=0.51)
 
 
-def test_batch_is_its_pictures() -> None:
-    other = PICTURE[:10, ::-1]
-    batch = RGB.apply_batch([PICTURE, other])
-    assert batch.dtype == np.float32
-    np.testing.assert_array_equal(batch, [RGB.apply(PICTURE), RGB.apply(other)])
-    assert RGB.apply_batch([]).shape == (0, 8, 16, 3)
-
-
 @pytest.mark.parametrize(
     "image", [PICTURE[..., 0], PICTURE[..., :2], PICTURE.astype(np.float32), PICTURE[:0]]
 )

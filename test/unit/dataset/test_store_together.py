@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from stored_samples import new
 
-from fl_robot_ros.capture.new_sample import NewSample
-from fl_robot_ros.dataset import sample_files
+from fl_robot_ros.dataset import dataset_lock
 from fl_robot_ros.dataset.check import check_dataset
+from fl_robot_ros.dataset.dataset_lock import WriteLock
 from fl_robot_ros.dataset.retention import Limits
-from fl_robot_ros.dataset.sample_files import MOVING_NAME, MovingFolder, WriteLock
+from fl_robot_ros.dataset.sample_files import MOVING_NAME, MovingFolder
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import DatasetError
 
@@ -39,10 +40,6 @@ with Dataset(Path(sys.argv[1])) as dataset:
     while not dataset.counts().get("end"):
         dataset.relabel([sample.id for sample in dataset.unlabelled()], "pallet")
 """
-
-
-def new(number: int, label: str = "cat") -> NewSample:
-    return NewSample(label, "/camera", number, bytes([number % 256]) * 100, 4, 3)
 
 
 def python(program: str, folder: Path) -> subprocess.Popen[str]:
@@ -117,7 +114,7 @@ def test_opening_waits_for_another_that_writes(tmp_path: Path) -> None:
 def test_one_that_writes_without_end_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sample_files, "_WRITE_TIMEOUT_SEC", 0.1)
+    monkeypatch.setattr(dataset_lock, "_WRITE_TIMEOUT_SEC", 0.1)
     with Dataset(tmp_path) as dataset:
         lock = WriteLock(tmp_path)
         with lock.held(), pytest.raises(DatasetError, match=r"another process .* for 0\.1 s"):
