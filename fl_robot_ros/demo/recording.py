@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability
@@ -12,6 +11,7 @@ from rosbags.interfaces import QosTime as Duration
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 from rosbags.typesys import Stores, get_typestore
 
+from fl_robot_ros.capture.jpeg import encode_jpeg
 from fl_robot_ros.errors import BagError
 
 _FRAME_ID = "camera"
@@ -115,11 +115,8 @@ def _image_message(rgb: NDArray[np.uint8], stamp_ns: int, jpeg_quality: int | No
         stamp=types["builtin_interfaces/msg/Time"](sec=sec, nanosec=nanosec), frame_id=_FRAME_ID
     )
     if jpeg_quality is not None:
-        bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-        _, jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
-        return types["sensor_msgs/msg/CompressedImage"](
-            header=header, format="jpeg", data=np.asarray(jpeg, np.uint8).reshape(-1)
-        )
+        jpeg = np.frombuffer(encode_jpeg(rgb, jpeg_quality), np.uint8)
+        return types["sensor_msgs/msg/CompressedImage"](header=header, format="jpeg", data=jpeg)
     height, width = rgb.shape[:2]
     return types["sensor_msgs/msg/Image"](
         header=header,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import array
 
-import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
@@ -12,7 +11,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from fl_robot_ros.capture.frame import CompressedFrame, RawFrame
-from fl_robot_ros.errors import FrameError
+from fl_robot_ros.capture.jpeg import encode_jpeg
 
 _NS_PER_SEC = 1_000_000_000
 
@@ -89,15 +88,10 @@ def to_compressed_message(
         jpeg_quality: 1 to 100.
 
     Raises:
-        FrameError: The picture cannot be encoded.
+        FrameError: The picture is too large for a JPEG file.
     """
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
-    if not done:
-        raise FrameError(f"a picture of shape {image.shape} cannot be encoded as JPEG")
-    return CompressedImage(
-        header=_header(stamp_ns, frame_id), format="jpeg", data=_byte_array(data)
-    )
+    data = array.array("B", encode_jpeg(image, jpeg_quality))
+    return CompressedImage(header=_header(stamp_ns, frame_id), format="jpeg", data=data)
 
 
 def _stamp_ns(header: Header) -> int:

@@ -251,7 +251,7 @@ def test_what_was_not_stored_makes_no_duplicates() -> None:
     live.offer_frame(frame(1, data=same))
     wait_for(lambda: live.verdicts.total() == 2)
     store.free = 10**12
-    time.sleep(1.1)  # until the disk is looked at again
+    wait_for(lambda: not live.is_disk_full)
     live.offer_frame(frame(2, data=same))
     live.offer_frame(frame(3, data=same))
     live.stop()
