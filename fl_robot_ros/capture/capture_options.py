@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,24 @@ _BYTES_PER_MB = 1_000_000
 OtherNames = Mapping[str, Sequence[str]]
 
 
+class PipelineOptions(TypedDict):
+    """Arguments of `CapturePipeline`."""
+
+    processor: FrameProcessor
+    sample_rate_hz: float
+    queue_size: int
+    label_rules: LabelRules
+    label_settle_sec: float
+    keeps_unlabelled: bool
+    disk_reserve_bytes: int
+    threads: int
+
+
 def pipeline_options(
     settings: ClientSettings,
     other_names: OtherNames | None = None,
     decode: Callable[[Frame], NDArray[np.uint8]] = decode_frame,
-) -> dict[str, Any]:
+) -> PipelineOptions:
     """Return what the capture pipeline is made with.
 
     Args:

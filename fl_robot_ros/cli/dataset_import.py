@@ -148,8 +148,10 @@ def _import_bag(
     from fl_robot_ros.capture.pipeline import CapturePipeline
     from fl_robot_ros.capture.verdicts import VERDICTS
 
-    changes = {"keeps_unlabelled": True, "disk_reserve_bytes": _RESERVE_BYTES}
-    pipeline = CapturePipeline(dataset, **{**pipeline_options(settings), **changes})
+    options = pipeline_options(settings)
+    options["keeps_unlabelled"] = True
+    options["disk_reserve_bytes"] = _RESERVE_BYTES
+    pipeline = CapturePipeline(dataset, **options)
     topics = settings.image_topics or None
     label_file = label_file or find_sidecar(path)
     try:
