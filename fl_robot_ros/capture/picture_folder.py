@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from fl_robot_ros.capture.encoding import find_encoding
 from fl_robot_ros.capture.labels import clean_label, label_from_folder
-from fl_robot_ros.errors import LabelError, SourceError
+from fl_robot_ros.capture.picture_header import JPEG_MAGIC, PNG_MAGIC, read_picture_header
+from fl_robot_ros.errors import FrameError, LabelError, SourceError
 
 PICTURE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
@@ -117,8 +118,14 @@ def decode_picture(data: bytes) -> NDArray[np.uint8] | None:
     """Decode the content of a picture file, its pixels as they lie, as capture does.
 
     Returns:
-        uint8 (H, W, 3), RGB; None where it cannot be read as a picture.
+        uint8 (H, W, 3), RGB; None where it cannot be read as a picture, and for a JPEG or PNG
+        file that is cut off or has more pixels than capture takes.
     """
+    if data.startswith((JPEG_MAGIC, PNG_MAGIC)):
+        try:
+            read_picture_header(np.frombuffer(data, np.uint8))
+        except FrameError:
+            return None
     picture = _imdecode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
     if picture is not None and picture.ndim == 2 and picture.dtype == np.uint16:
         # Depth or thermal: capture spreads the range of the same picture from a bag.

@@ -40,6 +40,7 @@ from fl_robot_ros.dataset.labelling import (
     ids_without_sample,
     plan_labels,
 )
+from fl_robot_ros.dataset.listed_labels import ListedLabels
 from fl_robot_ros.dataset.open_to_read import open_to_read
 from fl_robot_ros.dataset.picture_export import export_folder, export_tfrecords
 from fl_robot_ros.dataset.sample_files import has_dataset
@@ -193,13 +194,15 @@ def _label(options: argparse.Namespace, console: Console) -> int:
         plan = plan_labels(dataset, choose, with_labelled=options.all)
         with progress(console, "labelling") as advance:
             changed = apply_plan(dataset, plan, advance)
+    if isinstance(choose, ListedLabels):
+        unknown = choose.without_sample()
     total = sum(changed.values())
     say(console, f"{number(total, 'sample')} changed{by_label(changed)}")
     if plan.same:
         say(console, f"{plan.same:,} had that label already")
     if plan.protected:
         say(console, f"{plan.protected:,} have another label and were left alone; see --all")
-    name_some(console, "ids of no sample", unknown)
+    name_some(console, "ids of no sample" if options.id else "named there, but no sample", unknown)
     if total or plan.same or plan.protected:
         return 1 if unknown else 0
     say(console, "no sample fits; `fl_dataset info` and `sheet` show what there is")

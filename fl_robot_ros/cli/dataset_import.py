@@ -129,6 +129,8 @@ def _import_folder(console: Console, dataset: Dataset, path: Path, label: str) -
     if report.already_stored:
         text += f", {report.already_stored:,} there already"
     say(console, text)
+    names = [f"{file.relative_to(path)}: {kept}" for file, kept in report.otherwise_labelled]
+    name_some(console, "there already with another label, which stays (see label --all)", names)
     names = [f"{file.relative_to(path)}: {reason}" for file, reason in report.unreadable]
     name_some(console, "files that were not taken", names)
     left_out = [f"{file.relative_to(path)}: {reason}" for file, reason in report.left_out]

@@ -16,6 +16,7 @@ from fl_robot_ros.dataset.sample_files import find_files
 from fl_robot_ros.dataset.sample_paths import (
     REVIEW_NAME,
     file_name,
+    hash_topic,
     parse_image_name,
     recovered_topic,
 )
@@ -187,6 +188,8 @@ def _beyond_repair(dataset: DatasetReader, report: CheckReport) -> list[str]:
 
 
 def _repair(dataset: Dataset, report: CheckReport) -> None:
+    # A file's name tells no more of its topic than the hash.
+    topics = {hash_topic(sample.topic): sample.topic for sample in _all_samples(dataset)}
     dataset.remove(sample.id for sample in [*report.missing, *report.broken])
     for sample in report.altered:
         _adopt(dataset, sample.path, sample.label, sample.topic, sample.stamp_ns)
@@ -195,9 +198,9 @@ def _repair(dataset: Dataset, report: CheckReport) -> None:
         label, parts = _label_of(path), parse_image_name(file_name(path))
         if path in left_alone or label is None or parts is None:
             continue
+        topic = topics.get(parts.topic_hash) or recovered_topic(parts.topic_hash)
         try:
-            # The name tells no more of the topic than its hash.
-            _adopt(dataset, path, label, recovered_topic(parts.topic_hash), parts.stamp_ns)
+            _adopt(dataset, path, label, topic, parts.stamp_ns)
         except DatasetError:
             # Its frame has another name in the index.
             report.unrepaired.append(path)

@@ -18,6 +18,7 @@ from fl_robot_ros.capture.label_ranges import LabelRanges
 from fl_robot_ros.capture.label_time import parse_label_time
 from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.capture.picture_folder import list_pictures
+from fl_robot_ros.dataset.listed_labels import ListedLabels
 from fl_robot_ros.dataset.picture_import import UNLABELLED_NAME
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.sample_paths import STAMP_LIMIT, file_name, parse_image_name
@@ -227,7 +228,8 @@ def choose_by_folder(folder: Path) -> LabelChooser:
             label.
         LabelError: A file lies in two class folders, or none has the name of a sample's file.
     """
-    labels: dict[str, str] = {}
+    labels: dict[object, str] = {}
+    places: dict[object, str] = {}
     is_known = False
     for path, label in list_pictures(folder):
         if parse_image_name(path.name) is None:
@@ -240,12 +242,13 @@ def choose_by_folder(folder: Path) -> LabelChooser:
                 f"{path.name} lies in the folders of {labels[path.name]!r} and {label!r}; leave "
                 f"it in one of them"
             )
+        places.setdefault(path.name, str(path.relative_to(folder)))
     if not is_known:
         raise LabelError(
             f"{folder} has no file with a name of the dataset's, such as "
             f"1714564800250000000_0123abcd.jpg; expected an export, sorted into class folders"
         )
-    return lambda sample: labels.get(file_name(sample.path))
+    return ListedLabels(labels, places, lambda sample: file_name(sample.path))
 
 
 def _choose_by_ranges(ranges: LabelRanges) -> LabelChooser:
@@ -263,6 +266,7 @@ def _id_range(text: str) -> IdRange:
 def _choose_by_rows(text: str) -> LabelChooser | None:
     """Return a chooser by file or by id, None where the text has the columns of neither."""
     labels: dict[object, str] = {}
+    places: dict[object, str] = {}
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         columns = [name.strip().lower() for name in reader.fieldnames or ()]
@@ -281,11 +285,15 @@ def _choose_by_rows(text: str) -> LabelChooser | None:
                 _file_keys(row, reader.line_num) if is_by_file else _id_keys(row, reader.line_num)
             )
             _add_label(labels, keys, row["label"], reader.line_num)
+            name = (row["path"] if is_by_file else f"id {row['id']}") or ""
+            place = f"line {reader.line_num}: {name.strip()}"
+            for key in keys:
+                places.setdefault(key, place)
     except csv.Error as error:
         raise LabelError(f"line {reader.line_num}: is not CSV ({error})") from error
     if is_by_file:
-        return lambda sample: labels.get((file_name(sample.path), sample.sha256))
-    return lambda sample: labels.get(sample.id)
+        return ListedLabels(labels, places, lambda item: (file_name(item.path), item.sha256))
+    return ListedLabels(labels, places, lambda sample: sample.id)
 
 
 def _check_columns(columns: Iterable[str], expected: Sequence[str]) -> None:
@@ -306,7 +314,7 @@ def _id_keys(row: Mapping[str, str | None], line: int) -> list[object]:
 
 def _file_keys(row: Mapping[str, str | None], line: int) -> list[object]:
     """Return a file's name with its hash, and without one for samples stored before there was."""
-    name = file_name((row["path"] or "").strip())
+    name = _listed_name((row["path"] or "").strip())
     sha256 = (row["sha256"] or "").strip().lower()
     if not name or not _SHA256.fullmatch(sha256):
         raise LabelError(
@@ -328,3 +336,8 @@ def _add_label(
     for key in keys:
         if labels.setdefault(key, clean) != clean:
             raise LabelError(f"line {line}: what it names has the label {labels[key]!r} already")
+
+
+def _listed_name(path: str) -> str:
+    """Return the last part of a path; that of a list may come from Windows."""
+    return path.replace("\\", "/").rpartition("/")[2]

@@ -49,6 +49,8 @@ class PictureImport:
         added: Number of new samples by label; "" for those that went to the review pool.
         labelled: Number of pictures by label that the dataset had without one.
         already_stored: Number of pictures that the dataset has already.
+        otherwise_labelled: Those of them that have another label there than the folder gives
+            them, each with the label that it keeps.
         unreadable: The files that are no whole picture, each with the reason.
         left_out: What `FolderContent` says was left out, each with the reason.
     """
@@ -56,6 +58,7 @@ class PictureImport:
     added: Counter[str] = field(default_factory=Counter)
     labelled: Counter[str] = field(default_factory=Counter)
     already_stored: int = 0
+    otherwise_labelled: list[tuple[Path, str]] = field(default_factory=list)
     unreadable: list[tuple[Path, str]] = field(default_factory=list)
     left_out: list[tuple[Path, str]] = field(default_factory=list)
 
@@ -111,7 +114,11 @@ def import_pictures(
             report.unreadable.append((path, getattr(error, "strerror", None) or str(error)))
         else:
             own = "" if class_label == UNLABELLED_NAME else class_label
-            batch.append(picture.sample(own or label, *naming.key(path.name, picture)))
+            item = picture.sample(own or label, *naming.key(path.name, picture))
+            batch.append(item)
+            kept_label = naming.kept_label(item)
+            if item.label and kept_label != item.label:
+                report.otherwise_labelled.append((path, kept_label))
         size_bytes = sum(len(item.image_bytes) for item in batch)
         if len(batch) == _BATCH or size_bytes > _BATCH_BYTES or done == len(pictures):
             _store(dataset, batch, reserve_bytes, report)
@@ -168,6 +175,7 @@ class _Naming:
         self._stamps = {sample.stamp_ns for sample in known}
         self._next_stamps: dict[int, int] = {}
         self._contents = {sample.sha256: sample.stamp_ns for sample in known}
+        self._labels = {(sample.topic, sample.stamp_ns): sample.label for sample in samples}
 
     def key(self, name: str, picture: _Picture) -> tuple[str, int]:
         """Return topic and stamp; those of the sample where the dataset has the picture."""
@@ -187,6 +195,12 @@ class _Naming:
         # Unpacked from an archive, thousands of files may have one time.
         self._next_stamps[changed_ns] = stamp_ns + 1
         return self._topic, stamp_ns
+
+    def kept_label(self, item: NewSample) -> str:
+        """Return the label that the sample of this topic and stamp will have; the first stays."""
+        key = (item.topic, item.stamp_ns)
+        self._labels[key] = self._labels.get(key) or item.label
+        return self._labels[key]
 
 
 def _store(

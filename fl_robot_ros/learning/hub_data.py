@@ -11,12 +11,14 @@ from typing import Any
 from fl_robot_ros.dataset.data_source import DataSource
 from fl_robot_ros.errors import DatasetError
 from fl_robot_ros.learning.encoded_pictures import EncodedData, EncodedPictures
+from fl_robot_ros.learning.hub_error import hub_error, hub_url, one_line
 
 _TRAIN_SPLIT = "train"
-_HUB_URL = "https://huggingface.co"
 _HUB_TIMEOUT_SEC = 10.0
 # One picture to train on and one to hold out.
 _MIN_PARTITION_SIZE = 2
+# As huggingface_hub reads its variables.
+_TRUE = ("1", "ON", "YES", "TRUE")
 # All robots must draw the same partitions.
 _PARTITION_SEED = 42
 
@@ -36,7 +38,7 @@ def open_hub(source: DataSource) -> EncodedData:
     """
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    is_reached = Path(source.location).is_absolute() or _reach_hub(source)
+    offline_reason = "" if Path(source.location).is_absolute() else _reach_hub(source)
     try:
         import datasets
         import flwr_datasets
@@ -71,14 +73,11 @@ def open_hub(source: DataSource) -> EncodedData:
             for number in part[label]
         ]
         pictures = part.select_columns([image]).cast_column(image, datasets.Image(decode=False))
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        RuntimeError,
-        datasets.exceptions.DatasetsError,
-    ) as error:
-        raise _unreadable(source, error, is_reached) from error
+    except DatasetError:
+        raise
+    # What the libraries make of a broken connection or a stranger's files is any exception.
+    except Exception as error:
+        raise hub_error(source, error, offline_reason) from error
     return EncodedData(
         EncodedPictures(labels, lambda: _read(source, pictures, image)),
         None,
@@ -86,23 +85,31 @@ def open_hub(source: DataSource) -> EncodedData:
     )
 
 
-def _reach_hub(source: DataSource) -> bool:
-    """Return whether the hub answers; where it does not, let its library use the cache at once.
+def _reach_hub(source: DataSource) -> str:
+    """Ask the hub for an answer; where there is none, let its library use the cache at once.
 
     The library would ask six times for each of many files before it looks there.
+
+    Returns:
+        Why the hub cannot be reached; "" where it answers.
+
+    Raises:
+        DatasetError: The library is not installed.
     """
     try:
         import httpx
     except ImportError as error:
         raise _not_installed(source, error) from error
-    url = os.environ.get("HF_ENDPOINT") or _HUB_URL
+    url = hub_url()
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE:
+        return "HF_HUB_OFFLINE is set"
     try:
         httpx.head(url, timeout=_HUB_TIMEOUT_SEC)
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         _logger.warning("the hub %s cannot be reached, trying the cache: %s", url, error)
         os.environ["HF_HUB_OFFLINE"] = "1"
-        return False
-    return True
+        return one_line(error)
+    return ""
 
 
 def _check_size(source: DataSource, rows: int) -> None:
@@ -149,7 +156,7 @@ def _read(source: DataSource, pictures: Any, image: str) -> Iterator[bytes]:
                 data = b""  # counted as unreadable
             yield data
     except (OSError, ValueError) as error:
-        raise _unreadable(source, error, is_reached=True) from error
+        raise hub_error(source, error) from error
 
 
 def _not_installed(source: DataSource, error: ImportError) -> DatasetError:
@@ -157,15 +164,3 @@ def _not_installed(source: DataSource, error: ImportError) -> DatasetError:
         f"data source {source} needs flwr-datasets beside Flower: "
         f"pip install 'fl_robot_ros[hub]' ({error})"
     )
-
-
-def _unreadable(source: DataSource, error: Exception, is_reached: bool) -> DatasetError:
-    """Return the error for a dataset that cannot be loaded."""
-    reason = (str(error).strip().splitlines() or [""])[0][:300]
-    if not is_reached:
-        url = os.environ.get("HF_ENDPOINT") or _HUB_URL
-        return DatasetError(
-            f"{source} cannot be loaded: the hub {url} did not answer within "
-            f"{_HUB_TIMEOUT_SEC:.0f} s, and the dataset is not in the cache ({reason})"
-        )
-    return DatasetError(f"{source} cannot be loaded: {type(error).__name__}: {reason}")

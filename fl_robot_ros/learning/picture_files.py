@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 from fl_robot_ros.capture.picture_folder import (
     class_of,
     decode_picture,
-    find_pictures,
     read_picture,
+    search_folder,
 )
 from fl_robot_ros.dataset.preprocessing import Preprocessing
 from fl_robot_ros.dataset.sample_files import MOVING_NAME
@@ -26,6 +27,9 @@ from fl_robot_ros.learning.training_data import LabelledImages, PictureReader, l
 
 _TRAIN_FOLDER = "train"
 _HOLDOUT_FOLDERS = ("test", "validation", "val")
+_MAX_NAMED = 20
+
+_logger = logging.getLogger(__name__)
 
 LabelledFile = tuple[Path, str]
 
@@ -147,15 +151,21 @@ def _has_class_folders(folder: Path) -> bool:
 def _labelled_files(folder: Path) -> list[LabelledFile]:
     """Return files and labels; a folder name that is no label becomes one that no run knows.
 
+    What looks like pictures and is left out is named in the log.
+
     Raises:
         DatasetError: The folder cannot be read or has no pictures.
     """
     try:
-        paths = find_pictures(folder)
+        content = search_folder(folder)
     except SourceError as error:
         raise DatasetError(str(error)) from error
+    for path, reason in content.left_out[:_MAX_NAMED]:
+        _logger.warning("left out: %s: %s", ascii(str(path))[1:-1], reason)
+    if len(content.left_out) > _MAX_NAMED:
+        _logger.warning("left out: %d more", len(content.left_out) - _MAX_NAMED)
     found: list[LabelledFile] = []
-    for path in paths:
+    for path in content.pictures:
         inside = path.relative_to(folder)
         try:
             label = class_of(inside)

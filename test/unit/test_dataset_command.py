@@ -189,6 +189,29 @@ def test_ids_that_no_sample_has_are_named(tmp_path: Path, capsys: Output) -> Non
     assert "no sample fits" in output
 
 
+def test_what_a_list_names_that_is_no_sample_is_told(tmp_path: Path, capsys: Output) -> None:
+    data = filled(tmp_path / "data", "cat", *[""] * 9)
+    file = tmp_path / "labels.csv"
+    file.write_text("id,label\n2,dog\n99,dog\n99,dog\n98,\n")
+    assert run("label", data, "--csv", file) == 1
+    output = capsys.readouterr().out
+    assert "1 sample changed: dog 1\n" in output
+    assert "named there, but no sample: 1\n  line 3: id 99\n" in output
+    out = tmp_path / "out"
+    assert run("export", data, "--to", out, "--unlabelled") == 0
+    # As somebody returns it who sorted the files on Windows.
+    rows = (out / "samples.csv").read_text().replace("unlabelled/", "C:\\sorted\\")
+    file.write_text(rows.replace(",,", ",owl,"))
+    assert run("label", data, "--csv", file) == 0
+    assert counts(data) == {"cat": 1, "dog": 1, "owl": 8}
+    for path in (out / "unlabelled").iterdir():
+        path.rename(path.with_name("2" + path.name[1:]))
+    (out / "unlabelled").rename(out / "elk")
+    assert run("label", data, "--from-folder", out, "--all") == 1
+    output = capsys.readouterr().out
+    assert "named there, but no sample: 8\n  elk/2" in output
+
+
 def test_a_sheet_is_drawn(tmp_path: Path, capsys: Output) -> None:
     data = filled(tmp_path / "data", "cat", "cat", "\u6258\u76d8", "")
     sheet = tmp_path / "sheet.png"

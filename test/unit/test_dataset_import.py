@@ -38,6 +38,26 @@ def test_pictures_are_imported_once(tmp_path: Path, capsys: Output) -> None:
     assert counts(tmp_path / "other") == {"cat": 1, "dog": 1}
 
 
+def test_pictures_that_have_another_label_already_are_named(
+    tmp_path: Path, capsys: Output
+) -> None:
+    source = tmp_path / "photos"
+    for folder, number in (("cat", 1), ("cat", 2), ("dog", 2), ("unlabelled", 1), ("elk", 3)):
+        (source / folder).mkdir(parents=True, exist_ok=True)
+        (source / folder / f"{number}.jpg").write_bytes(jpeg(number))
+    told = "there already with another label, which stays (see label --all): "
+    assert run("import", tmp_path / "data", source) == 0
+    assert f"{told}1\n  dog/2.jpg: cat\n" in capsys.readouterr().out
+    # Whoever sorts the folder anew does not sort the dataset.
+    (source / "elk" / "3.jpg").rename(source / "dog" / "3.jpg")
+    (source / "cat" / "1.jpg").unlink()
+    assert run("import", tmp_path / "data", source) == 0
+    output = capsys.readouterr().out
+    assert "0 new images, 4 there already" in output
+    assert f"{told}2\n  dog/2.jpg: cat\n  dog/3.jpg: elk\n" in output
+    assert counts(tmp_path / "data") == {"cat": 2, "elk": 1}
+
+
 def test_pictures_that_cannot_be_read_are_counted_and_named(
     tmp_path: Path, capsys: Output
 ) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -63,6 +65,37 @@ def test_other_pictures_are_as_opencv_shows_them(suffix: str, pixels: NDArray[np
     shown = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert shown is not None
     np.testing.assert_array_equal(decode_picture(data), shown[..., ::-1])
+
+
+def huge_png(width: int, height: int) -> bytes:
+    """Return a small file of a large black picture of two colours."""
+    row = bytes(1 + width // 8)
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0),
+        b"IDAT": zlib.compress(height * row),
+        b"IEND": b"",
+    }
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in chunks.items()
+    )
+
+
+def test_a_small_file_of_a_huge_picture_is_not_decoded() -> None:
+    assert decode_picture(huge_png(800, 600)) is not None
+    data = huge_png(8200, 8200)
+    assert len(data) < 10_000
+    assert decode_picture(data) is None
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_what_is_left_of_a_file_is_no_picture(suffix: str) -> None:
+    data = encoded(suffix)
+    for size in range(len(data)):
+        assert decode_picture(data[:size]) is None
 
 
 def test_links_and_unsupported_pictures_are_told(tmp_path: Path) -> None:

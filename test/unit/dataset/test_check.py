@@ -68,6 +68,16 @@ def test_every_kind_of_damage_is_found_and_mended(tmp_path: Path) -> None:
         assert (tmp_path / "cat" / "holiday.jpg").exists()
 
 
+def test_a_sample_that_was_moved_by_hand_keeps_its_camera(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+        dataset.add([new(1), new(2), new(3, "dog")])
+        file = paths(dataset)[1]
+        file.rename(tmp_path / "dog" / file.name)
+        assert not repair_dataset(dataset).unrepaired
+        found = {(item.stamp_ns, item.label, item.topic) for item in dataset.samples()}
+    assert found == {(1, "dog", "/camera"), (2, "cat", "/camera"), (3, "dog", "/camera")}
+
+
 def test_a_lost_index_is_made_anew(tmp_path: Path) -> None:
     with Dataset(tmp_path) as dataset:
         dataset.add([new(1), new(2, "stop sign"), new(3, "")])

@@ -103,6 +103,23 @@ def test_hostile_names_and_broken_pictures_are_counted(tmp_path: Path) -> None:
     assert all(label.isprintable() for label in unmapped)
 
 
+def test_class_folders_that_are_links_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path / "data" / "red", "red", 4)
+    write(tmp_path / "elsewhere" / "blue", "blue", 4)
+    (tmp_path / "data" / "blue").symlink_to(tmp_path / "elsewhere" / "blue")
+    for number in range(30):
+        (tmp_path / "data" / "red" / f"{number}.gif").touch()
+    train, holdout = open_picture_folder(tmp_path / "data", 0.25).load(CLASSES, INPUT)
+    assert np.add(train.class_counts(2), holdout.class_counts(2)).tolist() == [0, 4]
+    told = [record.getMessage() for record in caplog.records]
+    link = tmp_path / "data" / "blue"
+    assert told[0] == f"left out: {link}: is a link to a folder; links are not followed"
+    assert told[1].endswith("red/0.gif: .gif files are not supported")
+    assert told[-1] == "left out: 11 more"
+
+
 def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
     (tmp_path / "red").mkdir()
     with pytest.raises(DatasetError, match=f"there is no picture in {tmp_path}"):
