@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 SIZES = ((640, 480), (1920, 1080))
@@ -70,6 +71,7 @@ def publish(width: int, height: int, seconds: float) -> None:
 def count_frames() -> None:
     """Subscribe as rclpy's own examples do, and count."""
     import rclpy
+    from rclpy.executors import ExternalShutdownException
     from sensor_msgs.msg import Image
 
     from fl_robot_ros.nodes.qos import reliable_qos
@@ -83,10 +85,8 @@ def count_frames() -> None:
         frames += 1
 
     node.create_subscription(Image, TOPIC, on_image, reliable_qos(30))
-    try:
+    with suppress(KeyboardInterrupt, ExternalShutdownException):
         rclpy.spin(node)
-    except KeyboardInterrupt:
-        pass
     print(frames, flush=True)
 
 
