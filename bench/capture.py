@@ -157,6 +157,8 @@ def main() -> int:
         return 0
     from fl_robot_ros.demo.fleet import private_ros_environment
 
+    # A script's background ignores interrupts, and so would the listeners, which end by one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.update(private_ros_environment())
     BUILD.mkdir(exist_ok=True)
     print(f"{'image':<12}{'listener':<18}{'published':>10}{'received':>10}{'kept':>6}{'CPU':>8}")
