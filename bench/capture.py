@@ -133,7 +133,7 @@ def serve_client(data_dir: Path) -> None:
             super().destroy_node()
 
     arguments = ["--ros-args", "-p", f"data_dir:={data_dir}", "-p", "sample_rate_hz:=5.0"]
-    client.run_node(Client, arguments)
+    client.run_node(client.COMMAND, Client, arguments)
     lines = [f"{name} {count}" for name, count in pipelines[0].verdicts.items()]
     (data_dir / "verdicts.txt").write_text("\n".join(lines))
 

@@ -6,6 +6,7 @@ from these classes or tested against them. Stays on Python 3.10 and free of thir
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from fl_robot_ros.errors import SettingError
 from fl_robot_ros.setting import Settings, setting
 
 DEFAULT_SERVER_PORT = 8000
+DEFAULT_DATA_DIR = "~/.ros/fl_robot_ros"
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,9 @@ class ClientSettings(Settings):
         "", "Name shown to the fleet operator; empty: the node's namespace, else the host name."
     )
     data_dir: str = setting(
-        "~/.ros/fl_robot_ros", "Folder of this robot's dataset, snapshots, models and logs."
+        "",
+        "Folder of this robot's dataset, snapshots, models and logs; empty: "
+        f"{DEFAULT_DATA_DIR}, in a namespace its subfolder of that name.",
     )
     image_topics: tuple[str, ...] = setting(
         ("camera/image_raw",),
@@ -397,11 +401,36 @@ def resolve_server_address(server_address: str, environment: Mapping[str, str]) 
         address = f"{host}:{environment.get('SERVER_PORT') or DEFAULT_SERVER_PORT}"
     host, separator, port = address.rpartition(":")
     is_number = port.isascii() and port.isdigit()
-    if not separator or not host or not is_number or not 1 <= int(port) <= 65535:
+    if not separator or not is_number or not 1 <= int(port) <= 65535 or not _is_host(host):
         raise SettingError(
-            f"server address is {address!r}; expected host:port with a port from 1 to 65535"
+            f"server address is {address!r}; expected host:port with a port from 1 to 65535, "
+            "such as 'cloud.example.org:8000' or '[::1]:8000', without http://"
         )
     return address
+
+
+def _is_host(text: str) -> bool:
+    """Say whether this is a host's name or address, one of IPv6 in brackets."""
+    if text.startswith("[") and text.endswith("]"):
+        try:
+            ipaddress.IPv6Address(text[1:-1].partition("%")[0])
+        except ValueError:
+            return False
+        return True
+    # Names in a local network may have underscores, and other alphabets.
+    return bool(text) and all(c.isalnum() or c in "-_." for c in text)
+
+
+def resolve_data_dir(data_dir: str, namespace: str) -> Path:
+    """Return the folder of a robot's data.
+
+    Args:
+        data_dir: The setting, "" for the default.
+        namespace: The node's namespace, which parts the robots of one machine.
+    """
+    if data_dir:
+        return expand_path(data_dir)
+    return expand_path(DEFAULT_DATA_DIR).joinpath(*namespace.strip("/").split("/"))
 
 
 def expand_path(path: str) -> Path:

@@ -8,15 +8,14 @@ from pathlib import Path
 
 from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.cli.option_type import full_path, option_type, setting_value, whole_number
-from fl_robot_ros.config import ClientSettings
+from fl_robot_ros.config import DEFAULT_DATA_DIR, ClientSettings
 from fl_robot_ros.dataset.labelling import parse_ids, parse_label_stamp
 
-_DATA_DIR = ClientSettings().data_dir
 _RATE_HZ = ClientSettings().sample_rate_hz
 
 _EPILOG = f"""\
 Every command takes --dataset FOLDER, or --data-dir FOLDER for the dataset/ in
-a robot's data folder, {_DATA_DIR} unless said otherwise. They work while
+a robot's data folder, {DEFAULT_DATA_DIR} unless said otherwise. They work while
 fl_client captures; only `check --repair` needs the dataset for itself.
 `fl_dataset COMMAND --help` tells more.
 
@@ -159,7 +158,7 @@ def _add_command(
     where.add_argument(
         "--data-dir",
         type=full_path,
-        default=_DATA_DIR,
+        default=DEFAULT_DATA_DIR,
         metavar="FOLDER",
         help="the robot's data folder, whose dataset/ is meant (default: %(default)s)",
     )

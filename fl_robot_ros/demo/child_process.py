@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fl_robot_ros.errors import RunFailedError
+from fl_robot_ros.nodes.parent import END_WITH_PARENT
 
 _STOP_TIMEOUT_SEC = 15.0
 _TAIL_LINES = 5
@@ -37,7 +38,7 @@ class ChildProcess:
                 stderr=subprocess.STDOUT,
                 # A Ctrl-C in the terminal is for the demonstration, which ends its processes.
                 start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", END_WITH_PARENT: "1"},
             )
 
     @property

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 
-from fl_robot_ros.errors import ServerUnreachableError
+from fl_robot_ros.errors import RunCancelledError, ServerUnreachableError
 
 _PROBE_INTERVAL_SEC = 0.25
 
 
-def wait_for_listener(address: str, timeout_sec: float) -> None:
+def wait_for_listener(
+    address: str, timeout_sec: float, stop: threading.Event | None = None
+) -> None:
     """Return when the server's port takes connections.
 
     Args:
         address: host:port.
         timeout_sec: How long to try.
+        stop: Ends the waiting when it is set; one attempt that is under way goes on.
 
     Raises:
         ServerUnreachableError: It does not in time.
+        RunCancelledError: `stop` was set.
     """
+    stop = stop or threading.Event()
     host, _, port = address.rpartition(":")
     deadline = time.monotonic() + timeout_sec
     while True:
@@ -32,4 +38,5 @@ def wait_for_listener(address: str, timeout_sec: float) -> None:
                 raise ServerUnreachableError(
                     f"no server at {address} after {timeout_sec:g} s: {error.strerror or error}"
                 ) from error
-        time.sleep(_PROBE_INTERVAL_SEC)
+        if stop.wait(_PROBE_INTERVAL_SEC):
+            raise RunCancelledError("the run was left")

@@ -121,7 +121,7 @@ def run_job(job: WorkerJob, progress: ProgressWriter, stop: threading.Event) -> 
         FlRobotError: Something else went wrong.
     """
     progress.event("connecting", server=job.server_address)
-    wait_for_listener(job.server_address, job.connect_timeout_sec)
+    wait_for_listener(job.server_address, job.connect_timeout_sec, stop)
     if job.threads:
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(job.threads)
         os.environ["TF_NUM_INTEROP_THREADS"] = str(job.threads)

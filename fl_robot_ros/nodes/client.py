@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -25,13 +25,19 @@ from fl_robot_ros.capture.capture_options import pipeline_options, unused_names
 from fl_robot_ros.capture.frame import Frame
 from fl_robot_ros.capture.labels import MAX_LABEL_CHARACTERS
 from fl_robot_ros.capture.pipeline import CapturePipeline
-from fl_robot_ros.config import ClientSettings, expand_path, resolve_server_address
+from fl_robot_ros.config import (
+    ClientSettings,
+    expand_path,
+    resolve_data_dir,
+    resolve_server_address,
+)
 from fl_robot_ros.dataset.data_source import DataSource
 from fl_robot_ros.dataset.retention import Limits
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.errors import DatasetError, FlRobotError, SettingError
 from fl_robot_ros.nodes.camera_subscription import CameraSubscription
+from fl_robot_ros.nodes.command_line import NodeCommand
 from fl_robot_ros.nodes.frame_decoder import find_decoder
 from fl_robot_ros.nodes.label_subscription import LabelSubscription
 from fl_robot_ros.nodes.lifetime import run_node
@@ -39,6 +45,7 @@ from fl_robot_ros.nodes.logging_bridge import LoggingBridge
 from fl_robot_ros.nodes.qos import LATCHED, reliable_qos
 from fl_robot_ros.nodes.settings import declare_settings
 from fl_robot_ros.nodes.status_message import (
+    TROUBLE_SEC,
     to_capture_message,
     to_dataset_error_message,
     to_dataset_message,
@@ -55,6 +62,34 @@ _DIAGNOSTICS_PERIOD_SEC = 1.0
 _CAMERA_DEPTH = 30
 _LABEL_DEPTH = 100
 _BYTES_PER_MB = 1_000_000
+
+COMMAND = NodeCommand(
+    "fl_client",
+    "Turns camera frames and labels into a dataset on this robot and, when fl/start_round is "
+    "called, learns from it in a run of the fleet.",
+    ClientSettings,
+    topics=(
+        ("image_topics", "sensor_msgs Image or CompressedImage, in", "The cameras."),
+        ("fl/label", "std_msgs/String, in", "The label that holds from now on; empty: none."),
+        ("fl/model_path", "std_msgs/String, latched", "File of the current model."),
+        (
+            "fl/status",
+            "diagnostic_msgs/DiagnosticStatus, latched",
+            "State, round, loss, accuracy and model version.",
+        ),
+        (
+            "/diagnostics",
+            "diagnostic_msgs/DiagnosticArray, 1 Hz",
+            "Frames by verdict, images per label, disk, worker.",
+        ),
+    ),
+    services=(
+        ("fl/start_round", "std_srvs/Trigger", "Take part in the server's next run."),
+        ("fl/cancel_round", "std_srvs/Trigger", "Leave the run."),
+        ("fl/set_capture", "std_srvs/SetBool", "Pause and resume the capture."),
+        ("fl/rollback_model", "std_srvs/Trigger", "Go back to the model version before."),
+    ),
+)
 
 
 class ClientNode(Node):  # type: ignore[misc]
@@ -75,7 +110,7 @@ class ClientNode(Node):  # type: ignore[misc]
         address = resolve_server_address(settings.server_address, os.environ)
         source = DataSource.from_settings(settings)
         other_names = names_by_topic(self, settings.image_topics)
-        data_dir = expand_path(settings.data_dir)
+        data_dir = resolve_data_dir(settings.data_dir, self.get_namespace())
         self._lock_file = _lock(data_dir)
         self._log_bridge = LoggingBridge(self)
         decode, decoder_line = find_decoder()
@@ -121,6 +156,8 @@ class ClientNode(Node):  # type: ignore[misc]
             for names in other_names.values()
         ]
         self._last_rates: tuple[float, Counter[str]] = (time.monotonic(), Counter())
+        # The verdicts of the last diagnostics, the oldest first.
+        self._past_verdicts: deque[Counter[str]] = deque(maxlen=TROUBLE_SEC)
         self.create_service(Trigger, "fl/start_round", self._start_round)
         self.create_service(Trigger, "fl/cancel_round", self._cancel_round)
         self.create_service(SetBool, "fl/set_capture", self._set_capture)
@@ -194,10 +231,15 @@ class ClientNode(Node):  # type: ignore[misc]
         return response
 
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
-        """Read the bags that `bag_paths` names anew."""
+        """Read the bags that `bag_paths` names anew, if all of them are there."""
         for parameter in parameters:
             if parameter.name == "bag_paths":
-                self._bags.add([path for path in parameter.value or () if path])
+                paths = [path for path in parameter.value or () if path]
+                missing = [path for path in paths if not expand_path(path).exists()]
+                if missing:
+                    reason = f"there is no bag {', '.join(missing)}"
+                    return SetParametersResult(successful=False, reason=reason)
+                self._bags.add(paths)
         return SetParametersResult(successful=True)
 
     def _on_run_change(self) -> None:
@@ -237,6 +279,8 @@ class ClientNode(Node):  # type: ignore[misc]
             for topic, count in frames.items()
         }
         verdicts, labels = self._pipeline.verdicts, self._labels
+        before_trouble = self._past_verdicts[0] if self._past_verdicts else Counter[str]()
+        self._past_verdicts.append(verdicts)
         lacks_labels = not labels.count and (verdicts["review"] or verdicts["unlabelled"])
         message = DiagnosticArray()
         message.header.stamp = self.get_clock().now().to_msg()
@@ -244,6 +288,7 @@ class ClientNode(Node):  # type: ignore[misc]
             to_capture_message(
                 self._robot,
                 verdicts,
+                verdicts - before_trouble,
                 queue_length=self._pipeline.queue_length,
                 rates_hz=rates,
                 silent_topics=[camera.topic for camera in self._cameras if camera.is_silent],
@@ -303,7 +348,7 @@ def _host_name() -> str:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node; return the process's exit code."""
-    return run_node(ClientNode, args)
+    return run_node(COMMAND, ClientNode, args)
 
 
 if __name__ == "__main__":

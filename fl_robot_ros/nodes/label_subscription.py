@@ -1,4 +1,4 @@
-"""A topic of labels, whose publishers may be latched."""
+"""A topic of labels, whose publishers may be latched, reliable or best effort."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from collections.abc import Callable
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import String
 
 from fl_robot_ros.nodes.publish_time import with_publish_time
-from fl_robot_ros.nodes.qos import latched_qos, reliable_qos
+from fl_robot_ros.nodes.qos import best_effort_qos, latched_qos, quiet_events, reliable_qos
 from fl_robot_ros.nodes.topic_names import full_topic_name
 
 _LOOK_EVERY_SEC = 0.5
 
 
 class LabelSubscription:
-    """Takes labels, also those that a latched publisher published before.
+    """Takes labels from every publisher, also those that a latched one published before.
 
     A subscription gets old messages only if it asks for them, and then nothing from publishers
-    that do not keep them. So there are two; the second is made when the graph shows a publisher
-    for it, because all others would warn of it.
+    that do not keep them; a reliable one gets nothing from best-effort publishers, and a
+    best-effort one may lose what a reliable publisher sends. So there is one subscription for
+    each, of which the last two are made when the graph shows a publisher for them. What comes over
+    two of them counts once.
 
     Attributes:
         topic: Full name of the topic.
@@ -48,26 +50,34 @@ class LabelSubscription:
         self._node = node
         self._given_topic = topic
         self._on_label = on_label
-        self._depth = depth
-        # What a latched publisher publishes from now on comes twice.
         self._recent: deque[tuple[str, int]] = deque(maxlen=depth)
         self._deliver = with_publish_time(self._take)
-        node.create_subscription(String, topic, self._deliver, reliable_qos(depth))
+        self._latched: QoSProfile | None = latched_qos(depth)
+        self._best_effort: QoSProfile | None = best_effort_qos(depth)
+        self._subscribe(reliable_qos(depth))
         # Steady time: with use_sim_time, ROS time may stand still.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(_LOOK_EVERY_SEC, self._look, clock=clock)
 
     def _look(self) -> None:
-        """Make the second subscription if there is a publisher for it."""
-        publishers = self._node.get_publishers_info_by_topic(self._given_topic)
-        if any(
-            publisher.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
-            and publisher.qos_profile.reliability == ReliabilityPolicy.RELIABLE
-            for publisher in publishers
-        ):
+        """Make the subscriptions that the publishers on the graph need."""
+        for publisher in self._node.get_publishers_info_by_topic(self._given_topic):
+            offered = publisher.qos_profile
+            if offered.reliability == ReliabilityPolicy.BEST_EFFORT:
+                if self._best_effort is not None:
+                    self._subscribe(self._best_effort)
+                    self._best_effort = None
+            elif offered.durability == DurabilityPolicy.TRANSIENT_LOCAL and self._latched:
+                self._subscribe(self._latched)
+                self._latched = None
+        if self._latched is None and self._best_effort is None:
             self._timer.cancel()
-            profile = latched_qos(self._depth)
-            self._node.create_subscription(String, self._given_topic, self._deliver, profile)
+
+    def _subscribe(self, profile: QoSProfile) -> None:
+        # Each of the subscriptions is incompatible with some publishers, which is no fault.
+        self._node.create_subscription(
+            String, self._given_topic, self._deliver, profile, event_callbacks=quiet_events()
+        )
 
     def _take(self, message: String, published_ns: int) -> None:
         label = message.data, published_ns

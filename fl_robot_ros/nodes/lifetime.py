@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import sys
@@ -20,14 +19,16 @@ from rclpy.task import Future
 
 from fl_robot_ros.capture.memory import reuse_memory
 from fl_robot_ros.errors import FlRobotError, SettingError
+from fl_robot_ros.nodes.command_line import NodeCommand
+from fl_robot_ros.nodes.parent import is_parent_gone
 
 _PARENT_CHECK_SEC = 1.0
-# Asked at the import, because the parent may be gone before the node is made.
-_parent_pid = os.getppid()
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
+def run_node(
+    command: NodeCommand, make_node: Callable[[], Node], args: Sequence[str] | None = None
+) -> int:
     """Run one node as the whole of a process and return its exit code.
 
     The node is destroyed at the end, while ROS still works: its `destroy_node` may log, publish
@@ -35,17 +36,22 @@ def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -
     completing it, with the exit code as result.
 
     Args:
+        command: What its command line takes.
         make_node: The node's class.
         args: Command line; None: sys.argv.
 
     Returns:
-        0 after Ctrl-C, SIGTERM, a shutdown or a regular end; 2 for an invalid setting or command
-        line; 1 for any other error of this package.
+        0 after Ctrl-C, SIGTERM, a shutdown, a regular end or `--help`; 2 for an invalid setting or
+        command line; 1 for any other error of this package.
     """
     program = Path(sys.argv[0]).name
+    arguments = sys.argv[1:] if args is None else args
     reuse_memory()
     node: Node | None = None
     try:
+        if command.wants_help(arguments):
+            print(command.help())
+            return 0
         try:
             rclpy.init(args=args)
         except RuntimeError as error:  # Whatever rcl has against its arguments.
@@ -72,7 +78,7 @@ def run_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -
 
 
 def spin_until_shutdown(node: Node, finished: Future | None = None) -> None:
-    """Spin the node until SIGINT, SIGTERM, a shutdown, the end of the parent or `finished`.
+    """Spin the node until SIGINT, SIGTERM, a shutdown, the parent's end or `finished`.
 
     ROS still works when this returns, unless it was shut down from within. From here to the end of
     the process no signal interrupts anything, so that a second SIGINT (`ros2 launch` sends one
@@ -120,7 +126,7 @@ def _watch_for_end(end: Callable[[str], None]) -> Iterator[None]:
                 received = b""
             if received and received[0] in _SIGNALS:
                 end(signal.Signals(received[0]).name)
-            elif os.getppid() != _parent_pid:
+            elif is_parent_gone():
                 end("the parent process is gone")
                 return
 
@@ -155,15 +161,6 @@ def _ignore(number: int, frame: FrameType | None) -> None:
 def _complete(future: Future, result: str) -> None:
     if not future.done():
         future.set_result(result)
-
-
-def _adopt_parent() -> None:
-    """Take a new parent process for granted, after a fork."""
-    global _parent_pid
-    _parent_pid = os.getppid()
-
-
-os.register_at_fork(after_in_child=_adopt_parent)
 
 
 def _one_line(error: Exception) -> str:

@@ -17,11 +17,30 @@ from fl_robot_ros.delivery.loader import ModelLoader
 from fl_robot_ros.delivery.predictor import Predictor
 from fl_robot_ros.errors import FlRobotError, ModelError
 from fl_robot_ros.nodes.camera_subscription import CameraSubscription
+from fl_robot_ros.nodes.command_line import NodeCommand
 from fl_robot_ros.nodes.frame_decoder import find_decoder
 from fl_robot_ros.nodes.image_message import to_image_message
 from fl_robot_ros.nodes.lifetime import run_node
 from fl_robot_ros.nodes.qos import LATCHED, reliable_qos
 from fl_robot_ros.nodes.settings import declare_settings
+from fl_robot_ros.nodes.transports import make_room_for_large_images
+
+COMMAND = NodeCommand(
+    "fl_perception",
+    "Runs the fleet's newest model on a camera, and swaps it between two frames.",
+    PerceptionSettings,
+    topics=(
+        ("image_topic", "sensor_msgs Image or CompressedImage, in", "The camera."),
+        ("fl/model_path", "std_msgs/String, in, latched", "The model to run, from fl_client."),
+        ("fl/perception/label", "std_msgs/String", "What the model says of each frame."),
+        ("fl/perception/model_path", "std_msgs/String, latched", "The model that runs."),
+        (
+            "fl/perception/image",
+            "sensor_msgs/Image",
+            "The frame with its label drawn in, while somebody listens.",
+        ),
+    ),
+)
 
 
 class PerceptionNode(Node):  # type: ignore[misc]
@@ -123,7 +142,8 @@ class PerceptionNode(Node):  # type: ignore[misc]
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node; return the process's exit code."""
-    return run_node(PerceptionNode, args)
+    make_room_for_large_images()
+    return run_node(COMMAND, PerceptionNode, args)
 
 
 if __name__ == "__main__":

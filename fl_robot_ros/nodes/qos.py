@@ -5,6 +5,11 @@ from __future__ import annotations
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
 
@@ -26,6 +31,16 @@ LATCHED = latched_qos(1)
 def reliable_qos(depth: int) -> QoSProfile:
     """Return a profile under which nothing is lost while fewer than `depth` messages wait."""
     return _volatile_qos(depth, ReliabilityPolicy.RELIABLE)
+
+
+def best_effort_qos(depth: int) -> QoSProfile:
+    """Return a profile that every publisher can serve, and under which messages may be lost."""
+    return _volatile_qos(depth, ReliabilityPolicy.BEST_EFFORT)
+
+
+def quiet_events() -> SubscriptionEventCallbacks:
+    """Return callbacks that log no publisher with another quality of service."""
+    return SubscriptionEventCallbacks(use_default_callbacks=False)
 
 
 def qos_for_topic(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -13,11 +13,16 @@ from rclpy.node import Node
 
 from fl_robot_ros.config import ClientSettings, PerceptionSettings, StreamerSettings
 from fl_robot_ros.errors import SettingError
+from fl_robot_ros.nodes.parameter_files import check_parameter_files
 from fl_robot_ros.setting import Settings, SettingsT, describe_range, setting_type
 
 _LARGEST_INTEGER = 2**63 - 1
 # One file may serve several nodes.
-_SETTINGS_OF_NODES = (ClientSettings, PerceptionSettings, StreamerSettings)
+_SETTINGS_OF_NODES: Mapping[str, type[Settings]] = {
+    "fl_client": ClientSettings,
+    "fl_perception": PerceptionSettings,
+    "fl_streamer": StreamerSettings,
+}
 # How like a setting's name one must be to be taken for it, misspelt: "sample_rate" is, and
 # "frame_rate_hz" is not.
 _LIKENESS = 0.85
@@ -41,10 +46,12 @@ def declare_settings(
         The settings, checked.
 
     Raises:
-        SettingError: A value has the wrong type or lies outside its range, or a parameter is a
-            misspelt setting.
+        SettingError: A value has the wrong type or lies outside its range, a parameter is a
+            misspelt setting, or no parameter file of the command line is for this node.
     """
+    check_parameter_files(node, sys.argv)
     _refuse_misspelt(node, cls)
+    _name_foreign(node, cls)
     given = {field.name: _given_value(node, cls, field) for field in dataclasses.fields(cls)}
     settings = cls(**given)
     for field in dataclasses.fields(cls):
@@ -92,12 +99,39 @@ def _refuse_misspelt(node: Node, cls: type[Settings]) -> None:
         SettingError: There is such a parameter.
     """
     names = [field.name for field in dataclasses.fields(cls)]
-    known = {field.name for other in _SETTINGS_OF_NODES for field in dataclasses.fields(other)}
-    # rclpy has no public way to see parameters that nobody declared.
-    for given in getattr(node, "_parameter_overrides", {}):
+    for given in _given_names(node):
         likely = difflib.get_close_matches(given, names, n=1, cutoff=_LIKENESS)
-        if likely and given not in known:
+        if likely and given not in names and not _nodes_with(given):
             raise SettingError(f"unknown parameter '{given}'; did you mean '{likely[0]}'?")
+
+
+def _name_foreign(node: Node, cls: type[Settings]) -> None:
+    """Warn of parameters that another node of this package has and this one has not."""
+    names = [field.name for field in dataclasses.fields(cls)]
+    for given in _given_names(node):
+        others = _nodes_with(given)
+        if others and given not in names:
+            likely = difflib.get_close_matches(given, names, n=1, cutoff=_LIKENESS)
+            hint = f"; its own is '{likely[0]}'" if likely else ""
+            node.get_logger().warning(
+                f"parameter '{given}' has no effect on {node.get_name()}: it is a setting of "
+                f"{' and '.join(others)}{hint}"
+            )
+
+
+def _given_names(node: Node) -> Collection[str]:
+    """Return the parameters that the user set, declared or not."""
+    # rclpy has no public way to see parameters that nobody declared.
+    return getattr(node, "_parameter_overrides", {})
+
+
+def _nodes_with(name: str) -> list[str]:
+    """Return the nodes of this package that have a setting of this name."""
+    return [
+        node
+        for node, cls in _SETTINGS_OF_NODES.items()
+        if name in {field.name for field in dataclasses.fields(cls)}
+    ]
 
 
 def _given_value(node: Node, cls: type[Settings], field: dataclasses.Field[Any]) -> Any:

@@ -11,7 +11,11 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from fl_robot_ros.robot.run_control import describe
 from fl_robot_ros.robot.run_status import FAILED, RunStatus
 
+# For so long a lost or invalid frame keeps the capture's diagnostics at WARN.
+TROUBLE_SEC = 30
 _LOW_DISK_BYTES = 500_000_000
+_LOSSES = ("queue_full", "disk_full", "disk_error")
+_INVALID = ("bad_encoding", "bad_label")
 
 
 def to_status_message(status: RunStatus, robot: str, model_version: str) -> DiagnosticStatus:
@@ -30,6 +34,7 @@ def to_status_message(status: RunStatus, robot: str, model_version: str) -> Diag
 def to_capture_message(
     robot: str,
     verdicts: Mapping[str, int],
+    recent_verdicts: Mapping[str, int],
     *,
     queue_length: int,
     rates_hz: Mapping[str, float],
@@ -43,15 +48,36 @@ def to_capture_message(
     is_enabled: bool,
     is_disk_full: bool,
 ) -> DiagnosticStatus:
-    """Return the diagnostics of the capture: rates, verdicts, labels, queue, bags."""
-    lost = sum(verdicts.get(name, 0) for name in ("queue_full", "disk_full", "disk_error"))
-    is_well = not (lost or last_error or silent_topics)
+    """Return the diagnostics of the capture: rates, verdicts, labels, queue, bags.
+
+    Args:
+        robot: The robot's name.
+        verdicts: Frames by verdict since the node's start.
+        recent_verdicts: Those of the last `TROUBLE_SEC` seconds.
+        queue_length: Frames that wait.
+        rates_hz: Frames per second by topic.
+        silent_topics: Cameras that send nothing.
+        lacks_labels_on: The topic on which no label has come, though frames need one; "" for none.
+        labels_received: Labels since the node's start.
+        newest_label: The newest of them.
+        bags: How the reading of bags goes, in one line.
+        bags_pending: Bags that are not read to their end.
+        last_error: Why the newest invalid frame or label could not be used.
+        is_enabled: Whether frames are taken.
+        is_disk_full: Whether capture pauses for want of room.
+    """
+    lost = sum(recent_verdicts.get(name, 0) for name in _LOSSES)
+    invalid = sum(recent_verdicts.get(name, 0) for name in _INVALID)
+    is_well = not (lost or invalid or silent_topics)
     level = DiagnosticStatus.OK if is_well else DiagnosticStatus.WARN
     summary = "capturing" if is_enabled else "paused"
     if is_disk_full:
         level, summary = DiagnosticStatus.ERROR, "paused, the disk is full"
     if lost:
-        summary = f"{summary}, {lost} frames lost"
+        reasons = ", ".join(name for name in _LOSSES if recent_verdicts.get(name))
+        summary = f"{summary}, {lost} frames lost in the last {TROUBLE_SEC} s ({reasons})"
+    if invalid:
+        summary = f"{summary}, {invalid} invalid in the last {TROUBLE_SEC} s: {last_error}"
     if silent_topics:
         summary = f"{summary}, no frames from {', '.join(silent_topics)}"
     if lacks_labels_on:

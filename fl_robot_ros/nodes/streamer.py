@@ -24,11 +24,13 @@ from fl_robot_ros.capture.source import (
 from fl_robot_ros.capture.topic_name import LABEL_TOPIC
 from fl_robot_ros.config import StreamerSettings
 from fl_robot_ros.errors import FlRobotError
+from fl_robot_ros.nodes.command_line import NodeCommand
 from fl_robot_ros.nodes.image_message import to_compressed_message, to_image_message
 from fl_robot_ros.nodes.lifetime import run_node
 from fl_robot_ros.nodes.qos import COMPRESSED_TYPE, IMAGE_TYPE, reliable_qos
 from fl_robot_ros.nodes.settings import declare_settings
 from fl_robot_ros.nodes.topic_names import full_topic_name
+from fl_robot_ros.nodes.transports import make_room_for_large_images
 
 _MESSAGE_CLASSES = {IMAGE_TYPE: Image, COMPRESSED_TYPE: CompressedImage}
 _QUEUE_DEPTH = 20
@@ -48,6 +50,20 @@ _LABEL_GRACE_SEC = 4.0
 _POLL_SEC = 0.02
 _LABEL_EVERY_SEC = 1.0
 _RESTART_CLOCK_SEC = 1.0
+
+COMMAND = NodeCommand(
+    "fl_streamer",
+    "Publishes a camera, a folder of images, a video or a rosbag, with their labels.",
+    StreamerSettings,
+    topics=(
+        (
+            "image_topic",
+            "sensor_msgs Image or CompressedImage",
+            "The frames; a rosbag keeps its names.",
+        ),
+        ("fl/label", "std_msgs/String", "The label of the frames that follow."),
+    ),
+)
 
 
 class StreamerNode(Node):  # type: ignore[misc]
@@ -306,7 +322,8 @@ class _Pace:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node; return the process's exit code."""
-    return run_node(StreamerNode, args)
+    make_room_for_large_images()
+    return run_node(COMMAND, StreamerNode, args)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ _logger = logging.getLogger(__name__)
 
 
 class RunControl:
-    """One run at a time: snapshot, worker, status. All methods return at once."""
+    """One run at a time: snapshot, worker, status. All methods but `stop` return at once."""
 
     def __init__(
         self,
@@ -72,6 +72,7 @@ class RunControl:
         self._is_cancelled = False
         self._is_delivered = False
         self._starter: threading.Thread | None = None
+        self._freezer: subprocess.Popen[str] | None = None
 
     @property
     def models_dir(self) -> Path:
@@ -139,10 +140,12 @@ class RunControl:
         return "leaving the run"
 
     def stop(self) -> None:
-        """Leave the run, if there is one, and wait for the worker's end."""
+        """Leave the run, if there is one, and wait up to about 1 s for the worker's end."""
         with self._lock:
             self._is_cancelled = True
             starter, worker = self._starter, self._worker
+            if self._freezer is not None:
+                self._freezer.kill()
         if starter is not None:
             starter.join()
             with self._lock:
@@ -181,7 +184,10 @@ class RunControl:
         except (FlRobotError, OSError) as error:
             self._dataset.pin(0)
             with self._lock:
-                self._status = RunStatus(FAILED, f"the run did not start: {error}")
+                if self._is_cancelled:
+                    self._status = RunStatus(IDLE, "the run was left")
+                else:
+                    self._status = RunStatus(FAILED, f"the run did not start: {error}")
         self._on_change()
 
     def _freeze(self, max_id: int) -> Path:
@@ -202,18 +208,25 @@ class RunControl:
             settings.split_gap_sec,
             max_id,
         ]
-        done = subprocess.run(
-            [sys.executable, "-m", "fl_robot_ros.dataset.snapshot", *map(str, arguments)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            reason = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        with self._lock:
+            if self._is_cancelled:
+                raise SnapshotError("the run was left")
+            self._freezer = subprocess.Popen(
+                [sys.executable, "-m", "fl_robot_ros.dataset.snapshot", *map(str, arguments)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        output, errors = self._freezer.communicate()
+        code = self._freezer.returncode
+        with self._lock:
+            self._freezer = None
+        if code:
+            reason = errors.strip().splitlines()[-1:] or [f"exit code {code}"]
             raise SnapshotError(f"the dataset could not be frozen: {reason[0]}")
         self._prune_snapshots(folder)
-        return Path(done.stdout.strip())
+        return Path(output.strip())
 
     def _on_event(self, event: dict[str, Any]) -> None:
         """Take one event of the worker."""

@@ -16,7 +16,9 @@ import fl_robot_ros
 from fl_robot_ros.errors import RunRefusedError
 
 WORKER_MODULE = "fl_robot_ros.federation.worker"
-_STOP_TIMEOUT_SEC = 5.0
+# The node has 2 s for its end, before launch (5 s) or an impatient user kills it. A worker that
+# loads TensorFlow or is in the middle of a step does not listen; what it writes is atomic.
+_STOP_TIMEOUT_SEC = 1.0
 
 
 def find_worker_python(worker_python: str) -> Path:

@@ -70,7 +70,6 @@ def test_a_limit_is_allowed_and_what_lies_beyond_is_not(
         ("queue_size", False, "a whole number"),
         ("capture_enabled", 1, "true or false"),
         ("data_dir", 5, "a string"),
-        ("data_dir", "", "a text like '~/.ros/fl_robot_ros'"),
         ("image_topics", "camera", "a list of strings"),
         ("image_topics", ["camera", 5], "a list of strings"),
         ("published_file", "model.h5", "'model.keras' or 'model.tflite' or 'manifest.json'"),
