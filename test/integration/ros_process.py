@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,10 @@ class NodeProcess:
         log: Path,
         env: Mapping[str, str],
         ros_args: tuple[str, ...] = (),
+        prefix: Sequence[str] = (),
     ) -> None:
         self._log = log
-        command = [sys.executable, "-m", module, "--ros-args", *ros_args]
+        command = [*prefix, sys.executable, "-m", module, "--ros-args", *ros_args]
         for name, value in parameters.items():
             command += ["-p", f"{name}:={value}"]
         with log.open("wb") as stream:
