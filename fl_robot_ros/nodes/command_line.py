@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rclpy.utilities import remove_ros_args
-
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.setting import Settings, describe_range
 
@@ -44,7 +42,7 @@ class NodeCommand:
         Raises:
             SettingError: There are words that belong to no ROS argument.
         """
-        words = remove_ros_args(["", *arguments])[1:]
+        _, words = split_arguments(arguments)
         if {"-h", "--help"} & set(words):
             return True
         if words:
@@ -72,6 +70,23 @@ class NodeCommand:
             for name, type_name, text in names:
                 lines += _entry(f"{name} ({type_name})", text)
         return "\n".join(lines)
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the words for ROS, between `--ros-args` and `--`, and all others.
+
+    Unlike rclpy's own function, this one opens no parameter file.
+    """
+    is_ros = False
+    parts: dict[bool, list[str]] = {True: [], False: []}
+    for word in arguments:
+        if word == "--ros-args":
+            is_ros = True
+        elif word == "--" and is_ros:
+            is_ros = False
+        else:
+            parts[is_ros].append(word)
+    return parts[True], parts[False]
 
 
 def _describe(field: dataclasses.Field[Any]) -> str:

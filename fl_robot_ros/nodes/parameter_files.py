@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from rclpy.node import Node
 
 from fl_robot_ros.errors import SettingError
+from fl_robot_ros.nodes.command_line import split_arguments
 
 _NAMES_SHOWN = 5
 _LAUNCH_PREFIX = "launch_params_"
@@ -58,15 +60,10 @@ def check_parameter_files(node: Node, arguments: Sequence[str]) -> None:
 
 
 def _files_in(arguments: Sequence[str]) -> Iterator[Path]:
-    """Yield the files after `--params-file` between `--ros-args` and `--`."""
-    is_ros = False
-    words = iter(arguments)
-    for word in words:
-        if word == "--ros-args":
-            is_ros = True
-        elif word == "--":
-            is_ros = False
-        elif is_ros and word == "--params-file" and (path := next(words, None)):
+    """Yield the files after `--params-file`."""
+    words, _ = split_arguments(arguments)
+    for word, path in pairwise(words):
+        if word == "--params-file":
             yield Path(path)
 
 

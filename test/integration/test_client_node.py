@@ -231,9 +231,16 @@ def test_too_few_images_and_an_absent_server_are_refused_with_a_reason(
     value = ParameterValue(
         type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=[str(more)]
     )
-    request = SetParameters.Request(parameters=[ParameterMessage(name="bag_paths", value=value)])
-    answer = robot.call("fl_client/set_parameters", request, SetParameters)
-    assert answer.results[0].successful
+    absent = ParameterValue(
+        type=ParameterType.PARAMETER_STRING_ARRAY,
+        string_array_value=[str(more), str(tmp_path / "absent")],
+    )
+    for paths, reason in ((absent, f"there is no bag {tmp_path / 'absent'}"), (value, "")):
+        parameter = ParameterMessage(name="bag_paths", value=paths)
+        request = SetParameters.Request(parameters=[parameter])
+        answer = robot.call("fl_client/set_parameters", request, SetParameters)
+        assert answer.results[0].successful == (paths is value)
+        assert answer.results[0].reason == reason
     wait_until(lambda: robot.has_kept(24), "the second bag's frames")
 
     accepted = robot.call("fl/start_round")

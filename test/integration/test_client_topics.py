@@ -23,7 +23,7 @@ from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.demo.recording import record_bag
 from fl_robot_ros.nodes.image_message import to_compressed_message, to_image_message
-from fl_robot_ros.nodes.qos import LATCHED, reliable_qos
+from fl_robot_ros.nodes.qos import LATCHED, best_effort_qos, reliable_qos
 
 GREY = np.full((48, 64, 3), 200, np.uint8)
 WHOLE = "0,0 1,0 1,1 0,1"
@@ -193,10 +193,37 @@ def test_latched_and_other_labels_go_on_together(
     publish(peer, "three", count=4)
     labels = {(sample.topic, sample.label) for sample in samples(tmp_path, 9)}
     assert labels == {("/one", "red"), ("/two", "green"), ("/three", "blue")}
+    # A publisher that came after the latched one does not suit that one's subscription.
+    late = peer.publisher(String, "fl/label", reliable_qos(5))
+    wait_until(late.get_subscription_count, "a subscription to the late publisher")
+    late.publish(String(data="late"))
     diagnostics = peer.record(DiagnosticArray, "/diagnostics", reliable_qos(5))
-    wait_until(lambda: diagnostics, "diagnostics")
-    values = {item.key: item.value for item in diagnostics[-1].status[0].values}
-    assert values["bad_label"] == "1"
+    wait_until(
+        lambda: diagnostics and capture_status(diagnostics)[1]["newest_label"] == "late",
+        "the late label",
+    )
+    assert capture_status(diagnostics)[1]["bad_label"] == "1"
+    assert "incompatible QoS" not in node.output
+
+
+def test_labels_of_a_best_effort_publisher_count_once_beside_those_of_a_reliable_one(
+    start_node: StartNode, peer: Peer, tmp_path: Path
+) -> None:
+    node = start_client(start_node, tmp_path)
+    messages = peer.record(DiagnosticArray, "/diagnostics", reliable_qos(50))
+    hurried = peer.publisher(String, "fl/label", best_effort_qos(5))
+    plain = peer.publisher(String, "fl/label", reliable_qos(5))
+    wait_until(hurried.get_subscription_count, "a subscription to the best-effort publisher")
+    # The reliable one is heard by both subscriptions.
+    wait_until(lambda: plain.get_subscription_count() == 2, "both subscriptions")
+    for publisher, label in ((hurried, "red"), (plain, "green"), (hurried, "blue")):
+        publisher.publish(String(data=label))
+        wait_until(
+            lambda label=label: messages and capture_status(messages)[1]["newest_label"] == label,
+            label,
+        )
+    assert capture_status(messages)[1]["labels_received"] == "3"
+    assert "incompatible QoS" not in node.output
 
 
 def capture_status(messages: list[DiagnosticArray]) -> tuple[DiagnosticStatus, dict[str, str]]:

@@ -2,9 +2,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from waiting import wait_until
+
+from fl_robot_ros.nodes.parent import END_WITH_PARENT
 
 _PARENT = """
 import subprocess, sys
@@ -23,18 +27,37 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_a_node_ends_when_its_parent_is_gone(ros_env: dict[str, str], tmp_path: Path) -> None:
-    log = tmp_path / "node.log"
+@contextmanager
+def orphan(env: dict[str, str], log: Path) -> Iterator[int]:
+    """Start a node whose parent is killed as soon as it is up; yield its process."""
     command = [sys.executable, "-c", _PARENT, str(log)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=ros_env, text=True) as parent:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=env, text=True) as parent:
         assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         try:
             wait_until(lambda: "waiting for a model" in log.read_text(), "the node is up")
             parent.kill()
-            wait_until(lambda: not is_running(pid), "the node ends", timeout_sec=10.0)
+            yield pid
         finally:
             if is_running(pid):
                 os.kill(pid, signal.SIGKILL)
+
+
+def test_a_node_of_launch_ends_when_its_parent_is_gone(
+    ros_env: dict[str, str], tmp_path: Path
+) -> None:
+    log = tmp_path / "node.log"
+    with orphan({**ros_env, END_WITH_PARENT: "1"}, log) as pid:
+        wait_until(lambda: not is_running(pid), "the node ends")
     assert "the parent process is gone" in log.read_text()
     assert "Traceback" not in log.read_text()
+
+
+def test_a_node_of_a_shell_outlives_the_shell(ros_env: dict[str, str], tmp_path: Path) -> None:
+    log = tmp_path / "node.log"
+    with orphan(ros_env, log) as pid:
+        # Long after the parent is gone: the camera is missed after 10 s.
+        wait_until(lambda: "no frame on" in log.read_text(), "the node goes on")
+        os.kill(pid, signal.SIGINT)
+        wait_until(lambda: not is_running(pid), "the node ends")
+    assert "ending: SIGINT" in log.read_text()

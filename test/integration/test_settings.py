@@ -102,7 +102,38 @@ def test_a_misspelt_setting_is_refused(context: rclpy.Context, override: str, me
         declare(context, ClientSettings, override)
 
 
-def test_parameters_of_other_nodes_are_left_alone(context: rclpy.Context) -> None:
-    others = ("image_topic:=front", "use_sim_time:=true", "frame_rate_hz:=30.0", "base_frame:=b")
+def test_parameters_of_other_programs_are_left_alone(
+    context: rclpy.Context, capfd: pytest.CaptureFixture[str]
+) -> None:
+    others = ("use_sim_time:=true", "frame_rate_hz:=30.0", "base_frame:=b")
     _, settings = declare(context, ClientSettings, *others)
     assert settings == ClientSettings()
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("cls", "override", "expected"),
+    [
+        (
+            ClientSettings,
+            "image_topic:=front",
+            "'image_topic' has no effect on settings: it is a setting of fl_perception and "
+            "fl_streamer; its own is 'image_topics'",
+        ),
+        (
+            PerceptionSettings,
+            "worker_python:=python3",
+            "'worker_python' has no effect on settings: it is a setting of fl_client",
+        ),
+    ],
+)
+def test_a_setting_of_another_node_of_ours_is_named(
+    context: rclpy.Context,
+    capfd: pytest.CaptureFixture[str],
+    cls: type[Settings],
+    override: str,
+    expected: str,
+) -> None:
+    _, settings = declare(context, cls, override)
+    assert settings == cls()
+    assert f"{expected}\n" in capfd.readouterr().err

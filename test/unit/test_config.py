@@ -16,6 +16,7 @@ from fl_robot_ros.config import (
     ServerSettings,
     StreamerSettings,
     expand_path,
+    resolve_data_dir,
     resolve_server_address,
 )
 from fl_robot_ros.errors import SettingError
@@ -123,6 +124,22 @@ def test_the_server_address_comes_from_parameter_environment_or_default(
 
 
 @pytest.mark.parametrize(
+    ("data_dir", "namespace", "expected"),
+    [
+        ("", "/", "/home/me/.ros/fl_robot_ros"),
+        ("", "/robot1", "/home/me/.ros/fl_robot_ros/robot1"),
+        ("", "/fleet/robot1", "/home/me/.ros/fl_robot_ros/fleet/robot1"),
+        ("~/data", "/robot1", "/home/me/data"),
+    ],
+)
+def test_robots_of_one_machine_have_data_folders_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, data_dir: str, namespace: str, expected: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert resolve_data_dir(data_dir, namespace) == Path(expected)
+
+
+@pytest.mark.parametrize(
     ("address", "environment"),
     [
         ("fleet.example.org", {}),
@@ -135,6 +152,13 @@ def test_the_server_address_comes_from_parameter_environment_or_default(
         ("", {"SERVER_PORT": "eight thousand"}),
         ("", {"SERVER_PORT": "70000"}),
         ("fleet:\N{SUPERSCRIPT TWO}", {}),
+        ("http://fleet:8000", {}),
+        ("https://fleet.example.org:443", {}),
+        ("fleet/path:8000", {}),
+        ("user@fleet:8000", {}),
+        ("a fleet:8000", {}),
+        ("::1:8000", {}),
+        ("[fleet]:8000", {}),
     ],
 )
 def test_an_address_without_a_port_is_refused(address: str, environment: dict[str, str]) -> None:
