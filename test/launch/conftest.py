@@ -6,7 +6,7 @@ import importlib.util
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -67,17 +67,23 @@ def start_launch(
     """Return a function that starts a launch file of the package with arguments."""
     started: list[Launch] = []
 
-    def start(name: str, env: Mapping[str, str] | None = None, **arguments: object) -> Launch:
+    def start(
+        name: str | Path,
+        env: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
+        **arguments: object,
+    ) -> Launch:
         paths = [str(ament_prefix), os.environ.get("AMENT_PREFIX_PATH", "")]
         variables = {
-            **ros_env,
+            **(env or ros_env),
             "AMENT_PREFIX_PATH": ":".join(filter(None, paths)),
             "HOME": str(tmp_path),
-            **(env or {}),
         }
+        # A path of a test's own file stays as it is.
         file = ament_prefix / "share" / PACKAGE / "launch" / name
         pairs = [f"{key}:={value}" for key, value in arguments.items()]
-        started.append(Launch(file, pairs, variables, tmp_path / f"{name}-{len(started)}.log"))
+        log = tmp_path / f"{file.name}-{len(started)}.log"
+        started.append(Launch(file, pairs, variables, log, prefix))
         return started[-1]
 
     yield start

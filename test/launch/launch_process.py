@@ -7,19 +7,26 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
 class Launch:
     """A launch file in a process of its own, as `ros2 launch` runs it."""
 
-    def __init__(self, file: Path, arguments: list[str], env: Mapping[str, str], log: Path):
+    def __init__(
+        self,
+        file: Path,
+        arguments: list[str],
+        env: Mapping[str, str],
+        log: Path,
+        prefix: Sequence[str] = (),
+    ):
         self._log = log
         runner = Path(__file__).with_name("launch_runner.py")
         with log.open("wb") as stream:
             self.process = subprocess.Popen(
-                [sys.executable, str(runner), str(file), *arguments],
+                [*prefix, sys.executable, str(runner), str(file), *arguments],
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 env=dict(env),
