@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ROBOT_SIDE := $(addprefix fl_robot_ros/,\
-	capture dataset delivery robot nodes config.py errors.py paths.py setting.py)
+	capture dataset delivery robot nodes config.py dependency.py errors.py paths.py setting.py)
 
 # Where ROS is sourced, its rclpy and its messages are used; elsewhere PyPI's wheels of them.
 LOCKS := $(patsubst %,requirements/%.txt,robot $(if $(ROS_DISTRO),,ros) learning demo sources dev)

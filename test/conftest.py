@@ -16,8 +16,9 @@ from fl_robot_ros.delivery.manifest import KERAS_FILE, TFLITE_FILE, Manifest, ha
 settings.register_profile("steady", deadline=None)
 settings.load_profile("steady")
 
-# Bags for the tests of other rooms are written by the recorder of the capture room's tests.
-sys.path.insert(0, str(Path(__file__).parent / "unit" / "capture"))
+# What the tests of one room make, those of others use too: bags, and bare Pythons.
+for _room in ("unit", "unit/capture"):
+    sys.path.insert(0, str(Path(__file__).parent / _room))
 
 # Mean of each colour channel, then softmax: the output says which of red, green and blue prevails.
 _COLOUR_MODEL = """

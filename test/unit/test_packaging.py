@@ -37,9 +37,8 @@ def manifest() -> ElementTree.Element:
     return ElementTree.parse(ROOT / "package.xml").getroot()
 
 
-@pytest.fixture(scope="module")
-def setup_arguments() -> dict[str, Any]:
-    """What setup.py gives to setup(), read by running it with a setup() that only takes notes."""
+def read_setup() -> dict[str, Any]:
+    """Return what setup.py gives to setup(), by running it with a setup() that takes notes."""
     source = (ROOT / "setup.py").read_text()
     tree = ast.parse(source)
     notes: dict[str, Any] = {}
@@ -50,9 +49,18 @@ def setup_arguments() -> dict[str, Any]:
     return notes
 
 
+@pytest.fixture(scope="module")
+def setup_arguments() -> dict[str, Any]:
+    """What setup.py gives to setup()."""
+    return read_setup()
+
+
 def pins(path: Path) -> dict[str, str]:
-    """Return version by canonical name of a lock file, which may hold nothing else."""
-    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    """Return version by canonical name of a lock file, which holds nothing else.
+
+    Files that it includes are left out.
+    """
+    lines = [line for line in path.read_text().splitlines() if not line.startswith(("#", "-r "))]
     found: dict[str, str] = {}
     for line in lines:
         match = re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)", line)
