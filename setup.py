@@ -42,6 +42,8 @@ setup(
         "hub": ["flwr-datasets>=0.6.1,<0.7"],
         "perception": ["ai-edge-litert>=2.1,<3"],
         "demo": ["matplotlib>=3.9", "scikit-learn>=1.5"],
+        # colcon runs pytest only where it is named here.
+        "test": ["pytest>=6.2", "hypothesis>=6.36"],
     },
     zip_safe=False,
     author="fl_robot_ros contributors",

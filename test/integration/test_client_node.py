@@ -16,6 +16,7 @@ from bare_python import BarePython
 from conftest import StartNode
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from fleet import CLASSES, free_port, picture, server
+from needed_packages import learns
 from numpy.typing import NDArray
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterType, ParameterValue
@@ -40,8 +41,8 @@ RUN_TIMEOUT_SEC = 240.0
 
 
 def image_of(label: str, seed: int = 0) -> NDArray[np.uint8]:
-    decoded = cv2.imdecode(np.frombuffer(picture(label, seed), np.uint8), cv2.IMREAD_COLOR_RGB)
-    return np.asarray(decoded, dtype=np.uint8)
+    decoded = cv2.imdecode(np.frombuffer(picture(label, seed), np.uint8), cv2.IMREAD_COLOR)
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def frames(count: int, labels: tuple[str, ...] = ("red", "green", "blue")) -> Iterator[Any]:
@@ -207,6 +208,7 @@ def test_a_simulated_camera_that_comes_again_as_another(
     assert abs(unstamped - time.time()) < 600
 
 
+@learns
 def test_too_few_images_and_an_absent_server_are_refused_with_a_reason(
     start_node: StartNode, robot: Robot, tmp_path: Path
 ) -> None:
@@ -249,6 +251,7 @@ def test_too_few_images_and_an_absent_server_are_refused_with_a_reason(
     assert node.interrupt() == 0
 
 
+@learns
 def test_another_source_needs_no_images_and_takes_no_snapshot(
     start_node: StartNode, robot: Robot, tmp_path: Path
 ) -> None:
@@ -272,6 +275,7 @@ def test_another_source_needs_no_images_and_takes_no_snapshot(
     assert node.interrupt() == 0
 
 
+@learns
 def test_a_python_that_cannot_run_a_worker_is_named_at_the_start_and_refused(
     start_node: StartNode, robot: Robot, tmp_path: Path
 ) -> None:
@@ -318,6 +322,7 @@ def test_a_truncated_bag_gives_what_is_readable_and_says_what_was_lost(
     assert node.interrupt() == 0
 
 
+@learns
 def test_a_run_from_bag_to_model_path_with_a_worker_killed_on_the_way(
     start_node: StartNode, robot: Robot, peer: Peer, tmp_path: Path
 ) -> None:

@@ -9,6 +9,8 @@ import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 _SITE = Path(sysconfig.get_path("purelib"))
 
@@ -32,7 +34,8 @@ class BarePython:
         """Take packages over, by the names of their files and folders."""
         for pattern in patterns:
             found = list(_SITE.glob(pattern))
-            assert found, pattern
+            if not found:
+                pytest.skip(f"needs {pattern} in {_SITE}")
             for path in found:
                 (self.site / path.name).symlink_to(path)
 

@@ -35,7 +35,6 @@ def robot(tmp_path_factory: pytest.TempPathFactory) -> BarePython:
     """A Python with what apt gives a robot."""
     python = BarePython(tmp_path_factory.mktemp("robot") / "venv")
     python.take("numpy", "numpy.libs", "cv2", "opencv_python_headless.libs", "yaml", "rich")
-    python.take("markdown_it", "mdurl", "pygments")  # rich's
     return python
 
 

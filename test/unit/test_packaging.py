@@ -6,7 +6,6 @@ import ast
 import configparser
 import importlib
 import re
-import tomllib
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from pathlib import Path
@@ -19,6 +18,8 @@ from packaging.utils import canonicalize_name
 import fl_robot_ros
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.paths import share_path
+
+tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11")
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = "fl_robot_ros"
@@ -88,6 +89,16 @@ def test_colcon_takes_it_for_ament_python(manifest: ElementTree.Element) -> None
     for maintainer in maintainers:
         assert CATKIN_EMAIL.match(maintainer.attrib["email"])
         assert maintainer.text
+
+
+def test_colcon_test_runs_pytest(
+    manifest: ElementTree.Element, setup_arguments: dict[str, Any]
+) -> None:
+    # Without this, colcon takes unittest, which finds nothing and calls that a success.
+    needed = [Requirement(text).name for text in setup_arguments["extras_require"]["test"]]
+    assert needed == ["pytest", "hypothesis"]
+    depends = [element.text for element in manifest.findall("test_depend")]
+    assert depends == [f"python3-{name}" for name in needed]
 
 
 def test_manifest_and_setup_agree(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from bare_python import BarePython
+from needed_packages import learns
 
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.robot.worker_python import WorkerPython
@@ -18,6 +19,7 @@ def script(path: Path, text: str) -> str:
     return str(path)
 
 
+@learns
 def test_the_python_of_these_tests_can_run_a_worker() -> None:
     python = WorkerPython("")
     assert python.known_problem() == ""
@@ -33,6 +35,7 @@ def test_what_is_no_program_is_refused_at_once(tmp_path: Path, name: str) -> Non
         WorkerPython(str(tmp_path / name))
 
 
+@learns
 def test_all_that_is_missing_is_named_with_the_command_that_installs_it(tmp_path: Path) -> None:
     bare = BarePython(tmp_path / "venv")
     bare.take("numpy*")
@@ -51,6 +54,7 @@ def test_all_that_is_missing_is_named_with_the_command_that_installs_it(tmp_path
     assert python.check() == ""
 
 
+@learns
 def test_what_a_source_needs_is_asked_for_too(tmp_path: Path) -> None:
     bare = BarePython(tmp_path / "venv")
     assert "flwr-datasets" in WorkerPython(str(bare.path), "hub").check()
