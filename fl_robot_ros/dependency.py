@@ -110,10 +110,11 @@ def install_command(python: str, modules: Sequence[str], *options: str) -> str:
 
 def _advice(modules: Sequence[str]) -> str:
     options = []
-    if sys.prefix == sys.base_prefix:
-        if "flwr" in modules or "tensorflow" in modules:
-            # They bring a NumPy that the system's OpenCV and cv_bridge may not fit.
-            return LEARNING_ENVIRONMENT
+    is_of_the_system = sys.prefix == sys.base_prefix
+    # They need Python 3.11, and bring a NumPy that the system's OpenCV and cv_bridge may not fit.
+    if {"flwr", "tensorflow"} & {*modules} and (is_of_the_system or sys.version_info < (3, 11)):
+        return LEARNING_ENVIRONMENT
+    if is_of_the_system:
         if {*modules} <= {*_APT}:
             return f"install with: sudo apt install {' '.join(_APT[module] for module in modules)}"
         options.append("--user")
