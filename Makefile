@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ROBOT_SIDE := $(addprefix fl_robot_ros/,\
-	capture dataset delivery robot nodes config.py errors.py paths.py setting.py)
+	capture dataset delivery robot nodes config.py dependency.py errors.py paths.py setting.py)
 
 # Where ROS is sourced, its rclpy and its messages are used; elsewhere PyPI's wheels of them.
 LOCKS := $(patsubst %,requirements/%.txt,robot $(if $(ROS_DISTRO),,ros) learning demo sources dev)
@@ -18,11 +18,11 @@ ifneq ($(PURPOSE),$(CURDIR)$(if $(ROS_DISTRO), with ROS $(ROS_DISTRO)))
 $(READY): another-purpose
 endif
 
-.PHONY: help setup demo test bench lint clean another-purpose
+.PHONY: help setup demo test test-oldest bench lint clean another-purpose
 
 help: ## List the targets.
 	@echo "make TARGET [ARGS='...'] [PYTHON=/path/to/python3.12]"
-	@sed -nE 's/^([a-z]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 10
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 16
 
 setup: $(READY) ## Install everything into .venv, if it is not there yet.
 	@:
@@ -32,6 +32,9 @@ demo: setup ## Two robots learn together; ARGS go to fl_demo, as in ARGS='--scen
 
 test: setup lint ## Lint, types and all tests; ARGS go to pytest, as in ARGS='-k bag'.
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-oldest: setup ## The unit tests with the oldest versions that a robot may have; needs Python 3.10.
+	@$(BIN)/python requirements/oldest.py $(ARGS)
 
 bench: setup ## Speed of import and cost of capture, against what people do today.
 	@$(BIN)/python -m pip install --quiet --no-deps --requirement requirements/bench.txt

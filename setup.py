@@ -19,26 +19,31 @@ setup(
         (f"share/{PACKAGE}/flower_app", ["flower_app/pyproject.toml"]),
     ],
     python_requires=">=3.10",
+    # The oldest of what a robot has from apt are those of Ubuntu 22.04.
     install_requires=[
-        "numpy",
-        "opencv-python-headless",
-        "PyYAML",
-        "rich",
-        # Reads bags of sqlite3; rosbags needs it too.
+        "numpy>=1.21.5",
+        "opencv-python-headless>=4.5.4",
+        "PyYAML>=5.4.1",
+        "rich>=11.2",
+        # To read bags: rosbags and what it needs itself. Before 0.11.7 it had another zstd.
+        "rosbags>=0.11.7,<0.12",
         "apsw>=3.50,<4",
-        "rosbags>=0.11,<0.12",
+        "lz4>=4.0",
+        "backports.zstd>=1.0; python_version < '3.14'",
     ],
     extras_require={
         "learning": [
             "flwr>=1.41,<1.42",
             "tensorflow>=2.21,<2.22",
             "keras>=3.13",
-            "ai-edge-litert>=2.1",
+            "ai-edge-litert>=2.1,<3",
         ],
         "tfds": ["tensorflow-datasets>=4.9.9"],
         "hub": ["flwr-datasets>=0.6.1,<0.7"],
-        "perception": ["ai-edge-litert>=2.1"],
+        "perception": ["ai-edge-litert>=2.1,<3"],
         "demo": ["matplotlib>=3.9", "scikit-learn>=1.5"],
+        # colcon runs pytest only where it is named here.
+        "test": ["pytest>=6.2", "hypothesis>=6.36"],
     },
     zip_safe=False,
     author="fl_robot_ros contributors",

@@ -13,6 +13,10 @@ class SettingError(FlRobotError):
     """A setting has a value outside its documented range, or a name that does not exist."""
 
 
+class MissingPackageError(FlRobotError):
+    """A Python package is not installed; the message says how to get it."""
+
+
 class FrameError(FlRobotError):
     """A frame cannot be turned into an RGB picture: unknown encoding, wrong size, broken data."""
 

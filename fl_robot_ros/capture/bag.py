@@ -6,6 +6,7 @@ from collections.abc import Collection, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fl_robot_ros.capture.bag_files import BagFiles, Unpacker, find_bag_files, is_bag
 from fl_robot_ros.capture.bag_message import (
@@ -15,7 +16,6 @@ from fl_robot_ros.capture.bag_message import (
     is_image,
     is_label,
 )
-from fl_robot_ros.capture.bag_storage import StorageFile
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame
 from fl_robot_ros.capture.recorded_message import (
     TopicCounts,
@@ -25,6 +25,9 @@ from fl_robot_ros.capture.recorded_message import (
 )
 from fl_robot_ros.capture.topic_name import topic_matches
 from fl_robot_ros.errors import BagError
+
+if TYPE_CHECKING:
+    from fl_robot_ros.capture.bag_storage import StorageFile
 
 __all__ = ["BagReading", "BagReport", "LabelMessage", "is_bag", "read_bag"]
 
@@ -123,8 +126,7 @@ class BagReading(Iterator["Frame | LabelMessage"]):
     def _read(self) -> Generator[Frame | LabelMessage, None, None]:
         try:
             with closing(Unpacker()) as unpacker:
-                promised = self._bag.promised
-                files = [StorageFile(path, unpacker, promised) for path in self._bag.files]
+                files = list(self._bag.open_files(unpacker))
                 wanted = self._choose_topics(files)
                 self.report.start_ns = self._start_ns(files)
                 for storage in files:

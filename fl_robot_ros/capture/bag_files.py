@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
 from fl_robot_ros.capture.recorded_message import Salvage, TopicCounts, is_time, type_as
+from fl_robot_ros.dependency import BAG_MODULES, require
 from fl_robot_ros.errors import BagError
 
-if sys.version_info >= (3, 14):
-    from compression.zstd import ZstdDecompressor, ZstdError
-else:
-    from backports.zstd import ZstdDecompressor, ZstdError
+if TYPE_CHECKING:
+    from fl_robot_ros.capture.bag_storage import StorageFile
 
 METADATA_NAME = "metadata.yaml"
 # A bag of a thousand topics and files has about 1 MB of it.
@@ -57,6 +56,20 @@ class BagFiles:
     losses: tuple[str, ...] = ()
     promised: TopicCounts = field(default_factory=dict)
     start_ns: int | None = None
+
+    def open_files(self, unpacker: Unpacker) -> Iterator[StorageFile]:
+        """Look into each storage file, in the order of recording.
+
+        Raises:
+            MissingPackageError: A package that reads bags is not installed.
+            OSError: A file cannot be read.
+        """
+        require(BAG_MODULES)
+        # Imported late, as a robot that reads no bags need not have these packages.
+        from fl_robot_ros.capture.bag_storage import StorageFile
+
+        for path in self.files:
+            yield StorageFile(path, unpacker, self.promised)
 
 
 def is_bag(path: Path) -> bool:
@@ -180,6 +193,8 @@ def is_compressed(path: Path) -> bool:
 
 
 def _unpack(path: Path, target: Path, salvage: Salvage) -> None:
+    from fl_robot_ros.capture.zstd import ZstdDecompressor, ZstdError
+
     room = _FREE_UNPACKED_BYTES + _MAX_UNPACKED_SHARE * path.stat().st_size
     decompressor = ZstdDecompressor()
     with path.open("rb") as packed, target.open("wb") as file:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
-
-from rosbags.typesys import Stores, get_typestore
-from rosbags.typesys.store import Typestore
+from typing import TYPE_CHECKING, Any
 
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame
 from fl_robot_ros.capture.recorded_message import RecordedMessage, is_time
 from fl_robot_ros.capture.topic_name import LABEL_TOPIC, topic_matches
 from fl_robot_ros.errors import BagError
+
+if TYPE_CHECKING:
+    from rosbags.typesys.store import Typestore
 
 IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
@@ -48,9 +48,11 @@ def is_label(topic: str, message_type: str) -> bool:
 
 
 @functools.cache
-def _typestore(store: Stores) -> Typestore:
+def _typestore(is_ros1: bool) -> Typestore:
     """Return a store of types, which compiles what it needs once."""
-    return get_typestore(store)
+    from rosbags.typesys import Stores, get_typestore
+
+    return get_typestore(Stores.ROS1_NOETIC if is_ros1 else Stores.ROS2_HUMBLE)
 
 
 def wrong_time(message: RecordedMessage) -> str:
@@ -72,7 +74,7 @@ class MessageReader:
             is_ros1: Whether the messages are in the serialization of ROS 1.
         """
         self._is_ros1 = is_ros1
-        self._types = _typestore(Stores.ROS1_NOETIC if is_ros1 else Stores.ROS2_HUMBLE)
+        self._types = _typestore(is_ros1)
 
     def read(self, message: RecordedMessage) -> Frame | LabelMessage:
         """Return the frame or label in a message.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fl_robot_ros.capture.bag_files import Unpacker, find_bag_files
 from fl_robot_ros.capture.bag_message import (
@@ -14,10 +15,12 @@ from fl_robot_ros.capture.bag_message import (
     is_label,
     wrong_time,
 )
-from fl_robot_ros.capture.bag_storage import StorageFile
 from fl_robot_ros.capture.recorded_message import RecordedMessage, is_time, unreadable_topics
 from fl_robot_ros.capture.source_item import Item, RecordedImage, RecordedLabel
 from fl_robot_ros.errors import BagError, SourceError
+
+if TYPE_CHECKING:
+    from fl_robot_ros.capture.bag_storage import StorageFile
 
 _NS_PER_SEC = 1e9
 
@@ -108,12 +111,11 @@ class BagSource:
         bag = find_bag_files(self._path)
         self.skipped += bag.losses
         files = []
-        for path in bag.files:
-            file = StorageFile(path, self._unpacker, bag.promised)
+        for file in bag.open_files(self._unpacker):
             if file.is_ros1:
                 raise BagError(
-                    f"{path.name} is a bag of ROS 1; turn it into a rosbag2 with "
-                    f"`rosbags-convert --src {path.name} --dst {path.stem}`"
+                    f"{file.name} is a bag of ROS 1; turn it into a rosbag2 with "
+                    f"`rosbags-convert --src {file.name} --dst {Path(file.name).stem}`"
                 )
             files.append(file)
         return files

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,11 +18,7 @@ from fl_robot_ros.capture.recorded_message import (
 )
 from fl_robot_ros.capture.ros1_records import read_ros1_records, read_ros1_summary
 from fl_robot_ros.capture.sqlite_records import read_sqlite_records, read_sqlite_summary
-
-if sys.version_info >= (3, 14):
-    from compression.zstd import ZstdError, get_frame_info
-else:
-    from backports.zstd import ZstdError, get_frame_info
+from fl_robot_ros.capture.zstd import ZstdError, get_frame_info
 
 # Where messages are compressed one by one; serialized ROS 2 messages never begin like this.
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from bz2 import BZ2Decompressor
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -14,11 +13,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]
 
 from fl_robot_ros.capture.recorded_message import DamagedError
-
-if sys.version_info >= (3, 14):
-    from compression.zstd import ZstdDecompressor, ZstdError
-else:
-    from backports.zstd import ZstdDecompressor, ZstdError
+from fl_robot_ros.capture.zstd import ZstdDecompressor, ZstdError
 
 # No chunk or message of a bag is larger: recorders write chunks of about 1 MB by default.
 MAX_UNPACKED_BYTES = 1 << 29

@@ -101,7 +101,8 @@ def _crossed(start: Polygon, end: Polygon) -> NDArray[np.int64]:
 def _parse(text: str) -> tuple[str, Polygon]:
     topic, separator, rest = text.rpartition(":")
     try:
-        corners = np.array([[float(x) for x in pair.split(",")] for pair in rest.split()])
+        pairs = [[float(x) for x in pair.split(",")] for pair in rest.split()]
+        corners = np.array(pairs, dtype=float)
         is_polygon = corners.ndim == 2 and corners.shape[0] >= 3 and corners.shape[1] == 2
         is_inside = is_polygon and bool(np.all((corners >= 0) & (corners <= 1)))
     except ValueError:

@@ -88,9 +88,8 @@ def _print_summary(summary: DatasetSummary, console: Console) -> None:
     for name in ("first (UTC)", "last (UTC)"):
         table.add_column(name, min_width=10)
     for item in summary.labels:
-        table.add_row(escape(item.label), *_cells(item, summary.labelled_images))
-    if summary.labels:
-        table.add_section()
+        cells = _cells(item, summary.labelled_images)
+        table.add_row(escape(item.label), *cells, end_section=item is summary.labels[-1])
     table.add_row("[italic]to be labelled[/]", *_cells(summary.unlabelled, 0))
     console.print(table)
     cameras = {topic for item in (*summary.labels, summary.unlabelled) for topic in item.topics}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from fl_robot_ros.capture.bag_files import is_bag
 from fl_robot_ros.capture.capture_options import pipeline_options, unused_names
 from fl_robot_ros.capture.topic_name import topic_matches
 from fl_robot_ros.cli.client_params import read_capture_settings
@@ -104,13 +105,6 @@ def _bag_settings(options: argparse.Namespace, console: Console) -> ClientSettin
 def _is_bag(path: Path) -> bool:
     if not path.exists():
         raise SourceError(f"there is no {path}; expected a rosbag or a folder of pictures")
-    try:
-        # Imported late: this loads rosbags, which a robot need not have.
-        from fl_robot_ros.capture.bag import is_bag
-    except ModuleNotFoundError as error:
-        if path.is_dir():
-            return False
-        raise SourceError(f"{path} cannot be read: this needs the package {error.name}") from error
     if not is_bag(path) and not path.is_dir():
         raise SourceError(f"{path} is neither a rosbag nor a folder of pictures")
     return is_bag(path)

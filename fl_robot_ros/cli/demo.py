@@ -12,10 +12,10 @@ from rich.console import Console
 from fl_robot_ros.cli.option_type import full_path, setting_value, whole_number
 from fl_robot_ros.config import StreamerSettings
 from fl_robot_ros.demo.plan import DemoPlan
-from fl_robot_ros.demo.run import run_demo
 from fl_robot_ros.demo.scene import SCENE_NAMES
 from fl_robot_ros.demo.screen import Screen
-from fl_robot_ros.errors import FlRobotError
+from fl_robot_ros.dependency import DEMO_MODULES, require
+from fl_robot_ros.errors import FlRobotError, MissingPackageError
 
 _DESCRIPTION = """\
 Watch two robots learn from their cameras together, on this machine, with real parts: rosbags,
@@ -29,7 +29,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = _parse(arguments)
     console = Console()
     try:
+        require(DEMO_MODULES)
+        from fl_robot_ros.demo.run import run_demo
+
         report = run_demo(plan, Screen(console))
+    except MissingPackageError as error:
+        print(f"fl_demo: {error}", file=sys.stderr)
+        return 1
     except FlRobotError as error:
         print(f"fl_demo: {error}", file=sys.stderr)
         print(f"fl_demo: the processes' output is in {plan.log_dir}", file=sys.stderr)

@@ -1,7 +1,10 @@
-"""Where the console scripts start: an interrupt while a program loads leaves no traceback."""
+"""Where the console scripts start, so that no program ends in a traceback while it loads."""
 
+import sys
 from functools import partial
 from importlib import import_module
+
+from fl_robot_ros.dependency import describe_unimportable
 
 
 def _start(module: str, interrupted: int) -> int:
@@ -12,12 +15,17 @@ def _start(module: str, interrupted: int) -> int:
         interrupted: Exit code after an interrupt that the program itself does not see.
 
     Returns:
-        Its exit code.
+        Its exit code; 1 where a package that it needs cannot be imported.
     """
     try:
         return int(import_module(module).main())
     except KeyboardInterrupt:
         return interrupted
+    except ImportError as error:
+        if (error.name or "").startswith("fl_robot_ros"):
+            raise
+        print(f"fl_{module.rpartition('.')[2]}: {describe_unimportable(error)}", file=sys.stderr)
+        return 1
 
 
 client = partial(_start, "fl_robot_ros.nodes.client", 0)

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 # Of a long list of what is wrong, so many are named.
 _MAX_NAMED = 20
@@ -21,20 +21,30 @@ Advance = Callable[[int, "int | None"], None]
 @contextmanager
 def progress(console: Console, what: str) -> Iterator[Advance]:
     """Show a bar while something lasts; yields what takes the number done and of all."""
+    if not console.is_terminal:
+        # Into a file, a bar would only leave an empty line.
+        yield lambda done, total: None
+        return
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[count]}", style="progress.download", markup=False),
         TimeRemainingColumn(),
     )
-    # Into a file, a bar would only leave an empty line.
-    is_shown = console.is_terminal
     # What a library writes of a broken picture would break the bar, and names no file.
-    silence = _muted_libraries() if is_shown and os.isatty(_ERRORS) else nullcontext()
-    bar = Progress(*columns, console=console, transient=True, disable=not is_shown)
+    silence = _muted_libraries() if os.isatty(_ERRORS) else nullcontext()
+    bar = Progress(*columns, console=console, transient=True)
     with silence, bar:
-        task = bar.add_task(shown(what), total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        # The bar of a task that is not started moves to and fro: its end is not known.
+        task = bar.add_task(shown(what), start=False, count="")
+
+        def advance(done: int, total: int | None) -> None:
+            if total:
+                bar.start_task(task)
+                bar.update(task, total=total)
+            bar.update(task, completed=done, count=f"{done}/{total or '?'}")
+
+        yield advance
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fl_robot_ros.dataset.preprocessing import Preprocessing
 from fl_robot_ros.delivery.manifest import MANIFEST_FILE, TFLITE_FILE, Manifest
+from fl_robot_ros.dependency import describe_unimportable
 from fl_robot_ros.errors import ModelError
 
 # The first one that can be imported is used; they offer the same Interpreter.
@@ -164,10 +165,12 @@ def locate_model(path: Path) -> tuple[Path, str]:
 
 def _make_interpreter(path: Path, content: bytes, num_threads: int) -> Any:
     """Return a LiteRT interpreter of the model, or raise ModelError."""
+    failure: ImportError | None = None
     for runtime in _RUNTIMES:
         try:
             interpreter_class = importlib.import_module(runtime).Interpreter
-        except ImportError:
+        except ImportError as error:
+            failure = failure or error
             continue
         try:
             return interpreter_class(model_content=content, num_threads=num_threads)
@@ -175,10 +178,8 @@ def _make_interpreter(path: Path, content: bytes, num_threads: int) -> Any:
             raise ModelError(
                 f"{path} is not a LiteRT model that can be run here: {_first_line(error)}"
             ) from error
-    raise ModelError(
-        "LiteRT is not installed; install 'ai-edge-litert' (or 'tflite-runtime') for the Python "
-        "that runs this program"
-    )
+    assert failure
+    raise ModelError(describe_unimportable(failure)) from failure
 
 
 def _fits(details: Any, shape: tuple[int, ...]) -> bool:

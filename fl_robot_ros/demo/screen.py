@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     TextColumn,
     TimeElapsedColumn,
@@ -44,7 +43,7 @@ class Screen:
         columns = (
             TextColumn("{task.description:<22}"),
             BarColumn(bar_width=40),
-            MofNCompleteColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}", style="progress.download"),
             TimeElapsedColumn(),
         )
         with Progress(*columns, console=self._console) as progress:

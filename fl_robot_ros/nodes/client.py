@@ -56,6 +56,7 @@ from fl_robot_ros.nodes.topic_names import names_by_topic
 from fl_robot_ros.robot.bag_importer import BagImporter
 from fl_robot_ros.robot.run_control import RunControl, describe
 from fl_robot_ros.robot.run_status import FAILED
+from fl_robot_ros.robot.worker_python import WorkerPython
 
 _DIAGNOSTICS_PERIOD_SEC = 1.0
 # Frames that may wait in the middleware while a callback runs.
@@ -109,6 +110,7 @@ class ClientNode(Node):  # type: ignore[misc]
         self._robot = settings.robot_name or self.get_namespace().strip("/") or _host_name()
         address = resolve_server_address(settings.server_address, os.environ)
         source = DataSource.from_settings(settings)
+        worker_python = WorkerPython(settings.worker_python, source.kind)
         other_names = names_by_topic(self, settings.image_topics)
         data_dir = resolve_data_dir(settings.data_dir, self.get_namespace())
         self._lock_file = _lock(data_dir)
@@ -134,7 +136,14 @@ class ClientNode(Node):  # type: ignore[misc]
         self._pipeline = CapturePipeline(self._dataset, **options)
         self._pipeline.set_enabled(settings.capture_enabled)
         self._run = RunControl(
-            self._dataset, settings, source, data_dir, self._robot, address, self._on_run_change
+            self._dataset,
+            settings,
+            source,
+            worker_python,
+            data_dir,
+            self._robot,
+            address,
+            self._on_run_change,
         )
         self._run_changed = self.create_guard_condition(self._publish_state)
         self._published_path = ""
@@ -165,6 +174,7 @@ class ClientNode(Node):  # type: ignore[misc]
         self.add_on_set_parameters_callback(self._on_parameters)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(_DIAGNOSTICS_PERIOD_SEC, self._publish_diagnostics, clock=steady)
+        worker_python.check_in_background()
         self._publish_state()
         self.get_logger().info(
             f"robot {self._robot}: {len(self._dataset)} images in {data_dir}, server {address}, "

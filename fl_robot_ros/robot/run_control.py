@@ -25,7 +25,8 @@ from fl_robot_ros.robot.run_status import (
     WAITING,
     RunStatus,
 )
-from fl_robot_ros.robot.worker_process import WorkerProcess, describe_exit, find_worker_python
+from fl_robot_ros.robot.worker_process import WorkerProcess, describe_exit
+from fl_robot_ros.robot.worker_python import WorkerPython
 
 SNAPSHOTS_KEPT = 3
 _STATES = (CONNECTING, WAITING, TRAINING, EVALUATING, DELIVERING)
@@ -42,6 +43,7 @@ class RunControl:
         dataset: Dataset,
         settings: ClientSettings,
         source: DataSource,
+        python: WorkerPython,
         data_dir: Path,
         robot: str,
         server_address: str,
@@ -53,6 +55,7 @@ class RunControl:
             dataset: The robot's dataset.
             settings: The client's settings.
             source: What the runs learn from.
+            python: The interpreter of the workers.
             data_dir: Folder of snapshots, models and the worker's log.
             robot: The robot's name.
             server_address: host:port of the server.
@@ -61,6 +64,7 @@ class RunControl:
         self._dataset = dataset
         self._settings = settings
         self._source = source
+        self._python = python
         self._data_dir = data_dir
         self._robot = robot
         self._server_address = server_address
@@ -95,7 +99,8 @@ class RunControl:
         """Start a run with the samples stored so far, or another source; return a line for people.
 
         Raises:
-            RunRefusedError: A run is on, there are too few samples, or there is no interpreter.
+            RunRefusedError: A run is on, there are too few samples, or the
+                interpreter of the worker is known not to fit.
             DatasetError: The dataset cannot be read.
         """
         counts = self._dataset.counts() if self._source.is_captured else {}
@@ -108,11 +113,13 @@ class RunControl:
                 raise RunRefusedError(
                     f"{total} labelled images; min_samples asks for at least {needed}"
                 )
-            python = find_worker_python(self._settings.worker_python)
+            problem = self._python.known_problem()
+            if problem:
+                raise RunRefusedError(problem)
             self._is_cancelled = self._is_delivered = False
             self._status = RunStatus(CONNECTING, "starting the worker", samples=total)
             self._starter = threading.Thread(
-                target=self._start, args=(python, self._dataset.last_id()), daemon=True
+                target=self._start, args=(self._dataset.last_id(),), daemon=True
             )
             self._starter.start()
         self._on_change()
@@ -143,6 +150,7 @@ class RunControl:
         """Leave the run, if there is one, and wait up to about 1 s for the worker's end."""
         with self._lock:
             self._is_cancelled = True
+            self._python.stop()
             starter, worker = self._starter, self._worker
             if self._freezer is not None:
                 self._freezer.kill()
@@ -153,12 +161,15 @@ class RunControl:
         if worker is not None:
             worker.stop()
 
-    def _start(self, python: Path, max_id: int) -> None:
+    def _start(self, max_id: int) -> None:
         """Freeze the snapshot, if the source is the dataset, and start the worker, in a thread."""
         settings = self._settings
         # Until the worker has read the pictures of the snapshot.
         self._dataset.pin(max_id)
         try:
+            problem = self._python.check()
+            if problem:
+                raise RunRefusedError(problem)
             snapshot_path = self._freeze(max_id) if self._source.is_captured else ""
             job = {
                 "robot": self._robot,
@@ -179,7 +190,7 @@ class RunControl:
                     self._status = RunStatus(IDLE, "the run was left")
                 else:
                     self._worker = WorkerProcess(
-                        python, job, self._data_dir, self._on_event, self._on_exit
+                        self._python.path, job, self._data_dir, self._on_event, self._on_exit
                     )
         except (FlRobotError, OSError) as error:
             self._dataset.pin(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,32 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import fl_robot_ros
-from fl_robot_ros.errors import RunRefusedError
+from fl_robot_ros.robot.worker_python import worker_environment
 
 WORKER_MODULE = "fl_robot_ros.federation.worker"
 # The node has 2 s for its end, before launch (5 s) or an impatient user kills it. A worker that
 # loads TensorFlow or is in the middle of a step does not listen; what it writes is atomic.
 _STOP_TIMEOUT_SEC = 1.0
-
-
-def find_worker_python(worker_python: str) -> Path:
-    """Return the interpreter of the worker.
-
-    Args:
-        worker_python: Path of an interpreter; "" for the one that runs this.
-
-    Raises:
-        RunRefusedError: There is no such program.
-    """
-    if not worker_python:
-        return Path(sys.executable)
-    path = Path(os.path.expandvars(worker_python)).expanduser()
-    if not (path.is_file() and os.access(path, os.X_OK)):
-        raise RunRefusedError(
-            f"worker_python is {worker_python!r}, which is no program; expected the Python of a "
-            "virtual environment with Flower and TensorFlow"
-        )
-    return path
 
 
 class WorkerProcess:
@@ -146,16 +125,9 @@ def describe_exit(code: int, log_path: Path) -> str:
 def _environment(python: Path, work_dir: Path) -> dict[str, str]:
     """Return the worker's environment.
 
-    ROS from PyPI restarts Python with the library path of its own environment; another
-    interpreter must not inherit it. Another interpreter must not inherit ROS' module path either,
-    and gets a folder with nothing but this package.
+    Another interpreter gets a folder with nothing but this package to import from.
     """
-    environment = dict(os.environ)
-    if environment.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None) is not None:
-        paths = environment.pop("LD_LIBRARY_PATH", "").split(os.pathsep)
-        foreign = [path for path in paths if path and not path.startswith(sys.prefix)]
-        if foreign:
-            environment["LD_LIBRARY_PATH"] = os.pathsep.join(foreign)
+    environment = worker_environment(python)
     if python != Path(sys.executable):
         environment["PYTHONPATH"] = str(_module_folder(work_dir))
     environment["PYTHONUNBUFFERED"] = "1"

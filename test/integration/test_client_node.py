@@ -12,9 +12,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from bare_python import BarePython
 from conftest import StartNode
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from fleet import CLASSES, free_port, picture, server
+from needed_packages import learns
 from numpy.typing import NDArray
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterType, ParameterValue
@@ -39,8 +41,8 @@ RUN_TIMEOUT_SEC = 240.0
 
 
 def image_of(label: str, seed: int = 0) -> NDArray[np.uint8]:
-    decoded = cv2.imdecode(np.frombuffer(picture(label, seed), np.uint8), cv2.IMREAD_COLOR_RGB)
-    return np.asarray(decoded, dtype=np.uint8)
+    decoded = cv2.imdecode(np.frombuffer(picture(label, seed), np.uint8), cv2.IMREAD_COLOR)
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def frames(count: int, labels: tuple[str, ...] = ("red", "green", "blue")) -> Iterator[Any]:
@@ -206,6 +208,7 @@ def test_a_simulated_camera_that_comes_again_as_another(
     assert abs(unstamped - time.time()) < 600
 
 
+@learns
 def test_too_few_images_and_an_absent_server_are_refused_with_a_reason(
     start_node: StartNode, robot: Robot, tmp_path: Path
 ) -> None:
@@ -255,6 +258,7 @@ def test_too_few_images_and_an_absent_server_are_refused_with_a_reason(
     assert node.interrupt() == 0
 
 
+@learns
 def test_another_source_needs_no_images_and_takes_no_snapshot(
     start_node: StartNode, robot: Robot, tmp_path: Path
 ) -> None:
@@ -278,6 +282,36 @@ def test_another_source_needs_no_images_and_takes_no_snapshot(
     assert node.interrupt() == 0
 
 
+@learns
+def test_a_python_that_cannot_run_a_worker_is_named_at_the_start_and_refused(
+    start_node: StartNode, robot: Robot, tmp_path: Path
+) -> None:
+    (tmp_path / "pictures" / "red").mkdir(parents=True)
+    bare = BarePython(tmp_path / "venv")
+    node = start_client(
+        start_node,
+        tmp_path,
+        worker_python=str(bare.path),
+        dataset_source=f"folder:{tmp_path / 'pictures'}",
+        server_address=f"127.0.0.1:{free_port()}",
+        connect_timeout_sec=1.0,
+    )
+    node.wait_for_output("no worker can run, so this robot cannot learn yet: worker_python")
+    refused = robot.call("fl/start_round")
+    assert not refused.success
+    assert f"worker_python {bare.path}, Python 3.1" in refused.message
+    assert " lacks flwr, tensorflow, keras, ai-edge-litert, numpy, opencv" in refused.message
+    assert f"; install with: {bare.path} -m pip install 'flwr>=" in refused.message
+    assert "\n" not in refused.message
+    assert robot.state == "idle"
+    # Once it is installed, the same node learns.
+    bare.take_all()
+    assert robot.call("fl/start_round").success
+    wait_until(lambda: robot.state == "failed", "the failure")
+    assert "no server at " in robot.value("detail")
+    assert node.interrupt() == 0
+
+
 def test_a_truncated_bag_gives_what_is_readable_and_says_what_was_lost(
     start_node: StartNode, robot: Robot, tmp_path: Path
 ) -> None:
@@ -295,6 +329,7 @@ def test_a_truncated_bag_gives_what_is_readable_and_says_what_was_lost(
     assert node.interrupt() == 0
 
 
+@learns
 def test_a_run_from_bag_to_model_path_with_a_worker_killed_on_the_way(
     start_node: StartNode, robot: Robot, peer: Peer, tmp_path: Path
 ) -> None:
@@ -384,6 +419,7 @@ def test_a_second_node_on_the_same_data_is_refused(start_node: StartNode, tmp_pa
         ({"server_address": "nowhere"}, "server address is 'nowhere'"),
         ({"image_topics": "[camera/image-raw]"}, "topic name 'camera/image-raw' is invalid"),
         ({"dataset_source": "zip:/x"}, "dataset_source is 'zip:/x'; expected 'capture'"),
+        ({"worker_python": "~/none/bin/python"}, "worker_python is '~/none/bin/python', which is"),
     ],
 )
 def test_a_wrong_setting_ends_the_node_with_one_line(

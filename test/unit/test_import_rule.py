@@ -28,12 +28,12 @@ CLOUD = {*TENSORFLOW, "flwr", "pydantic", "grpc", "httpx", "fastapi"}
 
 # In the order in which data meets them. A room knows only rooms before it.
 ROOMS = (
-    *("errors", "setting", "config", "paths"),
+    *("errors", "dependency", "setting", "config", "paths"),
     *("capture", "dataset", "learning", "delivery", "federation"),
     *("robot", "nodes", "demo", "cli"),
 )
 ROBOT_ROOMS = {
-    *("config", "errors", "paths", "setting"),
+    *("config", "dependency", "errors", "paths", "setting"),
     *("capture", "dataset", "delivery", "robot", "nodes"),
 }
 NODES = ("client", "perception", "streamer")

@@ -6,7 +6,6 @@ import ast
 import configparser
 import importlib
 import re
-import tomllib
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from pathlib import Path
@@ -19,6 +18,8 @@ from packaging.utils import canonicalize_name
 import fl_robot_ros
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.paths import share_path
+
+tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11")
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = "fl_robot_ros"
@@ -37,9 +38,8 @@ def manifest() -> ElementTree.Element:
     return ElementTree.parse(ROOT / "package.xml").getroot()
 
 
-@pytest.fixture(scope="module")
-def setup_arguments() -> dict[str, Any]:
-    """What setup.py gives to setup(), read by running it with a setup() that only takes notes."""
+def read_setup() -> dict[str, Any]:
+    """Return what setup.py gives to setup(), by running it with a setup() that takes notes."""
     source = (ROOT / "setup.py").read_text()
     tree = ast.parse(source)
     notes: dict[str, Any] = {}
@@ -50,9 +50,18 @@ def setup_arguments() -> dict[str, Any]:
     return notes
 
 
+@pytest.fixture(scope="module")
+def setup_arguments() -> dict[str, Any]:
+    """What setup.py gives to setup()."""
+    return read_setup()
+
+
 def pins(path: Path) -> dict[str, str]:
-    """Return version by canonical name of a lock file, which may hold nothing else."""
-    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    """Return version by canonical name of a lock file, which holds nothing else.
+
+    Files that it includes are left out.
+    """
+    lines = [line for line in path.read_text().splitlines() if not line.startswith(("#", "-r "))]
     found: dict[str, str] = {}
     for line in lines:
         match = re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)", line)
@@ -80,6 +89,16 @@ def test_colcon_takes_it_for_ament_python(manifest: ElementTree.Element) -> None
     for maintainer in maintainers:
         assert CATKIN_EMAIL.match(maintainer.attrib["email"])
         assert maintainer.text
+
+
+def test_colcon_test_runs_pytest(
+    manifest: ElementTree.Element, setup_arguments: dict[str, Any]
+) -> None:
+    # Without this, colcon takes unittest, which finds nothing and calls that a success.
+    needed = [Requirement(text).name for text in setup_arguments["extras_require"]["test"]]
+    assert needed == ["pytest", "hypothesis"]
+    depends = [element.text for element in manifest.findall("test_depend")]
+    assert depends == [f"python3-{name}" for name in needed]
 
 
 def test_manifest_and_setup_agree(

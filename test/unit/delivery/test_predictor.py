@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fl_robot_ros.delivery import predictor as predictor_module
 from fl_robot_ros.delivery.annotation import draw_prediction
 from fl_robot_ros.delivery.loader import ModelLoader
 from fl_robot_ros.delivery.manifest import TFLITE_FILE, hash_file
@@ -120,14 +119,6 @@ def test_a_picture_of_another_kind_is_refused(write_version: WriteVersion) -> No
     predictor = Predictor(write_version())
     with pytest.raises(FrameError, match="expected uint8"):
         predictor.predict(np.zeros((8, 8), dtype=np.uint8))
-
-
-def test_a_missing_runtime_is_explained(
-    write_version: WriteVersion, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(predictor_module, "_RUNTIMES", ("absent_runtime.interpreter",))
-    with pytest.raises(ModelError, match="ai-edge-litert"):
-        Predictor(write_version())
 
 
 def test_the_loader_gives_models_and_reasons(write_version: WriteVersion, tmp_path: Path) -> None:

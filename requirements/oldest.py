@@ -1,0 +1,81 @@
+"""Runs the unit tests with the oldest versions that setup.py promises: `make test-oldest`.
+
+What a robot has from apt is at its oldest on Ubuntu 22.04, so this takes Python 3.10; without one
+it says so. LiteRT comes without its dependencies, as the README has it. Tests that need what
+the environment lacks are skipped, as on a robot; the Python that runs this makes their models.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / "build" / "oldest"
+READY = VENV / ".ready"
+# PyYAML 5.4.1 has no wheel for Python 3.10, and newer tools do not build it.
+BUILD_TOOLS = ("setuptools==65.5.0", "wheel==0.48.0")
+
+
+def main() -> int:
+    """Make the environment if it is not there, and run pytest in it; return its exit code."""
+    python = find_python()
+    if not python:
+        print("The oldest versions were not tried: there is no Python 3.10 (see PYTHON310).")
+        return 0
+    pins = [*oldest_versions("test")]
+    alone = [*oldest_versions("perception")]
+    purpose = " ".join([*BUILD_TOOLS, *pins, *alone])
+    if not READY.is_file() or READY.read_text() != purpose:
+        print(f"Installing {purpose} into {VENV.relative_to(ROOT)}", flush=True)
+        shutil.rmtree(VENV, ignore_errors=True)
+        run(python, "-m", "venv", str(VENV))
+        pip = (str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet")
+        pip += ("--disable-pip-version-check", "--no-build-isolation")
+        run(*pip, *BUILD_TOOLS)
+        run(*pip, *pins)
+        run(*pip, "--no-deps", *alone)
+        READY.write_text(purpose)
+    tests = (str(VENV / "bin" / "python"), "-m", "pytest", "-o", f"cache_dir={VENV}/.pytest_cache")
+    environment = {**os.environ, "TENSORFLOW_PYTHON": sys.executable}
+    arguments = sys.argv[1:] or ["test/unit"]
+    return subprocess.run([*tests, *arguments], cwd=ROOT, env=environment).returncode
+
+
+def find_python() -> str:
+    """Return a Python 3.10 that works, "" where there is none."""
+    check = "import ensurepip, sqlite3, sys, venv; sys.exit(sys.version_info[:2] != (3, 10))"
+    installed = sorted(Path.home().glob(".pyenv/versions/3.10.*/bin/python"))
+    for name in (os.environ.get("PYTHON310", ""), "python3.10", *map(str, installed)):
+        python = shutil.which(name)
+        if python and not subprocess.run([python, "-c", check], capture_output=True).returncode:
+            return python
+    return ""
+
+
+def oldest_versions(extra: str) -> Iterator[str]:
+    """Yield the lower bounds of an extra, as pins; with "test", of what is always needed too."""
+    for requirement in map(Requirement, metadata.requires("fl_robot_ros") or ()):
+        environment = {"python_version": "3.10", "extra": extra}
+        is_always_needed = "extra" not in str(requirement.marker)
+        if requirement.marker is not None and not requirement.marker.evaluate(environment):
+            continue
+        if extra == "test" or not is_always_needed:
+            [lower] = [bound for bound in requirement.specifier if bound.operator == ">="]
+            yield f"{requirement.name}=={lower.version}.*"
+
+
+def run(*command: str) -> None:
+    """Run a command that must not fail."""
+    subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

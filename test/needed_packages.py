@@ -1,0 +1,30 @@
+"""What a robot's own Python may lack, and the tests that need it."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+
+import pytest
+
+LEARNING = ("flwr", "tensorflow", "keras", "ai_edge_litert")
+# Tests that cannot even be imported without these modules, or do nothing without them.
+NEEDED = {
+    "integration": ("rclpy",),
+    "integration/test_demo.py": (*LEARNING, "matplotlib", "sklearn"),
+    "integration/test_federation.py": LEARNING,
+    "unit/demo/test_scene.py": ("sklearn",),
+    "unit/federation": LEARNING,
+    "unit/learning": LEARNING,
+}
+
+
+def lacking(modules: Sequence[str]) -> list[str]:
+    """Return which of the modules are not there."""
+    return [module for module in modules if importlib.util.find_spec(module) is None]
+
+
+# Marks a test that learns.
+learns = pytest.mark.skipif(
+    bool(lacking(LEARNING)), reason=f"needs {', '.join(lacking(LEARNING))}"
+)
