@@ -277,7 +277,7 @@ class StreamerSettings(Settings):
     )
     rate_hz: float = setting(
         0.0,
-        "Frames per second; 0: the source's own (10 for a folder).",
+        "Frames per second; 0: the source's own (5 for a folder).",
         unit="Hz",
         minimum=0.0,
         maximum=1000.0,

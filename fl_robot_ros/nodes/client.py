@@ -8,16 +8,18 @@ import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import IO
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.task import Future
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
@@ -55,6 +57,8 @@ _DIAGNOSTICS_PERIOD_SEC = 1.0
 _CAMERA_DEPTH = 30
 _LABEL_DEPTH = 100
 _BYTES_PER_MB = 1_000_000
+# So many times the rate that is kept, a camera's frames are sampled, not just late or early.
+_PASSED_OVER = 1.5
 
 
 class ClientNode(Node):  # type: ignore[misc]
@@ -120,8 +124,15 @@ class ClientNode(Node):  # type: ignore[misc]
             CameraSubscription(self, names[0], self._on_frame, _CAMERA_DEPTH)
             for names in other_names.values()
         ]
+        self._told_rates: set[str] = set()
         self._last_rates: tuple[float, Counter[str]] = (time.monotonic(), Counter())
-        self.create_service(Trigger, "fl/start_round", self._start_round)
+        self.create_service(
+            Trigger,
+            "fl/start_round",
+            self._start_round,
+            # Of its own: while it waits for the snapshot, frames go on.
+            callback_group=ReentrantCallbackGroup(),
+        )
         self.create_service(Trigger, "fl/cancel_round", self._cancel_round)
         self.create_service(SetBool, "fl/set_capture", self._set_capture)
         self.create_service(Trigger, "fl/rollback_model", self._rollback_model)
@@ -149,11 +160,16 @@ class ClientNode(Node):  # type: ignore[misc]
     def _on_frame(self, frame: Frame) -> None:
         self._pipeline.offer_frame(frame)
 
-    def _start_round(self, request: Trigger.Request, response: Trigger.Response) -> object:
+    async def _start_round(self, request: Trigger.Request, response: Trigger.Response) -> object:
+        is_done = Future()
         try:
-            response.message = self._run.start()
+            started = self._run.start()
+            # What the run calls next, `_on_run_change`, has the executor look at this again.
+            started.add_done_callback(lambda _: is_done.set_result(True))
+            await is_done
+            response.message = started.result()
             response.success = True
-        except FlRobotError as error:
+        except (FlRobotError, OSError) as error:
             response.message = str(error)
         return self._answered("start_round", response)
 
@@ -236,6 +252,7 @@ class ClientNode(Node):  # type: ignore[misc]
             topic: (count - frames_before[topic]) / max(now - before, 1e-3)
             for topic, count in frames.items()
         }
+        self._tell_rates(rates)
         verdicts, labels = self._pipeline.verdicts, self._labels
         lacks_labels = not labels.count and (verdicts["review"] or verdicts["unlabelled"])
         message = DiagnosticArray()
@@ -261,6 +278,17 @@ class ClientNode(Node):  # type: ignore[misc]
             to_worker_message(self._robot, self._run.status, self._run.worker_pid),
         ]
         self._diagnostics_publisher.publish(message)
+
+    def _tell_rates(self, rates_hz: Mapping[str, float]) -> None:
+        """Say once of each camera that many of its frames are passed over."""
+        kept_hz = self._settings.sample_rate_hz
+        for topic, rate_hz in rates_hz.items():
+            if rate_hz > _PASSED_OVER * kept_hz and topic not in self._told_rates:
+                self._told_rates.add(topic)
+                self.get_logger().info(
+                    f"{topic} sends {rate_hz:.0f} frames a second; sample_rate_hz keeps "
+                    f"{kept_hz:g} of them, the others count as sampled_out"
+                )
 
     def _dataset_message(self) -> DiagnosticStatus:
         """Return how the dataset is, or why nobody can tell."""

@@ -29,7 +29,7 @@ class RunStatus:
         loss: Newest loss, of training or evaluation.
         accuracy: Newest accuracy, 0 to 1.
         samples: Labelled images in the run's snapshot; 0 with another source than the dataset.
-        data: What the worker could use of them, in one line.
+        data: What the run learns from, in one line: as frozen, then as the worker could use it.
     """
 
     state: str = IDLE
