@@ -77,7 +77,7 @@ class ClientNode(Node):  # type: ignore[misc]
         )
         self._robot = settings.robot_name or self.get_namespace().strip("/") or _host_name()
         address = resolve_server_address(settings.server_address, os.environ)
-        source = DataSource.from_settings(settings)
+        self._source = source = DataSource.from_settings(settings)
         other_names = names_by_topic(self, settings.image_topics)
         data_dir = expand_path(settings.data_dir)
         self._lock_file = _lock(data_dir)
@@ -168,6 +168,9 @@ class ClientNode(Node):  # type: ignore[misc]
             started.add_done_callback(lambda _: is_done.set_result(True))
             await is_done
             response.message = started.result()
+            waiting = self._pipeline.queue_length
+            if self._source.is_captured and waiting:
+                response.message += f"; {waiting} frames that wait for their label come too late"
             response.success = True
         except (FlRobotError, OSError) as error:
             response.message = str(error)

@@ -23,6 +23,7 @@ from fl_robot_ros.robot.run_status import (
     DELIVERING,
     EVALUATING,
     FAILED,
+    FINISHED,
     IDLE,
     TRAINING,
     WAITING,
@@ -279,7 +280,7 @@ class RunControl:
             self._worker = None
             status = self._status
             if self._is_delivered:
-                self._status = replace(status, state=IDLE, detail="the run is finished")
+                self._status = replace(status, state=IDLE, detail=FINISHED)
             elif self._is_cancelled:
                 self._status = RunStatus(IDLE, "the run was left")
             elif status.state != FAILED:

@@ -12,6 +12,9 @@ EVALUATING = "evaluating"
 DELIVERING = "delivering"
 FAILED = "failed"
 
+# Detail of the state after a run to its end.
+FINISHED = "the run is finished"
+
 
 @dataclass(frozen=True)
 class RunStatus:
