@@ -27,7 +27,12 @@ from fl_robot_ros.capture.capture_options import pipeline_options, unused_names
 from fl_robot_ros.capture.frame import Frame
 from fl_robot_ros.capture.labels import MAX_LABEL_CHARACTERS
 from fl_robot_ros.capture.pipeline import CapturePipeline
-from fl_robot_ros.config import ClientSettings, expand_path, resolve_server_address
+from fl_robot_ros.config import (
+    ClientSettings,
+    existing_file,
+    expand_path,
+    resolve_server_address,
+)
 from fl_robot_ros.dataset.data_source import DataSource
 from fl_robot_ros.dataset.retention import Limits
 from fl_robot_ros.dataset.store import Dataset
@@ -77,6 +82,8 @@ class ClientNode(Node):  # type: ignore[misc]
         )
         self._robot = settings.robot_name or self.get_namespace().strip("/") or _host_name()
         address = resolve_server_address(settings.server_address, os.environ)
+        if settings.root_certificates:
+            existing_file("root_certificates", settings.root_certificates)
         self._source = source = DataSource.from_settings(settings)
         other_names = names_by_topic(self, settings.image_topics)
         data_dir = expand_path(settings.data_dir)

@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from fl_robot_ros.config import ClientSettings
+from fl_robot_ros.config import ClientSettings, expand_path
 from fl_robot_ros.dataset.data_source import DataSource
 from fl_robot_ros.dataset.snapshot import FrozenSnapshot
 from fl_robot_ros.dataset.store import Dataset
@@ -167,10 +167,11 @@ class RunControl:
             if self._source.is_captured:
                 snapshot = self._freeze(max_id)
                 data, snapshot_path = self._describe(snapshot, labels), snapshot.path
+            certificates = settings.root_certificates
             job = {
                 "robot": self._robot,
                 "server_address": self._server_address,
-                "root_certificates": settings.root_certificates,
+                "root_certificates": certificates and str(expand_path(certificates)),
                 "connect_timeout_sec": settings.connect_timeout_sec,
                 "server_timeout_sec": settings.server_timeout_sec,
                 "source": asdict(self._source),

@@ -300,6 +300,15 @@ def test_another_source_needs_no_images_and_takes_no_snapshot(
     assert node.interrupt() == 0
 
 
+def test_certificates_that_are_not_there_end_the_node(
+    start_node: StartNode, tmp_path: Path
+) -> None:
+    node = start_client(start_node, tmp_path, root_certificates=tmp_path / "absent.pem")
+    assert node.wait() == 2
+    assert "absent.pem cannot be read: No such file or directory" in node.output
+    assert "Traceback" not in node.output
+
+
 def test_a_truncated_bag_gives_what_is_readable_and_says_what_was_lost(
     start_node: StartNode, robot: Robot, tmp_path: Path
 ) -> None:
