@@ -116,9 +116,9 @@ examples:
 """
 
 _SHEET_EPILOG = """\
-Labels are written in ASCII: accents are dropped, other characters become their
-code points, such as \\u6258. The number under a picture is its id for
-`fl_dataset label --id`.
+Of letters that OpenCV has no glyph for (before its version 5: all but ASCII),
+accents are dropped, others become their code points, such as \\u6258. The number
+under a picture is its id for `fl_dataset label --id`.
 """
 
 
