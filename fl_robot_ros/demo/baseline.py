@@ -99,9 +99,9 @@ class Baseline:
         return self._trainer.evaluate(result.weights, self._test).accuracy
 
     def num_images(self, robot: str) -> int:
-        """Return the number of labelled images in a robot's snapshot."""
+        """Return the number of a robot's labelled images, with those that no side has."""
         snapshot = self._snapshot(robot)
-        return len(snapshot.train) + len(snapshot.holdout)
+        return len(snapshot.train) + len(snapshot.holdout) + snapshot.left_out
 
     def _checkpoint(self, server_round: int) -> GlobalModel:
         folder = self._plan.state_dir / "checkpoints"
