@@ -56,6 +56,7 @@ setup(
             f"fl_client = {PACKAGE}.cli.start:client",
             f"fl_perception = {PACKAGE}.cli.start:perception",
             f"fl_streamer = {PACKAGE}.cli.start:streamer",
+            f"fl_call = {PACKAGE}.cli.start:call",
             f"fl_server = {PACKAGE}.cli.start:server",
             f"fl_predict = {PACKAGE}.cli.start:predict",
             f"fl_dataset = {PACKAGE}.cli.start:dataset",

@@ -244,6 +244,18 @@ class ClientSettings(Settings):
         5, "Model versions kept on disk.", unit="versions", minimum=2, maximum=1000
     )
 
+    def check(self) -> None:
+        """Check that some brightness is left.
+
+        Raises:
+            SettingError: No frame could be kept.
+        """
+        if self.min_brightness > self.max_brightness:
+            raise SettingError(
+                f"min_brightness is {self.min_brightness!r}; expected at most max_brightness, "
+                f"{self.max_brightness!r}, or no frame would be kept"
+            )
+
 
 @dataclass(frozen=True)
 class PerceptionSettings(Settings):
@@ -281,7 +293,7 @@ class StreamerSettings(Settings):
     )
     rate_hz: float = setting(
         0.0,
-        "Frames per second; 0: the source's own (10 for a folder).",
+        "Frames per second; 0: the source's own (5 for a folder).",
         unit="Hz",
         minimum=0.0,
         maximum=1000.0,
@@ -319,18 +331,18 @@ class ServerSettings(Settings):
         "fl_server_state", "Folder of the database, checkpoints, history and logs."
     )
     classes: tuple[str, ...] = setting(
-        ("circle", "square", "star", "triangle"), "Class names, in the order of the outputs."
+        (), "Class names, two or more, in the order of the outputs; there is no default."
     )
     initial_model: str = setting(
         "", "Keras file with the first global model; empty: the reference CNN."
     )
     input_height: int = setting(
-        32, "Height of the model's input.", unit="px", minimum=8, maximum=4096
+        32, "Height of the model's input.", unit="px", minimum=10, maximum=4096
     )
     input_width: int = setting(
-        32, "Width of the model's input.", unit="px", minimum=8, maximum=4096
+        32, "Width of the model's input.", unit="px", minimum=10, maximum=4096
     )
-    input_channels: int = setting(3, "3 for RGB, 1 for grey input.", minimum=1, maximum=3)
+    input_channels: int = setting(3, "3 for RGB, 1 for grey input.", choices=(1, 3))
     input_scale: float = setting(
         1.0 / 255.0, "Factor from 8-bit pixels to the model's input.", minimum=1e-6, maximum=1.0
     )
@@ -385,6 +397,34 @@ class ServerSettings(Settings):
     ssl_keyfile: str = setting("", "TLS private key of the server.")
     ssl_ca_certfile: str = setting("", "TLS certificate authority of the server.")
 
+    def check(self) -> None:
+        """Check the classes, and that TLS has all of its files or none.
+
+        Raises:
+            SettingError: There are too few classes, two are alike, or a file of TLS is not given.
+        """
+        if len(self.classes) < 2:
+            raise SettingError(
+                f"classes is {list(self.classes)!r}; expected the names of two or more classes, "
+                f"as in 'fl_server --classes cup phone' or 'classes: [cup, phone]' in the file"
+            )
+        # Robots' labels are matched without regard to case.
+        names = [name.casefold() for name in self.classes]
+        for number, name in enumerate(names):
+            first = names.index(name)
+            if first != number:
+                raise SettingError(
+                    f"classes has {self.classes[first]!r} and {self.classes[number]!r}; expected "
+                    f"names that differ in more than upper and lower case"
+                )
+        files = ("ssl_certfile", "ssl_keyfile", "ssl_ca_certfile")
+        absent = [name for name in files if not getattr(self, name)]
+        if 0 < len(absent) < len(files):
+            raise SettingError(
+                f"{' and '.join(absent)} not given; expected all of {', '.join(files)} for TLS, "
+                f"or none of them"
+            )
+
 
 def resolve_server_address(server_address: str, environment: Mapping[str, str]) -> str:
     """Return "host:port" of the server.
@@ -436,3 +476,22 @@ def resolve_data_dir(data_dir: str, namespace: str) -> Path:
 def expand_path(path: str) -> Path:
     """Return an absolute path with ~ and environment variables expanded."""
     return Path(os.path.expandvars(path)).expanduser().absolute()
+
+
+def existing_file(name: str, path: str) -> Path:
+    """Return the absolute path of a file that a setting names.
+
+    Args:
+        name: The setting.
+        path: Its value.
+
+    Raises:
+        SettingError: There is no such file, or it cannot be read.
+    """
+    file = expand_path(path)
+    try:
+        with file.open("rb"):
+            return file
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
+        raise SettingError(f"{name} is {path!r}; {file} cannot be read: {reason}") from error

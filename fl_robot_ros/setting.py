@@ -23,7 +23,7 @@ def setting(
     unit: str = "",
     minimum: float | None = None,
     maximum: float | None = None,
-    choices: tuple[str, ...] = (),
+    choices: tuple[str | int, ...] = (),
 ) -> Any:
     """Declare one setting as a dataclass field.
 
@@ -34,7 +34,7 @@ def setting(
         unit: Physical unit, "" where there is none.
         minimum: Smallest allowed number, inclusive.
         maximum: Largest allowed number, inclusive.
-        choices: The allowed strings, empty for any.
+        choices: The allowed values, empty for any.
     """
     metadata = {
         "description": description,
@@ -51,13 +51,22 @@ class Settings:
     """Base of all settings classes: checks every field when it is made."""
 
     def __post_init__(self) -> None:
-        """Check each field.
+        """Check each field, then all together.
 
         Raises:
-            SettingError: A value has the wrong type or lies outside its range.
+            SettingError: A value has the wrong type or lies outside its range, or does not go
+                with the others.
         """
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
+        self.check()
+
+    def check(self) -> None:
+        """Check what depends on several settings, or is more than a type and a range.
+
+        Raises:
+            SettingError: Something cannot work.
+        """
 
     @classmethod
     def from_mapping(cls: type[SettingsT], values: Mapping[str, Any]) -> SettingsT:
@@ -79,7 +88,7 @@ def describe_range(field: dataclasses.Field[Any]) -> str:
     """Return the allowed values of a setting in words, "" where anything of its type goes."""
     choices = field.metadata["choices"]
     if choices:
-        return " or ".join(f"'{choice}'" for choice in choices)
+        return " or ".join(map(repr, choices))
     minimum, maximum = field.metadata["minimum"], field.metadata["maximum"]
     if minimum is not None and maximum is not None:
         return f"{minimum:.15g} to {maximum:.15g}"

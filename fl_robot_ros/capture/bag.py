@@ -41,6 +41,7 @@ class BagReport:
         labels_read: Number of labels.
         frames_expected: Number of frames that the bag says it has; 0 where it does not say.
         topics: Image topics that frames came from, in order of appearance.
+        image_topics: Image topics that the bag has, as far as it says, sorted.
         label_topics: Topics that labels may come from, as far as the bag says, sorted.
         start_ns: When the recording began, in ns; None where the bag does not say.
         is_fallback: None of the wanted image topics was there, so all image topics were read.
@@ -53,6 +54,7 @@ class BagReport:
     labels_read: int = 0
     frames_expected: int = 0
     topics: tuple[str, ...] = ()
+    image_topics: tuple[str, ...] = ()
     label_topics: tuple[str, ...] = ()
     start_ns: int | None = None
     is_fallback: bool = False
@@ -176,6 +178,7 @@ class BagReading(Iterator["Frame | LabelMessage"]):
             return is_label(topic, message_type) or is_wanted_image(topic, message_type)
 
         known = self._known(files)
+        self.report.image_topics = tuple(sorted({topic[0] for topic in known if is_image(*topic)}))
         self.report.label_topics = tuple(sorted({topic[0] for topic in known if is_label(*topic)}))
         return wanted
 

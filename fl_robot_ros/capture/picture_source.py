@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from fl_robot_ros.capture.picture_folder import list_pictures, read_picture
 from fl_robot_ros.capture.source_item import Item, Picture
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.errors import SourceError
 
-FOLDER_RATE_HZ = 10.0
+# As many as a robot keeps by default, so that none is lost on the way.
+FOLDER_RATE_HZ = ClientSettings.sample_rate_hz
 _FALLBACK_VIDEO_HZ = 30.0  # Where a file does not say.
 
 

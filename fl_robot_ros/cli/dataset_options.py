@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fl_robot_ros.capture.labels import clean_label
-from fl_robot_ros.cli.option_type import full_path, option_type, setting_value, whole_number
+from fl_robot_ros.cli.option_type import (
+    full_path,
+    option_type,
+    setting_value,
+    topic_list,
+    whole_number,
+)
 from fl_robot_ros.config import DEFAULT_DATA_DIR, ClientSettings
 from fl_robot_ros.dataset.labelling import parse_ids, parse_label_stamp
 
@@ -109,9 +115,9 @@ examples:
 """
 
 _SHEET_EPILOG = """\
-Labels are written in ASCII: accents are dropped, other characters become their
-code points, such as \\u6258. The number under a picture is its id for
-`fl_dataset label --id`.
+Of letters that OpenCV has no glyph for (before its version 5: all but ASCII),
+accents are dropped, others become their code points, such as \\u6258. The number
+under a picture is its id for `fl_dataset label --id`.
 """
 
 
@@ -194,7 +200,7 @@ def _add_import(commands: _Commands[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument(
         "--topics",
-        type=_topics,
+        type=topic_list,
         action="extend",
         metavar="TOPIC,...",
         help="image topics of the rosbags, as front/image,rear/image (default: as --params says, "
@@ -308,11 +314,3 @@ def _check_label_options(options: argparse.Namespace, parser: argparse.ArgumentP
 
 _label = option_type(clean_label)
 _time = option_type(parse_label_stamp)
-
-
-@option_type
-def _topics(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",")]
-    if not all(names):
-        raise ValueError(f"{text!r}; expected names of topics, as front/image,rear/image")
-    return names

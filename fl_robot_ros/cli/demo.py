@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 
@@ -21,6 +23,12 @@ _DESCRIPTION = """\
 Watch two robots learn from their cameras together, on this machine, with real parts: rosbags,
 DDS, Flower, TensorFlow. Each robot sees some of the signs; together they learn all of them, and
 no image leaves a robot.
+"""
+
+_NOTE = """
+Two kinds of images measure accuracy. Held out: some of each robot's own, of the
+signs that it sees, as on a real robot. Test frames: those of another recording,
+of all signs, that no robot has seen.
 """
 
 
@@ -43,18 +51,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("fl_demo: stopped", file=sys.stderr)
         return 130
+    console.print(_NOTE)
     console.print(report.rounds_table())
     console.print(report.comparison_table())
-    for robot, path in report.model_paths.items():
-        console.print(f"{robot}'s perception runs {path}", highlight=False, soft_wrap=True)
-    console.print(
+    console.print(report.conclusion(), highlight=False)
+    lines = [
+        f"{robot}'s perception runs {_short(path)}" for robot, path in report.model_paths.items()
+    ]
+    lines += [
+        f"picture {_short(plan.out_dir / 'report.png')}",
+        f"figures {_short(plan.out_dir / 'report.json')}",
         f"{report.total_sec:.0f} s in all, {report.median_overhead_sec:.1f} s median overhead a "
-        f"round; picture and figures: {plan.out_dir / 'report.png'}, "
-        f"{plan.out_dir / 'report.json'}",
-        highlight=False,
-        soft_wrap=True,
-    )
+        f"round",
+    ]
+    for line in lines:
+        # A path stays whole, so that it can be copied.
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     return 0
+
+
+def _short(path: str | Path) -> str:
+    """Return a path as seen from the current folder, where it lies in it."""
+    return os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else str(path)
 
 
 def _parse(arguments: Sequence[str] | None) -> DemoPlan:

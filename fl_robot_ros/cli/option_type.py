@@ -64,3 +64,12 @@ def full_path(text: str) -> Path:
         return expand_path(text)
     except RuntimeError as error:
         raise ValueError(f"{text!r} names a user that there is not") from error
+
+
+@option_type
+def topic_list(text: str) -> list[str]:
+    """Return the names of topics that commas part."""
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise ValueError(f"{text!r}; expected names of topics, as front/image,rear/image")
+    return names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +15,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fl_robot_ros.capture.bag import LabelMessage, is_bag, read_bag
+from fl_robot_ros.capture.bag import is_bag
 from fl_robot_ros.capture.decode import decode_frame
-from fl_robot_ros.capture.labels import clean_label
+from fl_robot_ros.capture.labelled_bag import LabelledBag
 from fl_robot_ros.capture.picture_folder import list_pictures, read_picture
-from fl_robot_ros.cli.option_type import full_path, whole_number
+from fl_robot_ros.cli.option_type import full_path, topic_list, whole_number
 from fl_robot_ros.cli.sheet_file import write_sheet
 from fl_robot_ros.cli.terminal import complain, progress, say, shown
 from fl_robot_ros.delivery.contact_sheet import Tile, draw_contact_sheet, fit_picture
 from fl_robot_ros.delivery.predictor import Prediction, Predictor
 from fl_robot_ros.delivery.scoreboard import ClassScore, Scoreboard
-from fl_robot_ros.errors import FlRobotError, FrameError, LabelError, SourceError
+from fl_robot_ros.errors import FlRobotError, FrameError, SourceError
 
 _SHEET_TILES = 64
 _TILE_PX = 128
@@ -37,13 +38,16 @@ known, and a contact sheet.
 _EPILOG = """\
 the labels that the predictions are compared with:
   FOLDER  one subfolder for each class, named like the class
-  BAG     the topic fl/label (std_msgs/String), in any namespace
+  BAG     as an import would give them: a label file (--labels, or labels.csv
+          or labels.yaml in the bag's folder), then the topic fl/label
+          (std_msgs/String), that of each robot for its own cameras
 Pictures without a label, or with one that the model does not know, are
 predicted and do not count towards the accuracy.
 
 examples:
   fl_predict --model ~/.ros/fl_robot_ros/models/current --images test/ --sheet sheet.png
   fl_predict --model models/v00003/model.tflite --images drive.mcap --limit 500
+  fl_predict --model models/current --images drive/ --topics robot1/camera/image_raw
 
 exit code: 0 done; 1 the model or the pictures cannot be used; 2 wrong command
 line; 130 interrupted
@@ -68,7 +72,7 @@ class Example:
 class _FolderPictures:
     """The pictures of a folder; class subfolders give the labels."""
 
-    loss = ""
+    notes: Sequence[str] = ()
 
     def __init__(self, folder: Path, limit: int | None) -> None:
         self._folder = folder
@@ -85,41 +89,54 @@ class _FolderPictures:
 
 
 class _BagPictures:
-    """The frames of a bag, each with the label that was recorded last before it."""
+    """The frames of a bag, each with the label that an import would give it."""
 
-    def __init__(self, path: Path, limit: int | None) -> None:
-        self._reading = read_bag(path)
+    def __init__(self, bag: LabelledBag, limit: int | None) -> None:
+        self._bag = bag
         self._limit = limit
+        self._counts: Counter[str] = Counter()
 
     @property
     def total(self) -> int | None:
         """How many frames there will be, None where the bag does not say."""
-        expected = self._reading.report.frames_expected or self._limit
+        expected = self._bag.report.frames_expected or self._limit
         return min(expected, self._limit) if expected and self._limit else expected
 
     @property
-    def loss(self) -> str:
-        """What of the bag could not be read, "" for nothing."""
-        return self._reading.report.loss
+    def notes(self) -> list[str]:
+        """Lines about the topics that were read, where labels are from, and what was lost."""
+        report, label_file = self._bag.report, self._bag.label_file
+        read = ", ".join(f"{topic} ({count:,})" for topic, count in self._counts.items())
+        lines = [f"image topics and their pictures: {read}"]
+        left_out = [topic for topic in report.image_topics if topic not in self._counts]
+        if left_out:
+            lines[0] += f"; not read: {', '.join(left_out)}"
+        if len(self._counts) > 1:
+            lines[0] += "; see --topics"
+        sources = [str(label_file)] if label_file and report.is_label_file_used else []
+        sources += report.label_topics
+        lines.append(f"labels: {', '.join(sources) or 'none'}")
+        if label_file and not report.is_label_file_used:
+            lines.append(
+                f"label file {label_file} has the time of none of these pictures; its times are "
+                f"compared with those of the frames' headers, or count from the beginning of the "
+                f"recording"
+            )
+        if report.loss:
+            lines.append(f"it could not be read whole: {report.loss}")
+        return lines
 
     def examples(self) -> Iterator[Example]:
         """Yield the frames in the order of recording."""
-        label = ""
-        count = 0
-        for item in self._reading:
-            if isinstance(item, LabelMessage):
-                try:
-                    label = clean_label(item.label)
-                except LabelError:
-                    pass  # As in capture, the label before it goes on.
-                continue
-            count += 1
+        for count, (frame, label) in enumerate(self._bag.frames(), 1):
+            self._counts[frame.topic] += 1
+            name = f"{frame.topic} #{self._counts[frame.topic]}"
             try:
-                yield Example(f"{item.topic} #{count}", decode_frame(item), label)
+                yield Example(name, decode_frame(frame), label)
             except FrameError:
-                yield Example(f"{item.topic} #{count}", None, label)
+                yield Example(name, None, label)
             if count == self._limit:
-                self._reading.close()
+                self._bag.close()
                 return
 
 
@@ -182,6 +199,16 @@ def _parser() -> argparse.ArgumentParser:
         help="folder of pictures, or a rosbag: its folder, or one .mcap or .db3 file",
     )
     parser.add_argument(
+        "--topics",
+        type=topic_list,
+        action="extend",
+        metavar="TOPIC,...",
+        help="image topics of the rosbag, as front/image,rear/image (default: all)",
+    )
+    parser.add_argument(
+        "--labels", type=full_path, metavar="FILE", help="label file of the rosbag, CSV or YAML"
+    )
+    parser.add_argument(
         "--sheet",
         type=full_path,
         metavar="PNG",
@@ -202,7 +229,7 @@ def _predict(options: argparse.Namespace, console: Console) -> None:
     choice = _TileChoice(_SHEET_TILES)
     with progress(console, "predicting") as advance:
         predictor = Predictor(options.model)
-        pictures = _pictures(options.images, options.limit)
+        pictures = _pictures(options)
         board = Scoreboard(predictor.classes)
         for done, example in enumerate(pictures.examples(), 1):
             advance(done, pictures.total)
@@ -216,21 +243,24 @@ def _predict(options: argparse.Namespace, console: Console) -> None:
     if not board.images:
         raise SourceError(f"no picture of {options.images} could be read")
     _print_tables(board, predictor, console)
-    if pictures.loss:
-        say(console, f"{options.images} could not be read whole: {pictures.loss}")
+    for note in pictures.notes:
+        say(console, note)
     if options.sheet:
         write_sheet(options.sheet, draw_contact_sheet(choice.tiles, tile_px=_TILE_PX))
         say(console, f"contact sheet: {options.sheet}")
 
 
-def _pictures(path: Path, limit: int | None) -> _FolderPictures | _BagPictures:
+def _pictures(options: argparse.Namespace) -> _FolderPictures | _BagPictures:
+    path = options.images
     if not path.exists():
         raise SourceError(f"there is no {path}; expected a folder of pictures or a rosbag")
     if is_bag(path):
-        return _BagPictures(path, limit)
+        return _BagPictures(LabelledBag(path, options.topics, options.labels), options.limit)
+    if options.topics or options.labels:
+        raise SourceError(f"--topics and --labels are for rosbags; {path} is none")
     if not path.is_dir():
         raise SourceError(f"{path} is neither a folder of pictures nor a rosbag")
-    return _FolderPictures(path, limit)
+    return _FolderPictures(path, options.limit)
 
 
 def _print_tables(board: Scoreboard, predictor: Predictor, console: Console) -> None:

@@ -14,10 +14,11 @@ from typing import Any
 
 import yaml
 
+from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.cli.option_type import full_path
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.dependency import LEARNING_MODULES, require
-from fl_robot_ros.errors import FlRobotError, SettingError
+from fl_robot_ros.errors import FlRobotError, LabelError, SettingError
 from fl_robot_ros.setting import describe_range, setting_type
 
 _DESCRIPTION = """\
@@ -29,8 +30,8 @@ checkpoint.
 
 _EPILOG = """\
 examples:
-  fl_server --config config/server.yaml
-  fl_server --config config/server.yaml --port 0 --state-dir /tmp/fleet --num-rounds 10
+  fl_server --classes cup phone --min-nodes 1
+  fl_server --config my_server.yaml --port 9000 --state-dir fleet --num-rounds 10
 
 A command-line option wins over the file. Exit status: 0 the run finished, 1 it
 failed, 2 a setting is wrong, 130 stopped by Ctrl-C or SIGTERM.
@@ -79,11 +80,12 @@ def _add_option(group: Any, field: dataclasses.Field[Any]) -> None:
         part
         for part in (
             f"{allowed} {unit}".strip() if allowed else unit,
-            f"default {field.default!r}",
+            f"default {field.default!r}" if field.default not in ("", ()) else "",
         )
         if part
     )
-    help_text = f"{field.metadata['description']} ({details})".replace("%", "%%")
+    help_text = field.metadata["description"] + (f" ({details})" if details else "")
+    help_text = help_text.replace("%", "%%")
     option = "--" + field.name.replace("_", "-")
     kind = setting_type(ServerSettings, field.name)
     if kind is bool:
@@ -115,7 +117,13 @@ def _read_settings(path: Path | None, options: dict[str, Any]) -> ServerSettings
             raise SettingError(f"{path} holds no settings; expected lines like 'port: 8000'")
         values.update(content or {})
     values.update({name: value for name, value in options.items() if value is not None})
-    return ServerSettings.from_mapping(values)
+    settings = ServerSettings.from_mapping(values)
+    try:
+        # As robots' labels are, with which they are compared.
+        classes = tuple(map(clean_label, settings.classes))
+    except LabelError as error:
+        raise SettingError(f"classes: {error}") from error
+    return dataclasses.replace(settings, classes=classes)
 
 
 def _say(text: str) -> None:

@@ -11,9 +11,15 @@ from numpy.typing import NDArray
 
 from fl_robot_ros.capture.picture_folder import read_picture
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
+from fl_robot_ros.dataset.drawn_text import (
+    BOLD,
+    draw_text,
+    drawable_names,
+    shortened,
+    text_width,
+)
 from fl_robot_ros.dataset.retention import choose_victims
 from fl_robot_ros.dataset.sample import Sample
-from fl_robot_ros.dataset.sheet_text import ascii_names, draw_text, shortened, text_width
 from fl_robot_ros.dataset.summary import utc_minute
 from fl_robot_ros.errors import DatasetError
 
@@ -84,8 +90,8 @@ def draw_dataset_sheet(
 
     A block has the label's name, its number of samples, the dates of the first and the last, a
     histogram over the time of all that is on the sheet, scaled to its own highest bar, and tiles
-    spread over the label's time, with their samples' ids. Names are drawn in ASCII, as
-    `ascii_names` says.
+    spread over the label's time, with their samples' ids. Names are drawn as
+    `drawable_names` writes them.
 
     Args:
         dataset: The dataset.
@@ -143,7 +149,7 @@ def _blocks(
     labels = sorted(name for name in by_label if name)
     report.left_out = labels[MAX_LABELS:]
     report.labels = len(labels[:MAX_LABELS])
-    names = {**ascii_names(labels), "": "to be labelled"}
+    names = {**drawable_names(labels), "": "to be labelled"}
     blocks = []
     for name in [*labels[:MAX_LABELS], *([""] if "" in by_label else [])]:
         samples = sorted(by_label[name], key=lambda sample: (sample.stamp_ns, sample.id))
@@ -165,8 +171,10 @@ def _draw_header(
     labels = sum(not block.is_pool for block in blocks)
     images = sum(len(block.samples) for block in blocks)
     room_px = sheet.shape[1] - 2 * _MARGIN_PX
-    title = shortened(_ascii(f"Dataset {dataset.path}"), 0.62, room_px, bold=True, keeps_end=True)
-    draw_text(sheet, title, (_MARGIN_PX, 36), 0.62, _INK, bold=True)
+    title = shortened(
+        _drawable(f"Dataset {dataset.path}"), 0.62, room_px, thickness=BOLD, keeps_end=True
+    )
+    draw_text(sheet, title, (_MARGIN_PX, 36), 0.62, _INK, thickness=BOLD)
     dates = f"{utc_minute(span_ns[0])} to {utc_minute(span_ns[1])} UTC"
     named = f", {labels} label{'s' * (labels != 1)}" if labels else ""
     text = (
@@ -180,8 +188,8 @@ def _draw_description(sheet: Image, block: _Block, top: int, span_ns: tuple[int,
     room_px = _TEXT_COLUMN_PX - 24
     count = len(block.samples)
     # Escaped names begin alike.
-    name = shortened(block.name, 0.58, room_px, bold=True, keeps_end=True)
-    draw_text(sheet, name, (_MARGIN_PX, top + 16), 0.58, _INK, bold=True)
+    name = shortened(block.name, 0.58, room_px, thickness=BOLD, keeps_end=True)
+    draw_text(sheet, name, (_MARGIN_PX, top + 16), 0.58, _INK, thickness=BOLD)
     text = f"{count:,} image{'s' * (count != 1)}"
     draw_text(sheet, text, (_MARGIN_PX, top + 36), 0.42, _GREY)
     first, last = (utc_minute(block.samples[index].stamp_ns) for index in (0, -1))
@@ -243,5 +251,5 @@ def _fitted(picture: Image) -> Image:
     return np.asarray(cv2.resize(picture, size, interpolation=method), dtype=np.uint8)
 
 
-def _ascii(text: str) -> str:
-    return ascii_names([text])[text]
+def _drawable(text: str) -> str:
+    return drawable_names([text])[text]

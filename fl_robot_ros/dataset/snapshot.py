@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from fl_robot_ros.dataset.split import split_by_time
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import FlRobotError, SnapshotError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Snapshot:
         holdout: Samples to evaluate on, oldest first; of other time segments than `train`.
         content_hash: SHA-256 (hex) over every sample, its picture's own hash among it, and the
             side it is on; equal hashes mean equal training and holdout data.
+        left_out: Labelled samples on neither side: too near in time to a held out one.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Snapshot:
     train: tuple[Sample, ...]
     holdout: tuple[Sample, ...]
     content_hash: str
+    left_out: int
 
     def class_counts(self) -> dict[str, int]:
         """Return the number of samples by label, training and holdout together."""
@@ -63,6 +65,7 @@ class Snapshot:
             "created_ns": self.created_ns,
             "dataset_dir": str(self.dataset_dir),
             "content_hash": self.content_hash,
+            "left_out": self.left_out,
             "train": self.train,
             "holdout": self.holdout,
         }
@@ -76,6 +79,23 @@ class Snapshot:
             beside.replace(path)
         except OSError as error:
             raise SnapshotError(f"snapshot {path} cannot be written: {error}") from error
+
+
+@dataclass(frozen=True)
+class FrozenSnapshot:
+    """A snapshot's file, and how many samples it has.
+
+    Attributes:
+        path: The file that `Snapshot.save` wrote.
+        train: Samples to train on.
+        holdout: Samples held out.
+        left_out: Labelled samples on neither side.
+    """
+
+    path: str
+    train: int
+    holdout: int
+    left_out: int
 
 
 def freeze(
@@ -114,6 +134,7 @@ def freeze(
         train=tuple(train),
         holdout=tuple(holdout),
         content_hash=content_hash,
+        left_out=len(samples) - len(train) - len(holdout),
     )
 
 
@@ -142,6 +163,7 @@ def load_snapshot(path: Path) -> Snapshot:
             train=tuple(_from_row(row) for row in content["train"]),
             holdout=tuple(_from_row(row) for row in content["holdout"]),
             content_hash=str(content["content_hash"]),
+            left_out=int(content["left_out"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise SnapshotError(
@@ -166,7 +188,7 @@ def _utc(created_ns: int) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Freeze a dataset and print the path of the snapshot's file; return the exit code.
+    """Freeze a dataset and print the snapshot's file and numbers as JSON; return the exit code.
 
     Args:
         arguments: Folder of the dataset, folder for the snapshot, holdout fraction, longest
@@ -187,7 +209,10 @@ def main(arguments: Sequence[str]) -> int:
     except FlRobotError as error:
         print(error, file=sys.stderr)
         return 1
-    print(path)
+    counts = FrozenSnapshot(
+        str(path), len(snapshot.train), len(snapshot.holdout), snapshot.left_out
+    )
+    print(json.dumps(asdict(counts)))
     return 0
 
 

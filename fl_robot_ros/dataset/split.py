@@ -21,11 +21,12 @@ def split_by_time(
     """Split samples so that no stretch of time of a class is on both sides.
 
     The samples of each class are cut into segments of at most `segment_sec`. Whole segments go to
-    the holdout, spread evenly over time, so that its share follows the fraction. A class of one
-    segment is cut once, near its end. What lies nearer than `gap_sec` to a held out sample of its
-    class is on neither side; a gap that leaves nothing to train on is halved until it does. Each
-    class of two or more samples is on both sides; a single sample goes to training. The same
-    samples always give the same split, in whatever order they come.
+    the holdout, spread over time, so that its share follows the fraction. A class whose holdout
+    would be smaller than its largest segment is cut once, near its end, in a pause if there is
+    one. What lies nearer than `gap_sec` to a held out sample of its class is on neither side; a
+    gap that leaves nothing to train on is halved until it does. Each class of two or more samples
+    is on both sides; a single sample goes to training. The same samples always give the same
+    split, in whatever order they come.
 
     Args:
         samples: Samples of any number of classes and topics.
@@ -49,16 +50,19 @@ def split_by_time(
         by_label[sample.label].append(sample)
     train: list[Sample] = []
     holdout: list[Sample] = []
+    gap_ns = round(gap_sec * _NS_PER_SEC)
     for label in sorted(by_label):
-        segments = _cut_into_segments(by_label[label], segment_sec)
-        if len(segments) == 1:
-            segments = _cut_once(segments[0], holdout_fraction)
-            held = {1} if len(segments) > 1 else set()
+        items = by_label[label]
+        segments = _cut_into_segments(items, segment_sec)
+        sizes = list(map(len, segments))
+        if holdout_fraction * len(items) < max(sizes):
+            segments = _cut_once(items, holdout_fraction, gap_ns)
+            held = set(range(1, len(segments)))
         else:
-            held = _choose_segments([len(segment) for segment in segments], holdout_fraction)
+            held = _choose_segments(sizes, holdout_fraction)
         for index in held:
             holdout.extend(segments[index])
-        train.extend(_apart(segments, held, round(gap_sec * _NS_PER_SEC)))
+        train.extend(_apart(segments, held, gap_ns))
     return sorted(train, key=_by_time), sorted(holdout, key=_by_time)
 
 
@@ -93,30 +97,40 @@ def _apart(segments: Sequence[list[Sample]], held: set[int], gap_ns: int) -> lis
     return chosen if chosen or not gap_ns else _apart(segments, held, gap_ns // 2)
 
 
-def _cut_once(segment: list[Sample], holdout_fraction: float) -> list[list[Sample]]:
-    """Cut one segment in two, the second for holdout; frames of one instant stay together."""
-    count = len(segment)
+def _cut_once(items: list[Sample], holdout_fraction: float, gap_ns: int) -> list[list[Sample]]:
+    """Cut samples by time in two, the second for holdout; those of one instant stay together.
+
+    Of all cuts, the one that costs the fewest samples: those that the holdout has too many or too
+    few, and those that the gap takes.
+    """
+    count = len(items)
     if count == 1:
-        return [segment]
+        return [items]
+    times = [item.stamp_ns for item in items]
     wanted = min(count - 1, max(1, count - round(holdout_fraction * count)))
-    cuts = [
-        cut for cut in range(1, count) if segment[cut - 1].stamp_ns < segment[cut].stamp_ns
-    ] or [wanted]
-    cut = min(cuts, key=lambda cut: abs(cut - wanted))
-    return [segment[:cut], segment[cut:]]
+
+    def cost(cut: int) -> tuple[int, int]:
+        taken = cut - bisect.bisect_right(times, times[cut] - gap_ns, 0, cut)
+        return abs(cut - wanted) + taken, taken
+
+    cuts = [cut for cut in range(1, count) if times[cut - 1] < times[cut]]
+    cut = min(cuts or [wanted], key=cost)
+    return [items[:cut], items[cut:]]
 
 
 def _choose_segments(sizes: Sequence[int], holdout_fraction: float) -> set[int]:
     """Return the indices of the segments to hold out, at least one and not all.
 
-    Error diffusion: what the holdout is owed grows with each segment; a segment is held out when
-    that brings the debt nearer to zero.
+    What the holdout is owed grows with each segment; a segment is held out as soon as all of it
+    is owed, and the last also where most of it is. So the last, which needs no gap behind it, is
+    held out where possible.
     """
     held: set[int] = set()
     owed = 0.0
+    last = len(sizes) - 1
     for index, size in enumerate(sizes):
         owed += holdout_fraction * size
-        if owed > size / 2:
+        if round(owed) >= size or (index == last and owed > size / 2):
             held.add(index)
             owed -= size
     if len(held) == len(sizes):

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_robot_ros.dataset.drawn_text import draw_text, drawable_names, text_width
 from fl_robot_ros.delivery.predictor import Prediction
 
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 _BAR = (24, 26, 30)
 _TEXT = (245, 245, 245)
 _METER = (64, 180, 110)
@@ -34,11 +34,12 @@ def draw_prediction(image: NDArray[np.uint8], prediction: Prediction) -> NDArray
     share = min(1.0, max(0.0, prediction.confidence))
     filled = round(width * share)
     cv2.rectangle(picture, (0, top), (filled, top + max(1, bar // 10)), _METER, cv2.FILLED)
-    text = f"{prediction.label}  {prediction.confidence:.0%}"
+    label = drawable_names([prediction.label])[prediction.label]
+    text = f"{label}  {prediction.confidence:.0%}"
     thickness = max(1, round(scale * 1.6))
-    (text_width, _), _ = cv2.getTextSize(text, _FONT, scale, thickness)
-    if text_width > width - bar // 2:
-        scale *= (width - bar // 2) / text_width
+    needed = text_width(text, scale, thickness=thickness)
+    if needed > width - bar // 2:
+        scale *= (width - bar // 2) / needed
     origin = (bar // 4, top + round(bar * 0.75))
-    cv2.putText(picture, text, origin, _FONT, scale, _TEXT, thickness, cv2.LINE_AA)
+    draw_text(picture, text, origin, scale, _TEXT, thickness=thickness)
     return picture

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
+from fl_robot_ros.dataset.drawn_text import draw_text, drawable_names, shortened, text_width
+
 _PAPER = (250, 250, 248)
 _FRAME = (222, 222, 218)
 _WHITE = (255, 255, 255)
 _RIGHT = (34, 139, 76)
 _WRONG = (200, 52, 52)
 _UNKNOWN = (96, 102, 112)
-_ELLIPSIS = ".."
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,8 @@ def draw_contact_sheet(
     height = max(1, rows) * (cell_height + gap) + gap
     width = columns * (tile_px + gap) + gap
     sheet: NDArray[np.uint8] = np.full((height, width, 3), _PAPER, dtype=np.uint8)
+    labels = {label for tile in tiles for label in (tile.predicted, tile.expected or "")}
+    names = drawable_names(labels)
     for index, tile in enumerate(tiles):
         row, column = divmod(index, columns)
         top = gap + row * (cell_height + gap)
@@ -69,7 +71,7 @@ def draw_contact_sheet(
         x = (tile_px - picture.shape[1]) // 2
         cell[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
         sheet[top : top + tile_px, left : left + tile_px] = cell
-        band = _draw_caption(tile, tile_px, caption)
+        band = _draw_caption(tile, names, tile_px, caption)
         sheet[top + tile_px : top + cell_height, left : left + tile_px] = band
     return sheet
 
@@ -86,39 +88,28 @@ def fit_picture(image: NDArray[np.uint8], edge_px: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, size, interpolation=method), dtype=np.uint8)
 
 
-def _draw_caption(tile: Tile, width: int, height: int) -> NDArray[np.uint8]:
+def _draw_caption(
+    tile: Tile, names: Mapping[str, str], width: int, height: int
+) -> NDArray[np.uint8]:
     """Return the caption band of one tile, uint8 (height, width, 3)."""
+    text = names[tile.predicted]
     if tile.expected is None:
-        colour, text = _UNKNOWN, tile.predicted
+        colour = _UNKNOWN
     elif tile.expected == tile.predicted:
-        colour, text = _RIGHT, tile.predicted
+        colour = _RIGHT
     else:
-        colour, text = _WRONG, f"{tile.predicted} (not {tile.expected})"
+        colour, text = _WRONG, f"{text} (not {names[tile.expected]})"
     band: NDArray[np.uint8] = np.full((height, width, 3), colour, dtype=np.uint8)
     margin = max(2, height // 5)
     baseline = round(height * 0.68)
     scale = height / 44.0
     percent = f"{tile.confidence:.0%}"
-    if _text_width(f"{text} {percent}", scale) > width - 2 * margin and colour == _WRONG:
+    if text_width(f"{text} {percent}", scale) > width - 2 * margin and colour == _WRONG:
         percent = ""  # The true label matters more.
-        full = _text_width(text, scale)
+        full = text_width(text, scale)
         scale *= min(1.0, max(0.7, (width - 2 * margin) / max(1, full)))
-    percent_px = _text_width(percent, scale)
-    text = _shortened(text, scale, width - 2 * margin - percent_px)
-    cv2.putText(band, text, (margin, baseline), _FONT, scale, _WHITE, 1, cv2.LINE_AA)
-    right = (width - margin - percent_px, baseline)
-    cv2.putText(band, percent, right, _FONT, scale, _WHITE, 1, cv2.LINE_AA)
+    percent_px = text_width(percent, scale)
+    text = shortened(text, scale, width - 2 * margin - percent_px)
+    draw_text(band, text, (margin, baseline), scale, _WHITE)
+    draw_text(band, percent, (width - margin - percent_px, baseline), scale, _WHITE)
     return band
-
-
-def _shortened(text: str, scale: float, room_px: int) -> str:
-    """Return the text, cut to the room with two dots at its end."""
-    if _text_width(text, scale) <= room_px:
-        return text
-    while text and _text_width(text + _ELLIPSIS, scale) > room_px:
-        text = text[:-1]
-    return text.rstrip() + _ELLIPSIS
-
-
-def _text_width(text: str, scale: float) -> int:
-    return int(cv2.getTextSize(text, _FONT, scale, 1)[0][0])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fl_robot_ros.dataset.preprocessing import Preprocessing
 from fl_robot_ros.delivery.manifest import MANIFEST_FILE, TFLITE_FILE, Manifest
+from fl_robot_ros.delivery.runtime_notes import without_note
 from fl_robot_ros.dependency import describe_unimportable
 from fl_robot_ros.errors import ModelError
 
@@ -60,8 +61,9 @@ class Predictor:
         self.manifest = Manifest.load(folder / MANIFEST_FILE)
         self.preprocessing = Preprocessing.from_dict(self.manifest.preprocessing)
         content = self.manifest.read_file(folder, name)
-        self._interpreter = _make_interpreter(self.path, content, num_threads)
-        self._input, self._output = self._check_tensors()
+        with without_note():
+            self._interpreter = _make_interpreter(self.path, content, num_threads)
+            self._input, self._output = self._check_tensors()
         height, width, _ = self.preprocessing.input_shape
         self.predict(np.zeros((height, width, 3), dtype=np.uint8))
 

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fl_robot_ros.capture.bag import read_bag
 from fl_robot_ros.capture.decode import decode_frame
-from fl_robot_ros.capture.frame import CompressedFrame, RawFrame
-from fl_robot_ros.capture.label_track import LabelTrack
+from fl_robot_ros.capture.labelled_bag import LabelledBag
 from fl_robot_ros.dataset.snapshot import Snapshot, load_snapshot
 from fl_robot_ros.demo.plan import DemoPlan
 from fl_robot_ros.errors import RunFailedError
@@ -37,16 +35,11 @@ class TestFrames:
 
 def load_test_frames(bag: Path) -> TestFrames:
     """Read the labelled frames of a bag."""
-    labels = LabelTrack()
     pictures, names = [], []
-    for item in read_bag(bag):
-        if isinstance(item, (RawFrame, CompressedFrame)):
-            label = labels.at(item.published_ns)
-            if label:
-                pictures.append(decode_frame(item))
-                names.append(label)
-        else:
-            labels.add(item.label, item.published_ns)
+    for frame, label in LabelledBag(bag).frames():
+        if label:
+            pictures.append(decode_frame(frame))
+            names.append(label)
     return TestFrames(np.stack(pictures), tuple(names))
 
 
@@ -106,9 +99,9 @@ class Baseline:
         return self._trainer.evaluate(result.weights, self._test).accuracy
 
     def num_images(self, robot: str) -> int:
-        """Return the number of labelled images in a robot's snapshot."""
+        """Return the number of a robot's labelled images, with those that no side has."""
         snapshot = self._snapshot(robot)
-        return len(snapshot.train) + len(snapshot.holdout)
+        return len(snapshot.train) + len(snapshot.holdout) + snapshot.left_out
 
     def _checkpoint(self, server_round: int) -> GlobalModel:
         folder = self._plan.state_dir / "checkpoints"

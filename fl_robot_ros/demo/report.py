@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from fl_robot_ros.demo.plan import DemoPlan
+
 
 @dataclass(frozen=True)
 class RoundResult:
@@ -41,7 +43,7 @@ class DemoReport:
         central_accuracy: Of the same model trained on all robots' images in one place.
         rounds: The rounds.
         model_paths: By robot, the model that its perception node took.
-        images: By robot, labelled images in its snapshot.
+        images: By robot, its labelled images.
         total_sec: Time of the whole demonstration.
     """
 
@@ -66,7 +68,7 @@ class DemoReport:
 
     def rounds_table(self) -> Table:
         """Return a table of the rounds."""
-        table = Table(title="Rounds", title_justify="left")
+        table = Table(title="Rounds, with the accuracy on the test frames", title_justify="left")
         for name in ("round", "accuracy", "seconds", "robots' work", "overhead"):
             table.add_column(name, justify="right")
         for result in self.rounds:
@@ -81,7 +83,7 @@ class DemoReport:
 
     def comparison_table(self) -> Table:
         """Return a table of who reaches what."""
-        table = Table(title="Accuracy on frames that no robot trained on", title_justify="left")
+        table = Table(title="Accuracy on the test frames", title_justify="left")
         table.add_column("model")
         table.add_column("accuracy", justify="right")
         table.add_column("")
@@ -96,6 +98,28 @@ class DemoReport:
         )
         table.add_row("central", f"{self.central_accuracy:.3f}", "all images in one place")
         return table
+
+    def conclusion(self) -> str:
+        """Return in words what the figures say."""
+        better = max(self.alone_accuracy, key=lambda robot: self.alone_accuracy[robot])
+        alone = self.alone_accuracy[better]
+        rounds = len(self.rounds)
+        if self.federated_accuracy > alone:
+            return (
+                f"Together the robots are right {self.federated_accuracy:.0%} of the time, "
+                f"alone {alone:.0%} at best, and with all images in one place "
+                f"{self.central_accuracy:.0%}."
+            )
+        curve = [result.accuracy for result in self.rounds]
+        is_rising = rounds > 1 and curve[-1] > max(curve[:-1])
+        text = (
+            f"After {rounds} round{'s' * (rounds != 1)} the robots together are no better than "
+            f"{better} alone: the mean of models that were trained on different signs needs some "
+            f"rounds to know all of them."
+        )
+        if is_rising:
+            text += " It was still improving in the last one."
+        return f"{text} Try more: --rounds {max(2 * rounds, DemoPlan.rounds)}"
 
     def draw(self, path: Path, sheet: NDArray[np.uint8]) -> None:
         """Draw the learning curve beside a contact sheet of predictions.

@@ -159,8 +159,8 @@ def _learn(
                     seen += 1
                     advance(1)
                     screen.say(
-                        f"round {record.round}: robots' own holdout accuracy "
-                        f"{record.accuracy:.3f}, {record.wall_sec:.1f} s"
+                        f"round {record.round}: accuracy {record.accuracy:.3f} on what the robots "
+                        f"held out, {record.wall_sec:.1f} s"
                     )
                 return seen >= plan.rounds or server.exit_code is not None
 
@@ -182,7 +182,6 @@ def _deliver(fleet: DemoFleet, console: FleetConsole, screen: Screen) -> dict[st
                 f"/{robot}/fl/perception/model_path",
             )
             advance(1)
-            screen.say(f"{robot}'s perception runs {view.perception_model_path}")
         fleet.check_running()
         return {robot: view.perception_model_path for robot, view in console.robots.items()}
 

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     Progress,
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.text import Text
 
 
 class Screen:
@@ -60,7 +62,7 @@ class Screen:
                 self._progress = None
 
     def say(self, text: str) -> None:
-        """Print a line, above the bar if there is one."""
+        """Print a line, above the bar if there is one; what does not fit goes below, indented."""
         (self._progress.console if self._progress else self._console).print(
-            f"  {text}", highlight=False, markup=False
+            Padding(Text(text), (0, 0, 0, 2), expand=False)
         )

@@ -28,6 +28,7 @@ from fl_robot_ros.federation.history import (
     History,
     RunRecord,
 )
+from fl_robot_ros.federation.readiness import check_readiness
 from fl_robot_ros.federation.server_app import CHECKPOINTS, SETTINGS_FILE
 from fl_robot_ros.federation.superlink import LOG_FILE, SuperLink
 
@@ -67,10 +68,12 @@ class FleetServer:
         """Do one run, or with `continuous` run after run; return whether the last one succeeded.
 
         Raises:
-            SettingError: Another server uses the state folder.
+            SettingError: Another server uses the state folder, or what the settings name is not
+                as it must be.
             RunFailedError: The SuperLink does not start.
         """
         with self._locked(), History(self.state_dir) as history:
+            check_readiness(self._settings, self.state_dir / CHECKPOINTS)
             self._write_settings()
             self._last_event = history.last_event_id()
             self._end_left_over(history)
@@ -206,9 +209,13 @@ class FleetServer:
         """Keep other servers away from the state folder.
 
         Raises:
-            SettingError: Another one is there.
+            SettingError: Another one is there, or the folder cannot be written.
         """
-        with (self.state_dir / ".lock").open("w") as file:
+        try:
+            lock = (self.state_dir / ".lock").open("w")
+        except OSError as error:
+            raise SettingError(f"state_dir {self.state_dir} cannot be used: {error}") from error
+        with lock as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:

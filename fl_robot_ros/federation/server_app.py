@@ -13,12 +13,12 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
 from fl_robot_ros.config import ServerSettings
-from fl_robot_ros.dataset.preprocessing import Preprocessing
 from fl_robot_ros.errors import FlRobotError, ModelError, RunFailedError
 from fl_robot_ros.federation import protocol
 from fl_robot_ros.federation.checkpoint import GlobalModel, newest_checkpoint, save_checkpoint
 from fl_robot_ros.federation.fleet_connection import ask_sooner
 from fl_robot_ros.federation.history import FAILED, FINISHED, History, RunRecord
+from fl_robot_ros.federation.readiness import check_same_task, input_of
 from fl_robot_ros.federation.rounds import Fleet
 
 CHECKPOINTS = "checkpoints"
@@ -63,7 +63,7 @@ def _run(grid: Grid, state_dir: Path, history: History, record: RunRecord) -> No
         writer.save(model)
         history.add_event(f"new global model with {model.weights.size} weights")
     else:
-        _check_same_task(model, settings)
+        check_same_task(model, settings)
         history.add_event(f"going on from round {model.server_round}")
     Fleet(
         grid=grid,
@@ -95,9 +95,7 @@ def initial_model(settings: ServerSettings) -> GlobalModel:
     from fl_robot_ros.learning.trainer import Trainer
     from fl_robot_ros.learning.weights import pack_weights
 
-    preprocessing = Preprocessing(
-        settings.input_height, settings.input_width, settings.input_channels, settings.input_scale
-    )
+    preprocessing = input_of(settings)
     if settings.initial_model:
         model = load_initial_model(settings.initial_model)
     else:
@@ -164,20 +162,3 @@ class CheckpointWriter:
             beside.replace(path.with_suffix(".keras"))
         except OSError as error:
             raise ModelError(f"checkpoint {path} has no Keras file: {error}") from error
-
-
-def _check_same_task(model: GlobalModel, settings: ServerSettings) -> None:
-    """Refuse to go on from a checkpoint of other classes or another input.
-
-    Raises:
-        ModelError: They differ.
-    """
-    wanted = Preprocessing(
-        settings.input_height, settings.input_width, settings.input_channels, settings.input_scale
-    )
-    if model.classes != settings.classes or model.preprocessing != wanted:
-        raise ModelError(
-            f"the newest checkpoint (round {model.server_round}) is for the classes "
-            f"{', '.join(model.classes)} and the input {model.preprocessing}, the settings say "
-            f"{', '.join(settings.classes)} and {wanted}; use another state_dir"
-        )

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from fl_robot_ros.config import ServerSettings
+from fl_robot_ros.config import ServerSettings, expand_path
 from fl_robot_ros.errors import RunFailedError
 from fl_robot_ros.paths import share_path
 
@@ -80,9 +80,9 @@ class SuperLink:
             "--disable-runtime-dependency-installation",
         ]
         if settings.ssl_certfile:
-            command += ["--ssl-certfile", settings.ssl_certfile]
-            command += ["--ssl-keyfile", settings.ssl_keyfile]
-            command += ["--ssl-ca-certfile", settings.ssl_ca_certfile]
+            command += ["--ssl-certfile", str(expand_path(settings.ssl_certfile))]
+            command += ["--ssl-keyfile", str(expand_path(settings.ssl_keyfile))]
+            command += ["--ssl-ca-certfile", str(expand_path(settings.ssl_ca_certfile))]
         else:
             command += ["--insecure"]
         log_path = self._state_dir / LOG_FILE
@@ -186,7 +186,9 @@ class SuperLink:
             f"address = {json.dumps(f'{_reachable(settings.host)}:{self.port}')}",
         ]
         if settings.ssl_certfile:
-            lines.append(f"root-certificates = {json.dumps(settings.ssl_ca_certfile)}")
+            lines.append(
+                f"root-certificates = {json.dumps(str(expand_path(settings.ssl_ca_certfile)))}"
+            )
         else:
             lines.append("insecure = true")
         home = Path(self._environment["FLWR_HOME"])

@@ -8,16 +8,18 @@ import socket
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import IO
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.task import Future
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
@@ -27,6 +29,7 @@ from fl_robot_ros.capture.labels import MAX_LABEL_CHARACTERS
 from fl_robot_ros.capture.pipeline import CapturePipeline
 from fl_robot_ros.config import (
     ClientSettings,
+    existing_file,
     expand_path,
     resolve_data_dir,
     resolve_server_address,
@@ -63,6 +66,8 @@ _DIAGNOSTICS_PERIOD_SEC = 1.0
 _CAMERA_DEPTH = 30
 _LABEL_DEPTH = 100
 _BYTES_PER_MB = 1_000_000
+# So many times the rate that is kept, a camera's frames are sampled, not just late or early.
+_PASSED_OVER = 1.5
 
 COMMAND = NodeCommand(
     "fl_client",
@@ -109,7 +114,9 @@ class ClientNode(Node):  # type: ignore[misc]
         )
         self._robot = settings.robot_name or self.get_namespace().strip("/") or _host_name()
         address = resolve_server_address(settings.server_address, os.environ)
-        source = DataSource.from_settings(settings)
+        if settings.root_certificates:
+            existing_file("root_certificates", settings.root_certificates)
+        self._source = source = DataSource.from_settings(settings)
         worker_python = WorkerPython(settings.worker_python, source.kind)
         other_names = names_by_topic(self, settings.image_topics)
         data_dir = resolve_data_dir(settings.data_dir, self.get_namespace())
@@ -164,10 +171,17 @@ class ClientNode(Node):  # type: ignore[misc]
             CameraSubscription(self, names[0], self._on_frame, _CAMERA_DEPTH)
             for names in other_names.values()
         ]
+        self._told_rates: set[str] = set()
         self._last_rates: tuple[float, Counter[str]] = (time.monotonic(), Counter())
         # The verdicts of the last diagnostics, the oldest first.
         self._past_verdicts: deque[Counter[str]] = deque(maxlen=TROUBLE_SEC)
-        self.create_service(Trigger, "fl/start_round", self._start_round)
+        self.create_service(
+            Trigger,
+            "fl/start_round",
+            self._start_round,
+            # Of its own: while it waits for the snapshot, frames go on.
+            callback_group=ReentrantCallbackGroup(),
+        )
         self.create_service(Trigger, "fl/cancel_round", self._cancel_round)
         self.create_service(SetBool, "fl/set_capture", self._set_capture)
         self.create_service(Trigger, "fl/rollback_model", self._rollback_model)
@@ -196,11 +210,19 @@ class ClientNode(Node):  # type: ignore[misc]
     def _on_frame(self, frame: Frame) -> None:
         self._pipeline.offer_frame(frame)
 
-    def _start_round(self, request: Trigger.Request, response: Trigger.Response) -> object:
+    async def _start_round(self, request: Trigger.Request, response: Trigger.Response) -> object:
+        is_done = Future()
         try:
-            response.message = self._run.start()
+            started = self._run.start()
+            # What the run calls next, `_on_run_change`, has the executor look at this again.
+            started.add_done_callback(lambda _: is_done.set_result(True))
+            await is_done
+            response.message = started.result()
+            waiting = self._pipeline.queue_length
+            if self._source.is_captured and waiting:
+                response.message += f"; {waiting} frames that wait for their label come too late"
             response.success = True
-        except FlRobotError as error:
+        except (FlRobotError, OSError) as error:
             response.message = str(error)
         return self._answered("start_round", response)
 
@@ -288,6 +310,7 @@ class ClientNode(Node):  # type: ignore[misc]
             topic: (count - frames_before[topic]) / max(now - before, 1e-3)
             for topic, count in frames.items()
         }
+        self._tell_rates(rates)
         verdicts, labels = self._pipeline.verdicts, self._labels
         before_trouble = self._past_verdicts[0] if self._past_verdicts else Counter[str]()
         self._past_verdicts.append(verdicts)
@@ -316,6 +339,17 @@ class ClientNode(Node):  # type: ignore[misc]
             to_worker_message(self._robot, self._run.status, self._run.worker_pid),
         ]
         self._diagnostics_publisher.publish(message)
+
+    def _tell_rates(self, rates_hz: Mapping[str, float]) -> None:
+        """Say once of each camera that many of its frames are passed over."""
+        kept_hz = self._settings.sample_rate_hz
+        for topic, rate_hz in rates_hz.items():
+            if rate_hz > _PASSED_OVER * kept_hz and topic not in self._told_rates:
+                self._told_rates.add(topic)
+                self.get_logger().info(
+                    f"{topic} sends {rate_hz:.0f} frames a second; sample_rate_hz keeps "
+                    f"{kept_hz:g} of them, the others count as sampled_out"
+                )
 
     def _dataset_message(self) -> DiagnosticStatus:
         """Return how the dataset is, or why nobody can tell."""

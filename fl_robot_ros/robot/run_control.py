@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from fl_robot_ros.config import ClientSettings
+from fl_robot_ros.config import ClientSettings, expand_path
 from fl_robot_ros.dataset.data_source import DataSource
+from fl_robot_ros.dataset.snapshot import FrozenSnapshot
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import FlRobotError, RunRefusedError, SnapshotError
 from fl_robot_ros.robot.run_status import (
@@ -20,6 +23,7 @@ from fl_robot_ros.robot.run_status import (
     DELIVERING,
     EVALUATING,
     FAILED,
+    FINISHED,
     IDLE,
     TRAINING,
     WAITING,
@@ -95,8 +99,12 @@ class RunControl:
         with self._lock:
             return self._worker.pid if self._worker else None
 
-    def start(self) -> str:
-        """Start a run with the samples stored so far, or another source; return a line for people.
+    def start(self) -> Future[str]:
+        """Start a run with the samples stored so far, or another source.
+
+        Returns:
+            Completed, before `on_change` is called, when the worker is started, with a line for
+            people; or with the RunRefusedError, SnapshotError or OSError that kept it from that.
 
         Raises:
             RunRefusedError: A run is on, there are too few samples, or the
@@ -118,16 +126,15 @@ class RunControl:
                 raise RunRefusedError(problem)
             self._is_cancelled = self._is_delivered = False
             self._status = RunStatus(CONNECTING, "starting the worker", samples=total)
+            started: Future[str] = Future()
             self._starter = threading.Thread(
-                target=self._start, args=(self._dataset.last_id(),), daemon=True
+                target=self._start,
+                args=(self._dataset.last_id(), len(counts), started),
+                daemon=True,
             )
             self._starter.start()
         self._on_change()
-        data = f"{total} images of {len(counts)} labels"
-        return (
-            f"run started with {data if self._source.is_captured else self._source}, server "
-            f"{self._server_address}"
-        )
+        return started
 
     def cancel(self) -> str:
         """Leave the run; return a line for people.
@@ -161,7 +168,7 @@ class RunControl:
         if worker is not None:
             worker.stop()
 
-    def _start(self, max_id: int) -> None:
+    def _start(self, max_id: int, labels: int, started: Future[str]) -> None:
         """Freeze the snapshot, if the source is the dataset, and start the worker, in a thread."""
         settings = self._settings
         # Until the worker has read the pictures of the snapshot.
@@ -170,15 +177,19 @@ class RunControl:
             problem = self._python.check()
             if problem:
                 raise RunRefusedError(problem)
-            snapshot_path = self._freeze(max_id) if self._source.is_captured else ""
+            data, snapshot_path = str(self._source), ""
+            if self._source.is_captured:
+                snapshot = self._freeze(max_id)
+                data, snapshot_path = self._describe(snapshot, labels), snapshot.path
+            certificates = settings.root_certificates
             job = {
                 "robot": self._robot,
                 "server_address": self._server_address,
-                "root_certificates": settings.root_certificates,
+                "root_certificates": certificates and str(expand_path(certificates)),
                 "connect_timeout_sec": settings.connect_timeout_sec,
                 "server_timeout_sec": settings.server_timeout_sec,
                 "source": asdict(self._source),
-                "snapshot_path": str(snapshot_path),
+                "snapshot_path": snapshot_path,
                 "models_dir": str(self.models_dir),
                 "keep_versions": settings.keep_versions,
                 "threads": settings.worker_threads,
@@ -186,12 +197,12 @@ class RunControl:
             }
             with self._lock:
                 if self._is_cancelled:
-                    self._dataset.pin(0)
-                    self._status = RunStatus(IDLE, "the run was left")
-                else:
-                    self._worker = WorkerProcess(
-                        self._python.path, job, self._data_dir, self._on_event, self._on_exit
-                    )
+                    raise RunRefusedError("the run was left")
+                self._worker = WorkerProcess(
+                    self._python.path, job, self._data_dir, self._on_event, self._on_exit
+                )
+                self._status = replace(self._status, data=data)
+            started.set_result(f"run started with {data}; server {self._server_address}")
         except (FlRobotError, OSError) as error:
             self._dataset.pin(0)
             with self._lock:
@@ -199,10 +210,11 @@ class RunControl:
                     self._status = RunStatus(IDLE, "the run was left")
                 else:
                     self._status = RunStatus(FAILED, f"the run did not start: {error}")
+            started.set_exception(error)
         self._on_change()
 
-    def _freeze(self, max_id: int) -> Path:
-        """Freeze the dataset up to a sample; return the snapshot's file.
+    def _freeze(self, max_id: int) -> FrozenSnapshot:
+        """Freeze the dataset up to a sample.
 
         A process of its own does it, so that the node stays small beside a large dataset.
 
@@ -237,7 +249,22 @@ class RunControl:
             reason = errors.strip().splitlines()[-1:] or [f"exit code {code}"]
             raise SnapshotError(f"the dataset could not be frozen: {reason[0]}")
         self._prune_snapshots(folder)
-        return Path(output.strip())
+        return FrozenSnapshot(**json.loads(output))
+
+    def _describe(self, snapshot: FrozenSnapshot, labels: int) -> str:
+        """Return in one line what becomes of the dataset's images in a run."""
+        total = snapshot.train + snapshot.holdout + snapshot.left_out
+        text = (
+            f"{total} images of {labels} labels: {snapshot.train} to train on, "
+            f"{snapshot.holdout} held out"
+        )
+        if snapshot.left_out:
+            text += (
+                f", {snapshot.left_out} left out (nearer than split_gap_sec, "
+                f"{self._settings.split_gap_sec:g} s, to one held out)"
+            )
+        waiting = self._dataset.num_unlabelled()
+        return text + (f"; {waiting} more wait for a label" if waiting else "")
 
     def _on_event(self, event: dict[str, Any]) -> None:
         """Take one event of the worker."""
@@ -275,7 +302,7 @@ class RunControl:
             self._worker = None
             status = self._status
             if self._is_delivered:
-                self._status = replace(status, state=IDLE, detail="the run is finished")
+                self._status = replace(status, state=IDLE, detail=FINISHED)
             elif self._is_cancelled:
                 self._status = RunStatus(IDLE, "the run was left")
             elif status.state != FAILED:

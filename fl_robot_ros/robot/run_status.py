@@ -12,6 +12,9 @@ EVALUATING = "evaluating"
 DELIVERING = "delivering"
 FAILED = "failed"
 
+# Detail of the state after a run to its end.
+FINISHED = "the run is finished"
+
 
 @dataclass(frozen=True)
 class RunStatus:
@@ -29,7 +32,7 @@ class RunStatus:
         loss: Newest loss, of training or evaluation.
         accuracy: Newest accuracy, 0 to 1.
         samples: Labelled images in the run's snapshot; 0 with another source than the dataset.
-        data: What the worker could use of them, in one line.
+        data: What the run learns from, in one line: as frozen, then as the worker could use it.
     """
 
     state: str = IDLE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ from std_srvs.srv import SetBool, Trigger
 from waiting import wait_until
 
 from fl_robot_ros.dataset.sample import Sample
+from fl_robot_ros.dataset.snapshot import load_snapshot
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.delivery.manifest import Manifest
 from fl_robot_ros.delivery.model_store import ModelStore
@@ -159,6 +161,22 @@ def test_frames_and_labels_become_a_dataset_and_capture_can_be_paused(
             assert cv2.imread(str(stored.path / sample.path)) is not None
 
 
+def test_a_camera_that_sends_more_than_is_kept_is_named(
+    start_node: StartNode, peer: Peer, tmp_path: Path
+) -> None:
+    node = start_client(start_node, tmp_path, image_topics="[camera]", sample_rate_hz=1.0)
+    camera = peer.publisher(Image, "camera", reliable_qos(50))
+    wait_until(camera.get_subscription_count, "the subscription")
+    stamps_ns = iter(range(10**18, 2 * 10**18, 10**8))
+
+    def is_told() -> bool:
+        camera.publish(to_image_message(image_of("red"), next(stamps_ns)))
+        return "frames a second; sample_rate_hz keeps 1 of them" in node.output
+
+    wait_until(is_told, "a line about the rate")
+    assert "/camera sends " in node.output
+
+
 def has_shape(path: Path, shape: tuple[int, ...]) -> bool:
     """Say whether a file is a picture of a shape; one that is just being moved is none."""
     stored = cv2.imread(str(path))
@@ -219,6 +237,8 @@ def test_too_few_images_and_an_absent_server_are_refused_with_a_reason(
         start_node,
         tmp_path,
         min_samples=13,
+        holdout_fraction=0.1,
+        split_gap_sec=0.12,
         server_address=f"127.0.0.1:{port}",
         connect_timeout_sec=1.0,
         bag_paths=f"[{bag}]",
@@ -248,7 +268,16 @@ def test_too_few_images_and_an_absent_server_are_refused_with_a_reason(
 
     accepted = robot.call("fl/start_round")
     assert accepted.success
-    assert "24 images of 2 labels" in accepted.message
+    [path] = (tmp_path / "robot" / "snapshots").glob("*.json")
+    snapshot = load_snapshot(path)
+    train, holdout, left_out = len(snapshot.train), len(snapshot.holdout), snapshot.left_out
+    assert train + holdout + left_out == 24
+    assert left_out
+    assert accepted.message == (
+        f"run started with 24 images of 2 labels: {train} to train on, {holdout} held out, "
+        f"{left_out} left out (nearer than split_gap_sec, 0.12 s, to one held out); 8 more wait "
+        f"for a label; server 127.0.0.1:{port}"
+    )
     wait_until(lambda: robot.state == "failed", "the failure")
     assert f"no server at 127.0.0.1:{port} after 1 s" in robot.value("detail")
     assert robot.part("capture")[""].startswith("capturing")
@@ -275,7 +304,7 @@ def test_another_source_needs_no_images_and_takes_no_snapshot(
     wait_until(lambda: robot.state == "idle", "the node")
     accepted = robot.call("fl/start_round")
     assert accepted.success
-    assert f"run started with folder:{pictures}, server 127.0.0.1:{port}" in accepted.message
+    assert f"run started with folder:{pictures}; server 127.0.0.1:{port}" in accepted.message
     wait_until(lambda: robot.state == "failed", "the failure")
     assert f"no server at 127.0.0.1:{port} after 1 s" in robot.value("detail")
     assert not (tmp_path / "robot" / "snapshots").exists()
@@ -312,6 +341,15 @@ def test_a_python_that_cannot_run_a_worker_is_named_at_the_start_and_refused(
     assert node.interrupt() == 0
 
 
+def test_certificates_that_are_not_there_end_the_node(
+    start_node: StartNode, tmp_path: Path
+) -> None:
+    node = start_client(start_node, tmp_path, root_certificates=tmp_path / "absent.pem")
+    assert node.wait() == 2
+    assert "absent.pem cannot be read: No such file or directory" in node.output
+    assert "Traceback" not in node.output
+
+
 def test_a_truncated_bag_gives_what_is_readable_and_says_what_was_lost(
     start_node: StartNode, robot: Robot, tmp_path: Path
 ) -> None:
@@ -346,8 +384,12 @@ def test_a_run_from_bag_to_model_path_with_a_worker_killed_on_the_way(
         }
         node = start_client(start_node, tmp_path, **parameters)
         wait_until(lambda: robot.has_kept(60), "the bag's frames")
-        assert robot.call("fl/start_round").success
+        started = robot.call("fl/start_round")
+        assert started.success
         wait_until(lambda: robot.state == "training", "training", RUN_TIMEOUT_SEC)
+        # The worker finds what the service promised.
+        train, holdout = re.findall(r"(\d+) to train on, (\d+) held out", started.message)[0]
+        assert robot.value("data") == f"{train} images to train on, {holdout} held out"
         refused = robot.call("fl/start_round")
         assert not refused.success
         assert "a run is on already: training, round" in refused.message

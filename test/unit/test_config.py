@@ -22,6 +22,8 @@ from fl_robot_ros.config import (
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.setting import Settings, describe_range, setting_type
 
+# What has no default.
+REQUIRED: dict[type[Settings], dict[str, Any]] = {ServerSettings: {"classes": ("cup", "phone")}}
 CLASSES = (ClientSettings, PerceptionSettings, StreamerSettings, ServerSettings)
 EVERY_SETTING = [
     pytest.param(cls, field, id=f"{cls.__name__}.{field.name}")
@@ -51,10 +53,11 @@ def test_a_limit_is_allowed_and_what_lies_beyond_is_not(
 ) -> None:
     kind = setting_type(cls, field.name)
     edge = kind(field.metadata[limit])
-    assert getattr(cls(**{field.name: edge}), field.name) == edge
+    needed = REQUIRED.get(cls, {})
+    assert getattr(cls(**needed, **{field.name: edge}), field.name) == edge
     beyond = edge - 1 if limit == "minimum" else edge + 1
     with pytest.raises(SettingError) as caught:
-        cls(**{field.name: beyond})
+        cls(**needed, **{field.name: beyond})
     for part in (field.name, repr(beyond), describe_range(field), field.metadata["unit"]):
         assert part in str(caught.value)
 
@@ -102,7 +105,32 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
 
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        ServerSettings().port = 1  # type: ignore[misc]
+        PerceptionSettings().num_threads = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"classes": []}, "classes is []; expected the names of two or more classes"),
+        ({"classes": ["cup"]}, "classes is ['cup']; expected the names of two or more"),
+        ({"classes": ["cup", "phone", "cup"]}, "classes has 'cup' and 'cup'; expected names that"),
+        ({"classes": ["cup", "Cup"]}, "classes has 'cup' and 'Cup'; expected names that differ"),
+        ({"input_channels": 2}, "input_channels is 2; expected 1 or 3"),
+        ({"input_height": 9}, "input_height is 9; expected 10 to 4096 px"),
+        ({"ssl_certfile": "a", "ssl_ca_certfile": "b"}, "ssl_keyfile not given; expected all of"),
+        ({"ssl_ca_certfile": "b"}, "ssl_certfile and ssl_keyfile not given; expected all of"),
+    ],
+)
+def test_server_settings_that_cannot_work_are_refused(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        ServerSettings.from_mapping({"classes": ["cup", "phone"], **values})
+    assert words in str(caught.value)
+
+
+def test_a_range_of_brightness_without_any_is_refused() -> None:
+    ClientSettings(min_brightness=30.0, max_brightness=30.0)
+    with pytest.raises(SettingError, match=r"min_brightness is 40\.0; expected at most max_bri"):
+        ClientSettings(min_brightness=40.0, max_brightness=30.0)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ ROBOT_ROOMS = {
     *("config", "dependency", "errors", "paths", "setting"),
     *("capture", "dataset", "delivery", "robot", "nodes"),
 }
-NODES = ("client", "perception", "streamer")
+NODES = ("client", "perception", "streamer", "call")
 
 
 class Import(NamedTuple):

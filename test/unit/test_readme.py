@@ -61,6 +61,8 @@ def test_files_and_commands_that_the_readme_names_exist() -> None:
         assert (root / name).is_file(), name
     setup = (root / "setup.py").read_text(encoding="utf-8")
     for name in set(
-        re.findall(r"`(fl_(?:client|perception|streamer|server|predict|dataset|demo))`", README)
+        re.findall(
+            r"`(fl_(?:client|perception|streamer|call|server|predict|dataset|demo))`", README
+        )
     ):
         assert f"{name} = " in setup, name

@@ -46,6 +46,7 @@ def test_round_trip(tmp_path: Path, storage: StoragePlugin, compressed: bool) ->
         labels_read=2,
         frames_expected=30,
         topics=("/camera/image_raw",),
+        image_topics=("/camera/image_raw",),
         label_topics=("/fl/label",),
         start_ns=START_NS - 1_000_000,
         complete=True,

@@ -10,7 +10,6 @@ from pictures import encoded, filled
 
 from fl_robot_ros.dataset import sheet as sheet_module
 from fl_robot_ros.dataset.sheet import draw_dataset_sheet
-from fl_robot_ros.dataset.sheet_text import ascii_names, shortened, text_width
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import DatasetError
 
@@ -62,39 +61,6 @@ def test_nothing_or_too_much_is_an_error(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setattr(sheet_module, "MAX_HEIGHT_PX", 300)
         with pytest.raises(DatasetError, match="px high"):
             draw_dataset_sheet(dataset)
-
-
-def test_names_become_ascii_and_stay_apart() -> None:
-    names = ["caf\u00e9", "na\u00efve", "Stra\u00dfe", "\u6258\u76d8", "a?b", "cafe", "\u00f8l"]
-    assert ascii_names(names) == {
-        "caf\u00e9": r"caf\xe9",
-        "na\u00efve": "naive",
-        "Stra\u00dfe": "Strasse",
-        "\u6258\u76d8": r"\u6258\u76d8",
-        "a?b": "a?b",
-        "cafe": "cafe",
-        "\u00f8l": "ol",
-    }
-
-
-def test_long_names_are_cut_to_their_room() -> None:
-    assert shortened("pallet", 0.5, 200) == "pallet"
-    cut = shortened("pallet " * 20, 0.5, 200, bold=True)
-    assert cut.endswith("..")
-    assert text_width(cut, 0.5, bold=True) <= 200
-    assert cut.startswith("pallet pal")
-
-
-def test_labels_that_begin_alike_stay_apart_when_they_are_cut() -> None:
-    names = ascii_names([f"\u65e5\u672c\u8a9e\u306e\u540d\u524d{end}" for end in "\u4e00\u4e8c"])
-    cuts = [shortened(name, 0.58, 276, bold=True, keeps_end=True) for name in names.values()]
-    assert cuts[0] != cuts[1]
-    for cut, name in zip(cuts, names.values(), strict=True):
-        assert text_width(cut, 0.58, bold=True) <= 276
-        head, _, tail = cut.partition("..")
-        assert name.startswith(head)
-        assert name.endswith(tail)
-        assert abs(len(head) - len(tail)) <= 1
 
 
 def test_labels_that_begin_alike_are_drawn_differently(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from fl_robot_ros.delivery.annotation import draw_prediction
 from fl_robot_ros.delivery.contact_sheet import Tile, draw_contact_sheet, fit_picture
 from fl_robot_ros.delivery.predictor import Prediction
 from fl_robot_ros.delivery.scoreboard import FIRST_ROWS, Scoreboard
@@ -54,3 +55,19 @@ def test_the_scoreboard_counts_what_can_be_compared() -> None:
     for _ in range(20):
         board.add("picture", "", Prediction("a", 0.5, np.zeros(2, np.float32)))
     assert len(board.rows) == FIRST_ROWS
+
+
+@pytest.mark.parametrize("label", ["\u6258\u76d8", "caf\u00e9", "\u0e44\u0e17\u0e22"])
+def test_labels_in_any_letters_are_told_apart(label: str) -> None:
+    questions = "?" * len(label)
+    sheets = [
+        draw_contact_sheet([Tile(grey_picture(), name, 0.5, None)]) for name in (label, questions)
+    ]
+    assert not np.array_equal(*sheets)
+    large = grey_picture(240, 640)
+    frames = [
+        draw_prediction(large, Prediction(name, 0.5, np.zeros(2, np.float32)))
+        for name in (label, questions, questions * len(label.encode()))
+    ]
+    assert not np.array_equal(frames[0], frames[1])
+    assert not np.array_equal(frames[0], frames[2])
