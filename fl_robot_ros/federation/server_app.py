@@ -12,6 +12,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
+from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.dataset.preprocessing import Preprocessing
 from fl_robot_ros.errors import FlRobotError, ModelError, RunFailedError
@@ -178,6 +179,6 @@ def _check_same_task(model: GlobalModel, settings: ServerSettings) -> None:
     if model.classes != settings.classes or model.preprocessing != wanted:
         raise ModelError(
             f"the newest checkpoint (round {model.server_round}) is for the classes "
-            f"{', '.join(model.classes)} and the input {model.preprocessing}, the settings say "
-            f"{', '.join(settings.classes)} and {wanted}; use another state_dir"
+            f"{name_list(model.classes)} and the input {model.preprocessing}, the settings say "
+            f"{name_list(settings.classes)} and {wanted}; use another state_dir"
         )
