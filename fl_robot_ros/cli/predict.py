@@ -16,8 +16,10 @@ from rich.table import Table
 
 from fl_robot_ros.capture.bag import LabelMessage, is_bag, read_bag
 from fl_robot_ros.capture.decode import decode_frame
+from fl_robot_ros.capture.image_folder import read_image_folder
 from fl_robot_ros.capture.labels import clean_label
-from fl_robot_ros.capture.picture_folder import list_pictures, read_picture
+from fl_robot_ros.capture.name_list import name_list
+from fl_robot_ros.capture.picture_folder import read_picture
 from fl_robot_ros.cli.option_type import full_path, whole_number
 from fl_robot_ros.cli.sheet_file import write_sheet
 from fl_robot_ros.cli.terminal import complain, progress, say, shown
@@ -36,7 +38,8 @@ known, and a contact sheet.
 
 _EPILOG = """\
 the labels that the predictions are compared with:
-  FOLDER  one subfolder for each class, named like the class
+  FOLDER  class folders, split folders (train, valid, test, ...) of them, or a
+          metadata.csv or _classes.csv beside the images
   BAG     the topic fl/label (std_msgs/String), in any namespace
 Pictures without a label, or with one that the model does not know, are
 predicted and do not count towards the accuracy.
@@ -66,13 +69,15 @@ class Example:
 
 
 class _FolderPictures:
-    """The pictures of a folder; class subfolders give the labels."""
+    """The images of a folder, labelled as `read_image_folder` does."""
 
     loss = ""
 
     def __init__(self, folder: Path, limit: int | None) -> None:
         self._folder = folder
-        self._pictures = list_pictures(folder)
+        found = read_image_folder(folder)
+        self.remarks = [*found.remarks, *(f"left out: {line}" for line in found.left_out_lines())]
+        self._pictures = [(image.path, image.label) for image in found.images]
         if limit is not None and limit < len(self._pictures):
             count = len(self._pictures)
             self._pictures = [self._pictures[n * count // limit] for n in range(limit)]
@@ -86,6 +91,8 @@ class _FolderPictures:
 
 class _BagPictures:
     """The frames of a bag, each with the label that was recorded last before it."""
+
+    remarks: Sequence[str] = ()
 
     def __init__(self, path: Path, limit: int | None) -> None:
         self._reading = read_bag(path)
@@ -216,6 +223,8 @@ def _predict(options: argparse.Namespace, console: Console) -> None:
     if not board.images:
         raise SourceError(f"no picture of {options.images} could be read")
     _print_tables(board, predictor, console)
+    for line in pictures.remarks:
+        say(console, line)
     if pictures.loss:
         say(console, f"{options.images} could not be read whole: {pictures.loss}")
     if options.sheet:
@@ -256,7 +265,7 @@ def _print_tables(board: Scoreboard, predictor: Predictor, console: Console) -> 
     if board.unreadable:
         say(console, f"pictures that could not be read: {board.unreadable:,}")
     if board.foreign:
-        listed = ", ".join(f"'{label}' ({n})" for label, n in sorted(board.foreign.items()))
+        listed = name_list(f"'{label}' ({n})" for label, n in sorted(board.foreign.items()))
         say(console, f"labels that the model does not know, and their pictures: {listed}")
     if has_labels:
         share = board.right / board.compared

@@ -1,0 +1,347 @@
+"""Lists of image files with their labels, as labelling tools write them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+from urllib.parse import unquote
+
+from fl_robot_ros.capture.label_file import read_label_text
+from fl_robot_ros.capture.labels import clean_label, names_no_label
+from fl_robot_ros.capture.name_list import name_list
+from fl_robot_ros.errors import LabelError
+
+ID = "id"
+SHA256 = "sha256"
+LABEL = "label"
+# Label Studio writes this column, and those below, beside the task's data and its labels.
+LABEL_STUDIO_KEY = "annotation_id"
+
+# Names of columns are compared without case, blanks, "_" and "-".
+_FILE_NAMES = frozenset(
+    (
+        *("file", "files", "filename", "filenames", "filepath", "filepaths", "path", "paths"),
+        *("image", "images", "imagefile", "imagefilename", "imagename", "imagepath"),
+        *("imageurl", "imageuri", "img", "imgname", "imgpath", "imgurl"),
+        *("photo", "picture", "url", "uri"),
+    )
+)
+_LABEL_NAMES = frozenset(
+    ["label", "labels", "class", "classname", "category", "choice", "choices", "classification"]
+)
+_LABEL_STUDIO_NAMES = frozenset(
+    f"{LABEL_STUDIO_KEY} annotator created_at updated_at lead_time agreement history".split()
+)
+# Where Label Studio has two columns of one name, the task's gets this before its own.
+_LABEL_STUDIO_PREFIX = "_data_"
+_NO_LABELS = _LABEL_STUDIO_NAMES | {ID, SHA256, "topic", "stamp_ns", "split", "width", "height"}
+_IMAGE_NAME = re.compile(
+    r"\.(jpe?g|jpe|jfif|png|bmp|webp|tiff?|p[bgp]m|gif|avif|hei[cf])(?![a-z0-9])", re.IGNORECASE
+)
+_YES = frozenset(("1", "1.0", "true"))
+_NO = frozenset(("0", "0.0", "false", ""))
+_MAX_CONTRADICTIONS = 3
+_SHOWN_CHARACTERS = 40
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class ListedImage(NamedTuple):
+    """A row of a list.
+
+    Attributes:
+        line: Where it is in its file, counted from 1.
+        files: What it says of the image's file: names, paths or URLs, one for each column of
+            files that is not empty.
+        label: Its clean label, "" where it says none.
+        id: Its text in the column "id", "" where there is none.
+        sha256: Its text in the column "sha256", "" where there is none.
+    """
+
+    line: int
+    files: tuple[str, ...]
+    label: str
+    id: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class LabelList:
+    """Images and their labels.
+
+    Attributes:
+        images: Its rows.
+        columns: All columns, in their order.
+        file_columns: Those that name the image's file; empty where only ids do.
+        label_columns: The one with the label, or one for each class where rows have 1 in one of
+            them and 0 in the others (one-hot).
+        lacks: What its header lacks for a list of labels, "" for nothing; without that there are
+            no images and no columns.
+    """
+
+    images: list[ListedImage]
+    columns: tuple[str, ...]
+    file_columns: tuple[str, ...] = ()
+    label_columns: tuple[str, ...] = ()
+    lacks: str = ""
+
+    @property
+    def description(self) -> str:
+        """Which columns were taken, in one line."""
+        names = self.file_columns or (ID,)
+        labels = name_list(self.label_columns)
+        if len(self.label_columns) > 1:
+            labels = f"the column with 1 ({labels})"
+        used = {*names, *self.label_columns, *(SHA256 for name in self.columns if name == SHA256)}
+        left = [name for name in self.columns if name and name not in used]
+        rest = f"; not used: {name_list(left)}" if left else ""
+        without = sum(1 for image in self.images if not image.label)
+        gaps = f"; rows without a label: {without:,}" if without else ""
+        return f"images by {name_list(names)}, labels by {labels}{gaps}{rest}"
+
+
+@dataclass
+class Labels(Generic[Key]):
+    """Labels by what a list names, and where the list contradicts itself.
+
+    Attributes:
+        labels: Label by key.
+        lines: Line of each key's first row.
+    """
+
+    labels: dict[Key, str] = field(default_factory=dict)
+    lines: dict[Key, int] = field(default_factory=dict)
+    _contradictions: list[str] = field(default_factory=list)
+
+    def add(self, key: Key, image: ListedImage, name: str) -> None:
+        """Give a key the label of a row; `name` is what people know it by."""
+        line = self.lines.setdefault(key, image.line)
+        label = self.labels.setdefault(key, image.label)
+        if label != image.label:
+            self._contradictions.append(
+                f"line {image.line}: {name} has the label {image.label!r}, and {label!r} in line "
+                f"{line}"
+            )
+
+    def contradict(self, text: str) -> None:
+        """Note another contradiction, with its line."""
+        self._contradictions.append(text)
+
+    def check(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            LabelError: There is a contradiction; the message names the first.
+        """
+        if self._contradictions:
+            more = len(self._contradictions) - _MAX_CONTRADICTIONS
+            rest = f"; and {more:,} more" if more > 0 else ""
+            raise LabelError("; ".join(self._contradictions[:_MAX_CONTRADICTIONS]) + rest)
+
+
+def read_label_list(path: Path) -> LabelList:
+    """Read a list of images and their labels: CSV with a header, or JSON Lines (.jsonl).
+
+    A column names the image's file where it is called so (image, filename, file_name, path, ...),
+    or where all it has are names of images. The label is in the column "label", or in the only
+    other one that is called like it (class, category, choice, ...); in Label Studio's export it
+    may also be the only column that Label Studio has not added. Without any, all other columns
+    are classes, of which each row has 1 in one, as in Roboflow's _classes.csv. A cell may hold
+    JSON of one label.
+
+    Raises:
+        LabelError: It cannot be read, or a row has more than one label or another number of
+            cells than the header; the message names the line, but not the file.
+    """
+    text = read_label_text(path)
+    table = _read_json_lines(text) if path.suffix.lower() == ".jsonl" else _read_csv(text)
+    keys = [name.lower() for name in table.columns]
+    files = [number for number, key in enumerate(keys) if key and _names_files(key, number, table)]
+    labels, is_one_hot = _find_labels(keys, files, table)
+    lacks = _lacks(keys, files, [] if is_one_hot else labels, table)
+    if lacks or not labels:
+        lacks = lacks or "expected a column label, or one of 0 and 1 for each class"
+        lacks = f"{lacks}; the header is {','.join(table.columns)[:80]!r}"
+        return LabelList([], tuple(table.columns), lacks=lacks)
+    images = []
+    for line, cells in table.rows:
+        by_key = dict(zip(keys, cells, strict=True))
+        try:
+            if is_one_hot:
+                label = _one_hot_label({table.columns[n]: cells[n] for n in labels})
+            else:
+                label = _one_label(cells[labels[0]])
+        except LabelError as error:
+            raise LabelError(f"line {line}: {error}") from error
+        named = tuple(cells[number].strip() for number in files if cells[number].strip())
+        item_id, sha256 = (by_key.get(key, "").strip() for key in (ID, SHA256))
+        images.append(ListedImage(line, named, label, item_id, sha256))
+    return LabelList(
+        images,
+        tuple(table.columns),
+        tuple(table.columns[number] for number in files),
+        tuple(table.columns[number] for number in labels),
+    )
+
+
+def path_parts(text: str) -> list[str]:
+    """Return the parts of a path or URL, its query among them, with escapes resolved."""
+    return [part for part in re.split(r"[/\\?&=#]", unquote(text)) if part]
+
+
+class _Table(NamedTuple):
+    """Columns, without blanks around their names, and rows with the line where each begins."""
+
+    columns: list[str]
+    rows: list[tuple[int, list[str]]]
+
+
+def _read_csv(text: str) -> _Table:
+    # Not strict, a quote without its end would swallow the rest of the file.
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    columns: list[str] = []
+    rows = []
+    line = 1
+    try:
+        for cells in reader:
+            # A spreadsheet may leave rows of empty cells.
+            if any(cell.strip() for cell in cells):
+                if not columns:
+                    columns = [cell.strip() for cell in cells]
+                    if len(columns) == 1 and re.search("[;\t]", columns[0]):
+                        raise LabelError(
+                            f"the header is {columns[0][:80]!r}; save it with commas between"
+                        )
+                elif len(cells) < len(columns) or any(cells[len(columns) :]):
+                    # Of a name with a comma in it, the rest would be taken for the label.
+                    raise LabelError(
+                        f"line {line}: {len(cells)} values; expected {len(columns)}, as in the "
+                        f"header"
+                    )
+                else:
+                    rows.append((line, cells[: len(columns)]))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise LabelError(f"line {line}: is not CSV ({error})") from error
+    if not columns:
+        raise LabelError("line 1: nothing there; expected a header, such as filename,label")
+    return _Table(columns, rows)
+
+
+def _read_json_lines(text: str) -> _Table:
+    items = []
+    for line, row in enumerate(text.split("\n"), 1):
+        if row.strip():
+            try:
+                item = json.loads(row)
+            except (ValueError, RecursionError) as error:
+                raise LabelError(f"line {line}: is not JSON ({error})") from error
+            if not isinstance(item, dict):
+                raise LabelError(f"line {line}: is {row[:40]!r}; expected an object")
+            items.append((line, item))
+    columns = list(dict.fromkeys(name for _, item in items for name in item))
+    rows = [(line, [_json_cell(item.get(name)) for name in columns]) for line, item in items]
+    return _Table([name.strip() for name in columns], rows)
+
+
+def _json_cell(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _names_files(key: str, number: int, table: _Table) -> bool:
+    """Say whether a column names image files, by its name or by all that it has."""
+    plain = re.sub(r"[\s_-]", "", key.removeprefix(_LABEL_STUDIO_PREFIX))
+    if key.startswith(_LABEL_STUDIO_PREFIX) or plain not in _FILE_NAMES:
+        named = [cells[number] for _, cells in table.rows if cells[number].strip()]
+        return bool(named) and all(map(_IMAGE_NAME.search, named))
+    # The other column of this name is the file's where Label Studio had to tell them apart.
+    return not any(name.lower() == _LABEL_STUDIO_PREFIX + key for name in table.columns)
+
+
+def _find_labels(
+    keys: Sequence[str], files: Collection[int], table: _Table
+) -> tuple[list[int], bool]:
+    """Return the columns that may hold the labels, and whether each is a class of its own."""
+    others = [
+        number
+        for number, key in enumerate(keys)
+        if key and number not in files and key not in _NO_LABELS
+    ]
+    called = [n for n in others if re.sub(r"[\s_-]", "", keys[n]) in _LABEL_NAMES]
+    if LABEL_STUDIO_KEY in keys:
+        return called or others, False
+    if LABEL in keys:
+        return [number for number in called if keys[number] == LABEL], False
+    cells = [row[number].strip().lower() for _, row in table.rows for number in others]
+    is_one_hot = not called and bool(cells) and set(cells) <= _YES | _NO
+    return (others, True) if is_one_hot else (called, False)
+
+
+def _lacks(
+    keys: Sequence[str], files: Collection[int], labels: Sequence[int], table: _Table
+) -> str:
+    """Return what is wrong with a header, "" for nothing."""
+    doubled = [name for name, count in Counter(filter(None, table.columns)).items() if count > 1]
+    if not files and LABEL_STUDIO_KEY in keys:
+        return "expected Label Studio's column of image files, because its ids are its own"
+    if not files and SHA256 in keys:
+        return "expected a column path beside sha256, as an export writes them"
+    if not (files or ID in keys):
+        return "expected a column of image files, such as filename, or of ids"
+    if doubled:
+        return f"expected one column {name_list(doubled)}"
+    if len(labels) > 1:
+        names = name_list(table.columns[number] for number in labels)
+        return f"expected one column that may hold the labels, not {names}; remove the others"
+    return ""
+
+
+def _one_hot_label(cells: Mapping[str, str]) -> str:
+    """Return the class whose cell says yes, "" for none.
+
+    Raises:
+        LabelError: There are several, or its name is no label.
+    """
+    chosen = [name for name, cell in cells.items() if cell.strip().lower() in _YES]
+    if len(chosen) > 1:
+        raise LabelError(f"has {len(chosen)} labels ({name_list(chosen)}); expected one")
+    return clean_label(chosen[0]) if chosen and not names_no_label(chosen[0]) else ""
+
+
+def _one_label(cell: str) -> str:
+    """Return the label of a cell, which may be JSON as Label Studio writes of choices.
+
+    Raises:
+        LabelError: It has several, or something else.
+    """
+    text = cell.strip()
+    if text[:1] not in ("{", "["):
+        return clean_label(text)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return clean_label(text)  # A label may begin like that.
+    found = list(dict.fromkeys(_labels_in(value, text)))
+    if len(found) > 1:
+        raise LabelError(f"has {len(found)} labels ({name_list(found)}); expected one")
+    return clean_label(found[0]) if found else ""
+
+
+def _labels_in(value: Any, text: str) -> Iterator[str]:
+    """Yield the labels of "a", ["a"], {"choices": ["a"]} or [{"choices": ["a"]}]."""
+    for item in value if isinstance(value, list) else [value]:
+        choices = item["choices"] if isinstance(item, dict) and set(item) == {"choices"} else item
+        for choice in choices if isinstance(choices, list) else [choices]:
+            if not isinstance(choice, str):
+                shown = repr(text[:_SHOWN_CHARACTERS])
+                raise LabelError(f"label {shown}; expected one label for the whole image")
+            yield choice
