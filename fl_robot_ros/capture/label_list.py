@@ -21,8 +21,6 @@ from fl_robot_ros.errors import LabelError
 ID = "id"
 SHA256 = "sha256"
 LABEL = "label"
-# Label Studio writes this column, and those below, beside the task's data and its labels.
-LABEL_STUDIO_KEY = "annotation_id"
 
 # Names of columns are compared without case, blanks, "_" and "-".
 _FILE_NAMES = frozenset(
@@ -36,9 +34,10 @@ _FILE_NAMES = frozenset(
 _LABEL_NAMES = frozenset(
     ["label", "labels", "class", "classname", "category", "choice", "choices", "classification"]
 )
-_LABEL_STUDIO_NAMES = frozenset(
-    f"{LABEL_STUDIO_KEY} annotator created_at updated_at lead_time agreement history".split()
-)
+# Label Studio writes these beside the task's data and its labels; any of the first tells a list
+# of its, whose ids are its own.
+_LABEL_STUDIO_KEYS = frozenset(("annotation_id", "annotator", "lead_time"))
+_LABEL_STUDIO_NAMES = _LABEL_STUDIO_KEYS | {"created_at", "updated_at", "agreement", "history"}
 # Where Label Studio has two columns of one name, the task's gets this before its own.
 _LABEL_STUDIO_PREFIX = "_data_"
 _NO_LABELS = _LABEL_STUDIO_NAMES | {ID, SHA256, "topic", "stamp_ns", "split", "width", "height"}
@@ -91,6 +90,11 @@ class LabelList:
     file_columns: tuple[str, ...] = ()
     label_columns: tuple[str, ...] = ()
     lacks: str = ""
+
+    @property
+    def is_label_studios(self) -> bool:
+        """Whether it is an export of Label Studio's, whose ids are those of its tasks."""
+        return bool(_LABEL_STUDIO_KEYS & {name.lower() for name in self.columns})
 
     @property
     def description(self) -> str:
@@ -277,7 +281,7 @@ def _find_labels(
         if key and number not in files and key not in _NO_LABELS
     ]
     called = [n for n in others if re.sub(r"[\s_-]", "", keys[n]) in _LABEL_NAMES]
-    if LABEL_STUDIO_KEY in keys:
+    if _LABEL_STUDIO_KEYS & set(keys):
         return called or others, False
     if LABEL in keys:
         return [number for number in called if keys[number] == LABEL], False
@@ -291,7 +295,7 @@ def _lacks(
 ) -> str:
     """Return what is wrong with a header, "" for nothing."""
     doubled = [name for name, count in Counter(filter(None, table.columns)).items() if count > 1]
-    if not files and LABEL_STUDIO_KEY in keys:
+    if not files and _LABEL_STUDIO_KEYS & set(keys):
         return "expected Label Studio's column of image files, because its ids are its own"
     if not files and SHA256 in keys:
         return "expected a column path beside sha256, as an export writes them"

@@ -18,7 +18,7 @@ from fl_robot_ros.capture.bag import LabelMessage, is_bag, read_bag
 from fl_robot_ros.capture.decode import decode_frame
 from fl_robot_ros.capture.image_folder import read_image_folder
 from fl_robot_ros.capture.labels import clean_label
-from fl_robot_ros.capture.name_list import name_list
+from fl_robot_ros.capture.name_list import count_list
 from fl_robot_ros.capture.picture_folder import read_picture
 from fl_robot_ros.cli.option_type import full_path, whole_number
 from fl_robot_ros.cli.sheet_file import write_sheet
@@ -265,7 +265,7 @@ def _print_tables(board: Scoreboard, predictor: Predictor, console: Console) -> 
     if board.unreadable:
         say(console, f"pictures that could not be read: {board.unreadable:,}")
     if board.foreign:
-        listed = name_list(f"'{label}' ({n})" for label, n in sorted(board.foreign.items()))
+        listed = count_list(board.foreign)
         say(console, f"labels that the model does not know, and their pictures: {listed}")
     if has_labels:
         share = board.right / board.compared

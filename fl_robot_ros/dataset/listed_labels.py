@@ -9,7 +9,6 @@ from pathlib import Path
 
 from fl_robot_ros.capture.image_folder import read_image_folder
 from fl_robot_ros.capture.label_list import (
-    LABEL_STUDIO_KEY,
     SHA256,
     LabelList,
     Labels,
@@ -155,7 +154,7 @@ def choose_by_folder(folder: Path) -> LabelChooser:
 def _choose_by_files(listed: LabelList) -> ListedLabels:
     columns = {name.lower() for name in listed.columns}
     has_hash = SHA256 in columns
-    has_own_ids = LABEL_STUDIO_KEY not in columns and _EXPORT_FILE in {
+    has_own_ids = not listed.is_label_studios and _EXPORT_FILE in {
         name.lower() for name in listed.file_columns
     }
     labels: Labels[object] = Labels()

@@ -98,6 +98,7 @@ def test_columns_of_files_have_many_names(file: Path, column: str) -> None:
         ("filename,class,category", "one column that may hold the labels, not class, category"),
         ("id,sha256,label", "expected a column path beside sha256"),
         ("filename,label,label", "expected one column label"),
+        ("id,label,annotator", "expected Label Studio's column of image files"),
         ("id,label,annotation_id", "expected Label Studio's column of image files"),
         ("image,id,weather,camera,annotation_id", "not weather, camera; remove the others"),
     ],
