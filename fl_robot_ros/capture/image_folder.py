@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fl_robot_ros.capture.agreed_labels import AgreedLabels
 from fl_robot_ros.capture.folder_layout import INDEX_NAME, MANIFEST_NAME, decide_layout
-from fl_robot_ros.capture.label_list import LabelList, Labels, path_parts, read_label_list
+from fl_robot_ros.capture.label_list import LabelList, path_parts, read_label_list
 from fl_robot_ros.capture.labels import clean_label, label_from_folder, names_no_label
 from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.capture.picture_folder import search_folder
@@ -173,7 +174,7 @@ def _match(
     by_name: defaultdict[str, list[Path]] = defaultdict(list)
     for path in inside:
         by_name[path.name].append(path)
-    labels: Labels[Path] = Labels()
+    labels: AgreedLabels[Path] = AgreedLabels()
     absent = []
     for row in listed.images:
         named: set[Path] = set()
@@ -187,10 +188,10 @@ def _match(
             labels.contradict(f"line {row.line}: {text!r} may be {len(named)} files, {places}")
         elif not named:
             absent.append(text)
-        for path in named:
-            labels.add(path, row, repr(text))
+        for path in named if row.label else ():
+            labels.add(path, row.label, row.line, repr(text))
     labels.check()
-    return {path: label for path, label in labels.labels.items() if label}, absent
+    return labels.labels, absent
 
 
 def _check_label(folder: Path, image: FolderImage) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from fl_robot_ros.capture.label_file import read_label_text
+from fl_robot_ros.capture.label_table import LabelTable, read_label_table
 from fl_robot_ros.capture.labels import clean_label, names_no_label
 from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.errors import LabelError
@@ -46,10 +44,7 @@ _IMAGE_NAME = re.compile(
 )
 _YES = frozenset(("1", "1.0", "true"))
 _NO = frozenset(("0", "0.0", "false", ""))
-_MAX_CONTRADICTIONS = 3
 _SHOWN_CHARACTERS = 40
-
-Key = TypeVar("Key", bound=Hashable)
 
 
 class ListedImage(NamedTuple):
@@ -81,14 +76,16 @@ class LabelList:
         file_columns: Those that name the image's file; empty where only ids do.
         label_columns: The one with the label, or one for each class where rows have 1 in one of
             them and 0 in the others (one-hot).
-        lacks: What its header lacks for a list of labels, "" for nothing; without that there are
-            no images and no columns.
+        is_one_hot: Whether each label column is a class.
+        lacks: What its header lacks for a list of labels, "" for nothing; of a list that lacks
+            something, no images are read.
     """
 
     images: list[ListedImage]
     columns: tuple[str, ...]
     file_columns: tuple[str, ...] = ()
     label_columns: tuple[str, ...] = ()
+    is_one_hot: bool = False
     lacks: str = ""
 
     @property
@@ -101,7 +98,7 @@ class LabelList:
         """Which columns were taken, in one line."""
         names = self.file_columns or (ID,)
         labels = name_list(self.label_columns)
-        if len(self.label_columns) > 1:
+        if self.is_one_hot:
             labels = f"the column with 1 ({labels})"
         used = {*names, *self.label_columns, *(SHA256 for name in self.columns if name == SHA256)}
         left = [name for name in self.columns if name and name not in used]
@@ -109,45 +106,6 @@ class LabelList:
         without = sum(1 for image in self.images if not image.label)
         gaps = f"; rows without a label: {without:,}" if without else ""
         return f"images by {name_list(names)}, labels by {labels}{gaps}{rest}"
-
-
-@dataclass
-class Labels(Generic[Key]):
-    """Labels by what a list names, and where the list contradicts itself.
-
-    Attributes:
-        labels: Label by key.
-        lines: Line of each key's first row.
-    """
-
-    labels: dict[Key, str] = field(default_factory=dict)
-    lines: dict[Key, int] = field(default_factory=dict)
-    _contradictions: list[str] = field(default_factory=list)
-
-    def add(self, key: Key, image: ListedImage, name: str) -> None:
-        """Give a key the label of a row; `name` is what people know it by."""
-        line = self.lines.setdefault(key, image.line)
-        label = self.labels.setdefault(key, image.label)
-        if label != image.label:
-            self._contradictions.append(
-                f"line {image.line}: {name} has the label {image.label!r}, and {label!r} in line "
-                f"{line}"
-            )
-
-    def contradict(self, text: str) -> None:
-        """Note another contradiction, with its line."""
-        self._contradictions.append(text)
-
-    def check(self) -> None:
-        """Refuse what contradicts itself.
-
-        Raises:
-            LabelError: There is a contradiction; the message names the first.
-        """
-        if self._contradictions:
-            more = len(self._contradictions) - _MAX_CONTRADICTIONS
-            rest = f"; and {more:,} more" if more > 0 else ""
-            raise LabelError("; ".join(self._contradictions[:_MAX_CONTRADICTIONS]) + rest)
 
 
 def read_label_list(path: Path) -> LabelList:
@@ -164,8 +122,7 @@ def read_label_list(path: Path) -> LabelList:
         LabelError: It cannot be read, or a row has more than one label or another number of
             cells than the header; the message names the line, but not the file.
     """
-    text = read_label_text(path)
-    table = _read_json_lines(text) if path.suffix.lower() == ".jsonl" else _read_csv(text)
+    table = read_label_table(path)
     keys = [name.lower() for name in table.columns]
     files = [number for number, key in enumerate(keys) if key and _names_files(key, number, table)]
     labels, is_one_hot = _find_labels(keys, files, table)
@@ -192,6 +149,7 @@ def read_label_list(path: Path) -> LabelList:
         tuple(table.columns),
         tuple(table.columns[number] for number in files),
         tuple(table.columns[number] for number in labels),
+        is_one_hot,
     )
 
 
@@ -200,68 +158,7 @@ def path_parts(text: str) -> list[str]:
     return [part for part in re.split(r"[/\\?&=#]", unquote(text)) if part]
 
 
-class _Table(NamedTuple):
-    """Columns, without blanks around their names, and rows with the line where each begins."""
-
-    columns: list[str]
-    rows: list[tuple[int, list[str]]]
-
-
-def _read_csv(text: str) -> _Table:
-    # Not strict, a quote without its end would swallow the rest of the file.
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    columns: list[str] = []
-    rows = []
-    line = 1
-    try:
-        for cells in reader:
-            # A spreadsheet may leave rows of empty cells.
-            if any(cell.strip() for cell in cells):
-                if not columns:
-                    columns = [cell.strip() for cell in cells]
-                    if len(columns) == 1 and re.search("[;\t]", columns[0]):
-                        raise LabelError(
-                            f"the header is {columns[0][:80]!r}; save it with commas between"
-                        )
-                elif len(cells) < len(columns) or any(cells[len(columns) :]):
-                    # Of a name with a comma in it, the rest would be taken for the label.
-                    raise LabelError(
-                        f"line {line}: {len(cells)} values; expected {len(columns)}, as in the "
-                        f"header"
-                    )
-                else:
-                    rows.append((line, cells[: len(columns)]))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise LabelError(f"line {line}: is not CSV ({error})") from error
-    if not columns:
-        raise LabelError("line 1: nothing there; expected a header, such as filename,label")
-    return _Table(columns, rows)
-
-
-def _read_json_lines(text: str) -> _Table:
-    items = []
-    for line, row in enumerate(text.split("\n"), 1):
-        if row.strip():
-            try:
-                item = json.loads(row)
-            except (ValueError, RecursionError) as error:
-                raise LabelError(f"line {line}: is not JSON ({error})") from error
-            if not isinstance(item, dict):
-                raise LabelError(f"line {line}: is {row[:40]!r}; expected an object")
-            items.append((line, item))
-    columns = list(dict.fromkeys(name for _, item in items for name in item))
-    rows = [(line, [_json_cell(item.get(name)) for name in columns]) for line, item in items]
-    return _Table([name.strip() for name in columns], rows)
-
-
-def _json_cell(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return "" if value is None else json.dumps(value, ensure_ascii=False)
-
-
-def _names_files(key: str, number: int, table: _Table) -> bool:
+def _names_files(key: str, number: int, table: LabelTable) -> bool:
     """Say whether a column names image files, by its name or by all that it has."""
     plain = re.sub(r"[\s_-]", "", key.removeprefix(_LABEL_STUDIO_PREFIX))
     if key.startswith(_LABEL_STUDIO_PREFIX) or plain not in _FILE_NAMES:
@@ -272,7 +169,7 @@ def _names_files(key: str, number: int, table: _Table) -> bool:
 
 
 def _find_labels(
-    keys: Sequence[str], files: Collection[int], table: _Table
+    keys: Sequence[str], files: Collection[int], table: LabelTable
 ) -> tuple[list[int], bool]:
     """Return the columns that may hold the labels, and whether each is a class of its own."""
     others = [
@@ -291,7 +188,7 @@ def _find_labels(
 
 
 def _lacks(
-    keys: Sequence[str], files: Collection[int], labels: Sequence[int], table: _Table
+    keys: Sequence[str], files: Collection[int], labels: Sequence[int], table: LabelTable
 ) -> str:
     """Return what is wrong with a header, "" for nothing."""
     doubled = [name for name, count in Counter(filter(None, table.columns)).items() if count > 1]

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from fl_robot_ros.capture.agreed_labels import AgreedLabels
 from fl_robot_ros.capture.image_folder import read_image_folder
 from fl_robot_ros.capture.label_list import (
     SHA256,
     LabelList,
-    Labels,
     path_parts,
     read_label_list,
 )
@@ -157,7 +157,7 @@ def _choose_by_files(listed: LabelList) -> ListedLabels:
     has_own_ids = not listed.is_label_studios and _EXPORT_FILE in {
         name.lower() for name in listed.file_columns
     }
-    labels: Labels[object] = Labels()
+    labels: AgreedLabels[object] = AgreedLabels()
     places: dict[object, str] = {}
     ids: dict[object, str] = {}
     for row in listed.images:
@@ -184,7 +184,7 @@ def _choose_by_files(listed: LabelList) -> ListedLabels:
         for key in keys:
             # A tool's row without a label, as of a task that was skipped, says nothing.
             if row.label or has_hash:
-                labels.add(key, row, repr(text))
+                labels.add(key, row.label, row.line, repr(text))
             places.setdefault(key, place)
             if own_id and ids.setdefault(key, own_id) != own_id:
                 labels.contradict(f"{place} has the id {own_id}, and {ids[key]} before")
@@ -198,13 +198,13 @@ def _choose_by_files(listed: LabelList) -> ListedLabels:
 
 
 def _choose_by_ids(listed: LabelList) -> ListedLabels:
-    labels: Labels[object] = Labels()
+    labels: AgreedLabels[object] = AgreedLabels()
     places: dict[object, str] = {}
     for row in listed.images:
         if not row.id.isdecimal() or len(row.id) > 19:
             labels.contradict(f"line {row.line}: id {row.id[:40]!r}; expected a sample's number")
             continue
-        labels.add(int(row.id), row, f"id {row.id}")
+        labels.add(int(row.id), row.label, row.line, f"id {row.id}")
         places.setdefault(int(row.id), f"line {row.line}: id {row.id}")
     labels.check()
     return ListedLabels(labels.labels, places, lambda sample: sample.id)
