@@ -103,15 +103,15 @@ Only the review pool gets labels, so that nothing is overwritten by mistake;
 with --all labelled samples do too, and --as "" puts them back into the pool. T
 is seconds since the epoch, or a date with its time zone.
 
-FILE is a list as a labelling tool writes it of an export's images, CSV or JSON
-Lines, such as Label Studio's CSV, Roboflow's _classes.csv (a column of 0 and 1
-for each class) or Hugging Face's metadata.csv. A column of image files (image,
-filename, file_name, path, ...: paths or URLs) says by their names which samples
-are meant, with one of sha256, as in an export's samples.csv, by content too;
-only without it does id count, as in id,label. The label is in the column label,
-or the only one called choice, class, category, ... Which columns were taken is
-said; where rows contradict each other or themselves, nothing is changed. Or
-FILE has start,end,label[,topic].
+FILE lists images and their labels, CSV or JSON Lines, as a labelling tool
+writes it of an export's images: Label Studio's CSV, Roboflow's _classes.csv (a
+column of 0 and 1 for each class), Hugging Face's metadata.csv. A column of
+image files (image, filename, file_name, path, ...; paths or URLs) says which
+samples are meant, by their file names; with a column sha256, as in an export's
+samples.csv, by content too. A list without such a column goes by id. The label
+is in the column label, or in the only one called choice, class, category, ...
+The command says which columns it took. A list that contradicts itself changes
+nothing. Or FILE has start,end,label[,topic].
 
 examples:
   fl_dataset label --id 3,7-12 --as pallet
