@@ -17,6 +17,7 @@ from fl_robot_ros.capture.bag_message import (
     is_label,
 )
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame
+from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.capture.recorded_message import (
     TopicCounts,
     Wanted,
@@ -194,7 +195,7 @@ class BagReading(Iterator["Frame | LabelMessage"]):
         unreadable = unreadable_topics(known, is_image)
         return BagError(
             f"bag {self._path} has no topic {' or '.join(self._image_topics or ())}; its image "
-            f"topics are {'; '.join([', '.join(images) or 'none', *unreadable])}"
+            f"topics are {'; '.join([name_list(images) or 'none', *unreadable])}"
         )
 
     def _start_ns(self, files: list[StorageFile]) -> int | None:
@@ -229,7 +230,7 @@ class BagReading(Iterator["Frame | LabelMessage"]):
         if not report.frames_read and report.loss:
             raise BagError(f"bag {self._path} yields no image: {report.loss}")
         if not any(is_image(*topic) for topic in known) and not report.topics:
-            names = ", ".join(f"{topic} ({kind})" for topic, kind in sorted(known)) or "nothing"
+            names = name_list(f"{topic} ({kind})" for topic, kind in sorted(known)) or "nothing"
             raise BagError(
                 f"bag {self._path} has no topic of {' or '.join(IMAGE_TYPES)}; it has {names}"
             )

@@ -15,6 +15,7 @@ from fl_robot_ros.capture.bag_message import (
     is_label,
     wrong_time,
 )
+from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.capture.recorded_message import RecordedMessage, is_time, unreadable_topics
 from fl_robot_ros.capture.source_item import Item, RecordedImage, RecordedLabel
 from fl_robot_ros.errors import BagError, SourceError
@@ -59,13 +60,13 @@ class BagSource:
         self.skipped += unreadable
         if not self.image_types:
             self.close()
-            names = ", ".join(sorted(name for name, _ in topics)) or "none"
+            names = name_list(sorted(name for name, _ in topics)) or "none"
             losses = [*unreadable, *self._damage()]
             raise SourceError(
                 "; ".join([f"{path} has no image topic; its topics are: {names}", *losses])
             )
-        self.description = f"rosbag {path} with {', '.join(sorted(self.image_types))}" + (
-            f", labels on {', '.join(self.label_topics)}" if labels else ""
+        self.description = f"rosbag {path} with {name_list(sorted(self.image_types))}" + (
+            f", labels on {name_list(self.label_topics)}" if labels else ""
         )
 
     def items(self) -> Iterator[Item]:

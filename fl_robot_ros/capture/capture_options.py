@@ -12,6 +12,7 @@ from fl_robot_ros.capture.decode import decode_frame
 from fl_robot_ros.capture.frame import Frame
 from fl_robot_ros.capture.frame_processor import FrameProcessor
 from fl_robot_ros.capture.labeller import LabelRules, parse_topic_labels
+from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.capture.picture_quality import QualityRules
 from fl_robot_ros.capture.privacy_mask import PrivacyMasks
 from fl_robot_ros.capture.topic_name import matching_names
@@ -92,7 +93,7 @@ def unused_names(settings: ClientSettings, topics: Iterable[str]) -> list[str]:
     }
     return [
         f"{setting} names {name}, which is none of image_topics "
-        f"({', '.join(settings.image_topics) or 'none'})"
+        f"({name_list(settings.image_topics) or 'none'})"
         for setting, names in written.items()
         for name in names
         if not any(matching_names(topic, (name,)) for topic in known)

@@ -10,6 +10,8 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from fl_robot_ros.errors import LabelError
 
 MAX_LABEL_CHARACTERS = 64
+# The folder of an export in which the review pool lies.
+UNLABELLED_NAME = "unlabelled"
 
 # File systems take names of up to 255 bytes.
 _MAX_FOLDER_CHARACTERS = 240
@@ -51,6 +53,11 @@ def clean_label(text: object) -> str:
     if _REPLACEMENT in label:
         raise LabelError(f"label {label!r} was not UTF-8 text")
     return label
+
+
+def names_no_label(name: str) -> bool:
+    """Say whether a folder or a column of this name is for images without a label."""
+    return name.strip().casefold() in (UNLABELLED_NAME, "unlabeled")
 
 
 @functools.lru_cache(maxsize=1024)

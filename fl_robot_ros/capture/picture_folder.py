@@ -1,8 +1,9 @@
-"""Folders of pictures, with one subfolder for each class."""
+"""Picture files: which of a folder's files are some, and how they are decoded."""
 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_robot_ros.capture.encoding import find_encoding
-from fl_robot_ros.capture.labels import clean_label, label_from_folder
 from fl_robot_ros.capture.picture_header import JPEG_MAGIC, PNG_MAGIC, read_picture_header
-from fl_robot_ros.errors import FrameError, LabelError, SourceError
+from fl_robot_ros.errors import FrameError, SourceError
 
 PICTURE_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 )
 # Pictures too, that OpenCV does not read everywhere.
 UNSUPPORTED_SUFFIXES = frozenset((".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl"))
+# How files of the supported formats begin, whatever their name; of TIFF there are too many kinds
+# (camera raw, for example, of which OpenCV would read the thumbnail).
+_IMAGE_CONTENT = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBP|BM.{12}[\x0c-\x7c]\0\0\0|P[1-6]\s+[0-9#]",
+    re.DOTALL,
+)
+_TIFF_CONTENT = re.compile(rb"II\*\0|MM\0\*")
+_UNSUPPORTED_CONTENT = re.compile(
+    rb"GIF8[79]a|.{4}ftyp(avi[fs]|hei[cfmsx]|he[iv][cms]|mif1)|.{4}jP  |.{4}JXL |\xff\x0a",
+    re.DOTALL,
+)
+_HEAD_BYTES = 32
+# What systems leave in folders.
+_SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini"))
+_SYSTEM_FOLDERS = frozenset(("__MACOSX",))
 
 
 @dataclass
@@ -31,42 +46,38 @@ class FolderContent:
         pictures: The picture files.
         left_out: Pictures of formats that are not supported, links to folders, and what has a
             picture's name and is no file, each with the reason.
+        others: Other files.
     """
 
     pictures: list[Path] = field(default_factory=list)
     left_out: list[tuple[Path, str]] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
 
-
-def list_pictures(folder: Path) -> list[tuple[Path, str]]:
-    """List the pictures of a folder, in the order of their names, with their labels.
-
-    Args:
-        folder: Pictures, or one folder of pictures for each class, as
-            `keras.utils.image_dataset_from_directory` takes it.
-
-    Returns:
-        Path and label of each; the label is "" for a picture outside a class folder.
-
-    Raises:
-        SourceError: The folder or one in it cannot be read, there is no picture, or a class
-            folder's name gives no label.
-    """
-    return [(path, class_of(path.relative_to(folder))) for path in find_pictures(folder)]
-
-
-def find_pictures(folder: Path) -> list[Path]:
-    """Return the picture files of a folder and the folders in it, in the order of their names.
-
-    What is hidden, by a name that begins with a dot, is left out.
-
-    Raises:
-        SourceError: The folder or one in it cannot be read, or there is no picture.
-    """
-    return search_folder(folder).pictures
+    def add(self, path: Path) -> None:
+        """Put a file where it belongs: by its suffix, or where that says nothing, by content."""
+        suffix = path.suffix.lower()
+        is_file = path.is_file()
+        if suffix in PICTURE_SUFFIXES and is_file:
+            self.pictures.append(path)
+            return
+        head = _read_head(path) if is_file else b""
+        if _IMAGE_CONTENT.match(head) or (not suffix and _TIFF_CONTENT.match(head)):
+            self.pictures.append(path)
+        elif suffix in UNSUPPORTED_SUFFIXES or _TIFF_CONTENT.match(head):
+            self.left_out.append((path, f"{suffix} files are not supported"))
+        elif _UNSUPPORTED_CONTENT.match(head):
+            self.left_out.append((path, "an image of a format that is not supported"))
+        elif suffix in PICTURE_SUFFIXES:
+            self.left_out.append((path, "is no file, or a link to nothing"))
+        else:
+            self.others.append(path)
 
 
 def search_folder(folder: Path) -> FolderContent:
-    """Find the pictures of a folder as `find_pictures` does, and what is left out.
+    """Find the pictures of a folder and the folders in it, and what is left out.
+
+    What is hidden, by a name that begins with a dot, and what systems leave in folders
+    (Thumbs.db, __MACOSX) is passed over.
 
     Raises:
         SourceError: The folder or one in it cannot be read, or there is no picture.
@@ -74,27 +85,33 @@ def search_folder(folder: Path) -> FolderContent:
     content = FolderContent()
     try:
         for place, folders, files in os.walk(folder, onerror=_fail_unless_gone):
-            folders[:] = [name for name in folders if not name.startswith(".")]
+            folders[:] = [
+                name for name in folders if not (name.startswith(".") or name in _SYSTEM_FOLDERS)
+            ]
             for link in filter(Path.is_symlink, (Path(place, name) for name in folders)):
                 content.left_out.append((link, "is a link to a folder; links are not followed"))
-            for path in (Path(place, name) for name in files if not name.startswith(".")):
-                suffix = path.suffix.lower()
-                if suffix in UNSUPPORTED_SUFFIXES:
-                    content.left_out.append((path, f"{suffix} files are not supported"))
-                elif suffix in PICTURE_SUFFIXES and path.is_file():
-                    content.pictures.append(path)
-                elif suffix in PICTURE_SUFFIXES:
-                    content.left_out.append((path, "is no file, or a link to nothing"))
+            for name in files:
+                if not (name.startswith(".") or name.lower() in _SYSTEM_FILES):
+                    content.add(Path(place, name))
     except OSError as error:
         raise SourceError(f"cannot read {error.filename or folder}: {error.strerror}") from error
-    content.pictures.sort()
-    content.left_out.sort()
+    for paths in (content.pictures, content.left_out, content.others):
+        paths.sort()
     if not content.pictures:
         raise SourceError(
             f"there is no picture in {folder}; expected {', '.join(sorted(PICTURE_SUFFIXES))} "
             "files, or class folders of them"
         )
     return content
+
+
+def _read_head(path: Path) -> bytes:
+    """Return the first bytes of a file, b"" where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD_BYTES)
+    except OSError:
+        return b""
 
 
 def _fail_unless_gone(error: OSError) -> None:
@@ -144,22 +161,3 @@ def _imdecode(data: bytes, flags: int) -> NDArray[Any] | None:
         return cv2.imdecode(content, flags | cv2.IMREAD_IGNORE_ORIENTATION) if data else None
     except cv2.error:
         return None
-
-
-def class_of(path: Path) -> str:
-    """Return the label of a picture by its path below the source's folder, "" for none.
-
-    Raises:
-        SourceError: The class folder's name gives no label.
-    """
-    if len(path.parts) == 1:
-        return ""
-    name = path.parts[0]
-    try:
-        return label_from_folder(name)  # A dataset of this package.
-    except LabelError:
-        pass
-    try:
-        return clean_label(name)
-    except LabelError as error:
-        raise SourceError(f"folder {name!r} gives no label: {error}") from error

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_robot_ros.capture.picture_folder import list_pictures, read_picture
+from fl_robot_ros.capture.image_folder import read_image_folder
+from fl_robot_ros.capture.picture_folder import read_picture
 from fl_robot_ros.capture.source_item import Item, Picture
 from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.errors import SourceError
@@ -22,7 +23,7 @@ _FALLBACK_VIDEO_HZ = 30.0  # Where a file does not say.
 
 
 class FolderSource:
-    """The pictures of a folder in the order of their names; class subfolders give the labels."""
+    """The images of a folder in the order of their names, labelled as `read_image_folder` does."""
 
     is_live = False
 
@@ -30,20 +31,28 @@ class FolderSource:
         """List the pictures.
 
         Args:
-            folder: Pictures, or one folder of pictures for each class.
+            folder: Images, in class folders or split folders or none.
             rate_hz: Pictures per second.
 
         Raises:
-            SourceError: There is no picture in it.
+            SourceError: There is no image in it, or it is not clear what the labels are.
         """
         self.image_types: dict[str, str] = {}
         self.label_topics: tuple[str, ...] = ()
-        self.skipped: list[str] = []
-        self.pictures = list_pictures(folder)
+        found = read_image_folder(folder)
+        self.skipped = found.left_out_lines()
+        self.pictures = [(image.path, image.label) for image in found.images]
         self._rate_hz = rate_hz
         labels = {label for _, label in self.pictures if label}
         self._labelled = bool(labels)
-        self.description = f"{len(self.pictures)} pictures of {len(labels)} classes in {folder}"
+        without = sum(not label for _, label in self.pictures)
+        self.description = "; ".join(
+            [
+                f"{len(self.pictures)} images of {len(labels)} classes in {folder}",
+                *([f"{without} without a label"] if without and labels else []),
+                *found.remarks,
+            ]
+        )
 
     def items(self) -> Iterator[Item]:
         """Yield every picture that can be read."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.config import ClientSettings, PerceptionSettings, StreamerSettings
 from fl_robot_ros.errors import SettingError
 
@@ -55,7 +56,7 @@ def read_capture_settings(path: Path) -> ClientSettings:
     clients = {name for name, _ in parts if not set(_WILDCARDS) & set(name.split("/"))}
     if len(clients) > 1:
         raise SettingError(
-            f"{path} has parameters of several clients ({', '.join(sorted(clients))}); expected "
+            f"{path} has parameters of several clients ({name_list(sorted(clients))}); expected "
             f"one"
         )
     try:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.cli.dataset_import import import_paths
 from fl_robot_ros.cli.dataset_options import dataset_path, parse_options
 from fl_robot_ros.cli.sheet_file import write_sheet
@@ -33,14 +34,12 @@ from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.labelling import (
     LabelChooser,
     apply_plan,
-    choose_by_csv,
-    choose_by_folder,
     choose_by_id,
     choose_by_time,
     ids_without_sample,
     plan_labels,
 )
-from fl_robot_ros.dataset.listed_labels import ListedLabels
+from fl_robot_ros.dataset.listed_labels import ListedLabels, choose_by_csv, choose_by_folder
 from fl_robot_ros.dataset.open_to_read import open_to_read
 from fl_robot_ros.dataset.picture_export import export_folder, export_tfrecords
 from fl_robot_ros.dataset.sample_files import has_dataset
@@ -94,7 +93,7 @@ def _print_summary(summary: DatasetSummary, console: Console) -> None:
     console.print(table)
     cameras = {topic for item in (*summary.labels, summary.unlabelled) for topic in item.topics}
     if cameras:
-        say(console, f"from {', '.join(sorted(cameras))}")
+        say(console, f"from {name_list(sorted(cameras))}")
     say(
         console,
         f"{number(summary.labelled_images, 'labelled image')} with "
@@ -191,6 +190,8 @@ def _label(options: argparse.Namespace, console: Console) -> int:
     with Dataset(_existing(options)) as dataset:
         unknown = ids_without_sample(dataset, options.id) if options.id else []
         plan = plan_labels(dataset, choose, with_labelled=options.all)
+        if isinstance(choose, ListedLabels) and choose.description:
+            say(console, choose.description)
         with progress(console, "labelling") as advance:
             changed = apply_plan(dataset, plan, advance)
     if isinstance(choose, ListedLabels):

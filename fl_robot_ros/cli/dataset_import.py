@@ -13,6 +13,7 @@ from rich.console import Console
 
 from fl_robot_ros.capture.bag_files import is_bag
 from fl_robot_ros.capture.capture_options import pipeline_options, unused_names
+from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.capture.topic_name import topic_matches
 from fl_robot_ros.cli.client_params import read_capture_settings
 from fl_robot_ros.cli.dataset_options import dataset_path
@@ -127,8 +128,10 @@ def _import_folder(console: Console, dataset: Dataset, path: Path, label: str) -
     name_some(console, "there already with another label, which stays (see label --all)", names)
     names = [f"{file.relative_to(path)}: {reason}" for file, reason in report.unreadable]
     name_some(console, "files that were not taken", names)
-    left_out = [f"{file.relative_to(path)}: {reason}" for file, reason in report.left_out]
-    name_some(console, "left out", left_out)
+    for line in report.remarks:
+        say(console, f"  {line}")
+    for line in report.left_out:
+        say(console, f"  left out: {line}")
     return not report.unreadable
 
 
@@ -161,7 +164,7 @@ def _import_bag(
             )
     finally:
         pipeline.stop()
-    found = ", ".join(report.topics) or "no topic"
+    found = name_list(report.topics) or "no topic"
     say(console, f"{path}: {number(report.frames_read, 'frame')} from {shown(found)}")
     unseen = [
         name
@@ -169,7 +172,7 @@ def _import_bag(
         if not any(topic_matches(topic, (name,)) for topic in report.topics)
     ]
     if unseen:
-        say(console, f"{path} has no frame of {', '.join(unseen)}")
+        say(console, f"{path} has no frame of {name_list(unseen)}")
     if label_file:
         say(console, f"  labels by time from {label_file}")
     verdicts = pipeline.verdicts

@@ -55,8 +55,12 @@ PATH is one of these:
           come from a label file (--labels, or labels.csv or labels.yaml in the
           bag's folder, or drive.mcap.labels.csv beside drive.mcap) and from
           the topic fl/label.
-  FOLDER  pictures, in one subfolder for each class, named like the class.
-          Pictures in no subfolder, or in one named "unlabelled", have none.
+  FOLDER  images, in one subfolder for each class, named like the class; or in
+          split folders (train, valid, test, ...), with class folders in them
+          or they in class folders; or with a list of labels beside them:
+          metadata.csv or .jsonl (Hugging Face), _classes.csv (Roboflow).
+          Images in none of these, or in "unlabelled", have no label. A folder
+          named like a split is a class where it lies among class folders.
 What has no label goes to the review pool. Importing again adds nothing twice,
 and gives labels to what waits in the pool; a FOLDER of other pictures than an
 export's is known by its name, so that under another name it is new.
@@ -72,9 +76,10 @@ JPEG files in colour are stored byte for byte, other pictures as JPEG. Like
 frames of a camera, they are not turned as EXIF says. The capture time is when
 a file was last changed; a file with a name as the dataset gives them keeps its
 time, and with the samples.csv of an export its camera. The topic of the others
-is import/FOLDER. A folder is pictures and class folders of them, no deeper; a
-dataset is to be exported first. Of 16-bit pictures with one channel (depth,
-thermal) the range is spread, as of 16UC1 from a rosbag.
+is import/FOLDER. Class folders have no folders of their own; a dataset is to be
+exported first. Files are known by their content where the suffix says nothing.
+Of 16-bit pictures with one channel (depth, thermal) the range is spread, as of
+16UC1 from a rosbag.
 
 examples:
   fl_dataset import drive.mcap --labels drive.csv --topics camera_left/image_raw --rate 2
@@ -101,10 +106,17 @@ dataset too, as it was.
 _LABEL_EPILOG = """\
 Only the review pool gets labels, so that nothing is overwritten by mistake;
 with --all labelled samples do too, and --as "" puts them back into the pool. T
-is seconds since the epoch, or a date with its time zone. FILE has the columns
-path,sha256,label, as the samples.csv of an export, of another dataset too
-(samples are found by file name and content); or id,label; or
-start,end,label[,topic]. Other columns are left alone.
+is seconds since the epoch, or a date with its time zone.
+
+FILE lists images and their labels, CSV or JSON Lines, as a labelling tool
+writes it of an export's images: Label Studio's CSV, Roboflow's _classes.csv (a
+column of 0 and 1 for each class), Hugging Face's metadata.csv. A column of
+image files (image, filename, file_name, path, ...; paths or URLs) says which
+samples are meant, by their file names; with a column sha256, as in an export's
+samples.csv, by content too. A list without such a column goes by id. The label
+is in the column label, or in the only one called choice, class, category, ...
+The command says which columns it took. A list that contradicts itself changes
+nothing. Or FILE has start,end,label[,topic].
 
 examples:
   fl_dataset label --id 3,7-12 --as pallet

@@ -17,8 +17,10 @@ from rich.table import Table
 
 from fl_robot_ros.capture.bag import is_bag
 from fl_robot_ros.capture.decode import decode_frame
+from fl_robot_ros.capture.image_folder import read_image_folder
 from fl_robot_ros.capture.labelled_bag import LabelledBag
-from fl_robot_ros.capture.picture_folder import list_pictures, read_picture
+from fl_robot_ros.capture.name_list import count_list
+from fl_robot_ros.capture.picture_folder import read_picture
 from fl_robot_ros.cli.option_type import full_path, topic_list, whole_number
 from fl_robot_ros.cli.sheet_file import write_sheet
 from fl_robot_ros.cli.terminal import complain, progress, say, shown
@@ -37,7 +39,8 @@ known, and a contact sheet.
 
 _EPILOG = """\
 the labels that the predictions are compared with:
-  FOLDER  one subfolder for each class, named like the class
+  FOLDER  class folders, split folders (train, valid, test, ...) of them, or a
+          metadata.csv or _classes.csv beside the images
   BAG     as an import would give them: a label file (--labels, or labels.csv
           or labels.yaml in the bag's folder), then the topic fl/label
           (std_msgs/String), that of each robot for its own cameras
@@ -70,13 +73,13 @@ class Example:
 
 
 class _FolderPictures:
-    """The pictures of a folder; class subfolders give the labels."""
-
-    notes: Sequence[str] = ()
+    """The images of a folder, labelled as `read_image_folder` does."""
 
     def __init__(self, folder: Path, limit: int | None) -> None:
         self._folder = folder
-        self._pictures = list_pictures(folder)
+        found = read_image_folder(folder)
+        self.notes = [*found.remarks, *(f"left out: {line}" for line in found.left_out_lines())]
+        self._pictures = [(image.path, image.label) for image in found.images]
         if limit is not None and limit < len(self._pictures):
             count = len(self._pictures)
             self._pictures = [self._pictures[n * count // limit] for n in range(limit)]
@@ -286,7 +289,7 @@ def _print_tables(board: Scoreboard, predictor: Predictor, console: Console) -> 
     if board.unreadable:
         say(console, f"pictures that could not be read: {board.unreadable:,}")
     if board.foreign:
-        listed = ", ".join(f"'{label}' ({n})" for label, n in sorted(board.foreign.items()))
+        listed = count_list(board.foreign)
         say(console, f"labels that the model does not know, and their pictures: {listed}")
     if has_labels:
         share = board.right / board.compared

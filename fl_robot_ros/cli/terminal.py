@@ -10,6 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fl_robot_ros.capture.name_list import name_list
+
 # Of a long list of what is wrong, so many are named.
 _MAX_NAMED = 20
 
@@ -72,9 +74,9 @@ def name_some(console: Console, what: str, names: Sequence[str]) -> None:
 
 
 def by_label(counts: Mapping[str, int]) -> str:
-    """Return counts by label as the end of a line."""
+    """Return counts by label, those of the first of them, as the end of a line."""
     texts = [f"{label or 'to be labelled'} {count:,}" for label, count in sorted(counts.items())]
-    return f": {', '.join(texts)}" if texts else ""
+    return f": {name_list(texts)}" if texts else ""
 
 
 def number(count: int, noun: str) -> str:

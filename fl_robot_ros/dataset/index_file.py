@@ -6,7 +6,8 @@ import os
 import sqlite3
 from pathlib import Path
 
-from fl_robot_ros.dataset.sample_files import INDEX_NAME, find_files
+from fl_robot_ros.capture.folder_layout import INDEX_NAME
+from fl_robot_ros.dataset.sample_files import find_files
 from fl_robot_ros.dataset.sample_index import SampleIndex
 from fl_robot_ros.errors import DatasetError
 

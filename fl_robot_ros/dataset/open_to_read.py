@@ -6,9 +6,9 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
+from fl_robot_ros.capture.folder_layout import INDEX_NAME
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.index_reader import read_index
-from fl_robot_ros.dataset.sample_files import INDEX_NAME
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import DatasetError
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fl_robot_ros.capture.labels import UNLABELLED_NAME, names_no_label
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
-from fl_robot_ros.dataset.picture_import import UNLABELLED_NAME
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.sample_manifest import ManifestWriter, manifest_writer
 from fl_robot_ros.dataset.sample_paths import file_name
@@ -66,15 +66,16 @@ def export_folder(
         on_picture: Called after each picture with the number done and of all.
 
     Raises:
-        DatasetError: The target is unfit or cannot be written, a label is named "unlabelled", or
-            the index cannot be read.
+        DatasetError: The target is unfit or cannot be written, a label is called like the folder
+            of the review pool, or the index cannot be read.
     """
     samples = _choose(dataset, with_unlabelled)
-    if any(sample.label == UNLABELLED_NAME for sample in samples):
-        raise DatasetError(
-            f"the dataset has a label {UNLABELLED_NAME!r}, whose folder would be taken for the "
-            f"review pool; give its samples another label first"
-        )
+    for sample in samples:
+        if names_no_label(sample.label):
+            raise DatasetError(
+                f"the dataset has a label {sample.label!r}, whose folder would be taken for the "
+                f"review pool; give its samples another label first"
+            )
     report = PictureExport()
     try:
         _prepare(dataset, target)

@@ -9,29 +9,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fl_robot_ros.capture.folder_layout import INDEX_NAME, MANIFEST_NAME
 from fl_robot_ros.capture.frame import frame_bytes
+from fl_robot_ros.capture.image_folder import ImageFolder, read_image_folder
 from fl_robot_ros.capture.jpeg import encode_jpeg
 from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.capture.new_sample import KEPT, LABELLED, NewSample
-from fl_robot_ros.capture.picture_folder import (
-    FolderContent,
-    class_of,
-    decode_picture,
-    search_folder,
-)
+from fl_robot_ros.capture.picture_folder import decode_picture
 from fl_robot_ros.capture.picture_header import (
     JPEG_MAGIC,
     PNG_MAGIC,
     read_picture_header,
 )
-from fl_robot_ros.dataset.sample_files import INDEX_NAME
-from fl_robot_ros.dataset.sample_manifest import MANIFEST_NAME, read_topics
+from fl_robot_ros.dataset.sample_manifest import read_topics
 from fl_robot_ros.dataset.sample_paths import STAMP_LIMIT, file_name, parse_image_name
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import DatasetError, FrameError, SourceError
-
-# The folder of an export in which the review pool lies.
-UNLABELLED_NAME = "unlabelled"
 
 # Samples stored with one transaction, and the most memory that they may take.
 _BATCH = 64
@@ -52,7 +45,8 @@ class PictureImport:
         otherwise_labelled: Those of them that have another label there than the folder gives
             them, each with the label that it keeps.
         unreadable: The files that are no whole picture, each with the reason.
-        left_out: What `FolderContent` says was left out, each with the reason.
+        left_out: What was left out, one line for each reason.
+        remarks: How the folder was read, where that could have been otherwise.
     """
 
     added: Counter[str] = field(default_factory=Counter)
@@ -60,7 +54,8 @@ class PictureImport:
     already_stored: int = 0
     otherwise_labelled: list[tuple[Path, str]] = field(default_factory=list)
     unreadable: list[tuple[Path, str]] = field(default_factory=list)
-    left_out: list[tuple[Path, str]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
 
 def import_pictures(
@@ -73,10 +68,10 @@ def import_pictures(
 ) -> PictureImport:
     """Take the pictures of a folder into a dataset.
 
-    Class folders give the labels, as `class_of` reads them; what lies in none, or in "unlabelled",
-    goes to the review pool. A JPEG file of three channels is stored byte for byte,
-    anything else as a JPEG of quality 95; like the capture, this takes no notice of an
-    orientation in EXIF, and stores the pixels as they lie in the file.
+    Class folders and lists beside the images give the labels, as `read_image_folder` finds them;
+    the rest goes to the review pool. Splits are taken together. A JPEG file of three channels is
+    stored byte for byte, anything else as a JPEG of quality 95; like the capture, this takes no
+    notice of an orientation in EXIF, and stores the pixels as they lie in the file.
 
     A file with a name as the dataset gives it keeps its capture time, and the topic that a
     samples.csv in the folder says, else `import/<folder name>/<the name's hash>`; where the
@@ -94,27 +89,28 @@ def import_pictures(
 
     Raises:
         SourceError: The folder, its samples.csv or the name of a class folder cannot be read,
-            there is no picture, a class folder has folders of its own, or the folder is a
-            dataset.
+            there is no picture, it is not clear what the labels are, or the folder is a dataset.
         LabelError: The label is unfit.
         DatasetError: The disk is full or the dataset unwritable; what was stored before stays.
     """
     label = clean_label(label)
     found = _find(folder)
-    pictures = [(path, class_of(path.relative_to(folder))) for path in found.pictures]
+    pictures = [(image.path, image.label) for image in found.images]
+    remarks = list(found.remarks)
+    if any(image.split for image in found.images):
+        remarks.append("all splits are taken; each run decides anew what is held out")
     manifest = folder / MANIFEST_NAME
     naming = _Naming(dataset, folder, read_topics(manifest) if manifest.is_file() else {})
-    report = PictureImport(left_out=found.left_out)
+    report = PictureImport(left_out=found.left_out_lines(), remarks=remarks)
     batch: list[NewSample] = []
     on_picture(0, len(pictures))
-    for done, (path, class_label) in enumerate(pictures, 1):
+    for done, (path, own_label) in enumerate(pictures, 1):
         try:
             picture = _read(path)
         except (OSError, FrameError) as error:
             report.unreadable.append((path, getattr(error, "strerror", None) or str(error)))
         else:
-            own = "" if class_label == UNLABELLED_NAME else class_label
-            item = picture.sample(own or label, *naming.key(path.name, picture))
+            item = picture.sample(own_label or label, *naming.key(path.name, picture))
             batch.append(item)
             kept_label = naming.kept_label(item)
             if item.label and kept_label != item.label:
@@ -127,22 +123,20 @@ def import_pictures(
     return report
 
 
-def _find(folder: Path) -> FolderContent:
-    """Find the pictures of a folder, in class folders or none.
+def _find(folder: Path) -> ImageFolder:
+    """Find the images of a folder, in class folders or none.
 
     Raises:
-        SourceError: The folder cannot be read, has no picture or deeper ones, or is a dataset.
+        SourceError: The folder cannot be read, has no image or deeper ones, or is a dataset.
     """
     if (folder / INDEX_NAME).exists():
         raise SourceError(f"{folder} is a dataset; export it first, and import the export")
-    found = search_folder(folder)
-    for path in found.pictures:
-        parts = path.relative_to(folder).parts
-        if len(parts) > 2:
-            raise SourceError(
-                f"{folder / parts[0]} has folders of its own, and it is not clear which of them "
-                f"are classes; import that folder instead"
-            )
+    found = read_image_folder(folder)
+    if found.deep:
+        raise SourceError(
+            f"{folder / found.deep[0]} has folders of its own, and it is not clear which of them "
+            f"are classes; import that folder instead"
+        )
     return found
 
 

@@ -16,10 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fl_robot_ros.capture.folder_layout import INDEX_NAME
 from fl_robot_ros.dataset.dataset_lock import LOCK_NAME, WRITE_LOCK_NAME
 from fl_robot_ros.dataset.sample_paths import file_name, parse_image_name
 
-INDEX_NAME = "index.sqlite3"
 MOVING_NAME = ".moving"
 
 # Threads that write a large batch: while one waits for the disk the others go on.

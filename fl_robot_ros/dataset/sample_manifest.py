@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fl_robot_ros.capture.folder_layout import MANIFEST_NAME
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.sample_paths import file_name, hash_topic, parse_image_name
 from fl_robot_ros.errors import SourceError
@@ -15,7 +16,6 @@ from fl_robot_ros.errors import SourceError
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
-MANIFEST_NAME = "samples.csv"
 COLUMNS = ("id", "label", "topic", "stamp_ns", "path", "sha256")
 
 

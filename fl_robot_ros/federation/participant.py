@@ -15,6 +15,7 @@ import numpy as np
 from flwr.app import Message
 from numpy.typing import NDArray
 
+from fl_robot_ros.capture.name_list import count_list
 from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.dataset.data_source import DataSource
 from fl_robot_ros.delivery.model_store import ModelStore
@@ -250,7 +251,7 @@ class Participant:
                 _logger.warning(
                     "left out: %d unreadable images; labels that are no class of this run: %s",
                     unreadable,
-                    dict(unmapped) or "none",
+                    count_list(unmapped) or "none",
                 )
         return self._prepared
 

@@ -98,7 +98,9 @@ class RunConfig:
             or not all(isinstance(name, str) and name for name in classes)
             or len(set(classes)) != len(classes)
         ):
-            raise ProtocolError(f"'classes' is {classes!r}; expected two or more distinct names")
+            raise ProtocolError(
+                f"'classes' is {str(classes)[:200]}; expected two or more distinct names"
+            )
         values["classes"] = tuple(classes)
         try:
             values["preprocessing"] = Preprocessing.from_dict(json.loads(values["preprocessing"]))

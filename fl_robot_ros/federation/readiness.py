@@ -8,6 +8,7 @@ import time
 import zipfile
 from pathlib import Path
 
+from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.config import ServerSettings, existing_file
 from fl_robot_ros.dataset.preprocessing import Preprocessing
 from fl_robot_ros.errors import SettingError
@@ -59,8 +60,8 @@ def check_same_task(model: GlobalModel, settings: ServerSettings) -> None:
     if model.classes != settings.classes or model.preprocessing != wanted:
         raise SettingError(
             f"the newest checkpoint (round {model.server_round}) is for the classes "
-            f"{', '.join(model.classes)} and the input {model.preprocessing}, the settings say "
-            f"{', '.join(settings.classes)} and {wanted}; use another state_dir"
+            f"{name_list(model.classes)} and the input {model.preprocessing}, the settings say "
+            f"{name_list(settings.classes)} and {wanted}; use another state_dir"
         )
 
 

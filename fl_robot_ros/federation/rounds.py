@@ -18,6 +18,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from numpy.typing import NDArray
 
+from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import ModelError, RunFailedError
 from fl_robot_ros.federation import protocol
@@ -259,7 +260,7 @@ class Fleet:
         delivered = sorted(answer.robot for answer in answers)
         self._history.add_event(
             f"run {record.run}: model of round {model.server_round} delivered to "
-            f"{', '.join(delivered) or 'no robot'}"
+            f"{name_list(delivered) or 'no robot'}"
         )
 
 

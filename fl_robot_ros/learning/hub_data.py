@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.dataset.data_source import DataSource
 from fl_robot_ros.errors import DatasetError
 from fl_robot_ros.learning.encoded_pictures import EncodedData, EncodedPictures
@@ -134,7 +135,7 @@ def _first(source: DataSource, features: Any, kind: type) -> str:
     for name, feature in features.items():
         if isinstance(feature, kind):
             return str(name)
-    found = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in features.items())
+    found = name_list(f"{name} ({type(feature).__name__})" for name, feature in features.items())
     raise DatasetError(f"{source} has no column of type {kind.__name__}; it has {found}")
 
 

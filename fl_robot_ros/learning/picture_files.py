@@ -12,22 +12,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_robot_ros.capture.picture_folder import (
-    class_of,
-    decode_picture,
-    read_picture,
-    search_folder,
-)
+from fl_robot_ros.capture.folder_layout import TEST, TRAIN, VALIDATION
+from fl_robot_ros.capture.image_folder import FolderImage, read_image_folder
+from fl_robot_ros.capture.picture_folder import decode_picture, read_picture
 from fl_robot_ros.dataset.preprocessing import Preprocessing
 from fl_robot_ros.dataset.sample_files import MOVING_NAME
 from fl_robot_ros.dataset.snapshot import load_snapshot
 from fl_robot_ros.dataset.split_by_class import split_by_class
 from fl_robot_ros.errors import DatasetError, SourceError
 from fl_robot_ros.learning.training_data import LabelledImages, PictureReader, load_images
-
-_TRAIN_FOLDER = "train"
-_HOLDOUT_FOLDERS = ("test", "validation", "val")
-_MAX_NAMED = 20
 
 _logger = logging.getLogger(__name__)
 
@@ -110,66 +103,70 @@ def _places(path: Path, dataset_dir: Path) -> Iterator[Path]:
 
 
 def open_picture_folder(folder: Path, holdout_fraction: float) -> PictureFiles:
-    """Return the files of a folder with one folder for each class.
+    """Return the files of a folder with labels as `read_image_folder` finds them.
 
-    A folder `train` of class folders is the training side; a folder `test`, else `validation`
-    or `val`, beside it is the holdout. Without the one or the other a share of each class is
-    held out.
+    The split for training is the training side; that for testing, else that for validation, is
+    the holdout. Without the one or the other a share of each class is held out. How the folder
+    was read and what was left out is told in the log.
 
     Args:
         folder: The dataset.
         holdout_fraction: Share of each class to hold out, above 0 and below 1.
 
     Raises:
-        DatasetError: The folder cannot be read or has no pictures.
-    """
-    train_folder, holdout_folder = folder, None
-    if _has_class_folders(folder / _TRAIN_FOLDER):
-        train_folder = folder / _TRAIN_FOLDER
-        candidates = (folder / name for name in _HOLDOUT_FOLDERS)
-        holdout_folder = next(filter(_has_class_folders, candidates), None)
-    train = _labelled_files(train_folder)
-    if holdout_folder is not None:
-        return PictureFiles(train, _labelled_files(holdout_folder))
-    sides = split_by_class(
-        [label for _, label in train],
-        [str(path.relative_to(train_folder)) for path, _ in train],
-        holdout_fraction,
-    )
-    chosen, held_out = ([train[position] for position in side] for side in sides)
-    return PictureFiles(chosen, held_out)
-
-
-def _has_class_folders(folder: Path) -> bool:
-    """Return whether it is a folder of folders."""
-    try:
-        return folder.is_dir() and any(entry.is_dir() for entry in folder.iterdir())
-    except OSError:
-        return False
-
-
-def _labelled_files(folder: Path) -> list[LabelledFile]:
-    """Return files and labels; a folder name that is no label becomes one that no run knows.
-
-    What looks like pictures and is left out is named in the log.
-
-    Raises:
-        DatasetError: The folder cannot be read or has no pictures.
+        DatasetError: The folder cannot be read, has no images or none with a label, or it is not
+            clear what the labels are.
     """
     try:
-        content = search_folder(folder)
+        found = read_image_folder(folder)
     except SourceError as error:
         raise DatasetError(str(error)) from error
-    for path, reason in content.left_out[:_MAX_NAMED]:
-        _logger.warning("left out: %s: %s", ascii(str(path))[1:-1], reason)
-    if len(content.left_out) > _MAX_NAMED:
-        _logger.warning("left out: %d more", len(content.left_out) - _MAX_NAMED)
-    found: list[LabelledFile] = []
-    for path in content.pictures:
-        inside = path.relative_to(folder)
-        try:
-            label = class_of(inside)
-        except SourceError:
-            label = ascii(inside.parts[0])
-        found.append((path, label))
-    return found
+    labelled = [(image, _label(image)) for image in found.images]
+    if not any(label for _, label in labelled):
+        raise DatasetError(
+            f"no image in {folder} has a label; expected class folders, in split folders or not, "
+            f"or a metadata.csv or _classes.csv with labels; {'; '.join(found.remarks)}"
+        )
+    for line in found.remarks:
+        _logger.info("%s: %s", folder, _shown(line))
+    for line in found.left_out_lines():
+        _logger.warning("%s: left out: %s", folder, _shown(line))
+    splits = {image.split for image in found.images}
+    held_out_split = next((split for split in (TEST, VALIDATION) if split in splits), "")
+    if TRAIN in splits and held_out_split:
+        sides = {
+            split: [(image.path, label) for image, label in labelled if image.split == split]
+            for split in (TRAIN, held_out_split)
+        }
+        unused = len(labelled) - sum(map(len, sides.values()))
+        if unused:
+            _logger.warning(
+                "%s: %d images are neither of the split for training nor of that for %s, which "
+                "is held out; they are not used",
+                folder,
+                unused,
+                held_out_split,
+            )
+        return PictureFiles(sides[TRAIN], sides[held_out_split])
+    files = [(image.path, label) for image, label in labelled]
+    chosen, held_out = split_by_class(
+        [label for _, label in files],
+        [str(path.relative_to(folder)) for path, _ in files],
+        holdout_fraction,
+    )
+    return PictureFiles(
+        [files[position] for position in chosen], [files[position] for position in held_out]
+    )
+
+
+def _label(image: FolderImage) -> str:
+    """Return an image's label; a folder name that is no label becomes one that no run knows."""
+    try:
+        return image.label
+    except SourceError:
+        return ascii(image.class_name)
+
+
+def _shown(text: str) -> str:
+    """Return a line with names of files in printable ASCII."""
+    return ascii(text)[1:-1]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.errors import DatasetError
 from fl_robot_ros.learning.encoded_pictures import EncodedData, EncodedPictures
 
@@ -83,7 +84,7 @@ def _choose(folder: Path, features: dict[str, Any], kind: type, usual: str) -> s
     names = sorted(name for name, feature in features.items() if isinstance(feature, kind))
     if names:
         return usual if usual in names else names[0]
-    found = ", ".join(f"{name} ({type(features[name]).__name__})" for name in sorted(features))
+    found = name_list(f"{name} ({type(features[name]).__name__})" for name in sorted(features))
     raise DatasetError(
         f"{folder} has no feature of type {kind.__name__}; it has {found or 'none at all'}"
     )

@@ -26,6 +26,7 @@ from std_srvs.srv import SetBool, Trigger
 from fl_robot_ros.capture.capture_options import pipeline_options, unused_names
 from fl_robot_ros.capture.frame import Frame
 from fl_robot_ros.capture.labels import MAX_LABEL_CHARACTERS
+from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.capture.pipeline import CapturePipeline
 from fl_robot_ros.config import (
     ClientSettings,
@@ -192,7 +193,7 @@ class ClientNode(Node):  # type: ignore[misc]
         self._publish_state()
         self.get_logger().info(
             f"robot {self._robot}: {len(self._dataset)} images in {data_dir}, server {address}, "
-            f"cameras {', '.join(camera.topic for camera in self._cameras) or 'none'}, "
+            f"cameras {name_list(camera.topic for camera in self._cameras) or 'none'}, "
             f"labels {self._labels.topic}"
         )
 

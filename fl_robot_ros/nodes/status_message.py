@@ -8,6 +8,7 @@ from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
+from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.robot.run_control import describe
 from fl_robot_ros.robot.run_status import FAILED, RunStatus
 
@@ -79,7 +80,7 @@ def to_capture_message(
     if invalid:
         summary = f"{summary}, {invalid} invalid in the last {TROUBLE_SEC} s: {last_error}"
     if silent_topics:
-        summary = f"{summary}, no frames from {', '.join(silent_topics)}"
+        summary = f"{summary}, no frames from {name_list(silent_topics)}"
     if lacks_labels_on:
         summary = f"{summary}, no label on {lacks_labels_on} yet"
     values = {name: str(count) for name, count in verdicts.items()}

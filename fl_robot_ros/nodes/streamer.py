@@ -14,6 +14,7 @@ from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
+from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.capture.source import (
     Item,
     Picture,
@@ -165,7 +166,7 @@ class StreamerNode(Node):  # type: ignore[misc]
                 return
             if time.monotonic() >= end:
                 if self._settings.wait_for_subscriber_sec > 0:
-                    self.get_logger().warning(f"nobody subscribes to {', '.join(alone)}")
+                    self.get_logger().warning(f"nobody subscribes to {name_list(alone)}")
                 return
             self._stop.wait(_POLL_SEC)
 

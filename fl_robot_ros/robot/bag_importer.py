@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.capture.pipeline import CapturePipeline
 from fl_robot_ros.config import expand_path
 from fl_robot_ros.errors import FlRobotError
@@ -83,7 +84,7 @@ class BagImporter:
             else:
                 text = (
                     f"{path.name}: {report.frames_read} frames and {report.labels_read} labels "
-                    f"from {', '.join(report.topics) or 'no topic'}"
+                    f"from {name_list(report.topics) or 'no topic'}"
                 )
                 if report.complete:
                     _logger.info("bag %s", text)
@@ -95,8 +96,8 @@ class BagImporter:
                         "bag %s has none of image_topics (%s): all its image topics were read, "
                         "%s; masks and fixed labels hold only for the topics that they name",
                         path.name,
-                        ", ".join(self._image_topics) or "none",
-                        ", ".join(report.topics) or "none",
+                        name_list(self._image_topics) or "none",
+                        name_list(report.topics) or "none",
                     )
                 self._note(text)
             with self._lock:

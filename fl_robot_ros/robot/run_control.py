@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from fl_robot_ros.capture.name_list import count_list
 from fl_robot_ros.config import ClientSettings, expand_path
 from fl_robot_ros.dataset.data_source import DataSource
 from fl_robot_ros.dataset.snapshot import FrozenSnapshot
@@ -332,8 +333,7 @@ def _describe_data(event: dict[str, Any]) -> str:
     )
     unmapped = event.get("unmapped_labels")
     if unmapped:
-        names = ", ".join(f"{label!r} ({count})" for label, count in sorted(unmapped.items()))
-        text += f"; labels that are no class of this run: {names}"
+        text += f"; labels that are no class of this run: {count_list(unmapped)}"
     if event.get("unreadable_images"):
         text += f"; {event['unreadable_images']} unreadable images"
     return text

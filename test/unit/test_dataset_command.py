@@ -212,6 +212,45 @@ def test_what_a_list_names_that_is_no_sample_is_told(tmp_path: Path, capsys: Out
     assert "named there, but no sample: 8\n  elk/2" in output
 
 
+def test_a_labelling_tools_list_is_taken_as_it_is(tmp_path: Path, capsys: Output) -> None:
+    data = filled(tmp_path / "data", "", "", "")
+    with Dataset(data) as dataset:
+        names = [sample.path.rpartition("/")[2] for sample in dataset.unlabelled()]
+    file = tmp_path / "labels.csv"
+    rows = [f"/data/upload/1/0123abcd-{name},{3 - n},{n}\n" for n, name in enumerate(names)]
+    file.write_text("image,id,label\n" + "".join(rows))
+    assert run("label", data, "--csv", file) == 0
+    assert capsys.readouterr().out == (
+        "images by image, labels by label; not used: id\n3 samples changed: 0 1, 1 1, 2 1\n"
+    )
+    with Dataset(data) as dataset:
+        assert {item.path.rpartition("/")[2]: item.label for item in dataset.samples()} == {
+            name: str(number) for number, name in enumerate(names)
+        }
+    # What contradicts itself changes nothing.
+    before = counts(data)
+    for line, words in (
+        (f"1,{names[1]},owl", "has the id 1, but is"),
+        (f"2,{names[1]}", "values"),
+    ):
+        file.write_text(f"id,path,label\n{line}\n")
+        assert run("label", data, "--csv", file, "--all") == 1
+        (error,) = capsys.readouterr().err.strip().splitlines()
+        assert words in error
+    assert counts(data) == before
+
+
+def test_a_thousand_labels_are_no_line_of_13000_characters(tmp_path: Path, capsys: Output) -> None:
+    data = filled(tmp_path / "data", *(f"label {number:04}" for number in range(1000)))
+    assert run("export", data, "--to", tmp_path / "out") == 0
+    assert run("label", data, "--id", "1-1000", "--as", "", "--all") == 0
+    assert run("label", data, "--csv", tmp_path / "out" / "samples.csv") == 0
+    output = capsys.readouterr().out
+    assert "1,000 samples changed: label 0000 1, label 0001 1," in output
+    assert "label 0007 1 and 992 more\n" in output
+    assert max(map(len, output.splitlines())) < 250
+
+
 def test_a_sheet_is_drawn(tmp_path: Path, capsys: Output) -> None:
     data = filled(tmp_path / "data", "cat", "cat", "\u6258\u76d8", "")
     sheet = tmp_path / "sheet.png"

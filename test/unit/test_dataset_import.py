@@ -58,6 +58,22 @@ def test_pictures_that_have_another_label_already_are_named(
     assert counts(tmp_path / "data") == {"cat": 2, "elk": 1}
 
 
+def test_splits_are_told_and_their_folders_are_no_labels(tmp_path: Path, capsys: Output) -> None:
+    source = tmp_path / "set"
+    for number, folder in enumerate(("train/cat", "train/dog", "valid/cat", "test/dog")):
+        (source / folder).mkdir(parents=True)
+        (source / folder / f"{number}.jpeg_large").write_bytes(jpeg(number))
+    (source / "README.txt").write_text("what this is")
+    assert run("import", tmp_path / "data", source) == 0
+    assert capsys.readouterr().out == (
+        f"{source}: 4 new images: cat 2, dog 2\n"
+        "  split folders train, valid, test, with class folders in them\n"
+        "  all splits are taken; each run decides anew what is held out\n"
+        "  left out: README.txt: no image\n"
+    )
+    assert counts(tmp_path / "data") == {"cat": 2, "dog": 2}
+
+
 def test_pictures_that_cannot_be_read_are_counted_and_named(
     tmp_path: Path, capsys: Output
 ) -> None:

@@ -44,6 +44,33 @@ def test_a_folder_gives_a_table_an_accuracy_and_a_sheet(
     assert drawn.shape[1] > 4 * 128
 
 
+def test_split_folders_are_no_labels(
+    write_version: WriteVersion, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = write_pictures(
+        tmp_path / "images",
+        {"train/red": "red red", "valid/green": "green", "test": "blue", "unlabelled": "blue"},
+    )
+    (images / "notes.txt").write_text("no image")
+    assert main(["--model", str(write_version()), "--images", str(images)]) == 0
+    output = capsys.readouterr().out
+    assert "accuracy 100.0% (3 of 3)" in output
+    assert "split folders train, valid, test, with class folders in them" in output
+    assert "left out: notes.txt: no image" in output
+    assert "does not know" not in output
+
+
+def test_labels_that_the_model_does_not_know_are_no_endless_line(
+    write_version: WriteVersion, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = {f"label {number:03}": "red" for number in range(100)}
+    images = write_pictures(tmp_path / "images", folders)
+    assert main(["--model", str(write_version()), "--images", str(images)]) == 0
+    output = capsys.readouterr().out
+    assert "'label 000' (1), " in output
+    assert "'label 007' (1) and 92 more" in output
+
+
 def test_a_bag_is_compared_with_its_label_topic(
     write_version: WriteVersion, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

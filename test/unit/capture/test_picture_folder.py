@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from fl_robot_ros.capture.picture_folder import (
     decode_picture,
-    find_pictures,
-    list_pictures,
     read_picture,
     search_folder,
 )
@@ -107,7 +105,7 @@ def test_links_and_unsupported_pictures_are_told(tmp_path: Path) -> None:
     (tmp_path / "dangling.png").symlink_to(tmp_path / "nowhere")
     (tmp_path / "folder.png").mkdir()
     found = search_folder(tmp_path)
-    assert found.pictures == find_pictures(tmp_path) == [tmp_path / "b" / "1.png"]
+    assert found.pictures == [tmp_path / "b" / "1.png"]
     assert [path.name for path, _ in found.left_out] == ["2.Gif", "loop", "dangling.png"]
 
 
@@ -134,7 +132,7 @@ def test_a_folder_that_cannot_be_read_is_an_error(
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.png").write_bytes(encoded(".png"))
     deny(tmp_path / ".trash")
-    assert len(list_pictures(tmp_path)) == 2
+    assert len(search_folder(tmp_path).pictures) == 2
     deny(tmp_path / "dog")
     with pytest.raises(SourceError, match=f"cannot read {tmp_path / 'dog'}: Permission denied"):
-        list_pictures(tmp_path)
+        search_folder(tmp_path)

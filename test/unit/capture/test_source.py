@@ -7,7 +7,7 @@ from bag_recorder import COMPRESSED, IMAGE, START_NS, TYPES, Item, drive, pictur
 from mcap_builder import McapBuilder
 
 from fl_robot_ros.capture.bag import is_bag
-from fl_robot_ros.capture.picture_folder import list_pictures, read_picture
+from fl_robot_ros.capture.picture_folder import read_picture
 from fl_robot_ros.capture.source import (
     BagSource,
     FolderSource,
@@ -32,13 +32,30 @@ def test_class_folders_give_the_labels(tmp_path: Path) -> None:
     write_picture(tmp_path / ".trash" / "4.png", 4)
     write_picture(tmp_path / "5.png", 5)
     (tmp_path / "b" / "note.txt").write_text("no picture")
-    labels = [label for _, label in list_pictures(tmp_path)]
-    assert sorted(labels) == ["", "a", "b", "stop.sign"]
     source = open_source(str(tmp_path), rate_hz=4.0)
     items = list(source.items())
     assert isinstance(source, FolderSource)
+    assert [label for _, label in source.pictures] == ["", "a", "b", "stop.sign"]
     assert all(isinstance(item, Picture) for item in items)
     assert [item.due_sec for item in items] == [0.0, 0.25, 0.5, 0.75]
+
+
+def test_split_folders_and_unlabelled_are_no_labels(tmp_path: Path) -> None:
+    write_picture(tmp_path / "splits" / "train" / "cat" / "1.png", 1)
+    write_picture(tmp_path / "splits" / "test" / "2.png", 2)
+    (tmp_path / "splits" / "notes.txt").write_text("no image")
+    source = FolderSource(tmp_path / "splits")
+    assert [item.label for item in source.items() if isinstance(item, Picture)] == ["", "cat"]
+    assert source.description.endswith(
+        "; 1 without a label; split folders train, test, with class folders in them; files "
+        "directly in test have no class folder"
+    )
+    assert source.skipped == ["notes.txt: no image"]
+    # An export of the review pool alone: no word on labels.
+    write_picture(tmp_path / "export" / "unlabelled" / "1.png", 1)
+    (item,) = FolderSource(tmp_path / "export").items()
+    assert isinstance(item, Picture)
+    assert item.label is None
 
 
 def test_pictures_are_rgb_and_broken_ones_are_reported(tmp_path: Path) -> None:

@@ -12,11 +12,11 @@ import pytest
 from pictures import START_NS, content, encoded, filled, pixels
 
 from fl_robot_ros.capture.decode import decode_frame
+from fl_robot_ros.capture.folder_layout import INDEX_NAME
 from fl_robot_ros.capture.frame import RawFrame
 from fl_robot_ros.capture.picture_folder import decode_picture
 from fl_robot_ros.dataset.picture_export import export_folder
 from fl_robot_ros.dataset.picture_import import import_pictures
-from fl_robot_ros.dataset.sample_files import INDEX_NAME
 from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import DatasetError, LabelError, SourceError
 
@@ -239,10 +239,13 @@ def test_folders_in_class_folders_are_refused(tmp_path: Path) -> None:
     write(source / "train" / "cat" / "a.jpg", encoded(1))
     write(source / "owl" / "b.jpg", encoded(2))
     with Dataset(tmp_path / "data") as dataset:
-        with pytest.raises(SourceError, match=r"photos/train has folders .* import that folder"):
+        with pytest.raises(SourceError, match=r"photos: train has folders .*, and owl beside it"):
+            import_pictures(dataset, source)
+        (source / "train").rename(source / "elk")
+        with pytest.raises(SourceError, match=r"photos/elk has folders .* import that folder"):
             import_pictures(dataset, source)
         assert dataset.last_id() == 0
-        assert import_pictures(dataset, source / "train").added == {"cat": 1}
+        assert import_pictures(dataset, source / "elk").added == {"cat": 1}
 
 
 def test_what_is_left_out_is_named(tmp_path: Path) -> None:
@@ -254,10 +257,11 @@ def test_what_is_left_out_is_named(tmp_path: Path) -> None:
     with Dataset(tmp_path / "data") as dataset:
         report = import_pictures(dataset, source)
     assert (report.added, report.unreadable) == ({"cat": 1}, [])
-    assert [(path.name, reason) for path, reason in report.left_out] == [
-        ("b.GIF", ".gif files are not supported"),
-        ("c.heic", ".heic files are not supported"),
-        ("dog", "is a link to a folder; links are not followed"),
+    assert report.left_out == [
+        "cat/b.GIF: .gif files are not supported",
+        "cat/c.heic: .heic files are not supported",
+        "dog: is a link to a folder; links are not followed",
+        "cat/notes.txt: no image",
     ]
 
 

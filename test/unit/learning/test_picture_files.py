@@ -54,10 +54,16 @@ def test_a_share_of_each_class_is_held_out(tmp_path: Path) -> None:
     assert np.array_equal(again.images, train.images)
 
 
-@pytest.mark.parametrize("name", ["test", "validation", "val"])
-def test_a_split_of_the_folder_is_kept(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("train_name", "name"),
+    [
+        *(("train", name) for name in ("test", "validation", "val", "valid", "dev")),
+        *(("Training", "Testing"), ("Train", "Val")),
+    ],
+)
+def test_a_split_of_the_folder_is_kept(tmp_path: Path, train_name: str, name: str) -> None:
     for label in CLASSES:
-        write(tmp_path / "train" / label, label, 5)
+        write(tmp_path / train_name / label, label, 5)
         write(tmp_path / name / label, label, 3)
     train, holdout = open_picture_folder(tmp_path, 0.2).load(CLASSES, INPUT)
     assert (train.class_counts(2), holdout.class_counts(2)) == ([5, 5], [3, 3])
@@ -70,10 +76,14 @@ def test_a_train_folder_alone_is_split(tmp_path: Path) -> None:
     assert (train.class_counts(2), holdout.class_counts(2)) == ([8, 8], [2, 2])
 
 
-def test_classes_may_be_named_like_a_split(tmp_path: Path) -> None:
-    for label in ("train", "test"):
+@pytest.mark.parametrize("classes", [("bus", "train"), ("test", "train")])
+def test_classes_may_be_named_like_a_split(tmp_path: Path, classes: tuple[str, str]) -> None:
+    # One beside another class is a class, and in an export all are.
+    for label in classes:
         write(tmp_path / label, label, 5)
-    train, holdout = open_picture_folder(tmp_path, 0.2).load(("train", "test"), INPUT)
+    if "test" in classes:
+        (tmp_path / "samples.csv").touch()
+    train, holdout = open_picture_folder(tmp_path, 0.2).load(classes, INPUT)
     assert (train.class_counts(2), holdout.class_counts(2)) == ([4, 4], [1, 1])
 
 
@@ -115,9 +125,35 @@ def test_class_folders_that_are_links_are_named(
     assert np.add(train.class_counts(2), holdout.class_counts(2)).tolist() == [0, 4]
     told = [record.getMessage() for record in caplog.records]
     link = tmp_path / "data" / "blue"
-    assert told[0] == f"left out: {link}: is a link to a folder; links are not followed"
-    assert told[1].endswith("red/0.gif: .gif files are not supported")
-    assert told[-1] == "left out: 11 more"
+    assert told == [
+        f"{link.parent}: left out: blue: is a link to a folder; links are not followed",
+        f"{link.parent}: left out: red/0.gif, red/1.gif, red/10.gif, red/11.gif and 26 more: .gif "
+        f"files are not supported",
+    ]
+
+
+def test_what_is_on_no_side_of_a_split_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, count in (("train", 5), ("valid", 4), ("test", 3)):
+        for label in CLASSES:
+            write(tmp_path / name / label, label, count)
+    train, holdout = open_picture_folder(tmp_path, 0.2).load(CLASSES, INPUT)
+    assert (train.class_counts(2), holdout.class_counts(2)) == ([5, 5], [3, 3])
+    (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "8 images are neither of the split for training nor of that for test" in told
+
+
+def test_images_directly_in_split_folders_have_no_label(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        write(tmp_path / name, "red", 2)
+    with pytest.raises(DatasetError, match=r"no image in .* has a label; .* split folders train"):
+        open_picture_folder(tmp_path, 0.2)
+    (tmp_path / "train" / "metadata.csv").write_text("file_name,label\n0.png,red\n1.png,red\n")
+    (tmp_path / "test" / "metadata.csv").write_text("file_name,label\n0.png,red\n")
+    train, holdout = open_picture_folder(tmp_path, 0.2).load(CLASSES, INPUT)
+    assert (train.class_counts(2), holdout.class_counts(2)) == ([0, 2], [0, 1])
+    assert holdout.unmapped == {"": 1}
 
 
 def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
