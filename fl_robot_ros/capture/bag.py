@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +14,12 @@ from fl_robot_ros.capture.bag_message import (
     MessageReader,
     is_image,
     is_label,
+    is_label_name,
+    left_out,
 )
 from fl_robot_ros.capture.bag_storage import StorageFile
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame
-from fl_robot_ros.capture.recorded_message import (
-    TopicCounts,
-    Wanted,
-    is_time,
-    unreadable_topics,
-)
+from fl_robot_ros.capture.recorded_message import TopicCounts, Wanted, is_time
 from fl_robot_ros.capture.topic_name import topic_matches
 from fl_robot_ros.errors import BagError
 
@@ -111,6 +108,8 @@ class BagReading(Iterator["Frame | LabelMessage"]):
         self._image_topics = image_topics
         self._allows_fallback = allows_fallback
         self._broken_messages = 0
+        # Topics and types of the messages so far, and whether they are wanted.
+        self._seen: dict[tuple[str, str], bool] = {}
         self._items = self._read()
 
     def __next__(self) -> Frame | LabelMessage:
@@ -129,14 +128,14 @@ class BagReading(Iterator["Frame | LabelMessage"]):
                 self.report.start_ns = self._start_ns(files)
                 for storage in files:
                     yield from self._read_file(storage, wanted)
-                self._conclude(files, wanted)
+                self._conclude(files)
         except OSError as error:
             raise BagError(f"bag {self._path} cannot be read: {error}") from error
 
     def _read_file(
         self, file: StorageFile, wanted: Wanted
     ) -> Generator[Frame | LabelMessage, None, None]:
-        reader = MessageReader(is_ros1=file.is_ros1)
+        reader = MessageReader()
         for message in file.messages(wanted):
             try:
                 item = reader.read(message)
@@ -171,7 +170,10 @@ class BagReading(Iterator["Frame | LabelMessage"]):
         )
 
         def wanted(topic: str, message_type: str) -> bool:
-            return is_label(topic, message_type) or is_wanted_image(topic, message_type)
+            key = topic, message_type
+            if key not in self._seen:
+                self._seen[key] = is_label(*key) or is_wanted_image(*key)
+            return self._seen[key]
 
         known = self._known(files)
         self.report.label_topics = tuple(sorted({topic[0] for topic in known if is_label(*topic)}))
@@ -186,11 +188,20 @@ class BagReading(Iterator["Frame | LabelMessage"]):
     def _lacks_topics(self, files: list[StorageFile]) -> BagError:
         known = self._known(files)
         images = sorted(topic for topic, message_type in known if is_image(topic, message_type))
-        unreadable = unreadable_topics(known, is_image)
+        others = [line for topic, line in left_out(known).items() if not is_label_name(topic)]
         return BagError(
             f"bag {self._path} has no topic {' or '.join(self._image_topics or ())}; its image "
-            f"topics are {'; '.join([', '.join(images) or 'none', *unreadable])}"
+            f"topics are {'; '.join([', '.join(images) or 'none', *others])}"
         )
+
+    def _left_out(self, topics: Iterable[tuple[str, str]]) -> list[str]:
+        """Return a line for each topic of labels, or of wanted images, that cannot be read."""
+        names = None if self.report.is_fallback else self._image_topics
+        return [
+            line
+            for topic, line in left_out(topics).items()
+            if names is None or is_label_name(topic) or topic_matches(topic, names)
+        ]
 
     def _start_ns(self, files: list[StorageFile]) -> int | None:
         """Return when the recording began, in ns; None where neither metadata nor files say."""
@@ -199,7 +210,7 @@ class BagReading(Iterator["Frame | LabelMessage"]):
         starts = [file.start_ns for file in files if file.start_ns is not None]
         return min((start for start in starts if is_time(start)), default=None)
 
-    def _conclude(self, files: list[StorageFile], wanted: Wanted) -> None:
+    def _conclude(self, files: list[StorageFile]) -> None:
         """Say what was lost.
 
         Raises:
@@ -214,7 +225,8 @@ class BagReading(Iterator["Frame | LabelMessage"]):
         if self._broken_messages > 1:
             report.add_loss(f"{self._broken_messages} messages are broken")
         known = self._known(files)
-        for loss in unreadable_topics([topic for topic in known if known[topic]], wanted):
+        topics = {topic for topic in known if known[topic]} | self._seen.keys()
+        for loss in self._left_out(topics):
             report.add_loss(loss)
         if report.frames_read < report.frames_expected:
             report.add_loss(
@@ -223,10 +235,12 @@ class BagReading(Iterator["Frame | LabelMessage"]):
             )
         if not report.frames_read and report.loss:
             raise BagError(f"bag {self._path} yields no image: {report.loss}")
-        if not any(is_image(*topic) for topic in known) and not report.topics:
-            names = ", ".join(f"{topic} ({kind})" for topic, kind in sorted(known)) or "nothing"
+        known_topics = known.keys() | self._seen.keys()
+        if not any(is_image(*topic) for topic in known_topics) and not report.topics:
+            names = [f"{topic} ({kind})" for topic, kind in sorted(known_topics)]
             raise BagError(
-                f"bag {self._path} has no topic of {' or '.join(IMAGE_TYPES)}; it has {names}"
+                f"bag {self._path} has no topic of {' or '.join(IMAGE_TYPES)}; it has "
+                f"{', '.join(names) or 'nothing'}"
             )
         report.complete = not report.loss
 

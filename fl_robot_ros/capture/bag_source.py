@@ -1,4 +1,4 @@
-"""A rosbag2 as a source: its image and label messages, as they were recorded."""
+"""A rosbag as a source: its image and label messages, as they were recorded."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from fl_robot_ros.capture.bag_message import (
     MessageReader,
     is_image,
     is_label,
+    left_out,
     wrong_time,
 )
 from fl_robot_ros.capture.bag_storage import StorageFile
-from fl_robot_ros.capture.recorded_message import RecordedMessage, is_time, unreadable_topics
+from fl_robot_ros.capture.recorded_message import RecordedMessage, is_time
 from fl_robot_ros.capture.source_item import Item, RecordedImage, RecordedLabel
 from fl_robot_ros.errors import BagError, SourceError
 
@@ -23,7 +24,7 @@ _NS_PER_SEC = 1e9
 
 
 class BagSource:
-    """The image and label messages of a rosbag2, serialized as they were recorded.
+    """The image and label messages of a rosbag, serialized as ROS 2 does.
 
     Nothing else is read: a recorded /cmd_vel must not move a robot. Of a damaged bag, what is
     readable is yielded.
@@ -35,10 +36,10 @@ class BagSource:
         """Open the bag.
 
         Args:
-            path: Its folder, or one .mcap or .db3 file.
+            path: Its folder, or one .mcap, .db3 or .bag file.
 
         Raises:
-            SourceError: The bag is one of ROS 1, cannot be read, or has no image topic.
+            SourceError: The bag cannot be read, or has no image topic.
         """
         self._path = path
         self.skipped: list[str] = []
@@ -52,7 +53,7 @@ class BagSource:
         self.image_types = {name.lstrip("/"): kind for name, kind in topics if kind in IMAGE_TYPES}
         labels = {name.lstrip("/") for name, kind in topics if is_label(name, kind)}
         self.label_topics = tuple(sorted(labels))
-        unreadable = unreadable_topics(topics, _is_played)
+        unreadable = list(left_out(topics).values())
         self.skipped += unreadable
         if not self.image_types:
             self.close()
@@ -71,7 +72,7 @@ class BagSource:
         Raises:
             SourceError: The bag cannot be read, or no image in it can.
         """
-        reader = MessageReader(is_ros1=False)
+        reader = MessageReader()
         images = 0
         start_ns: int | None = None
         for message in self._messages():
@@ -82,11 +83,11 @@ class BagSource:
             start_ns = message.recorded_ns if start_ns is None else start_ns
             due_sec = (message.recorded_ns - start_ns) / _NS_PER_SEC
             topic = message.topic.lstrip("/")
-            if message.message_type in IMAGE_TYPES:
-                images += 1
-                yield RecordedImage(topic, bytes(message.data), due_sec)
-                continue
             try:
+                if message.message_type in IMAGE_TYPES:
+                    yield RecordedImage(topic, reader.cdr(message), due_sec)
+                    images += 1
+                    continue
                 content = reader.read(message)
             except BagError as error:
                 self.skipped.append(str(error))
@@ -107,16 +108,7 @@ class BagSource:
     def _open_files(self) -> list[StorageFile]:
         bag = find_bag_files(self._path)
         self.skipped += bag.losses
-        files = []
-        for path in bag.files:
-            file = StorageFile(path, self._unpacker, bag.promised)
-            if file.is_ros1:
-                raise BagError(
-                    f"{path.name} is a bag of ROS 1; turn it into a rosbag2 with "
-                    f"`rosbags-convert --src {path.name} --dst {path.stem}`"
-                )
-            files.append(file)
-        return files
+        return [StorageFile(path, self._unpacker, bag.promised) for path in bag.files]
 
     def _damage(self) -> list[str]:
         return [
@@ -135,7 +127,15 @@ def _topics_of(file: StorageFile) -> set[tuple[str, str]]:
     """Return name and type of the topics of a file; all of a damaged one is read for that."""
     if file.topics is not None:
         return set(file.topics)
-    return {(message.topic, message.message_type) for message in file.messages(_is_played)}
+    topics = set()
+
+    def look(topic: str, message_type: str) -> bool:
+        topics.add((topic, message_type))
+        return False
+
+    for _ in file.messages(look):
+        pass
+    return topics
 
 
 def _is_played(topic: str, message_type: str) -> bool:

@@ -143,7 +143,7 @@ def test_what_cannot_be_opened_is_explained(tmp_path: Path) -> None:
     for name, message in [
         ("absent", "there is no"),
         ("empty", "no picture"),
-        ("old.bag", "ROS 1"),
+        ("old.bag", "no image topic"),
         ("broken.mcap", r"broken\.mcap"),
         ("broken.avi", "cannot be opened"),
     ]:
