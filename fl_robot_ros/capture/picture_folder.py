@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_robot_ros.capture.encoding import find_encoding
+from fl_robot_ros.capture.jpeg_layout import JPEG_MAGIC
 from fl_robot_ros.capture.labels import clean_label, label_from_folder
-from fl_robot_ros.capture.picture_header import JPEG_MAGIC, PNG_MAGIC, read_picture_header
+from fl_robot_ros.capture.picture_header import PNG_MAGIC, read_picture_header
 from fl_robot_ros.errors import FrameError, LabelError, SourceError
 
 PICTURE_SUFFIXES = frozenset(
