@@ -15,7 +15,7 @@ from fl_robot_ros.capture.decode import (
     decode_grey_thumbnail,
     read_frame_header,
 )
-from fl_robot_ros.capture.frame import CompressedFrame, Frame, frame_bytes
+from fl_robot_ros.capture.frame import CompressedFrame, Frame, frame_bytes, frame_digest
 from fl_robot_ros.capture.jpeg import encode_jpeg
 from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.capture.picture_quality import MEASURED_SIDE_PX, QualityRules, measure_quality
@@ -124,7 +124,16 @@ class FrameProcessor:
             if verdict := self.rules.verdict(quality):
                 return ProcessedFrame(None, verdict=verdict)
             fingerprint = quality.fingerprint
-        sample = NewSample("", frame.topic, frame.stamp_ns, content(), width, height)
+        sample = NewSample(
+            "",
+            frame.topic,
+            frame.stamp_ns,
+            content(),
+            width,
+            height,
+            published_ns=frame.published_ns,
+            frame_digest=frame_digest(frame.data),
+        )
         return ProcessedFrame(sample, fingerprint)
 
 

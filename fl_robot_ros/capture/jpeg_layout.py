@@ -122,7 +122,7 @@ def _mcu(frame_header: int, channels: int, components: bytes) -> tuple[tuple[int
     """
     factors = [(factor >> 4, factor & 15) for factor in components[1::3]]
     is_sound = all(1 <= across <= 4 and 1 <= down <= 4 for across, down in factors)
-    if frame_header not in _BLOCK_FRAMES or not is_sound or len(factors) != channels:
+    if frame_header not in _BLOCK_FRAMES or not is_sound or not 0 < len(factors) == channels:
         return _NO_MCU
     if channels == 1:
         # The units of a single component are blocks, whatever its factors are.

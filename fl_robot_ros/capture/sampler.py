@@ -55,7 +55,7 @@ class RateSampler:
 
         Args:
             topic: Name of the camera's topic.
-            stamp_ns: Capture time of the frame in ns.
+            stamp_ns: Capture time of the frame in ns, as `CaptureTime` has it.
         """
         grid = self._grids.get(topic)
         back_ns = min(self._period_ns, _MAX_DISORDER_NS)

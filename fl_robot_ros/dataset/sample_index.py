@@ -35,6 +35,7 @@ _UPGRADES = (
         "CREATE INDEX samples_by_label ON samples(label, stamp_ns, size_bytes)",
         "CREATE TABLE verdicts(verdict TEXT PRIMARY KEY, frames INTEGER NOT NULL)",
     ),
+    ("ALTER TABLE samples ADD COLUMN frame_digest TEXT NOT NULL DEFAULT ''",),
 )
 _BUSY_TIMEOUT_SEC = 30.0
 # Rows of one statement: many take hardly longer than one, but SQLite limits their values.
@@ -110,17 +111,18 @@ class SampleIndex(IndexReader):
         (version,) = self._writer.execute("PRAGMA data_version").fetchone()
         return int(version)
 
-    def known(self, keys: Sequence[tuple[str, int, str]]) -> set[int]:
-        """Return which of some keys have a sample.
+    def known(self, keys: Sequence[tuple[str, int, str]]) -> dict[int, str]:
+        """Return which of some keys have a sample, and the digests of those samples' frames.
 
         Args:
             keys: Topic, stamp in ns and path of samples that may be there.
 
         Returns:
-            Positions in `keys` where there is a sample of this stamp and topic, or of this stamp
-            and recovered with the hash of the topic, or of this path.
+            Digests, "" for unknown ones, by the positions in `keys` where there is a sample of
+            this stamp and topic, or of this stamp and recovered with the hash of the topic, or of
+            this path.
         """
-        found: set[int] = set()
+        found: dict[int, str] = {}
         for start in range(0, len(keys), _ROWS):
             rows = [
                 (number, topic, recovered_topic(hash_topic(topic)), stamp_ns, path)
@@ -130,11 +132,11 @@ class SampleIndex(IndexReader):
             ]
             query = (
                 f"WITH wanted(number, topic, recovered, stamp_ns, path) AS ({_values(rows)}) "
-                "SELECT number FROM wanted WHERE EXISTS(SELECT 1 FROM samples WHERE "
-                "topic IN (wanted.topic, wanted.recovered) AND stamp_ns = wanted.stamp_ns)"
-                " OR EXISTS(SELECT 1 FROM samples WHERE path = wanted.path)"
+                "SELECT number, frame_digest FROM wanted JOIN samples USING(stamp_ns) "
+                "WHERE samples.topic IN (wanted.topic, wanted.recovered) "
+                "UNION ALL SELECT number, frame_digest FROM wanted JOIN samples USING(path)"
             )
-            found.update(number for (number,) in self._writer.execute(query, _flat(rows)))
+            found.update(self._writer.execute(query, _flat(rows)))
         return found
 
     def pooled(self, keys: Sequence[tuple[str, int]]) -> dict[int, int]:
@@ -170,6 +172,7 @@ class SampleIndex(IndexReader):
                 item.height,
                 len(item.image_bytes),
                 hashlib.sha256(item.image_bytes).hexdigest(),
+                item.frame_digest,
             )
             for path, item in samples.items()
         ]
@@ -177,7 +180,7 @@ class SampleIndex(IndexReader):
             part = rows[start : start + _ROWS]
             cursor = self._writer.execute(
                 "INSERT INTO samples(label, topic, stamp_ns, path, width, height, size_bytes, "
-                f"sha256) {_values(part)}",
+                f"sha256, frame_digest) {_values(part)}",
                 _flat(part),
             )
             newest = int(cursor.lastrowid or 0)
