@@ -6,19 +6,26 @@ do alike.
 
 from __future__ import annotations
 
+import functools
+import logging
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_robot_ros.capture.encoding import ENCODINGS, Encoding, find_encoding
+from fl_robot_ros.capture.encoding import ENCODINGS, Encoding, find_encoding, high_bits
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame, frame_bytes
 from fl_robot_ros.capture.jpeg_thumbnail import decode_jpeg_thumbnail
 from fl_robot_ros.capture.picture_header import PictureHeader, read_picture_header
 from fl_robot_ros.errors import FrameError
 
 Pixels = NDArray[np.uint8]
+
+# Cameras that are told of.
+_MAX_TOLD = 1000
+
+_logger = logging.getLogger(__name__)
 
 
 def decode_frame(frame: Frame) -> Pixels:
@@ -87,9 +94,8 @@ def _decode_raw(frame: RawFrame) -> Pixels:
     encoding = find_encoding(frame.encoding)
     data = frame_bytes(frame.data)
     try:
-        return encoding.to_rgb(
-            encoding.values(data, frame.width, frame.height, frame.step, frame.is_bigendian)
-        )
+        values = encoding.values(data, frame.width, frame.height, frame.step, frame.is_bigendian)
+        return encoding.to_rgb(_eight_bits(values, frame) if encoding.is_deep else values)
     except FrameError as error:
         raise FrameError(f"{_raw_name(frame, data)}: {error}") from error
     except cv2.error as error:
@@ -101,11 +107,34 @@ def _decode_file(frame: CompressedFrame, data: Pixels, header: PictureHeader) ->
     """Return the picture of a JPEG or PNG file."""
     encoding = _sensor_code(frame, header)
     if encoding is not None:
-        depth = cv2.IMREAD_ANYDEPTH if encoding.dtype == "u2" else 0
-        grey = _imdecode(frame, data, cv2.IMREAD_GRAYSCALE | depth)
-        return encoding.to_rgb(grey[..., np.newaxis])
-    picture = _imdecode(frame, data, cv2.IMREAD_COLOR)
+        grey = _imdecode(frame, data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)[..., np.newaxis]
+        return encoding.to_rgb(_eight_bits(grey, frame) if encoding.is_deep else grey)
+    picture = _imdecode(frame, data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if picture.dtype == np.uint16:
+        picture = _eight_bits(picture, frame)
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _eight_bits(values: NDArray[Any], frame: Frame) -> Pixels:
+    """Return 8 bits of values of 16; say once of a camera that it does not use all of them.
+
+    Args:
+        values: uint16 (rows, W, channels).
+        frame: The frame that they are of.
+    """
+    pixels, bits = high_bits(values)
+    if bits < 16:
+        _tell_of_few_bits(frame.topic)
+    return pixels
+
+
+@functools.lru_cache(_MAX_TOLD)
+def _tell_of_few_bits(topic: str) -> None:
+    _logger.warning(
+        "topic %s: an image does not use all 16 bits of its values; such images are taken to have "
+        "8, 10, 12 or 14 bits, the least that hold their largest value",
+        topic,
+    )
 
 
 def _sensor_code(frame: CompressedFrame, header: PictureHeader) -> Encoding | None:

@@ -37,9 +37,9 @@ class Dataset(DatasetReader):
     """A folder of labelled pictures, and of pictures whose label is still to be given.
 
     A sample is its topic and stamp, or its time of publication where another frame has that stamp;
-    the same frame is stored once. What `add` has returned "kept" for survives a power cut. Safe for
-    use from several threads and processes; reading does not wait for the disk while another thread
-    writes.
+    the same frame is stored once. What `add` has returned "kept" for survives a power cut. Safe
+    for use from several threads and processes; reading does not wait for the disk while another
+    thread writes.
 
     Attributes:
         path: Absolute path of the folder.
