@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fl_robot_ros.capture.bag_files import BagFiles, Unpacker, find_bag_files, is_bag
@@ -18,9 +18,10 @@ from fl_robot_ros.capture.bag_message import (
     left_out,
 )
 from fl_robot_ros.capture.bag_storage import StorageFile
+from fl_robot_ros.capture.camera_choice import Topic, other_topics
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame
 from fl_robot_ros.capture.recorded_message import TopicCounts, Wanted, is_time
-from fl_robot_ros.capture.topic_name import topic_matches
+from fl_robot_ros.capture.topic_name import camera_of, topic_matches
 from fl_robot_ros.errors import BagError
 
 __all__ = ["BagReading", "BagReport", "LabelMessage", "is_bag", "read_bag"]
@@ -35,6 +36,8 @@ class BagReport:
         labels_read: Number of labels.
         frames_expected: Number of frames that the bag says it has; 0 where it does not say.
         topics: Image topics that frames came from, in order of appearance.
+        other_topics: Topics and types that are left out, each with that of the same camera that is
+            read.
         label_topics: Topics that labels may come from, as far as the bag says, sorted.
         start_ns: When the recording began, in ns; None where the bag does not say.
         is_fallback: None of the wanted image topics was there, so all image topics were read.
@@ -47,6 +50,7 @@ class BagReport:
     labels_read: int = 0
     frames_expected: int = 0
     topics: tuple[str, ...] = ()
+    other_topics: dict[Topic, Topic] = field(default_factory=dict)
     label_topics: tuple[str, ...] = ()
     start_ns: int | None = None
     is_fallback: bool = False
@@ -68,10 +72,11 @@ def read_bag(
     """Begin to read a bag.
 
     Topic names match without their leading "/" and with any namespace before them: "camera/image"
-    takes "/robot1/camera/image". Messages come file by file, and in each by the time of recording,
-    as `ros2 bag play` has them; in damaged files, in the order in which they lie there. A bag of
-    any size takes at most 64 MiB of messages, and a few chunks of the file, in memory. Files that
-    are compressed as a whole are unpacked into the folder for temporary files, one at a time.
+    takes "/robot1/camera/image". Of the raw and the compressed topic of a camera, one is read, as
+    `other_topics` says. Messages come file by file, and in each by the time of recording, as
+    `ros2 bag play` has them; in damaged files, in the order in which they lie there. A bag of any
+    size takes at most 64 MiB of messages, and a few chunks of the file, in memory. Files that are
+    compressed as a whole are unpacked into the folder for temporary files, one at a time.
 
     Args:
         path: A rosbag2 folder or storage file (mcap, sqlite3), or a ROS 1 .bag file.
@@ -164,18 +169,28 @@ class BagReading(Iterator["Frame | LabelMessage"]):
             is_wanted_image = is_image if self.report.is_fallback else is_named_image
             if self.report.is_fallback and not self._allows_fallback:
                 raise self._lacks_topics(files)
+        known = self._known(files)
+        others = other_topics(
+            {topic: count for topic, count in known.items() if is_wanted_image(*topic)},
+            list(self._image_topics or ()),
+        )
+        self.report.other_topics = others
         self.report.frames_expected = max(
-            sum(count for topic, count in counts.items() if is_wanted_image(*topic))
+            sum(
+                count
+                for topic, count in counts.items()
+                if is_wanted_image(*topic) and topic not in others
+            )
             for counts in (self._bag.promised, _total(files))
         )
 
         def wanted(topic: str, message_type: str) -> bool:
             key = topic, message_type
             if key not in self._seen:
-                self._seen[key] = is_label(*key) or is_wanted_image(*key)
+                is_wanted = is_wanted_image(*key) and key not in others
+                self._seen[key] = is_label(*key) or is_wanted
             return self._seen[key]
 
-        known = self._known(files)
         self.report.label_topics = tuple(sorted({topic[0] for topic in known if is_label(*topic)}))
         return wanted
 
@@ -195,12 +210,17 @@ class BagReading(Iterator["Frame | LabelMessage"]):
         )
 
     def _left_out(self, topics: Iterable[tuple[str, str]]) -> list[str]:
-        """Return a line for each topic of labels, or of wanted images, that cannot be read."""
+        """Return a line for each topic of labels, or of wanted images, that cannot be read.
+
+        A camera that was read on another topic is not lost.
+        """
         names = None if self.report.is_fallback else self._image_topics
+        cameras = {camera_of(topic) for topic in self.report.topics}
         return [
             line
             for topic, line in left_out(topics).items()
-            if names is None or is_label_name(topic) or topic_matches(topic, names)
+            if is_label_name(topic)
+            or (camera_of(topic) not in cameras and (not names or topic_matches(topic, names)))
         ]
 
     def _start_ns(self, files: list[StorageFile]) -> int | None:

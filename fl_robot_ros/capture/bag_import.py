@@ -108,7 +108,7 @@ class BagImport:
             sink: Where processed frames go.
             verdicts: Where frames are counted that get no further.
             threads: Threads to start beside the caller's, 1 or more.
-            sample_rate_hz: Frames to keep per second and topic, by capture time, above 0.
+            sample_rate_hz: Frames to keep per second and camera, by capture time, above 0.
             label_rules: How frames get their labels.
             label_ranges: The labels of the bag's label file.
 

@@ -79,7 +79,7 @@ class LiveCapture:
             sink: Where processed frames go.
             verdicts: Where frames are counted that get no further.
             pool: Where frames are processed.
-            sample_rate_hz: Frames to keep per second and topic, by capture time, above 0.
+            sample_rate_hz: Frames to keep per second and camera, by capture time, above 0.
             queue_size: Frames that may wait to be processed or stored; more are dropped and
                 counted.
             wait_sec: How long a frame waits for its label, from its publication, in s.

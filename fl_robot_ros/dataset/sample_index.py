@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.capture.topic_name import sibling_topic
 from fl_robot_ros.dataset.index_reader import SCHEMA_VERSION, IndexReader
 from fl_robot_ros.dataset.sample_paths import file_name, hash_topic, recovered_topic
 from fl_robot_ros.errors import DatasetError
@@ -37,6 +38,9 @@ _UPGRADES = (
     ),
     ("ALTER TABLE samples ADD COLUMN frame_digest TEXT NOT NULL DEFAULT ''",),
 )
+# Columns with the names that `_names` returns.
+_NAMES = "topic, sibling, recovered, recovered_sibling"
+_ALL_NAMES = "wanted.topic, wanted.sibling, wanted.recovered, wanted.recovered_sibling"
 _BUSY_TIMEOUT_SEC = 30.0
 # Rows of one statement: many take hardly longer than one, but SQLite limits their values.
 _ROWS = 100
@@ -118,22 +122,24 @@ class SampleIndex(IndexReader):
             keys: Topic, stamp in ns and path of samples that may be there.
 
         Returns:
-            Digests, "" for unknown ones, by the positions in `keys` where there is a sample of
-            this stamp and topic, or of this stamp and recovered with the hash of the topic, or of
-            this path.
+            Digests by the positions in `keys` where there is a sample of this stamp and camera,
+            that is, of the topic or its raw or compressed sibling, or recovered with the hash of
+            one of them, or where there is one of this path. "" for a digest that is not known, or
+            that of another topic's frame.
         """
         found: dict[int, str] = {}
         for start in range(0, len(keys), _ROWS):
             rows = [
-                (number, topic, recovered_topic(hash_topic(topic)), stamp_ns, path)
+                (number, *_names(topic), stamp_ns, path)
                 for number, (topic, stamp_ns, path) in enumerate(
                     keys[start : start + _ROWS], start
                 )
             ]
             query = (
-                f"WITH wanted(number, topic, recovered, stamp_ns, path) AS ({_values(rows)}) "
-                "SELECT number, frame_digest FROM wanted JOIN samples USING(stamp_ns) "
-                "WHERE samples.topic IN (wanted.topic, wanted.recovered) "
+                f"WITH wanted(number, {_NAMES}, stamp_ns, path) AS ({_values(rows)}) "
+                "SELECT number, "
+                "CASE samples.topic WHEN wanted.topic THEN frame_digest ELSE '' END "
+                f"FROM wanted JOIN samples USING(stamp_ns) WHERE samples.topic IN ({_ALL_NAMES}) "
                 "UNION ALL SELECT number, frame_digest FROM wanted JOIN samples USING(path)"
             )
             found.update(self._writer.execute(query, _flat(rows)))
@@ -142,19 +148,21 @@ class SampleIndex(IndexReader):
     def pooled(self, keys: Sequence[tuple[str, int]]) -> dict[int, int]:
         """Return which of some keys, topic and stamp in ns, have a sample without a label.
 
+        A camera's raw and compressed topic are one here.
+
         Returns:
             Ids of samples by the position of their key in `keys`.
         """
         found: dict[int, int] = {}
         for start in range(0, len(keys), _ROWS):
             rows = [
-                (number, topic, recovered_topic(hash_topic(topic)), stamp_ns)
+                (number, *_names(topic), stamp_ns)
                 for number, (topic, stamp_ns) in enumerate(keys[start : start + _ROWS], start)
             ]
             query = (
-                f"WITH wanted(number, topic, recovered, stamp_ns) AS ({_values(rows)}) "
+                f"WITH wanted(number, {_NAMES}, stamp_ns) AS ({_values(rows)}) "
                 "SELECT number, id FROM wanted JOIN samples USING(stamp_ns) "
-                "WHERE samples.topic IN (wanted.topic, wanted.recovered) AND label = ''"
+                f"WHERE samples.topic IN ({_ALL_NAMES}) AND label = ''"
             )
             found.update(self._writer.execute(query, _flat(rows)))
         return found
@@ -259,6 +267,13 @@ class SampleIndex(IndexReader):
             isolation_level=None,
             check_same_thread=False,
         )
+
+
+def _names(topic: str) -> tuple[str, str, str, str]:
+    """Return by which names the samples of a topic's camera may be stored."""
+    sibling = sibling_topic(topic)
+    recovered = [recovered_topic(hash_topic(name)) for name in (topic, sibling)]
+    return topic, sibling, recovered[0], recovered[1]
 
 
 def _values(rows: Sequence[tuple[object, ...]]) -> str:
