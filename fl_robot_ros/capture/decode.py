@@ -22,6 +22,8 @@ from fl_robot_ros.errors import FrameError
 
 Pixels = NDArray[np.uint8]
 
+# Bits of a value, in a file, that can only be a measurement.
+_FLOAT_BITS = 32
 # Cameras that are told of.
 _MAX_TOLD = 1000
 
@@ -48,14 +50,14 @@ def read_frame_header(frame: CompressedFrame) -> PictureHeader:
     """Return the header of a compressed frame's file.
 
     Raises:
-        FrameError: It is neither a JPEG nor a PNG file, or none worth decoding.
+        FrameError: It is no file of a supported format, or none worth decoding.
     """
     data = frame_bytes(frame.data)
     try:
         if "compressedDepth" in frame.format:
             raise FrameError(
-                "compressedDepth holds depths behind a header of its own; only JPEG and PNG files "
-                "are supported: use the camera's raw or compressed topic"
+                "compressedDepth holds depths behind a header of its own, which is not supported: "
+                "use the camera's raw or compressed topic"
             )
         return read_picture_header(data)
     except FrameError as error:
@@ -104,8 +106,10 @@ def _decode_raw(frame: RawFrame) -> Pixels:
 
 
 def _decode_file(frame: CompressedFrame, data: Pixels, header: PictureHeader) -> Pixels:
-    """Return the picture of a JPEG or PNG file."""
+    """Return the picture of a file."""
     encoding = _sensor_code(frame, header)
+    if encoding is None and header.bits == _FLOAT_BITS:
+        encoding = find_encoding("32FC1")
     if encoding is not None:
         grey = _imdecode(frame, data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)[..., np.newaxis]
         return encoding.to_rgb(_eight_bits(grey, frame) if encoding.is_deep else grey)
