@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from fl_robot_ros.capture.bag_message import (
     wrong_time,
 )
 from fl_robot_ros.capture.bag_storage import StorageFile
-from fl_robot_ros.capture.recorded_message import RecordedMessage, is_time
+from fl_robot_ros.capture.camera_choice import Topic, describe_other, other_topics
+from fl_robot_ros.capture.recorded_message import RecordedMessage, TopicCounts, is_time
 from fl_robot_ros.capture.source_item import Item, RecordedImage, RecordedLabel
 from fl_robot_ros.errors import BagError, SourceError
 
@@ -46,11 +48,19 @@ class BagSource:
         self._unpacker = Unpacker()
         try:
             self._files = self._open_files()
-            topics = {topic for file in self._files for topic in _topics_of(file)}
+            topics: TopicCounts = Counter()
+            for file in self._files:
+                topics.update(_topics_of(file))
         except (BagError, OSError) as error:
             self.close()
             raise SourceError(f"{path} cannot be read as a rosbag: {error}") from error
-        self.image_types = {name.lstrip("/"): kind for name, kind in topics if kind in IMAGE_TYPES}
+        self._others = _other_types(topics)
+        self.skipped += [describe_other(*pair) for pair in self._others.items()]
+        self.image_types = {
+            name.lstrip("/"): kind
+            for name, kind in topics
+            if kind in IMAGE_TYPES and (name, kind) not in self._others
+        }
         labels = {name.lstrip("/") for name, kind in topics if is_label(name, kind)}
         self.label_topics = tuple(sorted(labels))
         unreadable = list(left_out(topics).values())
@@ -118,19 +128,25 @@ class BagSource:
     def _messages(self) -> Iterator[RecordedMessage]:
         try:
             for file in self._files:
-                yield from file.messages(_is_played)
+                yield from file.messages(self._is_played)
         except OSError as error:
             raise SourceError(f"{self._path} cannot be read: {error.strerror}") from error
 
+    def _is_played(self, topic: str, message_type: str) -> bool:
+        is_image_played = (
+            is_image(topic, message_type) and (topic, message_type) not in self._others
+        )
+        return is_image_played or is_label(topic, message_type)
 
-def _topics_of(file: StorageFile) -> set[tuple[str, str]]:
-    """Return name and type of the topics of a file; all of a damaged one is read for that."""
+
+def _topics_of(file: StorageFile) -> TopicCounts:
+    """Return the number of messages by topic and type; all of a damaged file is read for that."""
     if file.topics is not None:
-        return set(file.topics)
-    topics = set()
+        return file.topics
+    topics: TopicCounts = Counter()
 
     def look(topic: str, message_type: str) -> bool:
-        topics.add((topic, message_type))
+        topics[topic, message_type] += 1
         return False
 
     for _ in file.messages(look):
@@ -138,5 +154,14 @@ def _topics_of(file: StorageFile) -> set[tuple[str, str]]:
     return topics
 
 
-def _is_played(topic: str, message_type: str) -> bool:
-    return is_image(topic, message_type) or is_label(topic, message_type)
+def _other_types(topics: TopicCounts) -> dict[Topic, Topic]:
+    """Return the images that are not played because their topic has others, of another type.
+
+    ROS would take neither.
+    """
+    others: dict[Topic, Topic] = {}
+    for name in {topic for topic, _ in topics}:
+        # Of compressed files, nobody knows how many messages they have.
+        types = {key: max(1, topics[key]) for key in topics if key[0] == name and is_image(*key)}
+        others.update(other_topics(types))
+    return others

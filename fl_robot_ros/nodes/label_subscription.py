@@ -15,6 +15,7 @@ from fl_robot_ros.nodes.qos import latched_qos, reliable_qos
 from fl_robot_ros.nodes.topic_names import full_topic_name
 
 _LOOK_EVERY_SEC = 0.5
+_TYPE = "std_msgs/msg/String"
 
 
 class LabelSubscription:
@@ -51,6 +52,8 @@ class LabelSubscription:
         self._depth = depth
         # What a latched publisher publishes from now on comes twice.
         self._recent: deque[tuple[str, int]] = deque(maxlen=depth)
+        self._is_latched = False
+        self._other_types: set[str] = set()
         self._deliver = with_publish_time(self._take)
         node.create_subscription(String, topic, self._deliver, reliable_qos(depth))
         # Steady time: with use_sim_time, ROS time may stand still.
@@ -58,16 +61,25 @@ class LabelSubscription:
         self._timer = node.create_timer(_LOOK_EVERY_SEC, self._look, clock=clock)
 
     def _look(self) -> None:
-        """Make the second subscription if there is a publisher for it."""
+        """Make the second subscription if there is a publisher for it; name those of no labels."""
         publishers = self._node.get_publishers_info_by_topic(self._given_topic)
-        if any(
+        self._name_other_types({publisher.topic_type for publisher in publishers} - {_TYPE})
+        if not self._is_latched and any(
             publisher.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
             and publisher.qos_profile.reliability == ReliabilityPolicy.RELIABLE
             for publisher in publishers
         ):
-            self._timer.cancel()
+            self._is_latched = True
             profile = latched_qos(self._depth)
             self._node.create_subscription(String, self._given_topic, self._deliver, profile)
+
+    def _name_other_types(self, types: set[str]) -> None:
+        """Say once of each type but that of labels that nobody hears it."""
+        for type_name in sorted(types - self._other_types):
+            self._other_types.add(type_name)
+            self._node.get_logger().warning(
+                f"{self.topic} is published as {type_name}, and not heard: labels are {_TYPE}"
+            )
 
     def _take(self, message: String, published_ns: int) -> None:
         label = message.data, published_ns

@@ -61,7 +61,7 @@ class McapBuilder:
         """
         self._given = channels or {}
         self.content = MCAP_MAGIC + record_of(HEADER, text("ros2") + text("test"))
-        self._channels: dict[str, tuple[bytes, bytes]] = {}
+        self._channels: dict[tuple[str, str], tuple[bytes, bytes]] = {}
         self._counts: Counter[int] = Counter()
         self._times: list[int] = []
         self._chunks: list[bytes] = []
@@ -108,7 +108,8 @@ class McapBuilder:
             kind, encoding = self._given.get(item.topic, (None, "cdr"))
             own_kind, data = serialized(item, is_ros1=encoding == "ros1")
             kind = own_kind if kind is None else kind
-            number = list(self._channels).index(item.topic) if item.topic in self._channels else -1
+            name = item.topic, kind
+            number = list(self._channels).index(name) if name in self._channels else -1
             if number < 0:
                 number = len(self._channels)
                 schema = struct.pack("<H", number + 1) + text(kind) + text("ros2msg") + text("")
@@ -116,7 +117,7 @@ class McapBuilder:
                 channel = struct.pack("<HH", number, schema_number)
                 channel += text(item.topic) + text(encoding)
                 pair = record_of(SCHEMA, schema), record_of(CHANNEL, channel + bytes(4))
-                self._channels[item.topic] = pair
+                self._channels[name] = pair
                 records += b"".join(pair)
             head = struct.pack("<HIQQ", number, 0, item.time_ns, item.time_ns)
             records += record_of(MESSAGE, head + data)
