@@ -174,9 +174,10 @@ def _counts(statistics: memoryview, channels: McapChannels) -> TopicCounts | Non
     """Return the counts; None where the summary lacks a channel with messages, or its type."""
     counts: Counter[tuple[str, str]] = Counter()
     position = 46
-    if len(statistics) != position + uint(statistics, position - 4, 4):
-        raise DamagedError("its statistics are of the wrong size")
-    for number, count in _CHANNEL_COUNT.iter_unpack(statistics[position:]):
+    end = position + uint(statistics, position - 4, 4)
+    if len(statistics) < end:
+        raise DamagedError("its statistics are too short")
+    for number, count in _CHANNEL_COUNT.iter_unpack(statistics[position:end]):
         topic, message_type, _ = channels.channel(number)
         if count and not message_type:
             return None

@@ -190,9 +190,11 @@ class _Reader:
         while position + RECORD_HEAD.size <= len(records):
             kind, length = RECORD_HEAD.unpack_from(records, position)
             end = position + RECORD_HEAD.size + length
-            if kind not in (SCHEMA, CHANNEL, MESSAGE) or end > len(records):
+            if not kind or end > len(records):
                 break
-            yield from self._record(kind, records[position + RECORD_HEAD.size : end])
+            # Of kinds that are not known, as of applications' own, a reader makes nothing.
+            if kind in (SCHEMA, CHANNEL, MESSAGE):
+                yield from self._record(kind, records[position + RECORD_HEAD.size : end])
             position = end
         if position == len(records):
             return

@@ -82,6 +82,10 @@ class McapBuilder:
             self._chunks.append(index)
         self.content += chunk
 
+    def records_of(self, items: Sequence[Item]) -> bytes:
+        """Return the records of a chunk, for `add_raw` to add in some way."""
+        return self._records(items)
+
     def add_raw(self, record: bytes) -> None:
         """Add any bytes."""
         self.content += record
