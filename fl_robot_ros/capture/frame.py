@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Enough bytes to tell two images of a camera apart, and few beside the work of encoding one.
-_DIGESTED_BYTES = 1 << 14
+_DIGESTED_BYTES = 1 << 12
 
 FrameData = Union[bytes, bytearray, memoryview, "array.array[int]", NDArray[np.uint8]]
 
@@ -70,7 +70,7 @@ Frame = RawFrame | CompressedFrame
 def frame_digest(data: FrameData) -> str:
     """Return 16 hexadecimal digits that tell a frame's data from that of others.
 
-    They come from its length and 16,384 bytes of it or more, evenly taken.
+    They come from its length and 4,096 bytes of it or more, evenly taken.
     """
     values = frame_bytes(data)
     # An odd step meets every channel and column.

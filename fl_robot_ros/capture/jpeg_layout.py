@@ -28,9 +28,22 @@ _EOI, _SOS, _DRI = 0xD9, 0xDA, 0xDD
 # What may come between two scans: DHT, DAC, SOS, DQT, DNL, DRI, APP0 to APP15, COM.
 _BETWEEN_SCANS = frozenset({0xC4, 0xCC, _SOS, 0xDB, 0xDC, _DRI, *range(0xE0, 0xF0), 0xFE})
 # The end of a scan's data. Any other 0xFF in it is followed by 0, or is a restart marker.
-_SCAN_END = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
-_NO_MCU = (0, 0), 0
+_SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _RESTARTS = re.compile(rb"\xff([\xd0-\xd7])")
+
+
+class Mcu(NamedTuple):
+    """The smallest unit of the data.
+
+    Attributes:
+        width: Pixels in a row, 8 to 32.
+        height: Rows of pixels, 8 to 32.
+        blocks: Blocks of 8 x 8 values, of all components.
+    """
+
+    width: int
+    height: int
+    blocks: int
 
 
 class JpegLayout(NamedTuple):
@@ -41,10 +54,10 @@ class JpegLayout(NamedTuple):
         height: Rows of pixels.
         channels: Colour components.
         bits: Bits of a component's value.
-        mcu_px: Width and height of the smallest unit of the data (MCU), 8 to 32; 0 where it has
-            none that come one after the other in a single scan.
-        mcu_blocks: Number of blocks of such a unit, of all components; 0 where there is no unit.
+        frame_header: The marker of the frame header, which says how the data is coded.
+        components: Number, sampling factors and table of each component.
         restart_interval: Units between two restart markers; 0 without such markers.
+        scans: Number of scans.
         data_ends: Positions of the markers at which data ends: restart markers, ends of scans.
         end: Position behind the end marker.
     """
@@ -53,17 +66,30 @@ class JpegLayout(NamedTuple):
     height: int
     channels: int
     bits: int
-    mcu_px: tuple[int, int]
-    mcu_blocks: int
+    frame_header: int
+    components: bytes
     restart_interval: int
+    scans: int
     data_ends: tuple[int, ...]
     end: int
 
     @property
-    def num_mcus(self) -> int:
-        """Number of units; 0 where `mcu_px` is 0."""
-        width, height = self.mcu_px
-        return -(-self.width // width) * -(-self.height // height) if width and height else 0
+    def mcu(self) -> Mcu | None:
+        """The unit of the data; None where it has none that come one after the other."""
+        factors = [(factor >> 4, factor & 15) for factor in self.components[1::3]]
+        is_sound = all(1 <= across <= 4 and 1 <= down <= 4 for across, down in factors)
+        is_whole = 0 < len(factors) == self.channels
+        if self.frame_header not in _BLOCK_FRAMES or self.scans != 1 or not is_sound & is_whole:
+            return None
+        if self.channels == 1:
+            # The units of a single component are blocks, whatever its factors are.
+            return Mcu(8, 8, 1)
+        width, height = (8 * max(sides) for sides in zip(*factors, strict=True))
+        return Mcu(width, height, sum(across * down for across, down in factors))
+
+    def num_units(self, mcu: Mcu) -> int:
+        """Return the number of units of the data."""
+        return -(-self.width // mcu.width) * -(-self.height // mcu.height)
 
 
 def read_jpeg_layout(data: NDArray[np.uint8]) -> JpegLayout:
@@ -94,98 +120,84 @@ def read_jpeg_layout(data: NDArray[np.uint8]) -> JpegLayout:
             restart_interval = int.from_bytes(head[position + 2 : position + 4], "big")
         if marker not in _BARE_MARKERS:
             position += max(2, int.from_bytes(head[position : position + 2], "big"))
-    size = head[position + 4 : position + 8]
+    length = int.from_bytes(head[position + 1 : position + 3], "big")
+    # Bytes are searched in less time than views of them.
+    whole = head if len(head) == len(data) else data.data
+    ends = _find_ends(whole, position + 1 + length, restart_interval)
     channels = head[position + 8]
-    components = head[position + 9 : position + 9 + 3 * channels]
-    mcu_px, mcu_blocks = _mcu(marker, channels, components)
     layout = JpegLayout(
-        width=int.from_bytes(size[2:], "big"),
-        height=int.from_bytes(size[:2], "big"),
-        channels=channels,
-        bits=head[position + 3],
-        mcu_px=mcu_px,
-        mcu_blocks=mcu_blocks,
-        restart_interval=restart_interval,
-        data_ends=(),
-        end=0,
+        int.from_bytes(head[position + 6 : position + 8], "big"),
+        int.from_bytes(head[position + 4 : position + 6], "big"),
+        channels,
+        head[position + 3],
+        marker,
+        head[position + 9 : position + 9 + 3 * channels],
+        ends.restart_interval,
+        ends.scans,
+        tuple(ends.data_ends),
+        ends.end,
     )
-    return _with_ends(layout, data.data, position + 1)
+    if ends.restart_interval:
+        _check_restarts(layout, ends.restarts)
+    return layout
 
 
-def _mcu(frame_header: int, channels: int, components: bytes) -> tuple[tuple[int, int], int]:
-    """Return width and height of the units of the data, and the number of their blocks.
+class _Ends(NamedTuple):
+    """Where the data ends: fields of `JpegLayout`, and the numbers of the restart markers."""
 
-    Args:
-        frame_header: The marker of the frame header.
-        channels: Number of components.
-        components: Number, sampling factors and table of each.
-    """
-    factors = [(factor >> 4, factor & 15) for factor in components[1::3]]
-    is_sound = all(1 <= across <= 4 and 1 <= down <= 4 for across, down in factors)
-    if frame_header not in _BLOCK_FRAMES or not is_sound or not 0 < len(factors) == channels:
-        return _NO_MCU
-    if channels == 1:
-        # The units of a single component are blocks, whatever its factors are.
-        return (8, 8), 1
-    width, height = (8 * max(sides) for sides in zip(*factors, strict=True))
-    return (width, height), sum(across * down for across, down in factors)
+    restart_interval: int
+    scans: int
+    data_ends: list[int]
+    end: int
+    restarts: bytes
 
 
-def _with_ends(layout: JpegLayout, data: memoryview, position: int) -> JpegLayout:
-    """Find where the data ends, from the frame header's length on.
+def _find_ends(data: bytes | memoryview, position: int, restart_interval: int) -> _Ends:
+    """Find where the data ends, from the end of the frame header on.
 
     Raises:
         FrameError: The file lacks its end, or its data holds markers that do not belong there.
     """
-    restart_interval = layout.restart_interval
-    ends: list[int] = []
+    data_ends: list[int] = []
     restarts = b""
     is_scan = False
     scans = 0
-    position += int.from_bytes(data[position : position + 2], "big")
     while True:
         match = _SCAN_END.search(data, position)
         if match is None:
             raise FrameError("the JPEG file lacks its end")
-        (marker,) = match[1]
+        start, end = match.span()
+        marker = data[end - 1]
         if is_scan:
             if restart_interval:
-                found = list(_RESTARTS.finditer(data, position, match.start()))
-                ends += [restart.start() for restart in found]
+                found = list(_RESTARTS.finditer(data, position, start))
+                data_ends += [restart.start() for restart in found]
                 restarts += b"".join(restart[1] for restart in found)
-            ends.append(match.start())
+            data_ends.append(start)
         if marker == _EOI:
-            break
+            return _Ends(restart_interval, scans, data_ends, end, restarts)
         if marker not in _BETWEEN_SCANS:
             raise FrameError(
                 f"the JPEG file is damaged: marker 0x{marker:02x} lies in its data, at byte "
-                f"{match.start()} of {len(data)}"
+                f"{start} of {len(data)}"
             )
-        position = match.end()
         if marker == _DRI:
-            restart_interval = int.from_bytes(data[position + 2 : position + 4], "big")
-        position += max(2, int.from_bytes(data[position : position + 2], "big"))
+            restart_interval = int.from_bytes(data[end + 2 : end + 4], "big")
+        position = end + max(2, int.from_bytes(data[end : end + 2], "big"))
         is_scan = marker == _SOS
         scans += is_scan
-    layout = layout._replace(
-        mcu_px=layout.mcu_px if scans == 1 else _NO_MCU[0],
-        mcu_blocks=layout.mcu_blocks if scans == 1 else _NO_MCU[1],
-        restart_interval=restart_interval,
-        data_ends=tuple(ends),
-        end=match.end(),
-    )
-    if restart_interval and layout.num_mcus:
-        _check_restarts(layout, restarts)
-    return layout
 
 
 def _check_restarts(layout: JpegLayout, restarts: bytes) -> None:
-    """See that the restart markers of the only scan are all there, in their order.
+    """See that the restart markers are all there, in their order, if they are of a single scan.
 
     Raises:
         FrameError: They are not.
     """
-    expected = -(-layout.num_mcus // layout.restart_interval) - 1
+    mcu = layout.mcu
+    if mcu is None:
+        return
+    expected = -(-layout.num_units(mcu) // layout.restart_interval) - 1
     # Some cameras put another one before the end.
     numbers = bytes(0xD0 + number % 8 for number in range(expected + 1))
     if restarts not in (numbers, numbers[:-1]):

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_robot_ros.capture.jpeg_layout import JpegLayout
+from fl_robot_ros.capture.jpeg_layout import JpegLayout, Mcu
 from fl_robot_ros.errors import FrameError
 
 Pixels = NDArray[np.uint8]
@@ -56,33 +56,33 @@ def decode_jpeg_thumbnail(data: Pixels, layout: JpegLayout, min_side_px: int) ->
             factor, flags = reduced_factor, reduced
             break
     picture = _decoded(data[: layout.end], flags)
-    for number in _grey_ends(picture, layout, factor):
-        if not _repeats_itself(data[: layout.data_ends[number]], layout.mcu_blocks):
-            raise FrameError("the JPEG file is damaged: a part of its picture has no data")
+    # Behind each restart marker the decoder begins anew.
+    mcu = layout.mcu if layout.restart_interval or picture[-1, -1] == _GREY else None
+    if mcu is not None:
+        for number in _grey_ends(picture, layout, mcu, factor):
+            if not _repeats_itself(data[: layout.data_ends[number]], mcu.blocks):
+                raise FrameError("the JPEG file is damaged: a part of its picture has no data")
     return picture
 
 
-def _grey_ends(picture: Pixels, layout: JpegLayout, factor: int) -> NDArray[np.intp]:
+def _grey_ends(picture: Pixels, layout: JpegLayout, mcu: Mcu, factor: int) -> NDArray[np.intp]:
     """Return the numbers of the stretches of data whose last units are all grey.
 
     Args:
         picture: The thumbnail, uint8 (h, w).
         layout: The file's layout.
+        mcu: Its units.
         factor: Pixels a side that became one.
     """
-    num_units = layout.num_mcus
-    # Behind each restart marker the decoder begins anew.
-    interval = min(layout.restart_interval or num_units, num_units)
-    tested = _tested_units(layout.mcu_blocks)
-    none = np.zeros(0, np.intp)
-    if interval < tested or (interval == num_units and picture[-1, -1] != _GREY):
-        return none
+    num_units = layout.num_units(mcu)
+    interval = layout.restart_interval or num_units
     has_data = picture != _GREY
-    for axis, side in ((0, layout.mcu_px[1]), (1, layout.mcu_px[0])):
+    for axis, side in ((0, mcu.height), (1, mcu.width)):
         borders = np.arange(0, has_data.shape[axis], side // factor)
         has_data = np.logical_or.reduceat(has_data, borders, axis=axis)
     if has_data.size != num_units:
-        return none
+        return np.zeros(0, np.intp)
+    tested = _tested_units(mcu.blocks)
     starts = np.arange(0, num_units, interval)
     ends = np.minimum(starts + interval, num_units)
     before = np.concatenate([[0], np.cumsum(has_data)])
@@ -92,7 +92,7 @@ def _grey_ends(picture: Pixels, layout: JpegLayout, factor: int) -> NDArray[np.i
 
 def _tested_units(blocks: int) -> int:
     """Return how many units in a row are tested; the first one may differ from the others."""
-    return 2 + -(-_REPEATED_BITS // (_BITS_OF_BLOCK * max(1, blocks)))
+    return 2 + -(-_REPEATED_BITS // (_BITS_OF_BLOCK * blocks))
 
 
 def _repeats_itself(data: Pixels, blocks: int) -> bool:

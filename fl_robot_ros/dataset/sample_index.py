@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -269,6 +270,7 @@ class SampleIndex(IndexReader):
         )
 
 
+@functools.lru_cache(maxsize=1024)
 def _names(topic: str) -> tuple[str, str, str, str]:
     """Return by which names the samples of a topic's camera may be stored."""
     sibling = sibling_topic(topic)
