@@ -41,7 +41,7 @@ class ClientSettings(Settings):
     capture_enabled: bool = setting(True, "Whether frames are taken from the start.")
     sample_rate_hz: float = setting(
         5.0,
-        "Frames kept per second and topic, by capture time.",
+        "Frames kept per second and camera, by capture time.",
         unit="Hz",
         minimum=0.001,
         maximum=1000.0,

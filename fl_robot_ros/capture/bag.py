@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,16 +15,14 @@ from fl_robot_ros.capture.bag_message import (
     MessageReader,
     is_image,
     is_label,
+    is_label_name,
+    left_out,
 )
+from fl_robot_ros.capture.camera_choice import Topic, other_topics
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame
 from fl_robot_ros.capture.name_list import name_list
-from fl_robot_ros.capture.recorded_message import (
-    TopicCounts,
-    Wanted,
-    is_time,
-    unreadable_topics,
-)
-from fl_robot_ros.capture.topic_name import topic_matches
+from fl_robot_ros.capture.recorded_message import TopicCounts, Wanted, is_time
+from fl_robot_ros.capture.topic_name import camera_of, topic_matches
 from fl_robot_ros.errors import BagError
 
 if TYPE_CHECKING:
@@ -43,6 +41,8 @@ class BagReport:
         frames_expected: Number of frames that the bag says it has; 0 where it does not say.
         topics: Image topics that frames came from, in order of appearance.
         image_topics: Image topics that the bag has, as far as it says, sorted.
+        other_topics: Topics and types that are left out, each with that of the same camera that is
+            read.
         label_topics: Topics that labels may come from, as far as the bag says, sorted.
         start_ns: When the recording began, in ns; None where the bag does not say.
         is_fallback: None of the wanted image topics was there, so all image topics were read.
@@ -56,6 +56,7 @@ class BagReport:
     frames_expected: int = 0
     topics: tuple[str, ...] = ()
     image_topics: tuple[str, ...] = ()
+    other_topics: dict[Topic, Topic] = field(default_factory=dict)
     label_topics: tuple[str, ...] = ()
     start_ns: int | None = None
     is_fallback: bool = False
@@ -77,10 +78,11 @@ def read_bag(
     """Begin to read a bag.
 
     Topic names match without their leading "/" and with any namespace before them: "camera/image"
-    takes "/robot1/camera/image". Messages come file by file, and in each by the time of recording,
-    as `ros2 bag play` has them; in damaged files, in the order in which they lie there. A bag of
-    any size takes at most 64 MiB of messages, and a few chunks of the file, in memory. Files that
-    are compressed as a whole are unpacked into the folder for temporary files, one at a time.
+    takes "/robot1/camera/image". Of the raw and the compressed topic of a camera, one is read, as
+    `other_topics` says. Messages come file by file, and in each by the time of recording, as
+    `ros2 bag play` has them; in damaged files, in the order in which they lie there. A bag of any
+    size takes at most 64 MiB of messages, and a few chunks of the file, in memory. Files that are
+    compressed as a whole are unpacked into the folder for temporary files, one at a time.
 
     Args:
         path: A rosbag2 folder or storage file (mcap, sqlite3), or a ROS 1 .bag file.
@@ -117,6 +119,8 @@ class BagReading(Iterator["Frame | LabelMessage"]):
         self._image_topics = image_topics
         self._allows_fallback = allows_fallback
         self._broken_messages = 0
+        # Topics and types of the messages so far, and whether they are wanted.
+        self._seen: dict[tuple[str, str], bool] = {}
         self._items = self._read()
 
     def __next__(self) -> Frame | LabelMessage:
@@ -134,14 +138,14 @@ class BagReading(Iterator["Frame | LabelMessage"]):
                 self.report.start_ns = self._start_ns(files)
                 for storage in files:
                     yield from self._read_file(storage, wanted)
-                self._conclude(files, wanted)
+                self._conclude(files)
         except OSError as error:
             raise BagError(f"bag {self._path} cannot be read: {error}") from error
 
     def _read_file(
         self, file: StorageFile, wanted: Wanted
     ) -> Generator[Frame | LabelMessage, None, None]:
-        reader = MessageReader(is_ros1=file.is_ros1)
+        reader = MessageReader()
         for message in file.messages(wanted):
             try:
                 item = reader.read(message)
@@ -170,15 +174,28 @@ class BagReading(Iterator["Frame | LabelMessage"]):
             is_wanted_image = is_image if self.report.is_fallback else is_named_image
             if self.report.is_fallback and not self._allows_fallback:
                 raise self._lacks_topics(files)
+        known = self._known(files)
+        others = other_topics(
+            {topic: count for topic, count in known.items() if is_wanted_image(*topic)},
+            list(self._image_topics or ()),
+        )
+        self.report.other_topics = others
         self.report.frames_expected = max(
-            sum(count for topic, count in counts.items() if is_wanted_image(*topic))
+            sum(
+                count
+                for topic, count in counts.items()
+                if is_wanted_image(*topic) and topic not in others
+            )
             for counts in (self._bag.promised, _total(files))
         )
 
         def wanted(topic: str, message_type: str) -> bool:
-            return is_label(topic, message_type) or is_wanted_image(topic, message_type)
+            key = topic, message_type
+            if key not in self._seen:
+                is_wanted = is_wanted_image(*key) and key not in others
+                self._seen[key] = is_label(*key) or is_wanted
+            return self._seen[key]
 
-        known = self._known(files)
         self.report.image_topics = tuple(sorted({topic[0] for topic in known if is_image(*topic)}))
         self.report.label_topics = tuple(sorted({topic[0] for topic in known if is_label(*topic)}))
         return wanted
@@ -192,11 +209,25 @@ class BagReading(Iterator["Frame | LabelMessage"]):
     def _lacks_topics(self, files: list[StorageFile]) -> BagError:
         known = self._known(files)
         images = sorted(topic for topic, message_type in known if is_image(topic, message_type))
-        unreadable = unreadable_topics(known, is_image)
+        others = [line for topic, line in left_out(known).items() if not is_label_name(topic)]
         return BagError(
             f"bag {self._path} has no topic {' or '.join(self._image_topics or ())}; its image "
-            f"topics are {'; '.join([name_list(images) or 'none', *unreadable])}"
+            f"topics are {'; '.join([name_list(images) or 'none', *others])}"
         )
+
+    def _left_out(self, topics: Iterable[tuple[str, str]]) -> list[str]:
+        """Return a line for each topic of labels, or of wanted images, that cannot be read.
+
+        A camera that was read on another topic is not lost.
+        """
+        names = None if self.report.is_fallback else self._image_topics
+        cameras = {camera_of(topic) for topic in self.report.topics}
+        return [
+            line
+            for topic, line in left_out(topics).items()
+            if is_label_name(topic)
+            or (camera_of(topic) not in cameras and (not names or topic_matches(topic, names)))
+        ]
 
     def _start_ns(self, files: list[StorageFile]) -> int | None:
         """Return when the recording began, in ns; None where neither metadata nor files say."""
@@ -205,7 +236,7 @@ class BagReading(Iterator["Frame | LabelMessage"]):
         starts = [file.start_ns for file in files if file.start_ns is not None]
         return min((start for start in starts if is_time(start)), default=None)
 
-    def _conclude(self, files: list[StorageFile], wanted: Wanted) -> None:
+    def _conclude(self, files: list[StorageFile]) -> None:
         """Say what was lost.
 
         Raises:
@@ -220,7 +251,8 @@ class BagReading(Iterator["Frame | LabelMessage"]):
         if self._broken_messages > 1:
             report.add_loss(f"{self._broken_messages} messages are broken")
         known = self._known(files)
-        for loss in unreadable_topics([topic for topic in known if known[topic]], wanted):
+        topics = {topic for topic in known if known[topic]} | self._seen.keys()
+        for loss in self._left_out(topics):
             report.add_loss(loss)
         if report.frames_read < report.frames_expected:
             report.add_loss(
@@ -229,10 +261,12 @@ class BagReading(Iterator["Frame | LabelMessage"]):
             )
         if not report.frames_read and report.loss:
             raise BagError(f"bag {self._path} yields no image: {report.loss}")
-        if not any(is_image(*topic) for topic in known) and not report.topics:
-            names = name_list(f"{topic} ({kind})" for topic, kind in sorted(known)) or "nothing"
+        known_topics = known.keys() | self._seen.keys()
+        if not any(is_image(*topic) for topic in known_topics) and not report.topics:
+            names = name_list(f"{topic} ({kind})" for topic, kind in sorted(known_topics))
             raise BagError(
-                f"bag {self._path} has no topic of {' or '.join(IMAGE_TYPES)}; it has {names}"
+                f"bag {self._path} has no topic of {' or '.join(IMAGE_TYPES)}; it has "
+                f"{names or 'nothing'}"
             )
         report.complete = not report.loss
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from fl_robot_ros.capture.bag import BagReading, BagReport
+from fl_robot_ros.capture.capture_time import CaptureTime
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame, frame_bytes
 from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
 from fl_robot_ros.capture.label_ranges import LabelRanges
@@ -40,14 +41,14 @@ class _FrameKey(NamedTuple):
 
     Attributes:
         topic: Its topic.
-        stamp_ns: When it was captured.
+        captured_ns: When it was captured.
         running_ns: When it was recorded, on a time line that goes on where the recorder's clock
             is set back.
         recorded_ns: When it was recorded, by this clock.
     """
 
     topic: str
-    stamp_ns: int
+    captured_ns: int
     running_ns: int
     recorded_ns: int
 
@@ -107,7 +108,7 @@ class BagImport:
             sink: Where processed frames go.
             verdicts: Where frames are counted that get no further.
             threads: Threads to start beside the caller's, 1 or more.
-            sample_rate_hz: Frames to keep per second and topic, by capture time, above 0.
+            sample_rate_hz: Frames to keep per second and camera, by capture time, above 0.
             label_rules: How frames get their labels.
             label_ranges: The labels of the bag's label file.
 
@@ -124,6 +125,7 @@ class BagImport:
         self._reading = reading
         self._is_read = False
         self._sampler = RateSampler(sample_rate_hz)
+        self._capture_time = CaptureTime()
         self._rules = label_rules
         self._ranges = label_ranges
         self._lookback_ns = round(label_rules.lookback_sec * 1e9)
@@ -262,8 +264,9 @@ class BagImport:
             self._labeller = Labeller(self._rules, self._ranges, origin_ns, report.label_topics)
         running_ns = self._time.at(item.topic, item.published_ns)
         if isinstance(item, (RawFrame, CompressedFrame)):
-            if self._sampler.accept(item.topic, item.stamp_ns):
-                key = _FrameKey(item.topic, item.stamp_ns, running_ns, item.published_ns)
+            captured_ns = self._capture_time.at(item.topic, item.stamp_ns, item.published_ns)
+            if self._sampler.accept(item.topic, captured_ns):
+                key = _FrameKey(item.topic, captured_ns, running_ns, item.published_ns)
                 self._sampled.append(_Sampled(item, key))
                 self._sampled_bytes += frame_bytes(item.data).size
             else:

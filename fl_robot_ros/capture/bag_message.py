@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame
-from fl_robot_ros.capture.recorded_message import RecordedMessage, is_time
+from fl_robot_ros.capture.recorded_message import RecordedMessage, bare_type, is_time
 from fl_robot_ros.capture.topic_name import LABEL_TOPIC, topic_matches
 from fl_robot_ros.errors import BagError
 
@@ -20,6 +22,10 @@ STRING_TYPE = "std_msgs/msg/String"
 IMAGE_TYPES = (IMAGE_TYPE, COMPRESSED_TYPE)
 
 _NS_PER_SEC = 1_000_000_000
+# Images of other recorders, as foxglove.CompressedImage, and packets of videos.
+_OTHER_IMAGE = re.compile(
+    r"(.*[/.:])?((Raw|Compressed)?Image|CompressedVideo)|\w*image_transport\w*/msg/\w*Packet"
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,33 @@ def is_image(topic: str, message_type: str) -> bool:
 
 def is_label(topic: str, message_type: str) -> bool:
     """Say whether a topic carries labels: `fl/label`, with any namespace before it."""
-    return message_type == STRING_TYPE and topic_matches(topic, (LABEL_TOPIC,))
+    return message_type == STRING_TYPE and is_label_name(topic)
+
+
+def is_label_name(topic: str) -> bool:
+    """Say whether a topic is named as one of labels."""
+    return topic_matches(topic, (LABEL_TOPIC,))
+
+
+def left_out(topics: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return the topics whose images or labels cannot be read, each with a line that says why.
+
+    Args:
+        topics: Names and types, as a bag has them.
+    """
+    lines = {}
+    for topic, message_type in sorted(topics):
+        kind = bare_type(message_type)
+        if is_image(topic, message_type) or is_label(topic, message_type):
+            continue
+        if is_label_name(topic) and kind != STRING_TYPE:
+            name = message_type or "of no type"
+            lines[topic] = f"{topic} is {name}, and not read: labels are {STRING_TYPE}"
+        elif is_image(topic, kind) or is_label(topic, kind) or _OTHER_IMAGE.fullmatch(kind):
+            lines[topic] = f"{topic} is {message_type}, which cannot be read"
+        elif not message_type:
+            lines[topic] = f"{topic} has no type, and cannot be read"
+    return lines
 
 
 @functools.cache
@@ -66,15 +98,6 @@ class MessageReader:
     The three message types have been the same in all of ROS 2, so that a bag's own definitions,
     which may be missing or odd, are not needed.
     """
-
-    def __init__(self, is_ros1: bool) -> None:
-        """Make a reader.
-
-        Args:
-            is_ros1: Whether the messages are in the serialization of ROS 1.
-        """
-        self._is_ros1 = is_ros1
-        self._types = _typestore(is_ros1)
 
     def read(self, message: RecordedMessage) -> Frame | LabelMessage:
         """Return the frame or label in a message.
@@ -108,11 +131,30 @@ class MessageReader:
             )
         except Exception as error:
             # The generated deserializers check little: broken bytes end in errors of any kind.
-            raise BagError(f"a message on {message.topic} is broken: {error!r}"[:300]) from error
+            raise _broken(message, error) from error
+
+    def cdr(self, message: RecordedMessage) -> bytes:
+        """Return the content of a message as ROS 2 serializes it.
+
+        Raises:
+            BagError: The message is broken.
+        """
+        if not message.is_ros1:
+            return bytes(message.data)
+        try:
+            types = _typestore(is_ros1=False)
+            return bytes(types.ros1_to_cdr(memoryview(message.data), message.message_type))
+        except Exception as error:
+            raise _broken(message, error) from error
 
     def _deserialize(self, message: RecordedMessage) -> Any:
         # A view, as slices of bytes are copies.
         data = memoryview(message.data)
-        if self._is_ros1:
-            return self._types.deserialize_ros1(data, message.message_type)
-        return self._types.deserialize_cdr(data, message.message_type)
+        if message.is_ros1:
+            return _typestore(is_ros1=True).deserialize_ros1(data, message.message_type)
+        return _typestore(is_ros1=False).deserialize_cdr(data, message.message_type)
+
+
+def _broken(message: RecordedMessage, error: Exception) -> BagError:
+    """Say of a message that it is broken."""
+    return BagError(f"a message on {message.topic} is broken: {error!r}"[:300])

@@ -1,7 +1,8 @@
-"""A rosbag2 as a source: its image and label messages, as they were recorded."""
+"""A rosbag as a source: its image and label messages, as they were recorded."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +14,12 @@ from fl_robot_ros.capture.bag_message import (
     MessageReader,
     is_image,
     is_label,
+    left_out,
     wrong_time,
 )
+from fl_robot_ros.capture.camera_choice import Topic, describe_other, other_topics
 from fl_robot_ros.capture.name_list import name_list
-from fl_robot_ros.capture.recorded_message import RecordedMessage, is_time, unreadable_topics
+from fl_robot_ros.capture.recorded_message import RecordedMessage, TopicCounts, is_time
 from fl_robot_ros.capture.source_item import Item, RecordedImage, RecordedLabel
 from fl_robot_ros.errors import BagError, SourceError
 
@@ -27,7 +30,7 @@ _NS_PER_SEC = 1e9
 
 
 class BagSource:
-    """The image and label messages of a rosbag2, serialized as they were recorded.
+    """The image and label messages of a rosbag, serialized as ROS 2 does.
 
     Nothing else is read: a recorded /cmd_vel must not move a robot. Of a damaged bag, what is
     readable is yielded.
@@ -39,24 +42,32 @@ class BagSource:
         """Open the bag.
 
         Args:
-            path: Its folder, or one .mcap or .db3 file.
+            path: Its folder, or one .mcap, .db3 or .bag file.
 
         Raises:
-            SourceError: The bag is one of ROS 1, cannot be read, or has no image topic.
+            SourceError: The bag cannot be read, or has no image topic.
         """
         self._path = path
         self.skipped: list[str] = []
         self._unpacker = Unpacker()
         try:
             self._files = self._open_files()
-            topics = {topic for file in self._files for topic in _topics_of(file)}
+            topics: TopicCounts = Counter()
+            for file in self._files:
+                topics.update(_topics_of(file))
         except (BagError, OSError) as error:
             self.close()
             raise SourceError(f"{path} cannot be read as a rosbag: {error}") from error
-        self.image_types = {name.lstrip("/"): kind for name, kind in topics if kind in IMAGE_TYPES}
+        self._others = _other_types(topics)
+        self.skipped += [describe_other(*pair) for pair in self._others.items()]
+        self.image_types = {
+            name.lstrip("/"): kind
+            for name, kind in topics
+            if kind in IMAGE_TYPES and (name, kind) not in self._others
+        }
         labels = {name.lstrip("/") for name, kind in topics if is_label(name, kind)}
         self.label_topics = tuple(sorted(labels))
-        unreadable = unreadable_topics(topics, _is_played)
+        unreadable = list(left_out(topics).values())
         self.skipped += unreadable
         if not self.image_types:
             self.close()
@@ -75,7 +86,7 @@ class BagSource:
         Raises:
             SourceError: The bag cannot be read, or no image in it can.
         """
-        reader = MessageReader(is_ros1=False)
+        reader = MessageReader()
         images = 0
         start_ns: int | None = None
         for message in self._messages():
@@ -86,11 +97,11 @@ class BagSource:
             start_ns = message.recorded_ns if start_ns is None else start_ns
             due_sec = (message.recorded_ns - start_ns) / _NS_PER_SEC
             topic = message.topic.lstrip("/")
-            if message.message_type in IMAGE_TYPES:
-                images += 1
-                yield RecordedImage(topic, bytes(message.data), due_sec)
-                continue
             try:
+                if message.message_type in IMAGE_TYPES:
+                    yield RecordedImage(topic, reader.cdr(message), due_sec)
+                    images += 1
+                    continue
                 content = reader.read(message)
             except BagError as error:
                 self.skipped.append(str(error))
@@ -111,15 +122,7 @@ class BagSource:
     def _open_files(self) -> list[StorageFile]:
         bag = find_bag_files(self._path)
         self.skipped += bag.losses
-        files = []
-        for file in bag.open_files(self._unpacker):
-            if file.is_ros1:
-                raise BagError(
-                    f"{file.name} is a bag of ROS 1; turn it into a rosbag2 with "
-                    f"`rosbags-convert --src {file.name} --dst {Path(file.name).stem}`"
-                )
-            files.append(file)
-        return files
+        return list(bag.open_files(self._unpacker))
 
     def _damage(self) -> list[str]:
         return [
@@ -129,17 +132,40 @@ class BagSource:
     def _messages(self) -> Iterator[RecordedMessage]:
         try:
             for file in self._files:
-                yield from file.messages(_is_played)
+                yield from file.messages(self._is_played)
         except OSError as error:
             raise SourceError(f"{self._path} cannot be read: {error.strerror}") from error
 
+    def _is_played(self, topic: str, message_type: str) -> bool:
+        is_image_played = (
+            is_image(topic, message_type) and (topic, message_type) not in self._others
+        )
+        return is_image_played or is_label(topic, message_type)
 
-def _topics_of(file: StorageFile) -> set[tuple[str, str]]:
-    """Return name and type of the topics of a file; all of a damaged one is read for that."""
+
+def _topics_of(file: StorageFile) -> TopicCounts:
+    """Return the number of messages by topic and type; all of a damaged file is read for that."""
     if file.topics is not None:
-        return set(file.topics)
-    return {(message.topic, message.message_type) for message in file.messages(_is_played)}
+        return file.topics
+    topics: TopicCounts = Counter()
+
+    def look(topic: str, message_type: str) -> bool:
+        topics[topic, message_type] += 1
+        return False
+
+    for _ in file.messages(look):
+        pass
+    return topics
 
 
-def _is_played(topic: str, message_type: str) -> bool:
-    return is_image(topic, message_type) or is_label(topic, message_type)
+def _other_types(topics: TopicCounts) -> dict[Topic, Topic]:
+    """Return the images that are not played because their topic has others, of another type.
+
+    ROS would take neither.
+    """
+    others: dict[Topic, Topic] = {}
+    for name in {topic for topic, _ in topics}:
+        # Of compressed files, nobody knows how many messages they have.
+        types = {key: max(1, topics[key]) for key in topics if key[0] == name and is_image(*key)}
+        others.update(other_topics(types))
+    return others

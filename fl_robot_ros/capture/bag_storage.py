@@ -35,7 +35,6 @@ class StorageFile:
     Attributes:
         name: Name of the file as it lies in the bag.
         salvage: Is told what was lost.
-        is_ros1: Whether its messages are in the serialization of ROS 1.
         topics: Number of messages by topic and type; None where only reading it all would tell.
         start_ns: When its first message was recorded, in ns; None where it does not say.
     """
@@ -56,7 +55,7 @@ class StorageFile:
         self._path = path
         self._unpacker = unpacker
         self._suffix = Path(path.stem).suffix if is_compressed(path) else path.suffix
-        self.is_ros1 = self._suffix not in (".mcap", ".db3")
+        self._is_ros1 = self._suffix not in (".mcap", ".db3")
         self.topics: TopicCounts | None = {topic: 0 for topic, count in promised.items() if count}
         self.start_ns: int | None = None
         if not (is_compressed(path) and self.topics):
@@ -89,7 +88,7 @@ class StorageFile:
             return
         self.salvage.skipped_bytes = 0
         records = self._records(place, wanted, self.salvage)
-        if self.is_ros1:
+        if self._is_ros1:
             yield from records
             return
         for message, unpacking in unpacked_ahead(records, _packed_in):
@@ -111,14 +110,14 @@ class StorageFile:
         place = self._place()
         if place is None:
             return FileSummary({})
-        if self.is_ros1:
+        if self._is_ros1:
             return read_ros1_summary(place)
         if self._suffix == ".mcap":
             return read_mcap_summary(place)
         return read_sqlite_summary(place)
 
     def _records(self, place: Path, wanted: Wanted, salvage: Salvage) -> Iterator[RecordedMessage]:
-        if self.is_ros1:
+        if self._is_ros1:
             return read_ros1_records(place, wanted, salvage)
         if self._suffix == ".mcap":
             return read_mcap_records(place, wanted, salvage)

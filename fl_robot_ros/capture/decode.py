@@ -6,24 +6,28 @@ do alike.
 
 from __future__ import annotations
 
+import functools
+import logging
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_robot_ros.capture.encoding import ENCODINGS, Encoding, find_encoding
+from fl_robot_ros.capture.encoding import ENCODINGS, Encoding, find_encoding, high_bits
 from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame, frame_bytes
+from fl_robot_ros.capture.jpeg_thumbnail import decode_jpeg_thumbnail
 from fl_robot_ros.capture.picture_header import PictureHeader, read_picture_header
 from fl_robot_ros.errors import FrameError
 
 Pixels = NDArray[np.uint8]
 
-_REDUCED_GREY = (
-    (8, cv2.IMREAD_REDUCED_GRAYSCALE_8),
-    (4, cv2.IMREAD_REDUCED_GRAYSCALE_4),
-    (2, cv2.IMREAD_REDUCED_GRAYSCALE_2),
-)
+# Bits of a value, in a file, that can only be a measurement.
+_FLOAT_BITS = 32
+# Cameras that are told of.
+_MAX_TOLD = 1000
+
+_logger = logging.getLogger(__name__)
 
 
 def decode_frame(frame: Frame) -> Pixels:
@@ -38,22 +42,22 @@ def decode_frame(frame: Frame) -> Pixels:
     """
     if isinstance(frame, RawFrame):
         return _decode_raw(frame)
-    data = frame_bytes(frame.data)
-    return _decode_file(frame, data, read_frame_header(frame))
+    header = read_frame_header(frame)
+    return _decode_file(frame, frame_bytes(frame.data)[: header.end], header)
 
 
 def read_frame_header(frame: CompressedFrame) -> PictureHeader:
     """Return the header of a compressed frame's file.
 
     Raises:
-        FrameError: It is neither a JPEG nor a PNG file, or none worth decoding.
+        FrameError: It is no file of a supported format, or none worth decoding.
     """
     data = frame_bytes(frame.data)
     try:
         if "compressedDepth" in frame.format:
             raise FrameError(
-                "compressedDepth holds depths behind a header of its own; only JPEG and PNG files "
-                "are supported: use the camera's raw or compressed topic"
+                "compressedDepth holds depths behind a header of its own, which is not supported: "
+                "use the camera's raw or compressed topic"
             )
         return read_picture_header(data)
     except FrameError as error:
@@ -65,9 +69,8 @@ def decode_grey_thumbnail(
 ) -> Pixels:
     """Return a small grey version of a JPEG frame's picture, for measures of its quality.
 
-    Takes half of the time of `decode_frame`, and has the same errors for all that headers can
-    tell: a frame that has a thumbnail is a whole file. Where the picture is large, eight, four or
-    two pixels a side become one.
+    Takes half of the time of `decode_frame`, and has the same errors and one more: a frame that
+    has a thumbnail is a whole file, as far as `jpeg_thumbnail` can tell.
 
     Args:
         frame: The frame.
@@ -78,23 +81,23 @@ def decode_grey_thumbnail(
         The picture, uint8 (h, w), 0 to 255.
 
     Raises:
-        FrameError: The data is broken.
+        FrameError: The data is broken, or the file is no JPEG.
     """
-    flags = cv2.IMREAD_GRAYSCALE
-    for factor, reduced in _REDUCED_GREY:
-        if max(header.width, header.height) / factor >= min_side_px:
-            flags = reduced
-            break
-    return np.asarray(_imdecode(frame, frame_bytes(frame.data), flags), dtype=np.uint8)
+    data = frame_bytes(frame.data)
+    try:
+        if header.jpeg is None:
+            raise FrameError("a file that is no JPEG has no thumbnail")
+        return decode_jpeg_thumbnail(data, header.jpeg, min_side_px)
+    except FrameError as error:
+        raise FrameError(f"{_name(frame, data)}: {error}") from error
 
 
 def _decode_raw(frame: RawFrame) -> Pixels:
     encoding = find_encoding(frame.encoding)
     data = frame_bytes(frame.data)
     try:
-        return encoding.to_rgb(
-            encoding.values(data, frame.width, frame.height, frame.step, frame.is_bigendian)
-        )
+        values = encoding.values(data, frame.width, frame.height, frame.step, frame.is_bigendian)
+        return encoding.to_rgb(_eight_bits(values, frame) if encoding.is_deep else values)
     except FrameError as error:
         raise FrameError(f"{_raw_name(frame, data)}: {error}") from error
     except cv2.error as error:
@@ -103,14 +106,39 @@ def _decode_raw(frame: RawFrame) -> Pixels:
 
 
 def _decode_file(frame: CompressedFrame, data: Pixels, header: PictureHeader) -> Pixels:
-    """Return the picture of a JPEG or PNG file."""
+    """Return the picture of a file."""
     encoding = _sensor_code(frame, header)
+    if encoding is None and header.bits == _FLOAT_BITS:
+        encoding = find_encoding("32FC1")
     if encoding is not None:
-        depth = cv2.IMREAD_ANYDEPTH if encoding.dtype == "u2" else 0
-        grey = _imdecode(frame, data, cv2.IMREAD_GRAYSCALE | depth)
-        return encoding.to_rgb(grey[..., np.newaxis])
-    picture = _imdecode(frame, data, cv2.IMREAD_COLOR)
+        grey = _imdecode(frame, data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)[..., np.newaxis]
+        return encoding.to_rgb(_eight_bits(grey, frame) if encoding.is_deep else grey)
+    picture = _imdecode(frame, data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if picture.dtype == np.uint16:
+        picture = _eight_bits(picture, frame)
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _eight_bits(values: NDArray[Any], frame: Frame) -> Pixels:
+    """Return 8 bits of values of 16; say once of a camera that it does not use all of them.
+
+    Args:
+        values: uint16 (rows, W, channels).
+        frame: The frame that they are of.
+    """
+    pixels, bits = high_bits(values)
+    if bits < 16:
+        _tell_of_few_bits(frame.topic)
+    return pixels
+
+
+@functools.lru_cache(_MAX_TOLD)
+def _tell_of_few_bits(topic: str) -> None:
+    _logger.warning(
+        "topic %s: an image does not use all 16 bits of its values; such images are taken to have "
+        "8, 10, 12 or 14 bits, the least that hold their largest value",
+        topic,
+    )
 
 
 def _sensor_code(frame: CompressedFrame, header: PictureHeader) -> Encoding | None:

@@ -7,7 +7,6 @@ from bz2 import BZ2Decompressor
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from io import BytesIO
 from typing import NamedTuple, Protocol, TypeVar
 
 from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]
@@ -19,6 +18,10 @@ from fl_robot_ros.capture.zstd import ZstdDecompressor, ZstdError
 MAX_UNPACKED_BYTES = 1 << 29
 
 _STEP_BYTES = 1 << 24
+_BLOCK_BYTES = 1 << 20
+# Of many tiny frames, each would cost a copy of its block.
+_MAX_FRAMES = 1 << 12
+_ERRORS = (ZstdError, RuntimeError, OSError, EOFError, ValueError)
 # Compressed data that is unpacked before it is needed, with what it claims to hold.
 _AHEAD_BYTES = 1 << 26
 
@@ -40,6 +43,9 @@ class _Decompressor(Protocol):
     @property
     def needs_input(self) -> bool: ...
 
+    @property
+    def unused_data(self) -> bytes | None: ...
+
     def decompress(self, data: bytes | memoryview, max_length: int, /) -> bytes: ...
 
 
@@ -47,32 +53,53 @@ def unpacked_bytes(packed: bytes | memoryview, compression: str, max_bytes: int)
     """Return what compressed data holds; where it is cut, what is there of it.
 
     Args:
-        packed: One frame or stream; bytes behind it are ignored.
+        packed: Frames or streams one behind the other, as parallel compressors write them; what
+            is behind them is ignored.
         compression: "zstd", "lz4" (frame format, as in mcap and in ROS 1) or "bz2".
         max_bytes: The most that it may hold.
 
     Raises:
         DamagedError: It is damaged, holds more, or the compression is not known.
     """
-    decompressor = _decompressor(compression)
-    content = BytesIO()
+    data = memoryview(packed)
+    position = 0
+    content: list[bytes] = []
     room = max_bytes
-    while True:
+    for number in range(_MAX_FRAMES):
         try:
-            # One byte more than there is room for shows that there is more.
-            part = decompressor.decompress(packed, min(_STEP_BYTES, room + 1))
-        except (ZstdError, RuntimeError, OSError, EOFError, ValueError) as error:
+            parts, position = _unpacked_frame(data, position, _decompressor(compression), room)
+        except _ERRORS as error:
+            if number:
+                break
             raise DamagedError(f"{compression}: {error}") from error
-        packed = b""
-        room -= len(part)
+        content += parts
+        room -= sum(map(len, parts))
         if room < 0:
             raise DamagedError(f"it unpacks to more than {max_bytes} bytes")
-        is_end = decompressor.eof or decompressor.needs_input or not part
-        if is_end and not content.tell():
-            return part
-        content.write(part)
-        if is_end:
-            return content.getvalue()
+        if position >= len(data):
+            break
+    return content[0] if len(content) == 1 else b"".join(content)
+
+
+def _unpacked_frame(
+    data: memoryview, position: int, decompressor: _Decompressor, room: int
+) -> tuple[list[bytes], int]:
+    """Return what a frame holds, as far as there is room and one byte more, and where it ends.
+
+    Raises:
+        Exception: One of `_ERRORS`; the frame is damaged, or there is none.
+    """
+    parts = []
+    while not decompressor.eof:
+        block = data[position : position + _BLOCK_BYTES] if decompressor.needs_input else b""
+        position += len(block)
+        # One byte more than there is room for shows that there is more.
+        part = decompressor.decompress(block, min(_STEP_BYTES, room + 1))
+        parts.append(part)
+        room -= len(part)
+        if room < 0 or not (part or block):
+            break
+    return [part for part in parts if part], position - len(decompressor.unused_data or b"")
 
 
 def unpacked_ahead(

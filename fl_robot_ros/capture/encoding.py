@@ -3,8 +3,11 @@
 Where a name does not say it, channels have OpenCV's order (8UC3 is BGR, 8UC4 is BGRA), as
 cv_bridge takes them; alpha is dropped. Three rules reduce values to 8 bits:
 
-- A 16-bit channel of full range (mono16, rgb16, bayer_rggb16, 16UC3, ...) gives its high byte, as
-  a 16-bit PNG file does. cv_bridge rounds v / 257 instead: up to 1 more or less.
+- Values of 16 bits (mono16, rgb16, bayer_rggb16, 16UC3, ..., and files of such values) give the
+  highest 8 of the bits in use: cameras put 10 or 12 bits into 16, at the lower end. In use are 8,
+  10, 12, 14 or 16 bits, the least that hold the largest value of the image (alpha apart); so the
+  rule needs no memory, and an image is the same from a camera and from a bag. cv_bridge rounds
+  v / 257 instead: the same for 16 bits, up to 1 more or less, and nearly black for 12.
 - 16UC1 and 32FC1 carry measurements of no set range (depth, thermal): see `_measured_to_rgb`.
 - YUV is BT.601 of limited range, as OpenCV and cv_bridge take it.
 
@@ -32,6 +35,8 @@ SUPPORTED_ENCODINGS = (
     "8UC4, 16UC1, 16UC3, 16UC4, 32FC1, uyvy, yuv422, yuyv, yuv422_yuy2, nv12 and nv21"
 )
 
+# How many bits the values of cameras have.
+_VALUE_BITS = (8, 10, 12, 14, 16)
 # Enough values to find a picture's range by.
 _RANGE_VALUES = 1 << 16
 _RANGE_PERCENTILES = (1.0, 99.0)
@@ -45,8 +50,8 @@ class Encoding:
         to_rgb: Turns an array (rows, W, channels) of `dtype` into (H, W, 3) uint8 RGB.
         channels: Values of one pixel in a row.
         dtype: Type of a value as `to_rgb` takes it.
-        value_bytes: Bytes of one value in the message. Where `dtype` is smaller, the high byte
-            is taken.
+        value_bytes: Bytes of one value in the message. Where `dtype` is smaller, `high_bits` comes
+            before `to_rgb`.
         rows_per_pixel_row: Rows of bytes in the message per row of pixels: more than 1 where a
             plane of chroma follows the plane of luma.
         size_multiple: Width and height must be multiples of these, 1 or 2.
@@ -64,6 +69,11 @@ class Encoding:
     min_side_px: int = 1
     is_sensor_code: bool = False
 
+    @property
+    def is_deep(self) -> bool:
+        """Whether values have 16 bits in the message, of which `high_bits` takes 8."""
+        return self.dtype == "u1" and self.value_bytes == 2
+
     def values(
         self, data: NDArray[np.uint8], width: int, height: int, step: int, is_bigendian: bool
     ) -> NDArray[Any]:
@@ -77,7 +87,7 @@ class Encoding:
             is_bigendian: Whether values of several bytes have their high byte first.
 
         Returns:
-            Read-only view of the data, `dtype` (rows, width, channels).
+            Read-only view of the data, unsigned or as `dtype` says (rows, width, channels).
 
         Raises:
             FrameError: Width, height and step do not fit each other, the encoding or the data.
@@ -95,16 +105,30 @@ class Encoding:
         needed = step * (rows - 1) + row_bytes
         if step < row_bytes or len(data) < needed:
             raise FrameError(f"expected a step of {row_bytes} or more and {needed} bytes")
-        dtype = np.dtype(self.dtype).newbyteorder(">" if is_bigendian else "<")
+        name = "u2" if self.is_deep else self.dtype
         values: NDArray[Any] = np.ndarray(
             (rows, width, self.channels),
-            dtype,
+            np.dtype(name).newbyteorder(">" if is_bigendian else "<"),
             data,
-            0 if is_bigendian else self.value_bytes - dtype.itemsize,
+            0,
             (step, pixel_bytes, self.value_bytes),
         )
         values.flags.writeable = False
         return values
+
+
+def high_bits(values: NDArray[Any]) -> tuple[NDArray[np.uint8], int]:
+    """Return the highest 8 of the bits in use of an image, and how many bits are in use.
+
+    Args:
+        values: uint16 (rows, W, channels), of any byte order; a fourth channel is alpha.
+
+    Returns:
+        uint8 (rows, W, channels), and 8, 10, 12, 14 or 16.
+    """
+    largest = int(values[..., :3].max(initial=0))
+    bits = next(bits for bits in _VALUE_BITS if largest < 1 << bits)
+    return (values >> (bits - 8)).astype(np.uint8), bits
 
 
 def find_encoding(name: str) -> Encoding:

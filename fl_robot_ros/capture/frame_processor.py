@@ -15,7 +15,7 @@ from fl_robot_ros.capture.decode import (
     decode_grey_thumbnail,
     read_frame_header,
 )
-from fl_robot_ros.capture.frame import CompressedFrame, Frame, frame_bytes
+from fl_robot_ros.capture.frame import CompressedFrame, Frame, frame_bytes, frame_digest
 from fl_robot_ros.capture.jpeg import encode_jpeg
 from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.capture.picture_quality import MEASURED_SIDE_PX, QualityRules, measure_quality
@@ -71,8 +71,8 @@ class FrameProcessor:
     def process(self, frame: Frame) -> ProcessedFrame:
         """Turn a frame into a sample, or say why not; never raises for what a frame holds.
 
-        A JPEG frame of three channels is stored byte for byte where no mask covers it, once it has
-        been seen to decode.
+        A JPEG frame of three channels is stored byte for byte where no mask covers it, without
+        what lies behind its end, once it has been seen to be whole.
         """
         try:
             return self._process(frame)
@@ -87,11 +87,12 @@ class FrameProcessor:
 
     def _process(self, frame: Frame) -> ProcessedFrame:
         polygons = self._masks.of(frame.topic)
-        if not polygons and isinstance(frame, CompressedFrame):
-            header = read_frame_header(frame)
-            if header.is_rgb_jpeg:
-                grey = decode_grey_thumbnail(frame, header, MEASURED_SIDE_PX)
-                content = frame_bytes(frame.data).tobytes
+        header = read_frame_header(frame) if isinstance(frame, CompressedFrame) else None
+        if isinstance(frame, CompressedFrame) and header is not None and header.jpeg is not None:
+            # Damage, which makes a thumbnail fail, is no matter for the decoder of a picture.
+            grey = decode_grey_thumbnail(frame, header, MEASURED_SIDE_PX)
+            if header.is_rgb_jpeg and not polygons:
+                content = frame_bytes(frame.data)[: header.end].tobytes
                 return self._judged(frame, lambda: grey, header.width, header.height, content)
         seen = self._decode(frame)
         height, width = seen.shape[:2]
@@ -123,7 +124,16 @@ class FrameProcessor:
             if verdict := self.rules.verdict(quality):
                 return ProcessedFrame(None, verdict=verdict)
             fingerprint = quality.fingerprint
-        sample = NewSample("", frame.topic, frame.stamp_ns, content(), width, height)
+        sample = NewSample(
+            "",
+            frame.topic,
+            frame.stamp_ns,
+            content(),
+            width,
+            height,
+            published_ns=frame.published_ns,
+            frame_digest=frame_digest(frame.data),
+        )
         return ProcessedFrame(sample, fingerprint)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
+from fl_robot_ros.capture.capture_time import CaptureTime
 from fl_robot_ros.capture.frame import Frame
 from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
 from fl_robot_ros.capture.labeller import Labeller, LabelRules
@@ -78,7 +79,7 @@ class LiveCapture:
             sink: Where processed frames go.
             verdicts: Where frames are counted that get no further.
             pool: Where frames are processed.
-            sample_rate_hz: Frames to keep per second and topic, by capture time, above 0.
+            sample_rate_hz: Frames to keep per second and camera, by capture time, above 0.
             queue_size: Frames that may wait to be processed or stored; more are dropped and
                 counted.
             wait_sec: How long a frame waits for its label, from its publication, in s.
@@ -98,6 +99,7 @@ class LiveCapture:
         # Guards everything below.
         self._changed = threading.Condition()
         self._sampler = RateSampler(sample_rate_hz)
+        self._capture_time = CaptureTime()
         self._waiting: deque[_Waiting] = deque()
         self._processing = 0
         self._waiting_bytes = 0
@@ -207,7 +209,8 @@ class LiveCapture:
         """Return the verdict on a frame that is not even processed, "" for none."""
         if not self._is_enabled or self._is_stopping:
             return "paused"
-        if not self._sampler.accept(frame.topic, frame.stamp_ns):
+        time_ns = self._capture_time.at(frame.topic, frame.stamp_ns, frame.published_ns)
+        if not self._sampler.accept(frame.topic, time_ns):
             return "sampled_out"
         if self._sink.is_disk_full():
             return "disk_full"

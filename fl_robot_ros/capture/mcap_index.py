@@ -11,6 +11,7 @@ from collections import Counter
 from typing import BinaryIO, NamedTuple
 
 from fl_robot_ros.capture.recorded_message import (
+    CDR,
     MAX_NAME_BYTES,
     DamagedError,
     TopicCounts,
@@ -22,6 +23,8 @@ HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK = 0x01, 0x02, 0x03, 0x04, 0x05, 
 CHUNK_INDEX, STATISTICS, DATA_END = 0x08, 0x0B, 0x0F
 RECORD_HEAD = struct.Struct("<BQ")
 
+# How the messages of a channel may be encoded, beside CDR.
+_ROS1 = "ros1"
 _FOOTER_CONTENT = struct.Struct("<QQI")
 _TAIL_BYTES = RECORD_HEAD.size + _FOOTER_CONTENT.size + len(MCAP_MAGIC)
 _CHUNK_INDEX_HEAD = struct.Struct("<QQQQ")
@@ -56,12 +59,23 @@ class McapIndex(NamedTuple):
     has_channels: bool
 
 
+class McapChannel(NamedTuple):
+    """A channel: its topic, its type, and whether its messages are serialized as in ROS 1."""
+
+    topic: str
+    message_type: str
+    is_ros1: bool
+
+
+_UNKNOWN_CHANNEL = McapChannel("", "", is_ros1=False)
+
+
 class McapChannels:
-    """The topics and types of channels, as far as their records have been read."""
+    """The channels, as far as their records have been read."""
 
     def __init__(self) -> None:
         self._schemas: dict[int, str] = {}
-        self._channels: dict[int, tuple[str, str]] = {}
+        self._channels: dict[int, McapChannel] = {}
 
     def __contains__(self, channel: int) -> bool:
         return channel in self._channels
@@ -69,11 +83,11 @@ class McapChannels:
     @property
     def are_typed(self) -> bool:
         """Whether there are channels, and all have a type."""
-        return bool(self._channels) and all(kind for _, kind in self._channels.values())
+        return bool(self._channels) and all(item.message_type for item in self._channels.values())
 
-    def topic(self, channel: int) -> tuple[str, str]:
-        """Return topic and type of a channel, empty for one that is not known."""
-        return self._channels.get(channel, ("", ""))
+    def channel(self, number: int) -> McapChannel:
+        """Return a channel, without topic and type where it is not known."""
+        return self._channels.get(number, _UNKNOWN_CHANNEL)
 
     def add_schema(self, content: memoryview) -> None:
         """Take a schema record.
@@ -92,7 +106,9 @@ class McapChannels:
         schema = self._schemas.get(uint(content, 2, 2), "")
         topic, position = text(content, 4)
         encoding, _ = text(content, position)
-        self._channels[uint(content, 0, 2)] = (topic, type_as(schema, encoding))
+        is_ros1 = encoding == _ROS1
+        message_type = type_as(schema, CDR if is_ros1 else encoding)
+        self._channels[uint(content, 0, 2)] = McapChannel(topic, message_type, is_ros1)
 
 
 def read_mcap_index(file: BinaryIO, size: int) -> McapIndex | None:
@@ -158,12 +174,14 @@ def _counts(statistics: memoryview, channels: McapChannels) -> TopicCounts | Non
     """Return the counts; None where the summary lacks a channel with messages, or its type."""
     counts: Counter[tuple[str, str]] = Counter()
     position = 46
-    if len(statistics) != position + uint(statistics, position - 4, 4):
-        raise DamagedError("its statistics are of the wrong size")
-    for channel, count in _CHANNEL_COUNT.iter_unpack(statistics[position:]):
-        if count and not channels.topic(channel)[1]:
+    end = position + uint(statistics, position - 4, 4)
+    if len(statistics) < end:
+        raise DamagedError("its statistics are too short")
+    for number, count in _CHANNEL_COUNT.iter_unpack(statistics[position:end]):
+        topic, message_type, _ = channels.channel(number)
+        if count and not message_type:
             return None
-        counts[channels.topic(channel)] += count
+        counts[topic, message_type] += count
     return dict(counts)
 
 

@@ -161,15 +161,14 @@ class _Reader:
         """Take one record that is no chunk."""
         try:
             if kind == MESSAGE:
-                channel, _, log_time_ns, _ = _MESSAGE_HEAD.unpack_from(content)
-                topic, message_type = self._channels.topic(channel)
+                number, _, log_time_ns, _ = _MESSAGE_HEAD.unpack_from(content)
+                topic, message_type, is_ros1 = self._channels.channel(number)
                 if self._wanted(topic, message_type):
-                    data = content[_MESSAGE_HEAD.size :]
+                    data: bytes | memoryview = content[_MESSAGE_HEAD.size :]
                     # A small message must not keep a large chunk in memory.
-                    is_large = 4 * len(data) > memoryview(content.obj).nbytes
-                    yield RecordedMessage(
-                        topic, message_type, log_time_ns, data if is_large else bytes(data)
-                    )
+                    if 4 * len(data) <= memoryview(content.obj).nbytes:
+                        data = bytes(data)
+                    yield RecordedMessage(topic, message_type, log_time_ns, data, is_ros1)
             elif kind == SCHEMA:
                 self._channels.add_schema(content)
             elif kind == CHANNEL:
@@ -191,9 +190,11 @@ class _Reader:
         while position + RECORD_HEAD.size <= len(records):
             kind, length = RECORD_HEAD.unpack_from(records, position)
             end = position + RECORD_HEAD.size + length
-            if kind not in (SCHEMA, CHANNEL, MESSAGE) or end > len(records):
+            if not kind or end > len(records):
                 break
-            yield from self._record(kind, records[position + RECORD_HEAD.size : end])
+            # Of kinds that are not known, as of applications' own, a reader makes nothing.
+            if kind in (SCHEMA, CHANNEL, MESSAGE):
+                yield from self._record(kind, records[position + RECORD_HEAD.size : end])
             position = end
         if position == len(records):
             return

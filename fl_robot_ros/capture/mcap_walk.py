@@ -27,7 +27,6 @@ from fl_robot_ros.capture.record_walk import blocks_from, walk_records
 from fl_robot_ros.capture.recorded_message import Salvage
 
 _READ_KINDS = (SCHEMA, CHANNEL, MESSAGE, CHUNK)
-_LAST_KIND, _FIRST_PRIVATE_KIND = 0x0F, 0x80
 _LEAST_BYTES = {
     HEADER: 8,
     SCHEMA: 14,
@@ -35,10 +34,12 @@ _LEAST_BYTES = {
     MESSAGE: 22,
     CHUNK: 40,
     STATISTICS: 46,
+    DATA_END: 4,
 }
-_EXACT_BYTES = {FOOTER: 20, DATA_END: 4}
 # The head of a record that is read, of less than 4 GiB.
 _LIKELY_HEAD = re.compile(rb"[\x03-\x06\x0f][\x00-\xff]{4}\x00{4}")
+# Fields that a later version of the format may add to a chunk.
+_MAX_NEW_FIELDS_BYTES = 1024
 _COMPRESSIONS = {b"", b"lz4", b"zstd"}
 # Kind, length, and as much of the content as it takes to see whether it makes sense.
 _LOOK_BYTES = RECORD_HEAD.size + 64
@@ -89,9 +90,8 @@ class McapWalk:
         if len(look) < RECORD_HEAD.size:
             return None
         kind, length = RECORD_HEAD.unpack_from(look)
-        if not 0 < kind <= _LAST_KIND and kind < _FIRST_PRIVATE_KIND:
-            return None
-        if length < _LEAST_BYTES.get(kind, 0) or length != _EXACT_BYTES.get(kind, length):
+        # Records of kinds still to come, and longer ones of known kinds, are sound.
+        if not kind or length < _LEAST_BYTES.get(kind, 0) or (kind == FOOTER and length != 20):
             return None
         if kind in _READ_KINDS and length > MAX_UNPACKED_BYTES:
             return None
@@ -138,4 +138,5 @@ def _is_chunk(look: bytes, length: int) -> bool:
     (name_bytes,) = _UINT32.unpack_from(look, fixed)
     name = look[fixed + 4 : fixed + 4 + name_bytes]
     packed = look[fixed + 4 + name_bytes : fixed + 12 + name_bytes]
-    return name in _COMPRESSIONS and int.from_bytes(packed, "little") == length - 40 - name_bytes
+    new_fields_bytes = length - 40 - name_bytes - int.from_bytes(packed, "little")
+    return name in _COMPRESSIONS and 0 <= new_fields_bytes <= _MAX_NEW_FIELDS_BYTES

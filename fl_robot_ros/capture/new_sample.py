@@ -15,10 +15,14 @@ class NewSample(NamedTuple):
     Attributes:
         label: What it shows, as `capture.labels.clean_label` returns it; "" where nobody has said.
         topic: Name of the camera's topic.
-        stamp_ns: Capture time in ns, within 64 bits; with the topic it names the sample.
+        stamp_ns: Capture time in ns, within 64 bits; with the topic it names the sample, unless
+            another frame has both.
         image_bytes: A JPEG file.
         width: Pixels in a row.
         height: Rows of pixels.
+        published_ns: When the frame was published, in ns; names it where its stamp does not. None
+            for what was no frame.
+        frame_digest: What `capture.frame.frame_digest` says of the frame; "" where nobody knows.
     """
 
     label: str
@@ -27,6 +31,8 @@ class NewSample(NamedTuple):
     image_bytes: bytes
     width: int
     height: int
+    published_ns: int | None = None
+    frame_digest: str = ""
 
 
 class DatasetWriter(Protocol):

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_robot_ros.capture.encoding import find_encoding
-from fl_robot_ros.capture.picture_header import JPEG_MAGIC, PNG_MAGIC, read_picture_header
+from fl_robot_ros.capture.encoding import find_encoding, high_bits
+from fl_robot_ros.capture.jpeg_layout import JPEG_MAGIC
+from fl_robot_ros.capture.picture_header import PNG_MAGIC, read_picture_header
 from fl_robot_ros.errors import FrameError, SourceError
 
 PICTURE_SUFFIXES = frozenset(
@@ -147,6 +148,8 @@ def decode_picture(data: bytes) -> NDArray[np.uint8] | None:
     if picture is not None and picture.ndim == 2 and picture.dtype == np.uint16:
         # Depth or thermal: capture spreads the range of the same picture from a bag.
         return find_encoding("16UC1").to_rgb(picture[..., np.newaxis])
+    if picture is not None and picture.ndim == 3 and picture.dtype == np.uint16:
+        picture = high_bits(picture)[0][..., :3]
     if picture is None or picture.ndim != 3 or picture.dtype != np.uint8:
         picture = _imdecode(data, cv2.IMREAD_COLOR)
     if picture is None:

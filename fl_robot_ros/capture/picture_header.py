@@ -1,4 +1,4 @@
-"""What the first bytes of a JPEG or PNG file say of its picture, read without decoding it."""
+"""What the headers of a picture file say of its picture, read without decoding it."""
 
 from __future__ import annotations
 
@@ -7,69 +7,71 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_robot_ros.capture.jpeg_layout import JPEG_MAGIC, JpegLayout, read_jpeg_layout
+from fl_robot_ros.capture.tiff_header import TIFF_MAGICS, read_tiff_tags
 from fl_robot_ros.errors import FrameError
 
 # About twice the pixels of an 8K camera; a file of some hundred bytes can claim any number.
 MAX_PICTURE_PX = 1 << 26
 
-JPEG_MAGIC = b"\xff\xd8\xff"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-_JPEG_END = b"\xff\xd9"
-# Some cameras fill the last block after the end marker; more than this is a missing end.
-_JPEG_TRAILER_BYTES = 4096
-# Metadata, thumbnails and colour profiles come before the frame header, 64 KiB each.
-_JPEG_HEADERS_BYTES = 1 << 20
-# Markers of a JPEG frame header: SOF0 to SOF15 without DHT, JPG and DAC (ITU T.81, table B.1).
-_JPEG_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# Markers without a length: TEM, RST0 to RST7; 0 is no marker but an escaped 0xFF.
-_JPEG_BARE_MARKERS = frozenset({0x00, 0x01, *range(0xD0, 0xD8)})
-# Markers that cannot come before the frame header: SOI, EOI, SOS.
-_JPEG_WRONG_MARKERS = frozenset({0xD8, 0xD9, 0xDA})
 # Channels by PNG's colour type; a palette has colours.
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
+# What TIFF's values may be: unsigned ones of 1 to 16 bits, or floats of 32.
+_TIFF_UNSIGNED, _TIFF_FLOAT = 1, 3
 
 
 class PictureHeader(NamedTuple):
     """The header of a picture file.
 
     Attributes:
-        is_jpeg: Whether the file is a JPEG; otherwise it is a PNG.
         width: Pixels in a row, 1 or more.
         height: Rows of pixels, 1 or more.
         channels: Channels of the file, 1 to 4; 3 for a palette.
-        bits: Bits of a channel's value.
+        bits: Bits of a channel's value; 32 for floats.
+        end: Bytes of the file; what lies behind, as where a camera fills up its buffer, is no part
+            of it.
+        jpeg: More of a JPEG file; None for every other.
     """
 
-    is_jpeg: bool
     width: int
     height: int
     channels: int
     bits: int
+    end: int
+    jpeg: JpegLayout | None = None
 
     @property
     def is_rgb_jpeg(self) -> bool:
         """Whether the file is a JPEG of three channels."""
-        return self.is_jpeg and self.channels == 3
+        return self.jpeg is not None and self.channels == 3
 
 
 def read_picture_header(data: NDArray[np.uint8]) -> PictureHeader:
-    """Return the header of a JPEG or PNG file that is worth decoding.
+    """Return the header of a JPEG, PNG, WebP or TIFF file that is worth decoding.
 
     Args:
         data: The file's bytes, uint8 (N,).
 
     Raises:
-        FrameError: The bytes are neither a JPEG nor a PNG file, the header is broken, a JPEG file
-            lacks its end, or the picture has no pixels or more than `MAX_PICTURE_PX`.
+        FrameError: The bytes are no such file, the header is broken, the file lacks its end, or
+            the picture has no pixels or more than `MAX_PICTURE_PX`.
     """
     start = data[:33].tobytes()
     if start.startswith(JPEG_MAGIC):
-        header = _read_jpeg(data)
+        jpeg = read_jpeg_layout(data)
+        header = PictureHeader(
+            jpeg.width, jpeg.height, jpeg.channels, jpeg.bits, end=jpeg.end, jpeg=jpeg
+        )
     elif start.startswith(PNG_MAGIC):
         header = _read_png(data, start)
+    elif start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        header = _read_webp(data, start)
+    elif start.startswith(TIFF_MAGICS):
+        header = _read_tiff(data)
     else:
         raise FrameError(
-            "the content is neither a JPEG nor a PNG file; only those are supported, not "
+            "the content is no JPEG, PNG, WebP or TIFF file; only those are supported, not "
             "compressedDepth and no packets of a video (theora, ffmpeg, h264)"
         )
     if not 0 < header.width * header.height <= MAX_PICTURE_PX:
@@ -94,38 +96,43 @@ def _read_png(data: NDArray[np.uint8], start: bytes) -> PictureHeader:
     if len(start) < 33 or start[12:16] != b"IHDR" or start[25] not in _PNG_CHANNELS:
         raise FrameError("the PNG file's header is broken")
     return PictureHeader(
-        is_jpeg=False,
         width=int.from_bytes(start[16:20], "big"),
         height=int.from_bytes(start[20:24], "big"),
         channels=_PNG_CHANNELS[start[25]],
         bits=start[24],
+        end=position,
     )
 
 
-def _read_jpeg(data: NDArray[np.uint8]) -> PictureHeader:
-    """Find the frame header as libjpeg does: bytes between segments are skipped."""
-    head = data[:_JPEG_HEADERS_BYTES].tobytes()
-    position = 2
-    while True:
-        position = head.find(b"\xff", position)
-        while 0 <= position < len(head) and head[position] == 0xFF:
-            position += 1
-        if position < 0 or position + 9 > len(head) or head[position] in _JPEG_WRONG_MARKERS:
-            raise FrameError("the JPEG file's header is broken or missing")
-        marker = head[position]
-        if marker in _JPEG_FRAME_HEADERS:
-            break
-        position += 1
-        if marker not in _JPEG_BARE_MARKERS:
-            position += max(2, int.from_bytes(head[position : position + 2], "big"))
-    # Decoders fill the missing part of a cut picture with grey, without a word.
-    tail = data[max(position, len(data) - _JPEG_TRAILER_BYTES) :].tobytes()
-    if not tail.endswith(_JPEG_END) and _JPEG_END not in tail:
-        raise FrameError("the JPEG file lacks its end")
-    return PictureHeader(
-        is_jpeg=True,
-        width=int.from_bytes(head[position + 6 : position + 8], "big"),
-        height=int.from_bytes(head[position + 4 : position + 6], "big"),
-        channels=head[position + 8],
-        bits=head[position + 3],
-    )
+def _read_webp(data: NDArray[np.uint8], start: bytes) -> PictureHeader:
+    """Read the first chunk, which has the size (WebP container specification, RFC 9649)."""
+    end = 8 + int.from_bytes(start[4:8], "little")
+    if end > len(data) or len(start) < 30:
+        raise FrameError("the WebP file is cut off")
+    kind = start[12:16]
+    if kind == b"VP8 " and start[23:26] == b"\x9d\x01\x2a":
+        width, height = (int.from_bytes(start[at : at + 2], "little") & 0x3FFF for at in (26, 28))
+    elif kind == b"VP8L" and start[20] == 0x2F:
+        sides = int.from_bytes(start[21:25], "little")
+        width, height = 1 + (sides & 0x3FFF), 1 + (sides >> 14 & 0x3FFF)
+    elif kind == b"VP8X":
+        width, height = (1 + int.from_bytes(start[at : at + 3], "little") for at in (24, 27))
+    else:
+        raise FrameError("the WebP file's header is broken")
+    return PictureHeader(width, height, channels=3, bits=8, end=end)
+
+
+def _read_tiff(data: NDArray[np.uint8]) -> PictureHeader:
+    tags = read_tiff_tags(data)
+    if tags.tile_px > MAX_PICTURE_PX:
+        raise FrameError(f"the TIFF file has tiles of {tags.tile_px} pixels")
+    is_float = (tags.sample_format, tags.bits, tags.channels) == (_TIFF_FLOAT, 32, 1)
+    is_unsigned = tags.sample_format == _TIFF_UNSIGNED and 1 <= tags.bits <= 16
+    if not (is_float or (is_unsigned and 1 <= tags.channels <= 4)):
+        raise FrameError(
+            f"the TIFF file has {tags.channels} channels of {tags.bits} bits and sample format "
+            f"{tags.sample_format}; expected 1 to 4 of at most 16 bits and format "
+            f"{_TIFF_UNSIGNED}, or 1 of 32 bits and format {_TIFF_FLOAT}"
+        )
+    # Where the file ends nothing says.
+    return PictureHeader(tags.width, tags.height, tags.channels, tags.bits, end=len(data))

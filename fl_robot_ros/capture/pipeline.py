@@ -55,7 +55,7 @@ class CapturePipeline:
         Args:
             dataset: Where samples go.
             processor: Turns frames into samples; None: one that takes every picture as it is.
-            sample_rate_hz: Frames to keep per second and topic, by capture time, above 0.
+            sample_rate_hz: Frames to keep per second and camera, by capture time, above 0.
             queue_size: Live frames that may wait to be encoded; more are dropped and counted.
             label_rules: How frames get their labels; None: from the labels published.
             label_settle_sec: How long an encoded frame waits, from its publication, for labels

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 # Names of topics and types that are longer are damaged, or meant to fill the memory.
@@ -10,8 +11,13 @@ MAX_NAME_BYTES = 4096
 
 # rosbag2 writes the highest of 64 bits where it knows no time.
 _TIME_LIMIT_NS = (1 << 63) - 1
+CDR = "cdr"
 _AS = " as "
 _SHOWN_CHARACTERS = 32
+# A type as ROS 1, converters and early ROS 2 name it, sensor_msgs/Image, and as DDS does,
+# sensor_msgs::msg::dds_::Image_.
+_SHORT_NAME = re.compile(r"([A-Za-z]\w*)/([A-Za-z]\w*)")
+_DDS_NAME = re.compile(r"([A-Za-z]\w*)::msg::dds_::([A-Za-z]\w*)_")
 
 
 class RecordedMessage(NamedTuple):
@@ -23,12 +29,14 @@ class RecordedMessage(NamedTuple):
         recorded_ns: When it was recorded, in ns.
         data: Its serialized content; a view only into memory of at most four times
             its size.
+        is_ros1: Whether it is in the serialization of ROS 1, not CDR.
     """
 
     topic: str
     message_type: str
     recorded_ns: int
     data: bytes | memoryview
+    is_ros1: bool = False
 
 
 # Says by topic and type whether a message is wanted.
@@ -49,25 +57,26 @@ class FileSummary(NamedTuple):
     start_ns: int | None = None
 
 
+def ros2_type(message_type: str) -> str:
+    """Return the name of a message type as ROS 2 writes it, for example sensor_msgs/msg/Image."""
+    match = _SHORT_NAME.fullmatch(message_type) or _DDS_NAME.fullmatch(message_type)
+    return f"{match[1]}/msg/{match[2]}" if match else message_type
+
+
 def type_as(message_type: str, serialization: str) -> str:
     """Return the type of a topic, which no topic has whose messages cannot be read.
 
     Args:
-        message_type: Its type, for example "sensor_msgs/msg/Image".
+        message_type: Its type, for example "sensor_msgs/msg/Image" or "sensor_msgs/Image".
         serialization: How its messages are serialized; "cdr" can be read.
     """
-    if serialization == "cdr":
-        return message_type
-    return f"{message_type}{_AS}'{serialization[:_SHOWN_CHARACTERS]}'"
+    name = ros2_type(message_type)
+    return name if serialization == CDR else f"{name}{_AS}'{serialization[:_SHOWN_CHARACTERS]}'"
 
 
-def unreadable_topics(topics: Iterable[tuple[str, str]], wanted: Wanted) -> list[str]:
-    """Return a line for each topic that would be wanted, were it not for its serialization."""
-    return [
-        f"{topic} is {message_type}, which cannot be read"
-        for topic, message_type in sorted(topics)
-        if _AS in message_type and wanted(topic, message_type.partition(_AS)[0])
-    ]
+def bare_type(message_type: str) -> str:
+    """Return a type that `type_as` returned, without its serialization."""
+    return message_type.partition(_AS)[0]
 
 
 def is_time(time_ns: int) -> bool:

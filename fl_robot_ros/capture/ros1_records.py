@@ -23,6 +23,7 @@ from fl_robot_ros.capture.recorded_message import (
     Salvage,
     TopicCounts,
     Wanted,
+    ros2_type,
 )
 from fl_robot_ros.capture.time_order import in_time_order
 
@@ -234,7 +235,7 @@ class _Bag:
                     file.seek(record.data)
                     data = file.read(record.end - record.data)
                     time_ns = _time_ns(record.fields, b"time")
-                    return RecordedMessage(topic, message_type, time_ns, data)
+                    return RecordedMessage(topic, message_type, time_ns, data, is_ros1=True)
         except DamagedError as error:
             self._salvage.note(f"a record of kind {record.kind} is damaged: {error}")
         return None
@@ -247,8 +248,8 @@ class _Bag:
         file.seek(record.data)
         details = _fields(file.read(size))
         topic = _name(record.fields, b"topic")
-        package, _, name = _name(details, b"type").partition("/")
-        self._connections[_number(record.fields, b"conn")] = (topic, f"{package}/msg/{name}")
+        message_type = ros2_type(_name(details, b"type"))
+        self._connections[_number(record.fields, b"conn")] = (topic, message_type)
 
 
 def _record_at(file: BinaryIO, position: int, size: int) -> _Record | None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
+from fl_robot_ros.capture.topic_name import sibling_topic
 from fl_robot_ros.errors import SettingError
 
 _NS_PER_SEC = 1_000_000_000
 # A step back of more than this, or of a whole period, is a clock set anew or a bag played again.
 _MAX_DISORDER_NS = _NS_PER_SEC
+# A topic that has brought nothing for so long gives way to another one of its camera.
+_SILENCE_NS = 10 * _NS_PER_SEC
 # Share of the newest value in the running estimates of frame interval and phase.
 _GAIN = 8
+
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -29,7 +36,10 @@ class _Grid:
 
 
 class RateSampler:
-    """Keeps the frames nearest to an even grid of times, for each topic on its own.
+    """Keeps the frames nearest to an even grid of times, for each camera on its own.
+
+    A camera's raw and its compressed topic show the same: the first that brings a frame is taken,
+    until it falls silent.
 
     "Nearest" means within half the camera's own frame interval, so that jitter does not make a
     30 Hz camera sampled at 5 Hz keep now the fifth and now the seventh frame; and because the grid
@@ -40,7 +50,7 @@ class RateSampler:
         """Make a sampler.
 
         Args:
-            rate_hz: Frames to keep per second and topic, above 0.
+            rate_hz: Frames to keep per second and camera, above 0.
 
         Raises:
             SettingError: The rate is not above 0.
@@ -49,15 +59,18 @@ class RateSampler:
             raise SettingError(f"sample rate is {rate_hz!r} Hz; expected more than 0")
         self._period_ns = max(1, round(_NS_PER_SEC / rate_hz))
         self._grids: dict[str, _Grid] = {}
+        self._told: set[str] = set()
 
     def accept(self, topic: str, stamp_ns: int) -> bool:
         """Say whether to keep a frame; call it once for every frame, in order of arrival.
 
         Args:
             topic: Name of the camera's topic.
-            stamp_ns: Capture time of the frame in ns.
+            stamp_ns: Capture time of the frame in ns, as `CaptureTime` has it.
         """
         grid = self._grids.get(topic)
+        if grid is None and self._is_of_other(topic, stamp_ns):
+            return False
         back_ns = min(self._period_ns, _MAX_DISORDER_NS)
         if grid is None or stamp_ns < grid.last_ns - back_ns:
             self._grids[topic] = _Grid(stamp_ns + self._period_ns, stamp_ns)
@@ -73,4 +86,22 @@ class RateSampler:
         nearest_ns = grid.due_ns + (reach_ns - grid.due_ns) // self._period_ns * self._period_ns
         # The grid follows the camera's phase slowly, so that one late frame does not bend it.
         grid.due_ns = nearest_ns + self._period_ns + (stamp_ns - nearest_ns) // _GAIN
+        return True
+
+    def _is_of_other(self, topic: str, stamp_ns: int) -> bool:
+        """Say whether the frames of a topic's camera are taken from another topic."""
+        sibling = sibling_topic(topic)
+        grid = self._grids.get(sibling)
+        if grid is None:
+            return False
+        if abs(stamp_ns - grid.last_ns) > _SILENCE_NS:
+            del self._grids[sibling]
+            return False
+        if topic not in self._told:
+            self._told.add(topic)
+            _logger.warning(
+                "topic %s is left out: it is of the same camera as %s, which is taken",
+                topic,
+                sibling,
+            )
         return True

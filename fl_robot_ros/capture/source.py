@@ -35,7 +35,7 @@ def open_source(source: str, rate_hz: float = 0.0) -> Source:
 
     Args:
         source: Number or device file of a camera, folder of pictures, video file or URL, or
-            rosbag2 (its folder, or one .mcap or .db3 file); ~ is expanded.
+            rosbag (its folder, or one .mcap, .db3 or .bag file); ~ is expanded.
         rate_hz: Frames per second of a folder or camera; 0: 5 for a folder, all of a camera.
 
     Raises:

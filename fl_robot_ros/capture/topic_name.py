@@ -7,8 +7,10 @@ from collections.abc import Iterable
 # What robots name the topic of labels.
 LABEL_TOPIC = "fl/label"
 
-# What image_transport puts behind a camera's name, where the type is CompressedImage.
-_TRANSPORTS = ("/compressed", "/compressedDepth", "/zstd")
+# What image_transport puts behind a camera's name where images are JPEG or PNG files.
+_COMPRESSED = "/compressed"
+# And where they are something else.
+_TRANSPORTS = (_COMPRESSED, "/compressedDepth", "/zstd", "/theora", "/ffmpeg")
 
 
 def topic_matches(topic: str, names: Iterable[str]) -> bool:
@@ -27,13 +29,19 @@ def matching_names(topic: str, names: Iterable[str]) -> list[str]:
     A camera's topics are one, whether raw or compressed: "camera/image" means
     "/robot1/camera/image/compressed" too, after "camera/image/compressed".
     """
-    camera = _camera_of(topic)
-    found = [name for name in names if topic_matches(camera, (_camera_of(name),))]
+    camera = camera_of(topic)
+    found = [name for name in names if topic_matches(camera, (camera_of(name),))]
     return sorted(found, key=lambda name: (topic_matches(topic, (name,)), len(name)), reverse=True)
 
 
-def _camera_of(topic: str) -> str:
-    """Return a topic's name without the transport at its end."""
+def sibling_topic(topic: str) -> str:
+    """Return the compressed topic of a camera's raw one, and the raw one of the compressed."""
+    raw = topic.removesuffix(_COMPRESSED)
+    return raw if raw and raw != topic else f"{topic}{_COMPRESSED}"
+
+
+def camera_of(topic: str) -> str:
+    """Return a topic's name without the transport at its end, and "/" around it."""
     name = topic.strip("/")
     for transport in _TRANSPORTS:
         name = name.removesuffix(transport)

@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from fl_robot_ros.capture.bag_files import is_bag
+from fl_robot_ros.capture.camera_choice import describe_other
 from fl_robot_ros.capture.capture_options import pipeline_options, unused_names
 from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.capture.topic_name import topic_matches
@@ -166,10 +167,11 @@ def _import_bag(
         pipeline.stop()
     found = name_list(report.topics) or "no topic"
     say(console, f"{path}: {number(report.frames_read, 'frame')} from {shown(found)}")
+    for other, chosen in report.other_topics.items():
+        say(console, f"  {describe_other(other, chosen)}")
+    seen = [*report.topics, *(topic for topic, _ in report.other_topics)]
     unseen = [
-        name
-        for name in topics or ()
-        if not any(topic_matches(topic, (name,)) for topic in report.topics)
+        name for name in topics or () if not any(topic_matches(topic, (name,)) for topic in seen)
     ]
     if unseen:
         say(console, f"{path} has no frame of {name_list(unseen)}")

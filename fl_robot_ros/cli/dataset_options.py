@@ -222,7 +222,7 @@ def _add_import(commands: _Commands[argparse.ArgumentParser]) -> None:
         "--rate",
         type=setting_value(ClientSettings, "sample_rate_hz"),
         metavar="HZ",
-        help="frames kept per second and topic of a rosbag "
+        help="frames kept per second and camera of a rosbag "
         f"(default: as --params says, else {_RATE_HZ})",
     )
     parser.add_argument(

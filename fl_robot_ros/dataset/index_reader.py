@@ -9,7 +9,7 @@ from pathlib import Path
 from fl_robot_ros.dataset.sample import Sample, SampleGroup
 from fl_robot_ros.errors import DatasetError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class IndexReader:

@@ -13,14 +13,13 @@ from fl_robot_ros.capture.folder_layout import INDEX_NAME, MANIFEST_NAME
 from fl_robot_ros.capture.frame import frame_bytes
 from fl_robot_ros.capture.image_folder import ImageFolder, read_image_folder
 from fl_robot_ros.capture.jpeg import encode_jpeg
+from fl_robot_ros.capture.jpeg_layout import JPEG_MAGIC
+from fl_robot_ros.capture.jpeg_thumbnail import decode_jpeg_thumbnail
 from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.capture.new_sample import KEPT, LABELLED, NewSample
 from fl_robot_ros.capture.picture_folder import decode_picture
-from fl_robot_ros.capture.picture_header import (
-    JPEG_MAGIC,
-    PNG_MAGIC,
-    read_picture_header,
-)
+from fl_robot_ros.capture.picture_header import PNG_MAGIC, read_picture_header
+from fl_robot_ros.capture.picture_quality import MEASURED_SIDE_PX
 from fl_robot_ros.dataset.sample_manifest import read_topics
 from fl_robot_ros.dataset.sample_paths import STAMP_LIMIT, file_name, parse_image_name
 from fl_robot_ros.dataset.store import Dataset
@@ -230,9 +229,12 @@ def _read(path: Path) -> _Picture:
     if status.st_size > _MAX_FILE_BYTES:
         raise FrameError(f"{status.st_size} bytes; expected at most {_MAX_FILE_BYTES}")
     content = path.read_bytes()
-    # Fails where the file is cut off, which decoders do not.
+    # Fails where the file is cut off or damaged, which decoders do not.
     is_known = content.startswith((JPEG_MAGIC, PNG_MAGIC))
     header = read_picture_header(frame_bytes(content)) if is_known else None
+    if header is not None and header.jpeg is not None:
+        decode_jpeg_thumbnail(frame_bytes(content), header.jpeg, MEASURED_SIDE_PX)
+        content = content[: header.end]
     picture = decode_picture(content)
     if picture is None:
         raise FrameError("no picture that can be read")

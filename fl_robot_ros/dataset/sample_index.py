@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.capture.topic_name import sibling_topic
 from fl_robot_ros.dataset.index_reader import SCHEMA_VERSION, IndexReader
 from fl_robot_ros.dataset.sample_paths import file_name, hash_topic, recovered_topic
 from fl_robot_ros.errors import DatasetError
@@ -35,7 +37,11 @@ _UPGRADES = (
         "CREATE INDEX samples_by_label ON samples(label, stamp_ns, size_bytes)",
         "CREATE TABLE verdicts(verdict TEXT PRIMARY KEY, frames INTEGER NOT NULL)",
     ),
+    ("ALTER TABLE samples ADD COLUMN frame_digest TEXT NOT NULL DEFAULT ''",),
 )
+# Columns with the names that `_names` returns.
+_NAMES = "topic, sibling, recovered, recovered_sibling"
+_ALL_NAMES = "wanted.topic, wanted.sibling, wanted.recovered, wanted.recovered_sibling"
 _BUSY_TIMEOUT_SEC = 30.0
 # Rows of one statement: many take hardly longer than one, but SQLite limits their values.
 _ROWS = 100
@@ -110,35 +116,40 @@ class SampleIndex(IndexReader):
         (version,) = self._writer.execute("PRAGMA data_version").fetchone()
         return int(version)
 
-    def known(self, keys: Sequence[tuple[str, int, str]]) -> set[int]:
-        """Return which of some keys have a sample.
+    def known(self, keys: Sequence[tuple[str, int, str]]) -> dict[int, str]:
+        """Return which of some keys have a sample, and the digests of those samples' frames.
 
         Args:
             keys: Topic, stamp in ns and path of samples that may be there.
 
         Returns:
-            Positions in `keys` where there is a sample of this stamp and topic, or of this stamp
-            and recovered with the hash of the topic, or of this path.
+            Digests by the positions in `keys` where there is a sample of this stamp and camera,
+            that is, of the topic or its raw or compressed sibling, or recovered with the hash of
+            one of them, or where there is one of this path. "" for a digest that is not known, or
+            that of another topic's frame.
         """
-        found: set[int] = set()
+        found: dict[int, str] = {}
         for start in range(0, len(keys), _ROWS):
             rows = [
-                (number, topic, recovered_topic(hash_topic(topic)), stamp_ns, path)
+                (number, *_names(topic), stamp_ns, path)
                 for number, (topic, stamp_ns, path) in enumerate(
                     keys[start : start + _ROWS], start
                 )
             ]
             query = (
-                f"WITH wanted(number, topic, recovered, stamp_ns, path) AS ({_values(rows)}) "
-                "SELECT number FROM wanted WHERE EXISTS(SELECT 1 FROM samples WHERE "
-                "topic IN (wanted.topic, wanted.recovered) AND stamp_ns = wanted.stamp_ns)"
-                " OR EXISTS(SELECT 1 FROM samples WHERE path = wanted.path)"
+                f"WITH wanted(number, {_NAMES}, stamp_ns, path) AS ({_values(rows)}) "
+                "SELECT number, "
+                "CASE samples.topic WHEN wanted.topic THEN frame_digest ELSE '' END "
+                f"FROM wanted JOIN samples USING(stamp_ns) WHERE samples.topic IN ({_ALL_NAMES}) "
+                "UNION ALL SELECT number, frame_digest FROM wanted JOIN samples USING(path)"
             )
-            found.update(number for (number,) in self._writer.execute(query, _flat(rows)))
+            found.update(self._writer.execute(query, _flat(rows)))
         return found
 
     def pooled(self, keys: Sequence[tuple[str, int]]) -> dict[int, int]:
         """Return which of some keys, topic and stamp in ns, have a sample without a label.
+
+        A camera's raw and compressed topic are one here.
 
         Returns:
             Ids of samples by the position of their key in `keys`.
@@ -146,13 +157,13 @@ class SampleIndex(IndexReader):
         found: dict[int, int] = {}
         for start in range(0, len(keys), _ROWS):
             rows = [
-                (number, topic, recovered_topic(hash_topic(topic)), stamp_ns)
+                (number, *_names(topic), stamp_ns)
                 for number, (topic, stamp_ns) in enumerate(keys[start : start + _ROWS], start)
             ]
             query = (
-                f"WITH wanted(number, topic, recovered, stamp_ns) AS ({_values(rows)}) "
+                f"WITH wanted(number, {_NAMES}, stamp_ns) AS ({_values(rows)}) "
                 "SELECT number, id FROM wanted JOIN samples USING(stamp_ns) "
-                "WHERE samples.topic IN (wanted.topic, wanted.recovered) AND label = ''"
+                f"WHERE samples.topic IN ({_ALL_NAMES}) AND label = ''"
             )
             found.update(self._writer.execute(query, _flat(rows)))
         return found
@@ -170,6 +181,7 @@ class SampleIndex(IndexReader):
                 item.height,
                 len(item.image_bytes),
                 hashlib.sha256(item.image_bytes).hexdigest(),
+                item.frame_digest,
             )
             for path, item in samples.items()
         ]
@@ -177,7 +189,7 @@ class SampleIndex(IndexReader):
             part = rows[start : start + _ROWS]
             cursor = self._writer.execute(
                 "INSERT INTO samples(label, topic, stamp_ns, path, width, height, size_bytes, "
-                f"sha256) {_values(part)}",
+                f"sha256, frame_digest) {_values(part)}",
                 _flat(part),
             )
             newest = int(cursor.lastrowid or 0)
@@ -256,6 +268,14 @@ class SampleIndex(IndexReader):
             isolation_level=None,
             check_same_thread=False,
         )
+
+
+@functools.lru_cache(maxsize=1024)
+def _names(topic: str) -> tuple[str, str, str, str]:
+    """Return by which names the samples of a topic's camera may be stored."""
+    sibling = sibling_topic(topic)
+    recovered = [recovered_topic(hash_topic(name)) for name in (topic, sibling)]
+    return topic, sibling, recovered[0], recovered[1]
 
 
 def _values(rows: Sequence[tuple[object, ...]]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.index_file import open_index
 from fl_robot_ros.dataset.retention import Limits, choose_victims, fair_share
 from fl_robot_ros.dataset.sample_files import MovingFolder, make_folder
+from fl_robot_ros.dataset.sample_identity import IdentifiedBatch, identify
 from fl_robot_ros.dataset.sample_index import SampleIndex, StoredFile
 from fl_robot_ros.dataset.sample_paths import (
     file_name,
@@ -35,9 +36,10 @@ _logger = logging.getLogger(__name__)
 class Dataset(DatasetReader):
     """A folder of labelled pictures, and of pictures whose label is still to be given.
 
-    A sample is its topic and stamp; the same frame is stored once. What `add` has returned "kept"
-    for survives a power cut. Safe for use from several threads and processes; reading does not
-    wait for the disk while another thread writes.
+    A sample is its topic and stamp, or its time of publication where another frame has that stamp;
+    the same frame is stored once. What `add` has returned "kept" for survives a power cut. Safe
+    for use from several threads and processes; reading does not wait for the disk while another
+    thread writes.
 
     Attributes:
         path: Absolute path of the folder.
@@ -65,6 +67,7 @@ class Dataset(DatasetReader):
         self._pinned_id = 0
         self._write_lock = threading.Lock()
         self._totals = SampleTotals()
+        self._topics_with_repeats: set[str] = set()
         self.recovered = 0
         with ExitStack() as opened:
             with self._trouble("cannot be opened"):
@@ -98,8 +101,8 @@ class Dataset(DatasetReader):
 
         Returns:
             For each sample "kept" where it is new and safe on disk, "labelled" where it was known
-            without the label that it has now, "already_stored" where its topic and stamp are known
-            and nothing changes, "over_quota" where the budget is used up and others were worth
+            without the label that it has now, "already_stored" where it is known and nothing
+            changes, "over_quota" where the budget is used up and others were worth
             more.
 
         Raises:
@@ -108,7 +111,8 @@ class Dataset(DatasetReader):
         """
         with self._writing():
             with self._transaction():
-                outcomes, fresh = self._choose_new(batch)
+                batch, known, _ = self._identified(batch)
+                outcomes, fresh = self._choose_new(batch, known)
                 if fresh:
                     self._insert(fresh)
             self._place(fresh)
@@ -226,12 +230,25 @@ class Dataset(DatasetReader):
         self._moving.discard(names)
         return len(names)
 
-    def _choose_new(self, batch: Sequence[NewSample]) -> tuple[list[str], dict[str, NewSample]]:
+    def _identified(self, batch: Sequence[NewSample]) -> IdentifiedBatch:
+        """Find out which samples are known; say once of a camera that its stamps do not tell."""
+        identified = identify(self._index, batch)
+        for topic, stamp_ns in identified.repeats:
+            if topic not in self._topics_with_repeats:
+                self._topics_with_repeats.add(topic)
+                _logger.warning(
+                    "topic %s: two frames with different images have the stamp %d.%09d; such "
+                    "frames are known by the time of their publication",
+                    topic,
+                    *divmod(stamp_ns, 1_000_000_000),
+                )
+        return identified
+
+    def _choose_new(
+        self, batch: Sequence[NewSample], known: Container[int]
+    ) -> tuple[list[str], dict[str, NewSample]]:
         """Return each sample's outcome, and the new ones by their paths."""
         paths = [path_of_sample(sample) for sample in batch]
-        known = self._index.known(
-            [(item.topic, item.stamp_ns, path) for item, path in zip(batch, paths, strict=True)]
-        )
         outcomes: list[str] = []
         fresh: dict[str, NewSample] = {}
         keys = set()

@@ -15,6 +15,7 @@ from fl_robot_ros.nodes.qos import best_effort_qos, latched_qos, quiet_events, r
 from fl_robot_ros.nodes.topic_names import full_topic_name
 
 _LOOK_EVERY_SEC = 0.5
+_TYPE = "std_msgs/msg/String"
 
 
 class LabelSubscription:
@@ -51,6 +52,7 @@ class LabelSubscription:
         self._given_topic = topic
         self._on_label = on_label
         self._recent: deque[tuple[str, int]] = deque(maxlen=depth)
+        self._other_types: set[str] = set()
         self._deliver = with_publish_time(self._take)
         self._latched: QoSProfile | None = latched_qos(depth)
         self._best_effort: QoSProfile | None = best_effort_qos(depth)
@@ -60,9 +62,13 @@ class LabelSubscription:
         self._timer = node.create_timer(_LOOK_EVERY_SEC, self._look, clock=clock)
 
     def _look(self) -> None:
-        """Make the subscriptions that the publishers on the graph need."""
-        for publisher in self._node.get_publishers_info_by_topic(self._given_topic):
+        """Subscribe to the publishers on the graph; name those that publish no labels."""
+        publishers = self._node.get_publishers_info_by_topic(self._given_topic)
+        self._name_other_types({publisher.topic_type for publisher in publishers} - {_TYPE})
+        for publisher in publishers:
             offered = publisher.qos_profile
+            if publisher.topic_type != _TYPE:
+                continue
             if offered.reliability == ReliabilityPolicy.BEST_EFFORT:
                 if self._best_effort is not None:
                     self._subscribe(self._best_effort)
@@ -70,14 +76,20 @@ class LabelSubscription:
             elif offered.durability == DurabilityPolicy.TRANSIENT_LOCAL and self._latched:
                 self._subscribe(self._latched)
                 self._latched = None
-        if self._latched is None and self._best_effort is None:
-            self._timer.cancel()
 
     def _subscribe(self, profile: QoSProfile) -> None:
         # Each of the subscriptions is incompatible with some publishers, which is no fault.
         self._node.create_subscription(
             String, self._given_topic, self._deliver, profile, event_callbacks=quiet_events()
         )
+
+    def _name_other_types(self, types: set[str]) -> None:
+        """Say once of each type but that of labels that nobody hears it."""
+        for type_name in sorted(types - self._other_types):
+            self._other_types.add(type_name)
+            self._node.get_logger().warning(
+                f"{self.topic} is published as {type_name}, and not heard: labels are {_TYPE}"
+            )
 
     def _take(self, message: String, published_ns: int) -> None:
         label = message.data, published_ns

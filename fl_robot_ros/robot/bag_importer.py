@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from fl_robot_ros.capture.camera_choice import describe_other
 from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.capture.pipeline import CapturePipeline
 from fl_robot_ros.config import expand_path
@@ -91,6 +92,8 @@ class BagImporter:
                 else:
                     text = f"{text}; lost: {report.loss}"
                     _logger.warning("bag %s", text)
+                for other, chosen in report.other_topics.items():
+                    _logger.info("bag %s: %s", path.name, describe_other(other, chosen))
                 if report.is_fallback:
                     _logger.warning(
                         "bag %s has none of image_topics (%s): all its image topics were read, "

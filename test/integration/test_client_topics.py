@@ -15,7 +15,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.qos import QoSProfile
 from ros_process import NodeProcess, Peer
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import String
+from std_msgs.msg import Int32, String
 from waiting import wait_until
 
 from fl_robot_ros.capture.verdicts import VERDICTS
@@ -224,6 +224,22 @@ def test_labels_of_a_best_effort_publisher_count_once_beside_those_of_a_reliable
         )
     assert capture_status(messages)[1]["labels_received"] == "3"
     assert "incompatible QoS" not in node.output
+
+
+def test_labels_of_another_type_are_named(
+    start_node: StartNode, peer: Peer, tmp_path: Path
+) -> None:
+    latched = peer.publisher(String, "fl/label", LATCHED)
+    client = start_client(start_node, tmp_path)
+    wait_until(lambda: latched.get_subscription_count() == 2, "the client listens")
+    stranger = Peer()
+    try:
+        stranger.publisher(Int32, "fl/label", reliable_qos(10))
+        line = "/fl/label is published as std_msgs/msg/Int32, and not heard: labels are std_msgs"
+        wait_until(lambda: line in client.output, "the type is named")
+        assert client.output.count(line) == 1
+    finally:
+        stranger.close()
 
 
 def capture_status(messages: list[DiagnosticArray]) -> tuple[DiagnosticStatus, dict[str, str]]:

@@ -91,8 +91,11 @@ def record(
     return next(file for file in path.iterdir() if file.name != "metadata.yaml")
 
 
-def serialized(item: Item) -> tuple[str, bytes]:
-    """Return the type and the serialized content of a message, as ROS 2 writes it."""
+def serialized(item: Item, is_ros1: bool = False) -> tuple[str, bytes]:
+    """Return the type and the serialized content of a message, as ROS 2 or ROS 1 writes it."""
+    if is_ros1:
+        kind, message = _message(item, ROS1_TYPES, seq=1)
+        return kind, bytes(ROS1_TYPES.serialize_ros1(message, kind))
     kind, message = _message(item)
     return kind, bytes(TYPES.serialize_cdr(message, kind))
 
@@ -111,12 +114,11 @@ def record_ros1(
     with writer:
         connections: dict[str, Any] = {}
         for item in items:
-            kind, message = _message(item, ROS1_TYPES, seq=1)
+            kind, data = serialized(item, is_ros1=True)
             if item.topic not in connections:
                 connections[item.topic] = writer.add_connection(
                     item.topic, kind, typestore=ROS1_TYPES
                 )
-            data = ROS1_TYPES.serialize_ros1(message, kind)
             writer.write(connections[item.topic], item.time_ns, data)
     return path
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import lz4.frame
 from bag_recorder import Item, serialized
@@ -52,9 +52,16 @@ class McapBuilder:
     A channel's records come before its first message, in the same chunk.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, channels: Mapping[str, tuple[str, str]] | None = None) -> None:
+        """Begin a file.
+
+        Args:
+            channels: Type and message encoding by topic, where they are not ROS 2's own; without
+                a schema where the type is "".
+        """
+        self._given = channels or {}
         self.content = MCAP_MAGIC + record_of(HEADER, text("ros2") + text("test"))
-        self._channels: dict[str, tuple[bytes, bytes]] = {}
+        self._channels: dict[tuple[str, str], tuple[bytes, bytes]] = {}
         self._counts: Counter[int] = Counter()
         self._times: list[int] = []
         self._chunks: list[bytes] = []
@@ -74,6 +81,10 @@ class McapBuilder:
             index = record_of(CHUNK_INDEX, place + bytes(12) + text(compression) + bytes(16))
             self._chunks.append(index)
         self.content += chunk
+
+    def records_of(self, items: Sequence[Item]) -> bytes:
+        """Return the records of a chunk, for `add_raw` to add in some way."""
+        return self._records(items)
 
     def add_raw(self, record: bytes) -> None:
         """Add any bytes."""
@@ -98,14 +109,19 @@ class McapBuilder:
     def _records(self, items: Sequence[Item]) -> bytes:
         records = b""
         for item in items:
-            kind, data = serialized(item)
-            number = list(self._channels).index(item.topic) if item.topic in self._channels else -1
+            kind, encoding = self._given.get(item.topic, (None, "cdr"))
+            own_kind, data = serialized(item, is_ros1=encoding == "ros1")
+            kind = own_kind if kind is None else kind
+            name = item.topic, kind
+            number = list(self._channels).index(name) if name in self._channels else -1
             if number < 0:
                 number = len(self._channels)
                 schema = struct.pack("<H", number + 1) + text(kind) + text("ros2msg") + text("")
-                channel = struct.pack("<HH", number, number + 1) + text(item.topic) + text("cdr")
+                schema_number = number + 1 if kind else 0
+                channel = struct.pack("<HH", number, schema_number)
+                channel += text(item.topic) + text(encoding)
                 pair = record_of(SCHEMA, schema), record_of(CHANNEL, channel + bytes(4))
-                self._channels[item.topic] = pair
+                self._channels[name] = pair
                 records += b"".join(pair)
             head = struct.pack("<HIQQ", number, 0, item.time_ns, item.time_ns)
             records += record_of(MESSAGE, head + data)

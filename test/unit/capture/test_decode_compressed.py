@@ -1,4 +1,4 @@
-"""Compressed frames: JPEG and PNG files in all their kinds, formats' names, hostile files."""
+"""Compressed frames: picture files in all their kinds, formats' names, hostile files."""
 
 from __future__ import annotations
 
@@ -50,18 +50,37 @@ def png_claiming(width: int, height: int) -> bytes:
     )
 
 
+def webp_claiming(width: int, height: int) -> bytes:
+    canvas = struct.pack("<II", width - 1, height - 1)
+    body = b"VP8X" + struct.pack("<II", 10, 0) + canvas[:3] + canvas[4:7]
+    return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body
+
+
+def tiff_claiming(width: int, height: int) -> bytes:
+    tags = {256: width, 257: height, 258: 8, 273: 8, 277: 1, 278: height, 279: 99}
+    entries = b"".join(struct.pack(">HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"MM\0*" + struct.pack(">IH", 8, len(tags)) + entries + bytes(4)
+
+
 def jpeg_claiming(width: int, height: int) -> bytes:
     data = file_of(".jpg", BGR)
     frame_header = data.index(b"\xff\xc0") + 5
     return data[:frame_header] + struct.pack(">HH", height, width) + data[frame_header + 4 :]
 
 
-@pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_png_is_exact(channels: int, bits: int) -> None:
+@pytest.mark.parametrize(
+    ("extension", "channels", "bits"),
+    [
+        *[(name, n, bits) for name in (".png", ".tiff") for n in (1, 3, 4) for bits in (8, 16)],
+        (".webp", 3, 8),
+    ],
+)
+def test_files_without_loss_are_exact(extension: str, channels: int, bits: int) -> None:
     pixels = {1: PICTURE[..., 0], 3: BGR, 4: np.dstack([BGR, PICTURE[..., 0]])}[channels]
     stored = pixels if bits == 8 else pixels.astype(np.uint16) * 256 + 200
-    decoded = decode_frame(compressed(file_of(".png", stored), "png"))
+    lossless = (cv2.IMWRITE_WEBP_QUALITY, 101) if extension == ".webp" else ()
+    data = file_of(extension, stored, *lossless)
+    decoded = decode_frame(compressed(data, extension[1:]))
     expected = np.stack([PICTURE[..., 0]] * 3, axis=2) if channels == 1 else PICTURE
     np.testing.assert_array_equal(decoded, expected)
 
@@ -124,17 +143,41 @@ def test_sensor_values_in_a_png_are_those_of_the_raw_image(encoding: str) -> Non
     np.testing.assert_array_equal(decode_frame(file), decode_frame(raw))
 
 
+@pytest.mark.parametrize("encoding", ["16UC1", "32FC1", "bayer_grbg8", "bayer_grbg16"])
+def test_sensor_values_in_a_tiff_are_those_of_the_raw_image(encoding: str) -> None:
+    kind = {"16": np.uint16, "32": np.float32}.get(encoding[:2], np.uint8)
+    kind = np.uint16 if encoding.endswith("16") else kind
+    values = np.random.default_rng(1).integers(0, 255, (24, 32)).astype(kind)
+    step = 32 * values.itemsize
+    raw = RawFrame("/camera", 5, 6, encoding, 24, 32, step, False, values.tobytes())
+    file = file_of(".tiff", values)
+    named = compressed(file, f"{encoding}; tiff compressed ")
+    np.testing.assert_array_equal(decode_frame(named), decode_frame(raw))
+    if encoding == "32FC1":
+        np.testing.assert_array_equal(decode_frame(compressed(file, "tiff")), decode_frame(raw))
+
+
+def test_lossy_webp_is_close_and_ends_where_it_says() -> None:
+    data = file_of(".webp", BGR, cv2.IMWRITE_WEBP_QUALITY, 90)
+    difference = decode_frame(compressed(data, "webp")).astype(int) - PICTURE
+    assert np.abs(difference).mean() < 6
+    more = compressed(data + bytes(9999), "webp")
+    np.testing.assert_array_equal(decode_frame(more), decode_frame(compressed(data, "webp")))
+
+
 @pytest.mark.parametrize(
     ("name", "data", "words"),
     [
         ("16UC1; compressedDepth png", bytes(12) + file_of(".png", BGR), "raw or compressed"),
         ("32FC1; compressedDepth", file_of(".png", BGR), "compressedDepth holds depths"),
-        ("theora", b"\x80theora" + bytes(90), "neither a JPEG nor a PNG"),
+        ("theora", b"\x80theora" + bytes(90), "no JPEG, PNG, WebP or TIFF"),
         ("h264", b"\0\0\0\1\x67" + bytes(90), "only those are supported.*h264"),
-        ("rgb8; tiff compressed ", file_of(".tiff", BGR), "neither a JPEG nor a PNG"),
-        ("webp", file_of(".webp", BGR), "neither a JPEG nor a PNG"),
-        ("jpeg", b"", "neither a JPEG nor a PNG"),
-        ("a\nb" * 9999, b"text", "neither a JPEG nor a PNG"),
+        ("tiff", file_of(".tiff", BGR.astype(np.float32)), "3 channels of 32 bits"),
+        ("tiff", file_of(".tiff", BGR.astype(np.float64)), "of 64 bits and sample format 3"),
+        ("tiff", file_of(".tiff", BGR.astype(np.int16)), "of 16 bits and sample format 2"),
+        ("bmp", file_of(".bmp", BGR), "no JPEG, PNG, WebP or TIFF"),
+        ("jpeg", b"", "no JPEG, PNG, WebP or TIFF"),
+        ("a\nb" * 9999, b"text", "no JPEG, PNG, WebP or TIFF"),
     ],
 )
 def test_other_content_is_refused_by_name_in_one_line(name: str, data: bytes, words: str) -> None:
@@ -146,8 +189,16 @@ def test_other_content_is_refused_by_name_in_one_line(name: str, data: bytes, wo
         assert len(str(info.value)) < 350
 
 
-@pytest.mark.parametrize("claim", [png_claiming, jpeg_claiming])
-@pytest.mark.parametrize(("width", "height"), [(60000, 60000), (65500, 1026), (0, 9), (9, 0)])
+@pytest.mark.parametrize(
+    ("claim", "width", "height"),
+    [
+        (claim, *size)
+        for claim in (png_claiming, jpeg_claiming, webp_claiming, tiff_claiming)
+        for size in ((60000, 60000), (65500, 1026), (0, 9), (9, 0))
+        # WebP cannot say 0.
+        if claim is not webp_claiming or all(size)
+    ],
+)
 def test_sizes_that_no_camera_has_are_refused_unseen(claim: Any, width: int, height: int) -> None:
     data = claim(width, height)
     for decode in (decode_frame, thumbnail_of):
@@ -157,7 +208,7 @@ def test_sizes_that_no_camera_has_are_refused_unseen(claim: Any, width: int, hei
 
 @pytest.mark.parametrize("decode", [decode_frame, thumbnail_of])
 @pytest.mark.parametrize("share", [0.0, 0.002, 0.1, 0.5, 0.9])
-@pytest.mark.parametrize("extension", [".jpg", ".png"])
+@pytest.mark.parametrize("extension", [".jpg", ".png", ".webp", ".tiff"])
 def test_cut_files_are_refused(extension: str, share: float, decode: Any) -> None:
     for pixels in (BGR, SMOOTH):
         data = file_of(extension, pixels)
@@ -223,6 +274,9 @@ FILES = [
     GREY_JPEG,
     file_of(".png", BGR),
     file_of(".png", PICTURE[..., 0].astype(np.uint16)),
+    file_of(".webp", BGR),
+    file_of(".tiff", BGR),
+    file_of(".tiff", PICTURE[..., 0].astype(np.float32)),
 ]
 FORMATS = ["jpeg", "16UC1; png compressed ", "bayer_rggb8; jpeg compressed "]
 
@@ -255,7 +309,9 @@ def decode_or_refuse(data: bytes, name: str) -> None:
 
 @given(
     content=st.binary(max_size=300),
-    start=st.sampled_from([b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"]),
+    start=st.sampled_from(
+        [b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\x40\0\0\0WEBPVP8 ", b"II*\0\x08\0\0\0"]
+    ),
     end=st.sampled_from([b"", b"\xff\xd9"]),
     name=st.one_of(st.sampled_from(FORMATS), st.text(max_size=20)),
 )

@@ -40,7 +40,7 @@ def test_colour_jpeg_is_stored_byte_for_byte() -> None:
     assert (sample.width, sample.height, sample.stamp_ns) == (32, 24, 5)
 
 
-@pytest.mark.parametrize("extension", [".jpg", ".png"])
+@pytest.mark.parametrize("extension", [".jpg", ".png", ".tiff"])
 def test_other_compressed_frames_become_colour_jpeg(extension: str) -> None:
     sample = sample_of(compressed(extension, PICTURE[..., 0]))
     assert read_picture_header(np.frombuffer(sample.image_bytes, np.uint8)).is_rgb_jpeg

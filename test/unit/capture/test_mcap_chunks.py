@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from bag_reader import read
 from bag_recorder import drive, pictures_of
-from mcap_builder import McapBuilder
+from mcap_builder import COMPRESS, McapBuilder, record_of, text
 
 from fl_robot_ros.capture.bag import read_bag
+from fl_robot_ros.capture.mcap_index import CHUNK
 
 
 @pytest.mark.parametrize("compression", ["", "zstd", "lz4"])
@@ -97,3 +100,71 @@ def test_chunk_that_the_index_lacks_is_read(tmp_path: Path) -> None:
     frames, _, report = read(file)
     assert [frame.published_ns for frame in frames] == [item.time_ns for item in items]
     assert report.complete
+
+
+def frames(compression: str, parts: int) -> Callable[[bytes], bytes]:
+    """Return what compresses data into several frames, as parallel compressors do."""
+
+    def compress(data: bytes) -> bytes:
+        size = -(-len(data) // parts)
+        pieces = [data[start : start + size] for start in range(0, len(data), size)]
+        return b"".join(map(COMPRESS[compression], pieces))
+
+    return compress
+
+
+# Zstandard, 3.1.2: a frame that decoders skip.
+SKIPPED_FRAME = b"\x50\x2a\x4d\x18\x04\0\0\0abcd"
+PACKED: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "zstd, two frames": ("zstd", frames("zstd", 2)),
+    "zstd, many frames": ("zstd", frames("zstd", 300)),
+    "zstd, a frame to skip": ("zstd", lambda data: SKIPPED_FRAME + COMPRESS["zstd"](data)),
+    "lz4, two frames": ("lz4", frames("lz4", 2)),
+}
+
+
+@pytest.mark.parametrize(("compression", "pack"), list(PACKED.values()), ids=list(PACKED))
+def test_a_chunk_may_have_several_frames(
+    tmp_path: Path, compression: str, pack: Callable[[bytes], bytes]
+) -> None:
+    items = drive(20)
+    mcap = McapBuilder()
+    records = mcap.records_of(items)
+    mcap.add_raw(chunk_with(records, compression, pack(records)))
+    whole(tmp_path, mcap, [item.time_ns for item in items])
+
+
+@pytest.mark.parametrize("kind", [0x07, 0x09, 0x0C, 0x10, 0x7F, 0x80, 0xFF])
+def test_records_of_other_kinds_are_no_damage(tmp_path: Path, kind: int) -> None:
+    items = drive(20)
+    mcap = McapBuilder()
+    other = record_of(kind, b"some content of an application " * 9)
+    records = other + mcap.records_of(items[:10]) + other + mcap.records_of(items[10:]) + other
+    mcap.add_raw(other + chunk_with(records, "", records) + other)
+    whole(tmp_path, mcap, [item.time_ns for item in items])
+
+
+@pytest.mark.parametrize("compression", ["", "zstd"])
+def test_fields_that_the_format_may_get_are_no_damage(tmp_path: Path, compression: str) -> None:
+    items = drive(20)
+    mcap = McapBuilder()
+    records = mcap.records_of(items)
+    packed = COMPRESS[compression](records)
+    mcap.add_raw(chunk_with(records, compression, packed, new_fields=b"something"))
+    whole(tmp_path, mcap, [item.time_ns for item in items])
+
+
+def chunk_with(records: bytes, compression: str, packed: bytes, new_fields: bytes = b"") -> bytes:
+    """Return a chunk of records that were packed somehow, without times."""
+    head = struct.pack("<QQQI", 0, 0, len(records), 0) + text(compression)
+    return record_of(CHUNK, head + struct.pack("<Q", len(packed)) + packed + new_fields)
+
+
+def whole(tmp_path: Path, mcap: McapBuilder, times: list[int]) -> None:
+    """Check that a file is read without loss, with a summary or without."""
+    file = tmp_path / "drive.mcap"
+    for content in (mcap.finish(), mcap.finish("")):
+        file.write_bytes(content)
+        reading = read_bag(file)
+        assert [item.published_ns for item in reading] == times
+        assert reading.report.complete

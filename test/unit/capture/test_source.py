@@ -1,9 +1,20 @@
+import contextlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from bag_recorder import COMPRESSED, IMAGE, START_NS, TYPES, Item, drive, picture, record
+from bag_recorder import (
+    COMPRESSED,
+    IMAGE,
+    START_NS,
+    TYPES,
+    Item,
+    drive,
+    picture,
+    pictures_of,
+    record,
+)
 from mcap_builder import McapBuilder
 
 from fl_robot_ros.capture.bag import is_bag
@@ -160,7 +171,7 @@ def test_what_cannot_be_opened_is_explained(tmp_path: Path) -> None:
     for name, message in [
         ("absent", "there is no"),
         ("empty", "no picture"),
-        ("old.bag", "ROS 1"),
+        ("old.bag", "no image topic"),
         ("broken.mcap", r"broken\.mcap"),
         ("broken.avi", "cannot be opened"),
     ]:
@@ -173,3 +184,24 @@ def test_what_cannot_be_opened_is_explained(tmp_path: Path) -> None:
     assert not is_bag(tmp_path / "empty")
     assert is_bag(tmp_path / "old.bag")
     assert is_bag(tmp_path / "old.bag.active")
+
+
+@pytest.mark.parametrize("has_index", [True, False])
+@pytest.mark.parametrize(("raw", "compressed", "chosen"), [(10, 10, IMAGE), (3, 10, COMPRESSED)])
+def test_of_two_types_on_one_topic_one_is_played(
+    tmp_path: Path, raw: int, compressed: int, chosen: str, has_index: bool
+) -> None:
+    topic = "/camera/image_raw"
+    mcap = McapBuilder()
+    items = pictures_of(drive(raw, ["cat"])) + pictures_of(drive(compressed, compressed=True))
+    mcap.add_chunk(sorted(items, key=lambda item: item.time_ns))
+    file = tmp_path / "drive.mcap"
+    file.write_bytes(mcap.finish() if has_index else mcap.finish(""))
+    other = COMPRESSED if chosen == IMAGE else IMAGE
+    with contextlib.closing(BagSource(file)) as source:
+        assert source.image_types == {topic.lstrip("/"): chosen}
+        assert source.skipped == [f"{topic} as {other} is left out: it is read as {chosen}"]
+        images = [item for item in source.items() if isinstance(item, RecordedImage)]
+    assert len(images) == (raw if chosen == IMAGE else compressed)
+    for image in images:
+        assert TYPES.deserialize_cdr(image.message, chosen).header.frame_id == "camera"

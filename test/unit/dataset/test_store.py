@@ -243,3 +243,47 @@ def test_a_dataset_says_whether_it_is_open_elsewhere(tmp_path: Path) -> None:
             assert not is_alone
         with dataset.alone() as is_alone:
             assert is_alone
+
+
+def seen(stamp_ns: int, published_ns: int, digest: str, label: str = "cat") -> NewSample:
+    content = f"{digest} {published_ns}".encode()
+    return NewSample(label, "/camera", stamp_ns, content, 4, 3, published_ns, digest)
+
+
+def test_frames_that_share_a_stamp_are_told_apart_by_what_they_show(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frames = [seen(7, 1001, "a"), seen(7, 1002, "b"), seen(8, 1003, "c"), seen(7, 1004, "")]
+    with Dataset(tmp_path) as dataset:
+        assert dataset.add(frames) == ["kept", "kept", "kept", "already_stored"]
+        assert [sample.stamp_ns for sample in dataset.samples()] == [7, 1002, 8]
+        # Alone, together and in another order, and however they are encoded now.
+        assert dataset.add([seen(7, 1002, "b", "dog")]) == ["already_stored"]
+        again = [item._replace(image_bytes=b"other") for item in reversed(frames)]
+        assert dataset.add(again) == ["already_stored"] * 4
+        # Played again, at another time.
+        assert dataset.add([seen(7, 2001, "a")]) == ["already_stored"]
+        # A simulation that begins anew.
+        assert dataset.add([seen(7, 3001, "d"), seen(8, 3002, "e")]) == ["kept", "kept"]
+        assert agree(dataset)
+    (message,) = caplog.messages
+    assert message.startswith("topic /camera: two frames with different images have the stamp 0.0")
+
+
+def test_a_label_finds_a_frame_of_the_review_pool_that_shares_its_stamp(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+        dataset.add([seen(7, 1001, "a", ""), seen(7, 1002, "b", "")])
+        assert dataset.add([seen(7, 1002, "b", "dog")]) == ["labelled"]
+        assert [(sample.label, sample.stamp_ns) for sample in dataset.samples()] == [("dog", 1002)]
+
+
+def test_an_index_of_the_version_before_is_brought_up_to_date(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+        dataset.add([seen(7, 1001, "a")])
+    index = sqlite3.connect(tmp_path / "index.sqlite3")
+    index.execute("ALTER TABLE samples DROP COLUMN frame_digest")
+    index.execute("PRAGMA user_version = 2")
+    index.close()
+    with Dataset(tmp_path) as dataset:
+        # What a sample of before showed nobody knows.
+        assert dataset.add([seen(7, 1002, "b"), seen(8, 1003, "c")]) == ["already_stored", "kept"]
