@@ -50,9 +50,15 @@ def test_without_any_package_each_command_says_in_one_line_what_to_do(
     assert "install with: " in line or "source ROS 2 first" in line
 
 
-@pytest.mark.parametrize("command", ["server", "demo"])
-def test_what_learns_names_all_that_it_lacks(robot: BarePython, command: str) -> None:
-    code, _, errors = call(robot, command)
+# Wrong settings are told first.
+SERVER = ("--classes", "cat", "dog")
+
+
+@pytest.mark.parametrize(("command", "arguments"), [("server", SERVER), ("demo", ())])
+def test_what_learns_names_all_that_it_lacks(
+    robot: BarePython, command: str, arguments: tuple[str, ...]
+) -> None:
+    code, _, errors = call(robot, command, *arguments)
     assert code == 1
     [line] = errors.splitlines()
     assert line.startswith(f"fl_{command}: flwr, tensorflow, keras, ai-edge-litert")

@@ -43,10 +43,11 @@ def test_all_that_is_missing_is_named_with_the_command_that_installs_it(tmp_path
     assert python.known_problem() == ""  # Nobody has asked yet.
     problem = python.check()
     assert python.known_problem() == problem
-    assert "lacks flwr, tensorflow, keras, ai-edge-litert, opencv-python-headless; " in problem
+    lacking = "flwr, tensorflow, keras, ai-edge-litert, opencv-python-headless, PyYAML"
+    assert f"lacks {lacking}; " in problem
     assert problem.endswith(
         f"install with: {bare.path} -m pip install 'flwr>=1.41,<1.42' 'tensorflow>=2.21,<2.22' "
-        "'keras>=3.13' 'ai-edge-litert>=2.1,<3' 'opencv-python-headless>=4.5.4'"
+        "'keras>=3.13' 'ai-edge-litert>=2.1,<3' 'opencv-python-headless>=4.5.4' 'PyYAML>=5.4.1'"
     )
     # The command was followed: neither the old answer nor a restart stands in the way.
     bare.take_all()
@@ -68,7 +69,9 @@ def test_what_a_source_needs_is_asked_for_too(tmp_path: Path) -> None:
 )
 def test_a_version_out_of_bounds_is_named(tmp_path: Path, version: str, fits: bool) -> None:
     bare = BarePython(tmp_path / "venv")
-    bare.take("numpy*", "cv2", "opencv_*", "keras*", "tensorflow*", "ai_edge_litert*")
+    bare.take(
+        "numpy*", "yaml", "pyyaml*", "cv2", "opencv_*", "keras*", "tensorflow*", "ai_edge_litert*"
+    )
     (bare.site / "flwr").mkdir()
     (bare.site / "flwr" / "__init__.py").touch()
     facts = bare.site / f"flwr-{version}.dist-info"
