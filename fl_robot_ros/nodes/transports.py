@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.paths import share_path
 
-# Fast DDS 3 (Kilted and later) reads the first, Fast DDS 2 (Humble, Jazzy) the second.
-_PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+# Fast DDS 3 reads the first, and ROS warns of the second; Fast DDS 2 reads the second.
+_VARIABLE, _OLD_VARIABLE = "FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE"
+# Fast DDS 3 came with Kilted, whose rclpy is 9; that of Jazzy is 7.
+_RCLPY_WITH_FAST_DDS_3 = 8
 # With any of them the user has chosen.
-_CHOICES = (*_PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")
+_CHOICES = (_VARIABLE, _OLD_VARIABLE, "FASTDDS_BUILTIN_TRANSPORTS")
 # Fast DDS reads these from the working directory.
 _PROFILE_FILES = ("DEFAULT_FASTDDS_PROFILES.xml", "DEFAULT_FASTRTPS_PROFILES.xml")
 
@@ -32,5 +35,5 @@ def make_room_for_large_images() -> None:
         profile = str(share_path("config", "fastdds.xml"))
     except SettingError:
         return  # An incomplete installation has Fast DDS' defaults.
-    for name in _PROFILE_VARIABLES:
-        os.environ[name] = profile
+    is_old = int(version("rclpy").partition(".")[0]) < _RCLPY_WITH_FAST_DDS_3
+    os.environ[_OLD_VARIABLE if is_old else _VARIABLE] = profile
