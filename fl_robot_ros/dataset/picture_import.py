@@ -20,6 +20,7 @@ from fl_robot_ros.capture.new_sample import KEPT, LABELLED, NewSample
 from fl_robot_ros.capture.picture_folder import decode_picture
 from fl_robot_ros.capture.picture_header import PNG_MAGIC, read_picture_header
 from fl_robot_ros.capture.picture_quality import MEASURED_SIDE_PX
+from fl_robot_ros.dataset.sample import IMPORT_PREFIX
 from fl_robot_ros.dataset.sample_manifest import read_topics
 from fl_robot_ros.dataset.sample_paths import STAMP_LIMIT, file_name, parse_image_name
 from fl_robot_ros.dataset.store import Dataset
@@ -157,7 +158,7 @@ class _Naming:
 
     def __init__(self, dataset: Dataset, folder: Path, topics: Mapping[str, str]) -> None:
         name = _UNFIT_FOR_TOPIC.sub("_", folder.resolve().name) or "pictures"
-        self._topic = f"import/{name}"
+        self._topic = f"{IMPORT_PREFIX}{name}"
         self._topics = topics
         samples = dataset.samples() + dataset.unlabelled()
         self._files = {

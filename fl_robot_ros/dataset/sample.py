@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+# What imported images have in place of a camera's topic begins with it.
+IMPORT_PREFIX = "import/"
+
 
 class Sample(NamedTuple):
     """A picture in the dataset.
@@ -23,6 +26,13 @@ class Sample(NamedTuple):
     stamp_ns: int
     path: str
     sha256: str = ""
+
+    @property
+    def is_photo(self) -> bool:
+        """Whether it was imported with the time of its file, which is not that of its capture."""
+        folder = self.topic.removeprefix(IMPORT_PREFIX)
+        # Below the folder's name stands what the name of an exported sample says of its camera.
+        return folder != self.topic and "/" not in folder
 
 
 class SampleGroup(NamedTuple):

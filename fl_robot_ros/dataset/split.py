@@ -10,6 +10,8 @@ from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.errors import SnapshotError
 
 _NS_PER_SEC = 1_000_000_000
+# Share of a class's samples outside the holdout that the gap leaves at least.
+_LEAST_TRAINED = 0.2
 
 
 def split_by_time(
@@ -24,9 +26,10 @@ def split_by_time(
     the holdout, spread over time, so that its share follows the fraction. A class whose holdout
     would be smaller than its largest segment is cut once, near its end, in a pause if there is
     one. What lies nearer than `gap_sec` to a held out sample of its class is on neither side; a
-    gap that leaves nothing to train on is halved until it does. Each class of two or more samples
-    is on both sides; a single sample goes to training. The same samples always give the same
-    split, in whatever order they come.
+    gap that leaves less than a fifth of what could train is halved until it does not. A class of
+    imported photos, whose times say nothing, has no gap. Each class of two or more samples is on
+    both sides; a single sample goes to training. The same samples always give the same split, in
+    whatever order they come.
 
     Args:
         samples: Samples of any number of classes and topics.
@@ -50,20 +53,32 @@ def split_by_time(
         by_label[sample.label].append(sample)
     train: list[Sample] = []
     holdout: list[Sample] = []
-    gap_ns = round(gap_sec * _NS_PER_SEC)
-    for label in sorted(by_label):
-        items = by_label[label]
-        segments = _cut_into_segments(items, segment_sec)
-        sizes = list(map(len, segments))
-        if holdout_fraction * len(items) < max(sizes):
-            segments = _cut_once(items, holdout_fraction, gap_ns)
-            held = set(range(1, len(segments)))
-        else:
-            held = _choose_segments(sizes, holdout_fraction)
-        for index in held:
-            holdout.extend(segments[index])
-        train.extend(_apart(segments, held, gap_ns))
+    for _, items in sorted(by_label.items()):
+        gap_ns = 0 if all(item.is_photo for item in items) else round(gap_sec * _NS_PER_SEC)
+        kept, held = _split_class(items, holdout_fraction, segment_sec, gap_ns)
+        train += kept
+        holdout += held
     return sorted(train, key=_by_time), sorted(holdout, key=_by_time)
+
+
+def _split_class(
+    items: list[Sample], holdout_fraction: float, segment_sec: float, gap_ns: int
+) -> tuple[list[Sample], list[Sample]]:
+    """Split the samples of one class, which are in order of time."""
+    segments = _cut_into_segments(items, segment_sec)
+    sizes = list(map(len, segments))
+    if holdout_fraction * len(items) < max(sizes):
+        segments = _cut_once(items, holdout_fraction, gap_ns)
+        held = set(range(1, len(segments)))
+    else:
+        held = _choose_segments(sizes, holdout_fraction)
+    holdout = [item for index in sorted(held) for item in segments[index]]
+    left = [item for index, items in enumerate(segments) if index not in held for item in items]
+    train = _apart(left, holdout, gap_ns)
+    # Less of a gap is better than little to train on.
+    if gap_ns and len(train) < _LEAST_TRAINED * (1 - holdout_fraction) * len(items):
+        return _split_class(items, holdout_fraction, segment_sec, gap_ns // 2)
+    return train, holdout
 
 
 def _by_time(sample: Sample) -> tuple[int, str, int]:
@@ -82,19 +97,16 @@ def _cut_into_segments(samples: Sequence[Sample], segment_sec: float) -> list[li
     return segments
 
 
-def _apart(segments: Sequence[list[Sample]], held: set[int], gap_ns: int) -> list[Sample]:
-    """Return the samples to train on: those far enough from every one that is held out."""
-    left = [item for index, items in enumerate(segments) if index not in held for item in items]
-    times = [item.stamp_ns for index in sorted(held) for item in segments[index]]
+def _apart(samples: list[Sample], holdout: list[Sample], gap_ns: int) -> list[Sample]:
+    """Return the samples that are far enough from every one that is held out."""
+    times = [item.stamp_ns for item in holdout]
 
     def is_apart(sample: Sample) -> bool:
         index = bisect.bisect_left(times, sample.stamp_ns)
         neighbours = times[max(0, index - 1) : index + 1]
         return all(abs(sample.stamp_ns - time) >= gap_ns for time in neighbours)
 
-    chosen = list(filter(is_apart, left))
-    # Less of a gap is better than nothing to train on.
-    return chosen if chosen or not gap_ns else _apart(segments, held, gap_ns // 2)
+    return list(filter(is_apart, samples))
 
 
 def _cut_once(items: list[Sample], holdout_fraction: float, gap_ns: int) -> list[list[Sample]]:

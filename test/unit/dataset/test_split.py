@@ -201,3 +201,16 @@ def test_a_gap_that_would_leave_nothing_is_halved() -> None:
     gaps = [min(abs(a.stamp_ns - b.stamp_ns) for b in holdout) for a in train]
     assert train
     assert min(gaps) >= 15_000 * MS
+
+
+def test_a_gap_does_not_eat_a_class_that_is_shorter_than_it() -> None:
+    train, holdout = split_by_time(samples(list(range(60))), 0.2, 10.0, gap_sec=1.0)
+    assert (len(train), len(holdout)) == (17, 12)
+
+
+@pytest.mark.parametrize("topic", ["import/photos", "import/photos/0a1b2c"])
+def test_imported_photos_have_no_gap_and_imported_frames_have_one(topic: str) -> None:
+    # As files that were copied at once, 1 ms apart.
+    train, holdout = split_by_time(samples(list(range(60)), topic=topic), 0.2, 10.0, gap_sec=0.01)
+    is_photo = topic == "import/photos"
+    assert (len(train), len(holdout)) == ((48, 12) if is_photo else (39, 12))
