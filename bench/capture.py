@@ -1,8 +1,8 @@
 """What capturing costs: `fl_client` beside a bare rclpy subscriber that only counts.
 
 A publisher sends rgb8 images at 30 Hz over DDS. The bare subscriber and `fl_client`, which keeps 5
-labelled samples a second, listen one after the other, each in a process of its own, all with
-config/fastdds.xml. Shown are the frames that each received and the CPU time of its process.
+labelled samples a second, listen one after the other, each in a process of its own; the publisher
+has the room of config/fastdds.xml. Shown are the frames that each received and the CPU time of its process.
 
     make bench            or    .venv/bin/python bench/capture.py --seconds 60
 """
@@ -34,7 +34,9 @@ def publish(width: int, height: int, seconds: float) -> None:
 
     from fl_robot_ros.nodes.image_message import to_image_message
     from fl_robot_ros.nodes.qos import reliable_qos
+    from fl_robot_ros.nodes.transports import make_room_for_large_images
 
+    make_room_for_large_images()
     rclpy.init()
     node = rclpy.create_node("publisher")
     camera = node.create_publisher(Image, TOPIC, reliable_qos(10))

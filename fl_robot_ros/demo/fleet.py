@@ -11,7 +11,6 @@ from types import TracebackType
 from fl_robot_ros.demo.child_process import ChildProcess
 from fl_robot_ros.demo.plan import IMAGE_TOPIC, INPUT_CHANNELS, INPUT_SIZE_PX, ROBOTS, DemoPlan
 from fl_robot_ros.errors import RunFailedError
-from fl_robot_ros.paths import share_path
 
 _LISTEN_TIMEOUT_SEC = 90.0
 # ROS 2 discovery of a domain uses UDP ports from 7400 + 250 * domain id on (DDSI-RTPS 9.6.1).
@@ -146,9 +145,6 @@ def private_ros_environment() -> dict[str, str]:
             return {
                 "ROS_DOMAIN_ID": str(domain),
                 "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-                "FASTDDS_DEFAULT_PROFILES_FILE": os.environ.get(
-                    "FASTDDS_DEFAULT_PROFILES_FILE", str(share_path("config", "fastdds.xml"))
-                ),
             }
     raise RunFailedError("every ROS domain from 20 to 99 is in use on this machine")
 
