@@ -2,7 +2,8 @@
 
 A publisher sends rgb8 images at 30 Hz over DDS. The bare subscriber and `fl_client`, which keeps 5
 labelled samples a second, listen one after the other, each in a process of its own; the publisher
-has the room of config/fastdds.xml. Shown are the frames that each received and the CPU time of its process.
+has the room of config/fastdds.xml. Shown are the frames that each received and the CPU time of its
+process.
 
     make bench            or    .venv/bin/python bench/capture.py --seconds 60
 """

@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy: ROS 2 or PyPI's ROS wheels")
 
+import rclpy
 from ros_process import NodeProcess, Peer
 
 with warnings.catch_warnings():
@@ -83,6 +84,15 @@ def start_node(ros_env: dict[str, str], tmp_path: Path) -> Iterator[StartNode]:
     yield start
     for node in started:
         node.close()
+
+
+@pytest.fixture
+def context(ros_env: dict[str, str]) -> Iterator[rclpy.Context]:
+    """Yield a context of this process in the private domain."""
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    yield context
+    context.try_shutdown()
 
 
 @pytest.fixture

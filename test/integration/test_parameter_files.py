@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,6 @@ from fl_robot_ros.errors import SettingError
 from fl_robot_ros.nodes.parameter_files import check_parameter_files
 
 PARAMETERS = {"ros__parameters": {"jpeg_quality": 50}}
-
-
-@pytest.fixture
-def context(ros_env: dict[str, str]) -> Iterator[rclpy.Context]:
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    yield context
-    context.try_shutdown()
 
 
 def write(path: Path, content: Any) -> str:

@@ -1,5 +1,4 @@
 import dataclasses
-from collections.abc import Iterator
 
 import pytest
 import rclpy
@@ -10,14 +9,6 @@ from fl_robot_ros.config import ClientSettings, PerceptionSettings, StreamerSett
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.nodes.settings import declare_settings
 from fl_robot_ros.setting import Settings, SettingsT
-
-
-@pytest.fixture
-def context(ros_env: dict[str, str]) -> Iterator[rclpy.Context]:
-    context = rclpy.Context()
-    rclpy.init(context=context)
-    yield context
-    context.try_shutdown()
 
 
 def declare(
