@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fl_robot_ros.errors import SettingError
@@ -35,5 +35,11 @@ def make_room_for_large_images() -> None:
         profile = str(share_path("config", "fastdds.xml"))
     except SettingError:
         return  # An incomplete installation has Fast DDS' defaults.
-    is_old = int(version("rclpy").partition(".")[0]) < _RCLPY_WITH_FAST_DDS_3
-    os.environ[_OLD_VARIABLE if is_old else _VARIABLE] = profile
+    os.environ[_OLD_VARIABLE if _has_fast_dds_2() else _VARIABLE] = profile
+
+
+def _has_fast_dds_2() -> bool:
+    try:
+        return int(version("rclpy").partition(".")[0]) < _RCLPY_WITH_FAST_DDS_3
+    except PackageNotFoundError:  # Built in a way of its own, so hardly an old one.
+        return False
