@@ -9,6 +9,11 @@ READY := $(VENV)/.ready
 ROBOT_SIDE := $(addprefix fl_robot_ros/,\
 	capture dataset delivery robot nodes config.py dependency.py errors.py paths.py setting.py)
 
+# Tests of what meets NumPy, OpenCV, rich and LiteRT most: `make test` runs them with old ones too.
+MEET_OLD_VERSIONS := $(addprefix test/unit/,delivery dataset capture/test_decode.py \
+	capture/test_encoding.py capture/test_privacy_mask.py test_commands.py \
+	test_dataset_command.py test_dataset_import.py test_predict_command.py)
+
 # Where ROS is sourced, its rclpy and its messages are used; elsewhere PyPI's wheels of them.
 LOCKS := $(patsubst %,requirements/%.txt,robot $(if $(ROS_DISTRO),,ros) learning demo sources dev)
 
@@ -32,8 +37,9 @@ demo: setup ## Two robots learn together; ARGS go to fl_demo, as in ARGS='--scen
 
 test: setup lint ## Lint, types and all tests; ARGS go to pytest, as in ARGS='-k bag'.
 	@$(BIN)/python -m pytest $(ARGS)
+	@$(if $(ARGS),,$(BIN)/python requirements/oldest.py $(MEET_OLD_VERSIONS))
 
-test-oldest: setup ## The unit tests with the oldest versions that a robot may have; needs Python 3.10.
+test-oldest: setup ## All unit tests with the oldest versions that a robot may have; needs Python 3.10.
 	@$(BIN)/python requirements/oldest.py $(ARGS)
 
 bench: setup ## Speed of import and cost of capture, against what people do today.

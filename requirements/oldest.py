@@ -1,4 +1,6 @@
-"""Runs the unit tests with the oldest versions that setup.py promises: `make test-oldest`.
+"""Runs unit tests with the oldest versions that setup.py promises.
+
+`make test-oldest` runs all of them, `make test` a part.
 
 What a robot has from apt is at its oldest on Ubuntu 22.04, so this takes Python 3.10; without one
 it says so. LiteRT comes without its dependencies, as the README has it. Tests that need what
