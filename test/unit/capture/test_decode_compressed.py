@@ -22,6 +22,10 @@ PICTURE = picture(2)
 BGR = PICTURE[..., ::-1]
 SMOOTH = cv2.resize(picture(3), (640, 480), interpolation=cv2.INTER_CUBIC)
 
+writes_as_told = pytest.mark.skipif(
+    cv2.__version__ < "4.6", reason="OpenCV 4.5 writes other values into TIFF files than it gets"
+)
+
 
 def file_of(extension: str, pixels: Any, *parameters: int) -> bytes:
     done, encoded = cv2.imencode(extension, np.ascontiguousarray(pixels), parameters)
@@ -172,13 +176,28 @@ def test_lossy_webp_is_close_and_ends_where_it_says() -> None:
         ("32FC1; compressedDepth", file_of(".png", BGR), "compressedDepth holds depths"),
         ("theora", b"\x80theora" + bytes(90), "no JPEG, PNG, WebP or TIFF"),
         ("h264", b"\0\0\0\1\x67" + bytes(90), "only those are supported.*h264"),
-        ("tiff", file_of(".tiff", BGR.astype(np.float32)), "3 channels of 32 bits"),
-        ("tiff", file_of(".tiff", BGR.astype(np.float64)), "of 64 bits and sample format 3"),
-        ("tiff", file_of(".tiff", BGR.astype(np.int16)), "of 16 bits and sample format 2"),
+        pytest.param(
+            *("tiff", file_of(".tiff", BGR.astype(np.float32)), "3 channels of 32 bits"),
+            marks=writes_as_told,
+        ),
+        (
+            "tiff",
+            file_of(".tiff", BGR[..., 0].astype(np.float64)),
+            "of 64 bits and sample format 3",
+        ),
+        pytest.param(
+            *(
+                "tiff",
+                file_of(".tiff", BGR[..., 0].astype(np.int16)),
+                "of 16 bits and sample format 2",
+            ),
+            marks=writes_as_told,
+        ),
         ("bmp", file_of(".bmp", BGR), "no JPEG, PNG, WebP or TIFF"),
         ("jpeg", b"", "no JPEG, PNG, WebP or TIFF"),
         ("a\nb" * 9999, b"text", "no JPEG, PNG, WebP or TIFF"),
     ],
+    ids=lambda value: "" if isinstance(value, bytes) else value[:30].replace("\n", " "),
 )
 def test_other_content_is_refused_by_name_in_one_line(name: str, data: bytes, words: str) -> None:
     for decode in (decode_frame, thumbnail_of):

@@ -30,11 +30,11 @@ ENCODERS: dict[str, tuple[int, ...]] = {
     "restarts": (cv2.IMWRITE_JPEG_RST_INTERVAL, 40),
     "many restarts": (cv2.IMWRITE_JPEG_RST_INTERVAL, 3),
     "progressive": (cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
-    "4:1:1": (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, S411),
-    "4:2:2": (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, S422),
-    "4:4:0": (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, S440),
-    "4:4:4": (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, S444),
 }
+if hasattr(cv2, "IMWRITE_JPEG_SAMPLING_FACTOR"):  # As of OpenCV 4.6.
+    factor = cv2.IMWRITE_JPEG_SAMPLING_FACTOR
+    names = {"4:1:1": S411, "4:2:2": S422, "4:4:0": S440, "4:4:4": S444}
+    ENCODERS |= {name: (factor, sampling) for name, sampling in names.items()}
 
 
 def encoded(pixels: Any, parameters: tuple[int, ...] = ()) -> bytes:
