@@ -36,8 +36,13 @@ demo: setup ## Two robots learn together; ARGS go to fl_demo, as in ARGS='--scen
 	@$(BIN)/fl_demo $(ARGS)
 
 test: setup lint ## Lint, types and all tests; ARGS go to pytest, as in ARGS='-k bag'.
+ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
-	@$(if $(ARGS),,$(BIN)/python requirements/oldest.py $(MEET_OLD_VERSIONS))
+else
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile test/unit
+	@$(BIN)/python requirements/oldest.py $(MEET_OLD_VERSIONS)
+	@$(BIN)/python -m pytest test/integration test/launch
+endif
 
 test-oldest: setup ## All unit tests with the oldest versions that a robot may have; needs Python 3.10.
 	@$(BIN)/python requirements/oldest.py $(ARGS)

@@ -18,7 +18,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool
 
-FRAMES = 60
+FRAMES = 30
 _WIDTH, _HEIGHT = 640, 480
 _DEADLINE_SEC = 60.0
 _ARRIVED = ("kept", "review", "sampled_out", "unlabelled", "queue_full")

@@ -72,7 +72,7 @@ def test_large_images_of_the_streamer_reach_a_best_effort_subscriber(
     env = as_by_default(ros_env)
     streamer = NodeProcess(
         "fl_robot_ros.nodes.streamer",
-        {"source": photos, "wait_for_subscriber_sec": 60.0},
+        {"source": photos, "rate_hz": 15.0, "wait_for_subscriber_sec": 60.0},
         tmp_path / "streamer.log",
         env,
         prefix=hosts.command(0, []),
