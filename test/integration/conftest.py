@@ -7,7 +7,7 @@ import os
 import random
 import socket
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,14 +15,12 @@ import pytest
 pytest.importorskip("rclpy", reason="needs rclpy: ROS 2 or PyPI's ROS wheels")
 
 import rclpy
-from ros_process import NodeProcess, Peer
+from ros_process import NodeProcess, Peer, StartNode
 
 with warnings.catch_warnings():
     # rclpy imports it late, and its dependency lark imports sre_parse, which is deprecated.
     warnings.simplefilter("ignore", DeprecationWarning)
     importlib.import_module("rosidl_generator_py")
-
-StartNode = Callable[..., NodeProcess]
 
 # DDSI-RTPS 2.5, 9.6.2.3: ports of a domain begin here, and lie so far apart.
 _PORT_BASE = 7400

@@ -74,6 +74,10 @@ class NodeProcess:
                 self.process.wait()
 
 
+# Starts `fl_robot_ros.nodes.<name>`: what the fixture `start_node` gives.
+StartNode = Callable[..., NodeProcess]
+
+
 class Peer:
     """A ROS node of the test, spun by a thread."""
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import StartNode
 from fleet import free_port
+from ros_process import StartNode
 from waiting import wait_until
 
 from fl_robot_ros.nodes.call import main, steps

@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import pytest
 from bare_python import BarePython
-from conftest import StartNode
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from fleet import CLASSES, free_port, picture, server
 from needed_packages import learns
@@ -23,7 +22,7 @@ from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from ros_process import NodeProcess, Peer
+from ros_process import NodeProcess, Peer, StartNode
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger

@@ -10,10 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from conftest import StartNode
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.qos import QoSProfile
-from ros_process import NodeProcess, Peer
+from ros_process import NodeProcess, Peer, StartNode
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Int32, String
 from waiting import wait_until

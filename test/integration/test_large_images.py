@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import StartNode
+from ros_process import StartNode
 from waiting import wait_until
 
 from fl_robot_ros.dataset.store import Dataset

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import rclpy
-from conftest import StartNode
 from rclpy.node import Node
+from ros_process import StartNode
 
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.nodes.parameter_files import check_parameter_files
