@@ -246,7 +246,7 @@ def test_too_few_images_and_an_absent_server_are_refused_with_a_reason(
     refused = robot.call("fl/start_round")
     assert not refused.success
     assert "12 labelled images; min_samples asks for at least 13" in refused.message
-    assert robot.state == "idle"
+    wait_until(lambda: robot.state == "idle", "the state after the refusal")
 
     more = tmp_path / "more"
     record_bag(more, frames(12), compressed=False, start_ns=2 * 10**18)
@@ -331,7 +331,7 @@ def test_a_python_that_cannot_run_a_worker_is_named_at_the_start_and_refused(
     assert " lacks flwr, tensorflow, keras, ai-edge-litert, numpy, opencv" in refused.message
     assert f"; install with: {bare.path} -m pip install 'flwr>=" in refused.message
     assert "\n" not in refused.message
-    assert robot.state == "idle"
+    wait_until(lambda: robot.state == "idle", "the state after the refusal")
     # Once it is installed, the same node learns.
     bare.take_all()
     assert robot.call("fl/start_round").success
