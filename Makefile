@@ -7,11 +7,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ROBOT_SIDE := $(addprefix fl_robot_ros/,\
-	capture dataset delivery robot nodes config.py dependency.py errors.py paths.py setting.py)
+	images labels bags playback capture dataset curation worker_link delivery robot ros nodes \
+	config.py data_source.py dependency.py errors.py name_list.py paths.py setting.py topic_name.py)
 
 # Tests of what meets NumPy, OpenCV, rich and LiteRT most: `make test` runs them with old ones too.
-MEET_OLD_VERSIONS := $(addprefix test/unit/,delivery dataset capture/test_decode.py \
-	capture/test_encoding.py capture/test_privacy_mask.py test_commands.py \
+MEET_OLD_VERSIONS := $(addprefix test/unit/,delivery dataset curation images \
+	capture/test_privacy_mask.py test_commands.py \
 	test_dataset_command.py test_dataset_import.py test_predict_command.py)
 
 # Where ROS is sourced, its rclpy and its messages are used; elsewhere PyPI's wheels of them.

@@ -33,9 +33,9 @@ def publish(width: int, height: int, seconds: float) -> None:
     from sensor_msgs.msg import Image
     from std_msgs.msg import String
 
-    from fl_robot_ros.nodes.image_message import to_image_message
-    from fl_robot_ros.nodes.qos import reliable_qos
-    from fl_robot_ros.nodes.transports import make_room_for_large_images
+    from fl_robot_ros.ros.image_message import to_image_message
+    from fl_robot_ros.ros.qos import reliable_qos
+    from fl_robot_ros.ros.transports import make_room_for_large_images
 
     make_room_for_large_images()
     rclpy.init()
@@ -77,7 +77,7 @@ def count_frames() -> None:
     from rclpy.executors import ExternalShutdownException
     from sensor_msgs.msg import Image
 
-    from fl_robot_ros.nodes.qos import reliable_qos
+    from fl_robot_ros.ros.qos import reliable_qos
 
     rclpy.init()
     node = rclpy.create_node("counter")

@@ -120,9 +120,9 @@ def write_as_people_do(bag: Path, out: Path, quality: int) -> int:
 def import_as_the_node_does(bag: Path, out: Path, quality: int) -> int:
     """Import with every filter on; they leave nothing out here, so that both write the same."""
     from fl_robot_ros.capture.frame_processor import FrameProcessor
-    from fl_robot_ros.capture.picture_quality import QualityRules
     from fl_robot_ros.capture.pipeline import CapturePipeline
-    from fl_robot_ros.dataset.store import Dataset
+    from fl_robot_ros.dataset.dataset import Dataset
+    from fl_robot_ros.images.image_quality import QualityRules
 
     rules = QualityRules(
         min_brightness=1.0, max_brightness=254.0, min_sharpness=0.1, min_difference_bits=1

@@ -20,9 +20,8 @@ settings.load_profile("steady")
 
 collect_ignore = [path for path, modules in NEEDED.items() if lacking(modules)]
 
-# What the tests of one room make, those of others use too: bags, and bare Pythons.
-for _room in ("unit", "unit/capture"):
-    sys.path.insert(0, str(Path(__file__).parent / _room))
+# What tests of several rooms use: bags, images, bare Pythons.
+sys.path.insert(0, str(Path(__file__).parent / "parts"))
 
 # Mean of each colour channel, then softmax: the output says which of red, green and blue prevails.
 _COLOUR_MODEL = """

@@ -14,8 +14,10 @@ NEEDED = {
     "integration/test_demo.py": (*LEARNING, "matplotlib", "sklearn"),
     "integration/test_federation.py": LEARNING,
     "unit/demo/test_scene.py": ("sklearn",),
+    "unit/cloud": LEARNING,
     "unit/federation": LEARNING,
     "unit/learning": LEARNING,
+    "unit/worker": LEARNING,
 }
 
 

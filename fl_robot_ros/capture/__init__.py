@@ -1,1 +1,1 @@
-"""Frames and labels from messages and bags. Free of ROS and TensorFlow."""
+"""The way of frames and labels, live or from a bag, to stored samples. Free of ROS."""

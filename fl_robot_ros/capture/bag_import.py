@@ -8,17 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from fl_robot_ros.capture.bag import BagReading, BagReport
+from fl_robot_ros.bags.bag import BagReading, BagReport
 from fl_robot_ros.capture.capture_time import CaptureTime
-from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame, frame_bytes
 from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
-from fl_robot_ros.capture.label_ranges import LabelRanges
-from fl_robot_ros.capture.labeller import Labeller, LabelRules
 from fl_robot_ros.capture.running_time import RunningTime
 from fl_robot_ros.capture.sample_sink import SampleSink
 from fl_robot_ros.capture.sampler import RateSampler
 from fl_robot_ros.capture.verdicts import VerdictCounter
 from fl_robot_ros.errors import BagError, LabelError
+from fl_robot_ros.images.frame import CompressedFrame, Frame, RawFrame, frame_bytes
+from fl_robot_ros.labels.label_ranges import LabelRanges
+from fl_robot_ros.labels.labeller import Labeller, LabelRules
 
 # Samples stored with one transaction; the bag is there for another try.
 _BATCH = 64

@@ -8,15 +8,15 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_robot_ros.capture.decode import decode_frame
-from fl_robot_ros.capture.frame import Frame
 from fl_robot_ros.capture.frame_processor import FrameProcessor
-from fl_robot_ros.capture.labeller import LabelRules, parse_topic_labels
-from fl_robot_ros.capture.name_list import name_list
-from fl_robot_ros.capture.picture_quality import QualityRules
 from fl_robot_ros.capture.privacy_mask import PrivacyMasks
-from fl_robot_ros.capture.topic_name import matching_names
 from fl_robot_ros.config import ClientSettings
+from fl_robot_ros.images.decode import decode_frame
+from fl_robot_ros.images.frame import Frame
+from fl_robot_ros.images.image_quality import QualityRules
+from fl_robot_ros.labels.labeller import LabelRules, parse_topic_labels
+from fl_robot_ros.name_list import name_list
+from fl_robot_ros.topic_name import matching_names
 
 _BYTES_PER_MB = 1_000_000
 

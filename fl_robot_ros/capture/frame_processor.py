@@ -10,17 +10,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_robot_ros.capture.decode import (
+from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.capture.privacy_mask import PrivacyMasks, painted
+from fl_robot_ros.errors import FrameError
+from fl_robot_ros.images.decode import (
     decode_frame,
     decode_grey_thumbnail,
     read_frame_header,
 )
-from fl_robot_ros.capture.frame import CompressedFrame, Frame, frame_bytes, frame_digest
-from fl_robot_ros.capture.jpeg import encode_jpeg
-from fl_robot_ros.capture.new_sample import NewSample
-from fl_robot_ros.capture.picture_quality import MEASURED_SIDE_PX, QualityRules, measure_quality
-from fl_robot_ros.capture.privacy_mask import PrivacyMasks, painted
-from fl_robot_ros.errors import FrameError
+from fl_robot_ros.images.frame import CompressedFrame, Frame, frame_bytes, frame_digest
+from fl_robot_ros.images.image_quality import MEASURED_SIDE_PX, QualityRules, measure_quality
+from fl_robot_ros.images.jpeg import encode_jpeg
 
 
 class ProcessedFrame(NamedTuple):

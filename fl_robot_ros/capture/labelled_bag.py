@@ -7,12 +7,13 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from fl_robot_ros.capture.bag import BagReport, read_bag
-from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame, frame_bytes
-from fl_robot_ros.capture.label_ranges import LabelRanges, find_sidecar
-from fl_robot_ros.capture.labeller import Labeller, LabelRules
+from fl_robot_ros.bags.bag import BagReport, read_bag
+from fl_robot_ros.bags.label_sidecar import find_sidecar
 from fl_robot_ros.capture.running_time import RunningTime
 from fl_robot_ros.errors import LabelError
+from fl_robot_ros.images.frame import CompressedFrame, Frame, RawFrame, frame_bytes
+from fl_robot_ros.labels.label_ranges import LabelRanges
+from fl_robot_ros.labels.labeller import Labeller, LabelRules
 
 # Bags are read in the order of time, but for damaged ones, nearly.
 _SETTLE_NS = 200_000_000

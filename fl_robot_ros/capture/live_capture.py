@@ -10,16 +10,16 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
 from fl_robot_ros.capture.capture_time import CaptureTime
-from fl_robot_ros.capture.frame import Frame
 from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
-from fl_robot_ros.capture.labeller import Labeller, LabelRules
-from fl_robot_ros.capture.labels import MAX_LABEL_CHARACTERS
 from fl_robot_ros.capture.running_time import RunningTime
 from fl_robot_ros.capture.sample_sink import SampleSink
 from fl_robot_ros.capture.sampler import RateSampler
-from fl_robot_ros.capture.topic_name import LABEL_TOPIC
 from fl_robot_ros.capture.verdicts import VerdictCounter
 from fl_robot_ros.errors import LabelError
+from fl_robot_ros.images.frame import Frame
+from fl_robot_ros.labels.label_text import MAX_LABEL_CHARACTERS
+from fl_robot_ros.labels.labeller import Labeller, LabelRules
+from fl_robot_ros.topic_name import LABEL_TOPIC
 
 # Samples stored with one transaction: little is at stake at any time.
 _BATCH = 16

@@ -12,17 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fl_robot_ros.capture.frame import Frame
 from fl_robot_ros.capture.frame_processor import FrameProcessor
-from fl_robot_ros.capture.labeller import LabelRules
 from fl_robot_ros.capture.live_capture import LiveCapture
-from fl_robot_ros.capture.memory import return_memory, reuse_memory
+from fl_robot_ros.capture.malloc import return_memory, reuse_memory
 from fl_robot_ros.capture.new_sample import DatasetWriter
 from fl_robot_ros.capture.sample_sink import SampleSink
 from fl_robot_ros.capture.verdicts import VerdictCounter
+from fl_robot_ros.images.frame import Frame
+from fl_robot_ros.labels.labeller import LabelRules
 
 if TYPE_CHECKING:
-    from fl_robot_ros.capture.bag import BagReport
+    from fl_robot_ros.bags.bag import BagReport
 
 
 _logger = logging.getLogger(__name__)
@@ -162,9 +162,10 @@ class CapturePipeline:
             LabelError: The label file is unfit.
         """
         # Imported late, so that a robot which never reads a bag does not load rosbags.
-        from fl_robot_ros.capture.bag import read_bag
+        from fl_robot_ros.bags.bag import read_bag
+        from fl_robot_ros.bags.label_sidecar import find_sidecar
         from fl_robot_ros.capture.bag_import import BagImport
-        from fl_robot_ros.capture.label_ranges import LabelRanges, find_sidecar
+        from fl_robot_ros.labels.label_ranges import LabelRanges
 
         label_file = label_file or find_sidecar(path)
         reuse_memory()

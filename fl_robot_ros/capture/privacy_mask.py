@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_robot_ros.capture.topic_name import matching_names
 from fl_robot_ros.errors import SettingError
+from fl_robot_ros.topic_name import matching_names
 
 Polygon = NDArray[np.float64]
 _FORM = "'camera/image_raw: 0.0,0.7 1.0,0.7 1.0,1.0 0.0,1.0'"

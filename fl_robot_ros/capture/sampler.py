@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from fl_robot_ros.capture.topic_name import sibling_topic
 from fl_robot_ros.errors import SettingError
+from fl_robot_ros.topic_name import sibling_topic
 
 _NS_PER_SEC = 1_000_000_000
 # A step back of more than this, or of a whole period, is a clock set anew or a bag played again.

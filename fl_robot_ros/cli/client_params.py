@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.config import ClientSettings, PerceptionSettings, StreamerSettings
 from fl_robot_ros.errors import SettingError
+from fl_robot_ros.name_list import name_list
 
 _NODE = "fl_client"
 _WILDCARDS = ("*", "**")

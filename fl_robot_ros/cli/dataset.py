@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.cli.dataset_import import import_paths
 from fl_robot_ros.cli.dataset_options import dataset_path, parse_options
 from fl_robot_ros.cli.sheet_file import write_sheet
@@ -28,10 +27,9 @@ from fl_robot_ros.cli.terminal import (
     shown,
     size,
 )
-from fl_robot_ros.dataset.check import CheckReport, check_dataset, repair_dataset
-from fl_robot_ros.dataset.dataset_lock import FolderLock
-from fl_robot_ros.dataset.dataset_reader import DatasetReader
-from fl_robot_ros.dataset.labelling import (
+from fl_robot_ros.curation.check import CheckReport, check_dataset, repair_dataset
+from fl_robot_ros.curation.image_export import export_folder, export_tfrecords
+from fl_robot_ros.curation.labelling import (
     LabelChooser,
     apply_plan,
     choose_by_id,
@@ -39,14 +37,16 @@ from fl_robot_ros.dataset.labelling import (
     ids_without_sample,
     plan_labels,
 )
-from fl_robot_ros.dataset.listed_labels import ListedLabels, choose_by_csv, choose_by_folder
+from fl_robot_ros.curation.listed_labels import ListedLabels, choose_by_csv, choose_by_folder
+from fl_robot_ros.curation.sheet import draw_dataset_sheet
+from fl_robot_ros.curation.summary import DatasetSummary, LabelSummary, summarize, utc_minute
+from fl_robot_ros.dataset.dataset import Dataset
+from fl_robot_ros.dataset.dataset_lock import FolderLock
+from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.open_to_read import open_to_read
-from fl_robot_ros.dataset.picture_export import export_folder, export_tfrecords
 from fl_robot_ros.dataset.sample_files import has_dataset
-from fl_robot_ros.dataset.sheet import draw_dataset_sheet
-from fl_robot_ros.dataset.store import Dataset
-from fl_robot_ros.dataset.summary import DatasetSummary, LabelSummary, summarize, utc_minute
 from fl_robot_ros.errors import DatasetError, FlRobotError
+from fl_robot_ros.name_list import name_list
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -11,11 +11,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fl_robot_ros.capture.bag_files import is_bag
-from fl_robot_ros.capture.camera_choice import describe_other
+from fl_robot_ros.bags.bag_files import is_bag
+from fl_robot_ros.bags.camera_choice import describe_other
 from fl_robot_ros.capture.capture_options import pipeline_options, unused_names
-from fl_robot_ros.capture.name_list import name_list
-from fl_robot_ros.capture.topic_name import topic_matches
 from fl_robot_ros.cli.client_params import read_capture_settings
 from fl_robot_ros.cli.dataset_options import dataset_path
 from fl_robot_ros.cli.terminal import (
@@ -28,9 +26,11 @@ from fl_robot_ros.cli.terminal import (
     shown,
 )
 from fl_robot_ros.config import ClientSettings
-from fl_robot_ros.dataset.picture_import import import_pictures
-from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.curation.image_import import import_pictures
+from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.errors import FlRobotError, SourceError
+from fl_robot_ros.name_list import name_list
+from fl_robot_ros.topic_name import topic_matches
 
 _RESERVE_BYTES = ClientSettings().disk_reserve_mb * 1_000_000
 
@@ -144,7 +144,7 @@ def _import_bag(
     label_file: Path | None,
 ) -> bool:
     """Import a rosbag; return whether all of it could be read and stored."""
-    from fl_robot_ros.capture.label_ranges import find_sidecar
+    from fl_robot_ros.bags.label_sidecar import find_sidecar
     from fl_robot_ros.capture.pipeline import CapturePipeline
     from fl_robot_ros.capture.verdicts import VERDICTS
 

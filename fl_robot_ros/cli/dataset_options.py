@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.cli.option_type import (
     full_path,
     option_type,
@@ -15,7 +14,8 @@ from fl_robot_ros.cli.option_type import (
     whole_number,
 )
 from fl_robot_ros.config import DEFAULT_DATA_DIR, ClientSettings
-from fl_robot_ros.dataset.labelling import parse_ids, parse_label_stamp
+from fl_robot_ros.curation.labelling import parse_ids, parse_label_stamp
+from fl_robot_ros.labels.label_text import clean_label
 
 _RATE_HZ = ClientSettings().sample_rate_hz
 

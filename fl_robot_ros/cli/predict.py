@@ -15,19 +15,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fl_robot_ros.capture.bag import is_bag
-from fl_robot_ros.capture.decode import decode_frame
-from fl_robot_ros.capture.image_folder import read_image_folder
+from fl_robot_ros.bags.bag import is_bag
 from fl_robot_ros.capture.labelled_bag import LabelledBag
-from fl_robot_ros.capture.name_list import count_list
-from fl_robot_ros.capture.picture_folder import read_picture
 from fl_robot_ros.cli.option_type import full_path, topic_list, whole_number
+from fl_robot_ros.cli.scoreboard import ClassScore, Scoreboard
 from fl_robot_ros.cli.sheet_file import write_sheet
 from fl_robot_ros.cli.terminal import complain, progress, say, shown
-from fl_robot_ros.delivery.contact_sheet import Tile, draw_contact_sheet, fit_picture
+from fl_robot_ros.curation.contact_sheet import Tile, draw_contact_sheet, fit_picture
 from fl_robot_ros.delivery.predictor import Prediction, Predictor
-from fl_robot_ros.delivery.scoreboard import ClassScore, Scoreboard
 from fl_robot_ros.errors import FlRobotError, FrameError, SourceError
+from fl_robot_ros.images.decode import decode_frame
+from fl_robot_ros.images.image_files import read_picture
+from fl_robot_ros.labels.image_folder import read_image_folder
+from fl_robot_ros.name_list import count_list
 
 _SHEET_TILES = 64
 _TILE_PX = 128

@@ -14,11 +14,11 @@ from typing import Any
 
 import yaml
 
-from fl_robot_ros.capture.labels import clean_label
 from fl_robot_ros.cli.option_type import full_path
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.dependency import LEARNING_MODULES, require
 from fl_robot_ros.errors import FlRobotError, LabelError, SettingError
+from fl_robot_ros.labels.label_text import clean_label
 from fl_robot_ros.setting import describe_range, setting_type
 
 _DESCRIPTION = """\
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = _read_settings(options.pop("config"), options)
         # Flower takes a second to load: --help and wrong settings need not wait for it.
         require(LEARNING_MODULES)
-        from fl_robot_ros.federation.server import FleetServer
+        from fl_robot_ros.cloud.server import FleetServer
 
         succeeded = FleetServer(settings, _say, stop).serve()
     except SettingError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fl_robot_ros.capture.name_list import name_list
+from fl_robot_ros.name_list import name_list
 
 # Of a long list of what is wrong, so many are named.
 _MAX_NAMED = 20

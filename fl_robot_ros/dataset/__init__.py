@@ -1,4 +1,1 @@
-"""The labelled dataset on disk, snapshots, and how samples become model input.
-
-Free of ROS and TensorFlow.
-"""
+"""The labelled dataset: index, image files, snapshots, split and retention. Free of ROS."""

@@ -6,10 +6,10 @@ import os
 import sqlite3
 from pathlib import Path
 
-from fl_robot_ros.capture.folder_layout import INDEX_NAME
 from fl_robot_ros.dataset.sample_files import find_files
 from fl_robot_ros.dataset.sample_index import SampleIndex
 from fl_robot_ros.errors import DatasetError
+from fl_robot_ros.labels.folder_layout import INDEX_NAME
 
 # What SQLite needs beside the index to open it.
 _ROOM_BYTES = 1 << 16

@@ -6,11 +6,11 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
-from fl_robot_ros.capture.folder_layout import INDEX_NAME
+from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.index_reader import read_index
-from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import DatasetError
+from fl_robot_ros.labels.folder_layout import INDEX_NAME
 
 
 def open_to_read(path: Path) -> DatasetReader:

@@ -16,9 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fl_robot_ros.capture.folder_layout import INDEX_NAME
 from fl_robot_ros.dataset.dataset_lock import LOCK_NAME, WRITE_LOCK_NAME
 from fl_robot_ros.dataset.sample_paths import file_name, parse_image_name
+from fl_robot_ros.labels.folder_layout import INDEX_NAME
 
 MOVING_NAME = ".moving"
 

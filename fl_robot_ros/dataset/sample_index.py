@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fl_robot_ros.capture.new_sample import NewSample
-from fl_robot_ros.capture.topic_name import sibling_topic
 from fl_robot_ros.dataset.index_reader import SCHEMA_VERSION, IndexReader
 from fl_robot_ros.dataset.sample_paths import file_name, hash_topic, recovered_topic
 from fl_robot_ros.errors import DatasetError
+from fl_robot_ros.topic_name import sibling_topic
 
 _SCHEMA = """
 CREATE TABLE samples(

@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from fl_robot_ros.capture.labels import label_folder_name, label_from_folder
 from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.errors import DatasetError, LabelError
+from fl_robot_ros.labels.label_text import label_folder_name, label_from_folder
 
 # Keras and people overlook folders that begin with a dot.
 REVIEW_NAME = ".review"

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.split import split_by_time
-from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import FlRobotError, SnapshotError
 
 SCHEMA_VERSION = 3

@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from fl_robot_ros.capture.labels import clean_label
-from fl_robot_ros.dataset.preprocessing import Preprocessing
 from fl_robot_ros.errors import FlRobotError, ModelError
+from fl_robot_ros.images.preprocessing import Preprocessing
+from fl_robot_ros.labels.label_text import clean_label
 
 MANIFEST_FILE = "manifest.json"
 KERAS_FILE = "model.keras"

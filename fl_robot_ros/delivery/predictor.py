@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_robot_ros.dataset.preprocessing import Preprocessing
 from fl_robot_ros.delivery.manifest import MANIFEST_FILE, TFLITE_FILE, Manifest
 from fl_robot_ros.delivery.runtime_notes import without_note
 from fl_robot_ros.dependency import describe_unimportable
 from fl_robot_ros.errors import ModelError
+from fl_robot_ros.images.preprocessing import Preprocessing
 
 # The first one that can be imported is used; they offer the same Interpreter.
 _RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fl_robot_ros.capture.decode import decode_frame
 from fl_robot_ros.capture.labelled_bag import LabelledBag
+from fl_robot_ros.cloud.checkpoint import GlobalModel, load_checkpoint
 from fl_robot_ros.dataset.snapshot import Snapshot, load_snapshot
 from fl_robot_ros.demo.plan import DemoPlan
 from fl_robot_ros.errors import RunFailedError
-from fl_robot_ros.federation.checkpoint import GlobalModel, load_checkpoint
+from fl_robot_ros.images.decode import decode_frame
 from fl_robot_ros.learning.trainer import Trainer
 from fl_robot_ros.learning.training_data import LabelledImages, load_images
 

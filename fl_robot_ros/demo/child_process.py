@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fl_robot_ros.errors import RunFailedError
-from fl_robot_ros.nodes.parent import END_WITH_PARENT
+from fl_robot_ros.ros.parent import END_WITH_PARENT
 
 _STOP_TIMEOUT_SEC = 15.0
 _TAIL_LINES = 5

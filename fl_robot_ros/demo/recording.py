@@ -11,8 +11,8 @@ from rosbags.interfaces import QosTime as Duration
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 from rosbags.typesys import Stores, get_typestore
 
-from fl_robot_ros.capture.jpeg import encode_jpeg
 from fl_robot_ros.errors import BagError
+from fl_robot_ros.images.jpeg import encode_jpeg
 
 _FRAME_ID = "camera"
 _NS_PER_SEC = 1_000_000_000

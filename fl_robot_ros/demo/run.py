@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fl_robot_ros.cloud.history import History, RoundRecord
 from fl_robot_ros.demo.fleet import DemoFleet, private_ros_environment
 from fl_robot_ros.demo.plan import ROBOTS, DemoPlan
 from fl_robot_ros.demo.recording import record_bag
@@ -22,7 +23,6 @@ from fl_robot_ros.demo.report import DemoReport, RoundResult
 from fl_robot_ros.demo.scene import Scene
 from fl_robot_ros.demo.screen import Screen
 from fl_robot_ros.errors import RunFailedError
-from fl_robot_ros.federation.history import History, RoundRecord
 
 if TYPE_CHECKING:
     from fl_robot_ros.demo.baseline import TestFrames
@@ -252,7 +252,7 @@ def _run_delivered(
     test: TestFrames, model_path: Path
 ) -> tuple[float, np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
     """Return accuracy and contact sheet of the model that a robot got, run as on the robot."""
-    from fl_robot_ros.delivery.contact_sheet import Tile, draw_contact_sheet
+    from fl_robot_ros.curation.contact_sheet import Tile, draw_contact_sheet
     from fl_robot_ros.delivery.predictor import Predictor
 
     predictor = Predictor(model_path)

@@ -1,1 +1,1 @@
-"""Flower apps, the fleet worker, the protocol between them and the server process. Free of ROS."""
+"""The protocol between the server and the workers of the fleet."""

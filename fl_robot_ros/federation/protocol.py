@@ -24,8 +24,8 @@ from flwr.app import (
 )
 from numpy.typing import NDArray
 
-from fl_robot_ros.dataset.preprocessing import Preprocessing
 from fl_robot_ros.errors import ModelError, ProtocolError
+from fl_robot_ros.images.preprocessing import Preprocessing
 
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
 WEIGHTS = "weights"

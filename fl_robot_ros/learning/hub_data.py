@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fl_robot_ros.capture.name_list import name_list
-from fl_robot_ros.dataset.data_source import DataSource
+from fl_robot_ros.data_source import DataSource
 from fl_robot_ros.errors import DatasetError
-from fl_robot_ros.learning.encoded_pictures import EncodedData, EncodedPictures
+from fl_robot_ros.learning.encoded_images import EncodedData, EncodedPictures
 from fl_robot_ros.learning.hub_error import hub_error, hub_url, one_line
+from fl_robot_ros.name_list import name_list
 
 _TRAIN_SPLIT = "train"
 _HUB_TIMEOUT_SEC = 10.0

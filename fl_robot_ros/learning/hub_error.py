@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from json import JSONDecodeError
 
-from fl_robot_ros.dataset.data_source import DataSource
+from fl_robot_ros.data_source import DataSource
 from fl_robot_ros.errors import DatasetError
 
 _HUB_URL = "https://huggingface.co"

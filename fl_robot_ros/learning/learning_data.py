@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from fl_robot_ros.dataset.data_source import FOLDER, HUB, TFDS, DataSource
-from fl_robot_ros.dataset.preprocessing import Preprocessing
+from fl_robot_ros.data_source import FOLDER, HUB, TFDS, DataSource
 from fl_robot_ros.errors import DatasetError
+from fl_robot_ros.images.preprocessing import Preprocessing
+from fl_robot_ros.learning.file_data import open_picture_folder
 from fl_robot_ros.learning.hub_data import open_hub
-from fl_robot_ros.learning.picture_files import open_picture_folder
 from fl_robot_ros.learning.tfds_data import open_tfds
 from fl_robot_ros.learning.training_data import LabelledImages
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.errors import DatasetError
-from fl_robot_ros.learning.encoded_pictures import EncodedData, EncodedPictures
+from fl_robot_ros.learning.encoded_images import EncodedData, EncodedPictures
+from fl_robot_ros.name_list import name_list
 
 _TRAIN_SPLIT = "train"
 _HOLDOUT_SPLITS = ("test", "validation")

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from fl_robot_ros.dataset.preprocessing import Preprocessing
 from fl_robot_ros.errors import ModelError, RunCancelledError, SnapshotError
+from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.learning.architecture import model_from_architecture
 from fl_robot_ros.learning.training_data import LabelledImages
 from fl_robot_ros.learning.weights import pack_weights, set_packed_weights

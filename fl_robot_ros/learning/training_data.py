@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_robot_ros.capture.picture_folder import read_picture
-from fl_robot_ros.dataset.preprocessing import Preprocessing
+from fl_robot_ros.images.image_files import read_picture
+from fl_robot_ros.images.preprocessing import Preprocessing
 
 _DECODER_THREADS = 2
 

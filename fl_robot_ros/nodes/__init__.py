@@ -1,1 +1,1 @@
-"""ROS 2 nodes. They convert messages and call the core; nothing else imports rclpy."""
+"""The ROS 2 nodes. They convert messages and call the core."""

@@ -19,8 +19,8 @@ from rclpy.validate_namespace import validate_namespace
 from std_srvs.srv import SetBool, Trigger
 
 from fl_robot_ros.errors import FlRobotError, RunFailedError
-from fl_robot_ros.nodes.qos import LATCHED
-from fl_robot_ros.robot.run_status import EVALUATING, FAILED, FINISHED, IDLE
+from fl_robot_ros.ros.qos import LATCHED
+from fl_robot_ros.worker_link.run_status import EVALUATING, FAILED, FINISHED, IDLE
 
 _DESCRIPTION = """\
 Call a service of a robot's fl_client and print the answer, or show its state.

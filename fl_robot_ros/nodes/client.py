@@ -23,10 +23,8 @@ from rclpy.task import Future
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
+from fl_robot_ros.capture.bag_queue import BagImporter
 from fl_robot_ros.capture.capture_options import pipeline_options, unused_names
-from fl_robot_ros.capture.frame import Frame
-from fl_robot_ros.capture.labels import MAX_LABEL_CHARACTERS
-from fl_robot_ros.capture.name_list import name_list
 from fl_robot_ros.capture.pipeline import CapturePipeline
 from fl_robot_ros.config import (
     ClientSettings,
@@ -35,19 +33,14 @@ from fl_robot_ros.config import (
     resolve_data_dir,
     resolve_server_address,
 )
-from fl_robot_ros.dataset.data_source import DataSource
+from fl_robot_ros.data_source import DataSource
+from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.retention import Limits
-from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.errors import DatasetError, FlRobotError, SettingError
-from fl_robot_ros.nodes.camera_subscription import CameraSubscription
-from fl_robot_ros.nodes.command_line import NodeCommand
-from fl_robot_ros.nodes.frame_decoder import find_decoder
-from fl_robot_ros.nodes.label_subscription import LabelSubscription
-from fl_robot_ros.nodes.lifetime import run_node
-from fl_robot_ros.nodes.logging_bridge import LoggingBridge
-from fl_robot_ros.nodes.qos import LATCHED, reliable_qos
-from fl_robot_ros.nodes.settings import declare_settings
+from fl_robot_ros.images.frame import Frame
+from fl_robot_ros.labels.label_text import MAX_LABEL_CHARACTERS
+from fl_robot_ros.name_list import name_list
 from fl_robot_ros.nodes.status_message import (
     TROUBLE_SEC,
     to_capture_message,
@@ -56,11 +49,18 @@ from fl_robot_ros.nodes.status_message import (
     to_status_message,
     to_worker_message,
 )
-from fl_robot_ros.nodes.topic_names import names_by_topic
-from fl_robot_ros.robot.bag_importer import BagImporter
 from fl_robot_ros.robot.run_control import RunControl, describe
-from fl_robot_ros.robot.run_status import FAILED
 from fl_robot_ros.robot.worker_python import WorkerPython
+from fl_robot_ros.ros.camera_subscription import CameraSubscription
+from fl_robot_ros.ros.command_line import NodeCommand
+from fl_robot_ros.ros.frame_decoder import find_decoder
+from fl_robot_ros.ros.label_subscription import LabelSubscription
+from fl_robot_ros.ros.lifetime import run_node
+from fl_robot_ros.ros.logging_bridge import LoggingBridge
+from fl_robot_ros.ros.qos import LATCHED, reliable_qos
+from fl_robot_ros.ros.settings import declare_settings
+from fl_robot_ros.ros.topic_names import names_by_topic
+from fl_robot_ros.worker_link.run_status import FAILED
 
 _DIAGNOSTICS_PERIOD_SEC = 1.0
 # Frames that may wait in the middleware while a callback runs.

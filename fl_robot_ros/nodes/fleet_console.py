@@ -18,7 +18,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from fl_robot_ros.errors import RunFailedError
-from fl_robot_ros.nodes.qos import LATCHED, reliable_qos
+from fl_robot_ros.ros.qos import LATCHED, reliable_qos
 
 _POLL_SEC = 0.05
 

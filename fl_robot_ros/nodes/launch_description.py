@@ -11,8 +11,8 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from fl_robot_ros.nodes.parent import END_WITH_PARENT
 from fl_robot_ros.paths import PACKAGE
+from fl_robot_ros.ros.parent import END_WITH_PARENT
 
 _LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 _FLAGS = ("true", "false")

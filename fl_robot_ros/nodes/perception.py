@@ -10,20 +10,20 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
-from fl_robot_ros.capture.frame import Frame
 from fl_robot_ros.config import PerceptionSettings, expand_path
-from fl_robot_ros.delivery.annotation import draw_prediction
 from fl_robot_ros.delivery.loader import ModelLoader
 from fl_robot_ros.delivery.predictor import Predictor
 from fl_robot_ros.errors import FlRobotError, ModelError
-from fl_robot_ros.nodes.camera_subscription import CameraSubscription
-from fl_robot_ros.nodes.command_line import NodeCommand
-from fl_robot_ros.nodes.frame_decoder import find_decoder
-from fl_robot_ros.nodes.image_message import to_image_message
-from fl_robot_ros.nodes.lifetime import run_node
-from fl_robot_ros.nodes.qos import LATCHED, reliable_qos
-from fl_robot_ros.nodes.settings import declare_settings
-from fl_robot_ros.nodes.transports import make_room_for_large_images
+from fl_robot_ros.images.frame import Frame
+from fl_robot_ros.nodes.annotation import draw_prediction
+from fl_robot_ros.ros.camera_subscription import CameraSubscription
+from fl_robot_ros.ros.command_line import NodeCommand
+from fl_robot_ros.ros.frame_decoder import find_decoder
+from fl_robot_ros.ros.image_message import to_image_message
+from fl_robot_ros.ros.lifetime import run_node
+from fl_robot_ros.ros.qos import LATCHED, reliable_qos
+from fl_robot_ros.ros.settings import declare_settings
+from fl_robot_ros.ros.transports import make_room_for_large_images
 
 COMMAND = NodeCommand(
     "fl_perception",

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from fl_robot_ros.capture.name_list import name_list
+from fl_robot_ros.name_list import name_list
 from fl_robot_ros.robot.run_control import describe
-from fl_robot_ros.robot.run_status import FAILED, RunStatus
+from fl_robot_ros.worker_link.run_status import FAILED, RunStatus
 
 # For so long a lost or invalid frame keeps the capture's diagnostics at WARN.
 TROUBLE_SEC = 30

@@ -14,24 +14,24 @@ from rclpy.task import Future
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
-from fl_robot_ros.capture.name_list import name_list
-from fl_robot_ros.capture.source import (
+from fl_robot_ros.config import StreamerSettings
+from fl_robot_ros.errors import FlRobotError
+from fl_robot_ros.name_list import name_list
+from fl_robot_ros.playback.source import (
     Item,
     Picture,
     RecordedImage,
     RecordedLabel,
     open_source,
 )
-from fl_robot_ros.capture.topic_name import LABEL_TOPIC
-from fl_robot_ros.config import StreamerSettings
-from fl_robot_ros.errors import FlRobotError
-from fl_robot_ros.nodes.command_line import NodeCommand
-from fl_robot_ros.nodes.image_message import to_compressed_message, to_image_message
-from fl_robot_ros.nodes.lifetime import run_node
-from fl_robot_ros.nodes.qos import COMPRESSED_TYPE, IMAGE_TYPE, reliable_qos
-from fl_robot_ros.nodes.settings import declare_settings
-from fl_robot_ros.nodes.topic_names import full_topic_name
-from fl_robot_ros.nodes.transports import make_room_for_large_images
+from fl_robot_ros.ros.command_line import NodeCommand
+from fl_robot_ros.ros.image_message import to_compressed_message, to_image_message
+from fl_robot_ros.ros.lifetime import run_node
+from fl_robot_ros.ros.qos import COMPRESSED_TYPE, IMAGE_TYPE, reliable_qos
+from fl_robot_ros.ros.settings import declare_settings
+from fl_robot_ros.ros.topic_names import full_topic_name
+from fl_robot_ros.ros.transports import make_room_for_large_images
+from fl_robot_ros.topic_name import LABEL_TOPIC
 
 _MESSAGE_CLASSES = {IMAGE_TYPE: Image, COMPRESSED_TYPE: CompressedImage}
 _QUEUE_DEPTH = 20

@@ -13,13 +13,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from fl_robot_ros.capture.name_list import count_list
 from fl_robot_ros.config import ClientSettings, expand_path
-from fl_robot_ros.dataset.data_source import DataSource
+from fl_robot_ros.data_source import DataSource
+from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.snapshot import FrozenSnapshot
-from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import FlRobotError, RunRefusedError, SnapshotError
-from fl_robot_ros.robot.run_status import (
+from fl_robot_ros.name_list import count_list
+from fl_robot_ros.robot.worker_process import WorkerProcess, describe_exit
+from fl_robot_ros.robot.worker_python import WorkerPython
+from fl_robot_ros.worker_link.run_status import (
     CONNECTING,
     DELIVERING,
     EVALUATING,
@@ -30,8 +32,6 @@ from fl_robot_ros.robot.run_status import (
     WAITING,
     RunStatus,
 )
-from fl_robot_ros.robot.worker_process import WorkerProcess, describe_exit
-from fl_robot_ros.robot.worker_python import WorkerPython
 
 SNAPSHOTS_KEPT = 3
 _STATES = (CONNECTING, WAITING, TRAINING, EVALUATING, DELIVERING)

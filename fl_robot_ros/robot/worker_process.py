@@ -14,7 +14,7 @@ from typing import Any
 import fl_robot_ros
 from fl_robot_ros.robot.worker_python import worker_environment
 
-WORKER_MODULE = "fl_robot_ros.federation.worker"
+WORKER_MODULE = "fl_robot_ros.worker.worker"
 # The node has 2 s for its end, before launch (5 s) or an impatient user kills it. A worker that
 # loads TensorFlow or is in the middle of a step does not listen; what it writes is atomic.
 _STOP_TIMEOUT_SEC = 1.0

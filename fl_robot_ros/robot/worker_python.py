@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fl_robot_ros.dataset.data_source import CAPTURE, HUB, TFDS
+from fl_robot_ros.data_source import CAPTURE, HUB, TFDS
 from fl_robot_ros.dependency import (
     LEARNING_ENVIRONMENT,
     LEARNING_MODULES,

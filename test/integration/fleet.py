@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 
 from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.snapshot import freeze
-from fl_robot_ros.dataset.store import Dataset
 
 CLASSES = ("blue", "green", "red")
 _COLOURS = {"blue": (230, 40, 40), "green": (40, 230, 40), "red": (40, 40, 230)}
@@ -147,7 +147,7 @@ class Worker:
         self.models_dir = folder / "models"
         with self.events_path.open("w") as events, (folder / "worker.log").open("w") as log:
             self.popen = subprocess.Popen(
-                [sys.executable, "-m", "fl_robot_ros.federation.worker"],
+                [sys.executable, "-m", "fl_robot_ros.worker.worker"],
                 stdin=subprocess.PIPE,
                 stdout=events,
                 stderr=log,

@@ -28,15 +28,15 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 from waiting import wait_until
 
+from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.snapshot import load_snapshot
-from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.delivery.manifest import Manifest
 from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.delivery.predictor import Predictor
 from fl_robot_ros.demo.recording import record_bag
-from fl_robot_ros.nodes.image_message import to_compressed_message, to_image_message
-from fl_robot_ros.nodes.qos import LATCHED, reliable_qos
+from fl_robot_ros.ros.image_message import to_compressed_message, to_image_message
+from fl_robot_ros.ros.qos import LATCHED, reliable_qos
 
 RUN_TIMEOUT_SEC = 240.0
 

@@ -18,11 +18,11 @@ from std_msgs.msg import Int32, String
 from waiting import wait_until
 
 from fl_robot_ros.capture.verdicts import VERDICTS
+from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.sample import Sample
-from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.demo.recording import record_bag
-from fl_robot_ros.nodes.image_message import to_compressed_message, to_image_message
-from fl_robot_ros.nodes.qos import LATCHED, best_effort_qos, reliable_qos
+from fl_robot_ros.ros.image_message import to_compressed_message, to_image_message
+from fl_robot_ros.ros.qos import LATCHED, best_effort_qos, reliable_qos
 
 GREY = np.full((48, 64, 3), 200, np.uint8)
 WHOLE = "0,0 1,0 1,1 0,1"

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from fl_robot_ros.errors import SettingError
-from fl_robot_ros.nodes.command_line import NodeCommand
+from fl_robot_ros.ros.command_line import NodeCommand
 
 COMMANDS: dict[str, NodeCommand] = {
     name: importlib.import_module(f"fl_robot_ros.nodes.{name}").COMMAND

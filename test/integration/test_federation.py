@@ -24,14 +24,14 @@ from cryptography.x509.oid import NameOID
 from fleet import CLASSES, SIZE_PX, Process, free_port, make_robot, picture, server, worker
 from waiting import wait_until
 
+from fl_robot_ros.cloud.checkpoint import load_checkpoint
+from fl_robot_ros.cloud.history import FINISHED, History
 from fl_robot_ros.delivery.manifest import Manifest
 from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.delivery.predictor import Predictor
 from fl_robot_ros.errors import ServerUnreachableError
 from fl_robot_ros.federation import protocol
-from fl_robot_ros.federation.checkpoint import load_checkpoint
-from fl_robot_ros.federation.fleet_connection import connect
-from fl_robot_ros.federation.history import FINISHED, History
+from fl_robot_ros.worker.fleet_connection import connect
 
 TIMEOUT_SEC = 240.0
 

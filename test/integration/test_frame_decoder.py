@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fl_robot_ros.capture.decode import decode_frame
-from fl_robot_ros.capture.encoding import ENCODINGS
-from fl_robot_ros.capture.frame import CompressedFrame, RawFrame
 from fl_robot_ros.errors import FrameError
-from fl_robot_ros.nodes.frame_decoder import BRIDGED_ENCODINGS, BridgeDecoder, find_decoder
+from fl_robot_ros.images.decode import decode_frame
+from fl_robot_ros.images.encoding import ENCODINGS
+from fl_robot_ros.images.frame import CompressedFrame, RawFrame
+from fl_robot_ros.ros.frame_decoder import BRIDGED_ENCODINGS, BridgeDecoder, find_decoder
 
 HEIGHT, WIDTH = 12, 16
 

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from waiting import wait_until
 
-from fl_robot_ros.capture.frame import RawFrame
 from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.capture.pipeline import CapturePipeline
 from fl_robot_ros.cli.dataset import main
-from fl_robot_ros.dataset.check import check_dataset
-from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.curation.check import check_dataset
+from fl_robot_ros.dataset.dataset import Dataset
+from fl_robot_ros.images.frame import RawFrame
 
 MB = 1_000_000
 

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fl_robot_ros.dataset.check import check_dataset
-from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.curation.check import check_dataset
+from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.demo.recording import record_bag
 
 KILLS = int(os.environ.get("KILLS", "10"))
@@ -35,10 +35,10 @@ CAPTURE = """
 import os, sys, threading, time
 from pathlib import Path
 import numpy as np
-from fl_robot_ros.capture.frame import RawFrame
+from fl_robot_ros.images.frame import RawFrame
 from fl_robot_ros.capture.pipeline import CapturePipeline
 from fl_robot_ros.dataset.retention import Limits
-from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.dataset.dataset import Dataset
 
 folder, bag, first_ns, limit = Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:])
 

@@ -10,7 +10,7 @@ import pytest
 from ros_process import StartNode
 from waiting import wait_until
 
-from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.paths import share_path
 
 CAMERA = """

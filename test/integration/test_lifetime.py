@@ -8,7 +8,7 @@ from pathlib import Path
 
 from waiting import wait_until
 
-from fl_robot_ros.nodes.parent import END_WITH_PARENT
+from fl_robot_ros.ros.parent import END_WITH_PARENT
 
 _PARENT = """
 import subprocess, sys

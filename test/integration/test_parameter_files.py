@@ -12,7 +12,7 @@ from rclpy.node import Node
 from ros_process import StartNode
 
 from fl_robot_ros.errors import SettingError
-from fl_robot_ros.nodes.parameter_files import check_parameter_files
+from fl_robot_ros.ros.parameter_files import check_parameter_files
 
 PARAMETERS = {"ros__parameters": {"jpeg_quality": 50}}
 

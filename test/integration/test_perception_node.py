@@ -11,7 +11,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from waiting import wait_until
 
-from fl_robot_ros.nodes.image_message import to_compressed_message, to_image_message
+from fl_robot_ros.ros.image_message import to_compressed_message, to_image_message
 
 StartNode = Callable[..., NodeProcess]
 WriteVersion = Callable[..., Path]

@@ -7,7 +7,7 @@ from rclpy.parameter import Parameter
 
 from fl_robot_ros.config import ClientSettings, PerceptionSettings, StreamerSettings
 from fl_robot_ros.errors import SettingError
-from fl_robot_ros.nodes.settings import declare_settings
+from fl_robot_ros.ros.settings import declare_settings
 from fl_robot_ros.setting import Settings, SettingsT
 
 

@@ -12,8 +12,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from waiting import wait_until
 
-from fl_robot_ros.capture.decode import decode_frame
-from fl_robot_ros.nodes.image_message import frame_from_compressed, frame_from_image
+from fl_robot_ros.images.decode import decode_frame
+from fl_robot_ros.ros.image_message import frame_from_compressed, frame_from_image
 
 StartNode = Callable[..., NodeProcess]
 

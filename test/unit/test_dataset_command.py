@@ -13,7 +13,7 @@ from bag_recorder import START_NS
 from dataset_command import counts, filled, jpeg, run
 
 from fl_robot_ros.cli.dataset import main
-from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.dataset.dataset import Dataset
 
 Output = pytest.CaptureFixture[str]
 

@@ -156,7 +156,7 @@ def test_the_file_for_a_workers_environment_is_enough_by_itself() -> None:
     # All that pip would add.
     assert closure(pinned) == pinned
     # All that a worker imports, but for the sources that README names packages for.
-    files = imported_by(f"{PACKAGE}.federation.worker")
+    files = imported_by(f"{PACKAGE}.worker.worker")
     assert ROOT / "learning" / "trainer.py" in files
     imported = set().union(*map(third_party, files))
     of_sources = {"flwr_datasets", "tensorflow_datasets"}

@@ -16,14 +16,14 @@ from bag_recorder import START_NS, Item, drive, picture, pictures_of, record
 from pipeline_parts import Clock, GatedDataset, pipeline
 from rosbags.rosbag2 import StoragePlugin
 
+from fl_robot_ros.bags.bag import LabelMessage, read_bag
 from fl_robot_ros.capture import bag_import
-from fl_robot_ros.capture.bag import LabelMessage, read_bag
 from fl_robot_ros.capture.bag_import import BagImport
-from fl_robot_ros.capture.frame import CompressedFrame
 from fl_robot_ros.capture.frame_processor import FrameProcessor
-from fl_robot_ros.capture.labeller import LabelRules
-from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.errors import BagError, DatasetError
+from fl_robot_ros.images.frame import CompressedFrame
+from fl_robot_ros.labels.labeller import LabelRules
 
 SEC = 1_000_000_000
 

@@ -13,10 +13,10 @@ from bag_recorder import START_NS, Item, picture, record
 from pipeline_parts import Clock, frame, pipeline
 
 from fl_robot_ros.capture.capture_time import CaptureTime
-from fl_robot_ros.capture.frame import frame_digest
 from fl_robot_ros.capture.frame_processor import FrameProcessor
 from fl_robot_ros.capture.sampler import RateSampler
-from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.dataset.dataset import Dataset
+from fl_robot_ros.images.frame import frame_digest
 
 SEC = 1_000_000_000
 BROKEN: dict[str, Callable[[int], int]] = {

@@ -9,9 +9,9 @@ import pytest
 from pipeline_parts import frame
 
 from fl_robot_ros.capture.capture_options import pipeline_options, unused_names
-from fl_robot_ros.capture.labeller import Labeller
 from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.errors import SettingError
+from fl_robot_ros.labels.labeller import Labeller
 
 WHOLE = "0,0 1,0 1,1 0,1"
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from bag_recorder import picture
 
-from fl_robot_ros.capture.frame import CompressedFrame, Frame, RawFrame
 from fl_robot_ros.capture.frame_processor import FrameProcessor
 from fl_robot_ros.capture.new_sample import NewSample
-from fl_robot_ros.capture.picture_header import read_picture_header
+from fl_robot_ros.images.frame import CompressedFrame, Frame, RawFrame
+from fl_robot_ros.images.image_header import read_picture_header
 
 PICTURE = picture(1)
 

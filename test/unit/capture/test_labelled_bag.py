@@ -10,9 +10,9 @@ import pytest
 from bag_recorder import START_NS, Item, record
 
 from fl_robot_ros.capture.labelled_bag import LabelledBag
-from fl_robot_ros.capture.labeller import LabelRules
 from fl_robot_ros.capture.pipeline import CapturePipeline
-from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.dataset.dataset import Dataset
+from fl_robot_ros.labels.labeller import LabelRules
 
 SEC = 1_000_000_000
 

@@ -9,9 +9,9 @@ from bag_recorder import START_NS
 from pipeline_parts import MS, Clock, GatedDataset, frame, pipeline, wait_for
 
 from fl_robot_ros.capture import live_capture
-from fl_robot_ros.capture.label_track import MAX_HISTORY
-from fl_robot_ros.capture.labeller import LabelRules
-from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.dataset.dataset import Dataset
+from fl_robot_ros.labels.label_track import MAX_HISTORY
+from fl_robot_ros.labels.labeller import LabelRules
 
 
 def test_live_frames_are_labelled_by_the_time_of_their_publication(dataset: Dataset) -> None:

@@ -12,14 +12,14 @@ import pytest
 from bag_recorder import START_NS, picture
 from pipeline_parts import Clock, GatedDataset, GatedProcessor, frame, pipeline, wait_for
 
-from fl_robot_ros.capture.frame import CompressedFrame
 from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
-from fl_robot_ros.capture.picture_quality import QualityRules
 from fl_robot_ros.capture.privacy_mask import PrivacyMasks
 from fl_robot_ros.capture.sample_sink import SampleSink
 from fl_robot_ros.capture.verdicts import VERDICTS, VerdictCounter
-from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.errors import DatasetError
+from fl_robot_ros.images.frame import CompressedFrame
+from fl_robot_ros.images.image_quality import QualityRules
 
 
 def test_stored_pictures_are_those_of_the_camera(dataset: Dataset) -> None:

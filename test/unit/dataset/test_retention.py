@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.retention import Limits, choose_victims, fair_share
-from fl_robot_ros.dataset.store import Dataset
 
 SEC = 10**9
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.snapshot import FrozenSnapshot, freeze, load_snapshot, main
-from fl_robot_ros.dataset.store import Dataset
 from fl_robot_ros.errors import SnapshotError
 
 NOW_NS = 1_700_000_000_000_000_000

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fl_robot_ros.delivery.annotation import draw_prediction
 from fl_robot_ros.delivery.loader import ModelLoader
 from fl_robot_ros.delivery.manifest import TFLITE_FILE, hash_file
 from fl_robot_ros.delivery.predictor import Prediction, Predictor
 from fl_robot_ros.errors import FrameError, ModelError
+from fl_robot_ros.nodes.annotation import draw_prediction
 
 WriteVersion = Callable[..., Path]
 

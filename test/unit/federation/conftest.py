@@ -1,9 +1,5 @@
-"""Lets tests make messages: Flower wants to know of which run and node they are."""
+"""Tests here make messages."""
 
-from __future__ import annotations
+from flower_identity import take_identity
 
-from flwr.supercore.task_identity import TaskIdentity
-
-TaskIdentity.task_id = 1
-TaskIdentity.run_id = 1
-TaskIdentity.node_id = 1
+take_identity()

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 
-from fl_robot_ros.dataset.preprocessing import Preprocessing
 from fl_robot_ros.errors import ProtocolError
 from fl_robot_ros.federation.protocol import (
     RunConfig,
@@ -18,6 +17,7 @@ from fl_robot_ros.federation.protocol import (
     unpack_request,
     unpack_weights,
 )
+from fl_robot_ros.images.preprocessing import Preprocessing
 
 CONFIG = RunConfig(
     run=1,

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
-from fl_robot_ros.dataset.data_source import DataSource
-from fl_robot_ros.dataset.preprocessing import Preprocessing
+from fl_robot_ros.data_source import DataSource
 from fl_robot_ros.errors import DatasetError
+from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.learning.learning_data import open_source
 
 datasets = pytest.importorskip("datasets", reason="needs the extra hub")
@@ -136,7 +136,7 @@ def test_what_cannot_be_partitioned_is_told(image_folder: Path) -> None:
 
 _OPEN = """
 import sys
-from fl_robot_ros.dataset.data_source import DataSource
+from fl_robot_ros.data_source import DataSource
 from fl_robot_ros.errors import DatasetError
 from fl_robot_ros.learning.learning_data import open_source
 try:

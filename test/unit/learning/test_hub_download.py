@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from hub_server import Hub
 
-from fl_robot_ros.dataset.data_source import DataSource
+from fl_robot_ros.data_source import DataSource
 
 datasets = pytest.importorskip("datasets", reason="needs the extra hub")
 pytest.importorskip("flwr_datasets", reason="needs the extra hub")
@@ -38,8 +38,8 @@ configs:
 
 _OPEN = """
 import json, sys
-from fl_robot_ros.dataset.data_source import DataSource
-from fl_robot_ros.dataset.preprocessing import Preprocessing
+from fl_robot_ros.data_source import DataSource
+from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.errors import DatasetError
 from fl_robot_ros.learning.hub_data import open_hub
 names, sources = json.load(sys.stdin)

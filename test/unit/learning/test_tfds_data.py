@@ -13,11 +13,11 @@ import pytest
 from numpy.typing import NDArray
 
 from fl_robot_ros.capture.new_sample import NewSample
-from fl_robot_ros.dataset import picture_export
-from fl_robot_ros.dataset.data_source import DataSource
-from fl_robot_ros.dataset.preprocessing import Preprocessing
-from fl_robot_ros.dataset.store import Dataset
+from fl_robot_ros.curation import image_export
+from fl_robot_ros.data_source import DataSource
+from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.errors import DatasetError
+from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.learning.learning_data import open_source
 from fl_robot_ros.learning.tfds_data import open_tfds
 
@@ -188,7 +188,7 @@ def test_without_the_extra_the_error_says_what_to_install(
 
 
 def test_an_export_of_a_dataset_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(picture_export, "RECORDS_PER_FILE", 2)
+    monkeypatch.setattr(image_export, "RECORDS_PER_FILE", 2)
     labels = ["red", "", "\u6258\u76d8", "red", "red", "red"]
     with Dataset(tmp_path / "data") as dataset:
         dataset.add(
@@ -199,7 +199,7 @@ def test_an_export_of_a_dataset_is_read(tmp_path: Path, monkeypatch: pytest.Monk
         )
         gone = dataset.samples()[-1]
         (dataset.path / gone.path).unlink()
-        report = picture_export.export_tfrecords(dataset, tmp_path / "out", with_unlabelled=True)
+        report = image_export.export_tfrecords(dataset, tmp_path / "out", with_unlabelled=True)
         assert [sample for sample, _ in report.left_out] == [gone]
     builder = tfds.builder_from_directory(tmp_path / "out")
     sizes = {name: split.num_examples for name, split in builder.info.splits.items()}

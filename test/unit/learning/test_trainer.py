@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fl_robot_ros.dataset.preprocessing import Preprocessing
 from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.delivery.predictor import Predictor
 from fl_robot_ros.errors import ModelError, RunCancelledError, SnapshotError
+from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.learning.architecture import architecture_of, build_reference_cnn
 from fl_robot_ros.learning.export import check_parity, export_model
 from fl_robot_ros.learning.trainer import Trainer

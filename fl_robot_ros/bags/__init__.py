@@ -1,0 +1,1 @@
+"""Rosbags of all formats, whole or damaged, read as frames and labels. Free of ROS."""

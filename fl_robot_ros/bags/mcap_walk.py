@@ -1,0 +1,142 @@
+"""Walks the records of mcap files, and finds the next one behind damage.
+
+Format: https://mcap.dev/spec.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+from fl_robot_ros.bags.decompression import MAX_UNPACKED_BYTES
+from fl_robot_ros.bags.mcap_index import (
+    CHANNEL,
+    CHUNK,
+    DATA_END,
+    FOOTER,
+    HEADER,
+    MESSAGE,
+    RECORD_HEAD,
+    SCHEMA,
+    STATISTICS,
+    McapChannels,
+)
+from fl_robot_ros.bags.record_walk import blocks_from, walk_records
+from fl_robot_ros.bags.recorded_message import Salvage
+
+_READ_KINDS = (SCHEMA, CHANNEL, MESSAGE, CHUNK)
+_LEAST_BYTES = {
+    HEADER: 8,
+    SCHEMA: 14,
+    CHANNEL: 16,
+    MESSAGE: 22,
+    CHUNK: 40,
+    STATISTICS: 46,
+    DATA_END: 4,
+}
+# The head of a record that is read, of less than 4 GiB.
+_LIKELY_HEAD = re.compile(rb"[\x03-\x06\x0f][\x00-\xff]{4}\x00{4}")
+# Fields that a later version of the format may add to a chunk.
+_MAX_NEW_FIELDS_BYTES = 1024
+_COMPRESSIONS = {b"", b"lz4", b"zstd"}
+# Kind, length, and as much of the content as it takes to see whether it makes sense.
+_LOOK_BYTES = RECORD_HEAD.size + 64
+_UINT32 = struct.Struct("<I")
+
+
+class McapRecord(NamedTuple):
+    """A record: its kind, and where its content and itself end."""
+
+    kind: int
+    content: int
+    end: int
+
+
+class McapWalk:
+    """Walks the records of a file, or of the unpacked content of a chunk."""
+
+    def __init__(
+        self, file: BinaryIO, size: int, channels: McapChannels, salvage: Salvage
+    ) -> None:
+        """Begin a walk.
+
+        Args:
+            file: Where the records are.
+            size: Its size in bytes.
+            channels: The channels known so far; only their messages are taken for messages
+                after damage.
+            salvage: Is told what was skipped.
+        """
+        self._file = file
+        self._size = size
+        self._channels = channels
+        self._salvage = salvage
+
+    def records(self, start: int) -> Iterator[McapRecord]:
+        """Yield the records from a position on; a chunk at the end may be cut."""
+        return walk_records(start, self._size, self.record_at, self._find_next, self._salvage)
+
+    def content(self, record: McapRecord) -> memoryview:
+        """Return the content of a record, as far as the file has it."""
+        self._file.seek(record.content)
+        return memoryview(self._file.read(min(record.end, self._size) - record.content))
+
+    def record_at(self, position: int) -> McapRecord | None:
+        """Return the record at a position; None where there is none that makes sense."""
+        self._file.seek(position)
+        look = self._file.read(_LOOK_BYTES)
+        if len(look) < RECORD_HEAD.size:
+            return None
+        kind, length = RECORD_HEAD.unpack_from(look)
+        # Records of kinds still to come, and longer ones of known kinds, are sound.
+        if not kind or length < _LEAST_BYTES.get(kind, 0) or (kind == FOOTER and length != 20):
+            return None
+        if kind in _READ_KINDS and length > MAX_UNPACKED_BYTES:
+            return None
+        content = position + RECORD_HEAD.size
+        record = McapRecord(kind, content, content + length)
+        if kind == CHUNK:
+            return record if _is_chunk(look, length) else None
+        return record if record.end <= self._size else None
+
+    def _find_next(self, start: int) -> int:
+        for offset, block in blocks_from(self._file, start, RECORD_HEAD.size - 1):
+            match = _LIKELY_HEAD.search(block)
+            while match:
+                if self._is_record(offset + match.start()):
+                    return offset + match.start()
+                match = _LIKELY_HEAD.search(block, match.start() + 1)
+        return self._size
+
+    def _is_record(self, position: int) -> bool:
+        """Say whether a record is there, more strictly than where one is expected."""
+        record = self.record_at(position)
+        if record is None or record.end > self._size:
+            return False
+        if record.kind == CHUNK:
+            return True
+        content = self.content(record._replace(end=min(record.end, record.content + 8)))
+        if record.kind == MESSAGE:
+            is_sound = int.from_bytes(content[:2], "little") in self._channels
+        elif record.kind in (SCHEMA, CHANNEL):
+            text = 2 if record.kind == SCHEMA else 4
+            text_bytes = int.from_bytes(content[text : text + 4], "little")
+            is_sound = record.content + text + 4 + text_bytes < record.end
+        else:
+            is_sound = True
+        is_last = record.end == self._size
+        return is_sound and (is_last or self.record_at(record.end) is not None)
+
+
+def _is_chunk(look: bytes, length: int) -> bool:
+    """Say whether the sizes at the start of a chunk agree with its length."""
+    fixed = RECORD_HEAD.size + 28
+    if len(look) < fixed + 4:
+        return False
+    (name_bytes,) = _UINT32.unpack_from(look, fixed)
+    name = look[fixed + 4 : fixed + 4 + name_bytes]
+    packed = look[fixed + 4 + name_bytes : fixed + 12 + name_bytes]
+    new_fields_bytes = length - 40 - name_bytes - int.from_bytes(packed, "little")
+    return name in _COMPRESSIONS and 0 <= new_fields_bytes <= _MAX_NEW_FIELDS_BYTES

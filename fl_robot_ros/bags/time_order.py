@@ -1,0 +1,44 @@
+"""Puts the messages of chunks that overlap in time into the order of recording."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+
+from fl_robot_ros.bags.recorded_message import RecordedMessage
+
+# Above this, the oldest messages held go out even if a later chunk might bring older ones.
+MAX_HELD_BYTES = 1 << 26
+# What a message takes beside its data, about.
+_OVERHEAD_BYTES = 256
+
+
+def in_time_order(
+    chunks: Iterable[tuple[int, Iterable[RecordedMessage]]],
+) -> Iterator[RecordedMessage]:
+    """Yield the messages of chunks in the order of their times.
+
+    At most 64 MiB of messages, and one more, are held at a time, however large the bag is.
+
+    Args:
+        chunks: The time in ns at which each chunk begins, and its messages; the closer to the
+            order of these times, the better.
+    """
+    held: list[tuple[int, int, RecordedMessage]] = []
+    held_bytes = 0
+    number = 0
+    for start_ns, messages in chunks:
+        while held and held[0][0] < start_ns:
+            oldest = heapq.heappop(held)[2]
+            held_bytes -= len(oldest.data) + _OVERHEAD_BYTES
+            yield oldest
+        for message in messages:
+            heapq.heappush(held, (message.recorded_ns, number, message))
+            number += 1
+            held_bytes += len(message.data) + _OVERHEAD_BYTES
+            while held_bytes > MAX_HELD_BYTES:
+                oldest = heapq.heappop(held)[2]
+                held_bytes -= len(oldest.data) + _OVERHEAD_BYTES
+                yield oldest
+    while held:
+        yield heapq.heappop(held)[2]

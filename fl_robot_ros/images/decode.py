@@ -1,0 +1,178 @@
+"""From a camera's bytes to an RGB picture, or to a small grey one.
+
+Runs also where ROS is not installed; where it is, `nodes.frame_decoder` has cv_bridge do what both
+do alike.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_robot_ros.errors import FrameError
+from fl_robot_ros.images.encoding import ENCODINGS, Encoding, find_encoding, high_bits
+from fl_robot_ros.images.frame import CompressedFrame, Frame, RawFrame, frame_bytes
+from fl_robot_ros.images.image_header import PictureHeader, read_picture_header
+from fl_robot_ros.images.jpeg_thumbnail import decode_jpeg_thumbnail
+
+Pixels = NDArray[np.uint8]
+
+# Bits of a value, in a file, that can only be a measurement.
+_FLOAT_BITS = 32
+# Cameras that are told of.
+_MAX_TOLD = 1000
+
+_logger = logging.getLogger(__name__)
+
+
+def decode_frame(frame: Frame) -> Pixels:
+    """Return the picture of a frame.
+
+    Returns:
+        The picture, uint8 (H, W, 3), RGB, 0 to 255. Copy it before writing to it: it may be a
+        read-only view of the frame's data.
+
+    Raises:
+        FrameError: The encoding is unknown, the size does not fit the data, or the data is broken.
+    """
+    if isinstance(frame, RawFrame):
+        return _decode_raw(frame)
+    header = read_frame_header(frame)
+    return _decode_file(frame, frame_bytes(frame.data)[: header.end], header)
+
+
+def read_frame_header(frame: CompressedFrame) -> PictureHeader:
+    """Return the header of a compressed frame's file.
+
+    Raises:
+        FrameError: It is no file of a supported format, or none worth decoding.
+    """
+    data = frame_bytes(frame.data)
+    try:
+        if "compressedDepth" in frame.format:
+            raise FrameError(
+                "compressedDepth holds depths behind a header of its own, which is not supported: "
+                "use the camera's raw or compressed topic"
+            )
+        return read_picture_header(data)
+    except FrameError as error:
+        raise FrameError(f"{_name(frame, data)}: {error}") from error
+
+
+def decode_grey_thumbnail(
+    frame: CompressedFrame, header: PictureHeader, min_side_px: int
+) -> Pixels:
+    """Return a small grey version of a JPEG frame's picture, for measures of its quality.
+
+    Takes half of the time of `decode_frame`, and has the same errors and one more: a frame that
+    has a thumbnail is a whole file, as far as `jpeg_thumbnail` can tell.
+
+    Args:
+        frame: The frame.
+        header: What `read_frame_header` returned for it.
+        min_side_px: The longer side is not made shorter than this.
+
+    Returns:
+        The picture, uint8 (h, w), 0 to 255.
+
+    Raises:
+        FrameError: The data is broken, or the file is no JPEG.
+    """
+    data = frame_bytes(frame.data)
+    try:
+        if header.jpeg is None:
+            raise FrameError("a file that is no JPEG has no thumbnail")
+        return decode_jpeg_thumbnail(data, header.jpeg, min_side_px)
+    except FrameError as error:
+        raise FrameError(f"{_name(frame, data)}: {error}") from error
+
+
+def _decode_raw(frame: RawFrame) -> Pixels:
+    encoding = find_encoding(frame.encoding)
+    data = frame_bytes(frame.data)
+    try:
+        values = encoding.values(data, frame.width, frame.height, frame.step, frame.is_bigendian)
+        return encoding.to_rgb(_eight_bits(values, frame) if encoding.is_deep else values)
+    except FrameError as error:
+        raise FrameError(f"{_raw_name(frame, data)}: {error}") from error
+    except cv2.error as error:
+        reason = f"cannot be converted: {_reason(error)}"
+        raise FrameError(f"{_raw_name(frame, data)} {reason}") from error
+
+
+def _decode_file(frame: CompressedFrame, data: Pixels, header: PictureHeader) -> Pixels:
+    """Return the picture of a file."""
+    encoding = _sensor_code(frame, header)
+    if encoding is None and header.bits == _FLOAT_BITS:
+        encoding = find_encoding("32FC1")
+    if encoding is not None:
+        grey = _imdecode(frame, data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)[..., np.newaxis]
+        return encoding.to_rgb(_eight_bits(grey, frame) if encoding.is_deep else grey)
+    picture = _imdecode(frame, data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if picture.dtype == np.uint16:
+        picture = _eight_bits(picture, frame)
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _eight_bits(values: NDArray[Any], frame: Frame) -> Pixels:
+    """Return 8 bits of values of 16; say once of a camera that it does not use all of them.
+
+    Args:
+        values: uint16 (rows, W, channels).
+        frame: The frame that they are of.
+    """
+    pixels, bits = high_bits(values)
+    if bits < 16:
+        _tell_of_few_bits(frame.topic)
+    return pixels
+
+
+@functools.lru_cache(_MAX_TOLD)
+def _tell_of_few_bits(topic: str) -> None:
+    _logger.warning(
+        "topic %s: an image does not use all 16 bits of its values; such images are taken to have "
+        "8, 10, 12 or 14 bits, the least that hold their largest value",
+        topic,
+    )
+
+
+def _sensor_code(frame: CompressedFrame, header: PictureHeader) -> Encoding | None:
+    """Return the encoding that gives a file's values their meaning, where there is one.
+
+    image_transport compresses a colour mosaic or 16UC1 as it is, and only the name of the format
+    ("bayer_rggb8; jpeg compressed ", "16UC1; png compressed ") says so.
+    """
+    encoding = ENCODINGS.get(frame.format.partition(";")[0].strip())
+    if encoding is None or not encoding.is_sensor_code:
+        return None
+    is_same = header.channels == 1 and header.bits == 8 * encoding.value_bytes
+    return encoding if is_same and min(header.width, header.height) >= 3 else None
+
+
+def _imdecode(frame: CompressedFrame, data: Pixels, flags: int) -> NDArray[Any]:
+    """Return the pixels of a file in OpenCV's order; raise a FrameError if there are none."""
+    try:
+        picture = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise FrameError(f"{_name(frame, data)} cannot be decoded: {_reason(error)}") from error
+    if picture is None:
+        raise FrameError(f"{_name(frame, data)} cannot be decoded; its data is broken")
+    return picture
+
+
+def _raw_name(frame: RawFrame, data: Pixels) -> str:
+    size = f"{frame.width}x{frame.height} pixels with step {frame.step} and {len(data)} bytes"
+    return f"a {frame.encoding} image of {size}"
+
+
+def _name(frame: CompressedFrame, data: Pixels) -> str:
+    return f"compressed image of format {frame.format[:64]!r} and {len(data)} bytes"
+
+
+def _reason(error: cv2.error) -> str:
+    return " ".join(str(error).split())[:200]

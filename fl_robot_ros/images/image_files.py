@@ -1,0 +1,166 @@
+"""Picture files: which of a folder's files are some, and how they are decoded."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_robot_ros.errors import FrameError, SourceError
+from fl_robot_ros.images.encoding import find_encoding, high_bits
+from fl_robot_ros.images.image_header import PNG_MAGIC, read_picture_header
+from fl_robot_ros.images.jpeg_layout import JPEG_MAGIC
+
+PICTURE_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+)
+# Pictures too, that OpenCV does not read everywhere.
+UNSUPPORTED_SUFFIXES = frozenset((".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl"))
+# How files of the supported formats begin, whatever their name; of TIFF there are too many kinds
+# (camera raw, for example, of which OpenCV would read the thumbnail).
+_IMAGE_CONTENT = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBP|BM.{12}[\x0c-\x7c]\0\0\0|P[1-6]\s+[0-9#]",
+    re.DOTALL,
+)
+_TIFF_CONTENT = re.compile(rb"II\*\0|MM\0\*")
+_UNSUPPORTED_CONTENT = re.compile(
+    rb"GIF8[79]a|.{4}ftyp(avi[fs]|hei[cfmsx]|he[iv][cms]|mif1)|.{4}jP  |.{4}JXL |\xff\x0a",
+    re.DOTALL,
+)
+_HEAD_BYTES = 32
+# What systems leave in folders.
+_SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini"))
+_SYSTEM_FOLDERS = frozenset(("__MACOSX",))
+
+
+@dataclass
+class FolderContent:
+    """What lies in a folder and the folders in it, in the order of the names.
+
+    Attributes:
+        pictures: The picture files.
+        left_out: Pictures of formats that are not supported, links to folders, and what has a
+            picture's name and is no file, each with the reason.
+        others: Other files.
+    """
+
+    pictures: list[Path] = field(default_factory=list)
+    left_out: list[tuple[Path, str]] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
+
+    def add(self, path: Path) -> None:
+        """Put a file where it belongs: by its suffix, or where that says nothing, by content."""
+        suffix = path.suffix.lower()
+        is_file = path.is_file()
+        if suffix in PICTURE_SUFFIXES and is_file:
+            self.pictures.append(path)
+            return
+        head = _read_head(path) if is_file else b""
+        if _IMAGE_CONTENT.match(head) or (not suffix and _TIFF_CONTENT.match(head)):
+            self.pictures.append(path)
+        elif suffix in UNSUPPORTED_SUFFIXES or _TIFF_CONTENT.match(head):
+            self.left_out.append((path, f"{suffix} files are not supported"))
+        elif _UNSUPPORTED_CONTENT.match(head):
+            self.left_out.append((path, "an image of a format that is not supported"))
+        elif suffix in PICTURE_SUFFIXES:
+            self.left_out.append((path, "is no file, or a link to nothing"))
+        else:
+            self.others.append(path)
+
+
+def search_folder(folder: Path) -> FolderContent:
+    """Find the pictures of a folder and the folders in it, and what is left out.
+
+    What is hidden, by a name that begins with a dot, and what systems leave in folders
+    (Thumbs.db, __MACOSX) is passed over.
+
+    Raises:
+        SourceError: The folder or one in it cannot be read, or there is no picture.
+    """
+    content = FolderContent()
+    try:
+        for place, folders, files in os.walk(folder, onerror=_fail_unless_gone):
+            folders[:] = [
+                name for name in folders if not (name.startswith(".") or name in _SYSTEM_FOLDERS)
+            ]
+            for link in filter(Path.is_symlink, (Path(place, name) for name in folders)):
+                content.left_out.append((link, "is a link to a folder; links are not followed"))
+            for name in files:
+                if not (name.startswith(".") or name.lower() in _SYSTEM_FILES):
+                    content.add(Path(place, name))
+    except OSError as error:
+        raise SourceError(f"cannot read {error.filename or folder}: {error.strerror}") from error
+    for paths in (content.pictures, content.left_out, content.others):
+        paths.sort()
+    if not content.pictures:
+        raise SourceError(
+            f"there is no picture in {folder}; expected {', '.join(sorted(PICTURE_SUFFIXES))} "
+            "files, or class folders of them"
+        )
+    return content
+
+
+def _read_head(path: Path) -> bytes:
+    """Return the first bytes of a file, b"" where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD_BYTES)
+    except OSError:
+        return b""
+
+
+def _fail_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
+
+
+def read_picture(path: Path) -> NDArray[np.uint8] | None:
+    """Read a picture file.
+
+    Returns:
+        uint8 (H, W, 3), RGB; None where the file cannot be read as a picture.
+    """
+    try:
+        return decode_picture(path.read_bytes())
+    except OSError:
+        return None
+
+
+def decode_picture(data: bytes) -> NDArray[np.uint8] | None:
+    """Decode the content of a picture file, its pixels as they lie, as capture does.
+
+    Returns:
+        uint8 (H, W, 3), RGB; None where it cannot be read as a picture, and for a JPEG or PNG
+        file that is cut off or has more pixels than capture takes.
+    """
+    if data.startswith((JPEG_MAGIC, PNG_MAGIC)):
+        try:
+            read_picture_header(np.frombuffer(data, np.uint8))
+        except FrameError:
+            return None
+    picture = _imdecode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+    if picture is not None and picture.ndim == 2 and picture.dtype == np.uint16:
+        # Depth or thermal: capture spreads the range of the same picture from a bag.
+        return find_encoding("16UC1").to_rgb(picture[..., np.newaxis])
+    if picture is not None and picture.ndim == 3 and picture.dtype == np.uint16:
+        picture = high_bits(picture)[0][..., :3]
+    if picture is None or picture.ndim != 3 or picture.dtype != np.uint8:
+        picture = _imdecode(data, cv2.IMREAD_COLOR)
+    if picture is None:
+        return None
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _imdecode(data: bytes, flags: int) -> NDArray[Any] | None:
+    """Return a file's pixels in OpenCV's order as they lie, whatever EXIF says of turning them."""
+    try:
+        content = np.frombuffer(data, np.uint8)
+        return cv2.imdecode(content, flags | cv2.IMREAD_IGNORE_ORIENTATION) if data else None
+    except cv2.error:
+        return None

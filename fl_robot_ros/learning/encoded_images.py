@@ -1,0 +1,91 @@
+"""Encoded pictures that are read one after another: what dataset libraries give."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fl_robot_ros.images.image_files import decode_picture
+from fl_robot_ros.images.preprocessing import Preprocessing
+from fl_robot_ros.learning.split_by_class import split_by_class
+from fl_robot_ros.learning.training_data import LabelledImages, map_label
+
+
+@dataclass(frozen=True)
+class EncodedPictures:
+    """The pictures of one split, in an order that stays.
+
+    Attributes:
+        labels: Label of each picture, "" for none.
+        read: Returns the pictures in this order, as the bytes of JPEG, PNG and so on.
+    """
+
+    labels: Sequence[str]
+    read: Callable[[], Iterator[bytes]]
+
+
+@dataclass(frozen=True)
+class EncodedData:
+    """Learning data of one or two splits.
+
+    Attributes:
+        train: The split to train on.
+        holdout: The split to evaluate on; None: a share of `train` is held out.
+        holdout_fraction: Share of each class to hold out without one, above 0 and below 1.
+    """
+
+    train: EncodedPictures
+    holdout: EncodedPictures | None
+    holdout_fraction: float
+
+    def load(
+        self, classes: Sequence[str], preprocessing: Preprocessing
+    ) -> tuple[LabelledImages, LabelledImages]:
+        """Return the training and the holdout pictures of a run's classes, for its input.
+
+        Raises:
+            DatasetError: The pictures cannot be read.
+        """
+        if self.holdout is not None:
+            sides = [(split, range(len(split.labels))) for split in (self.train, self.holdout)]
+        else:
+            labels = self.train.labels
+            keys = [str(position) for position in range(len(labels))]
+            chosen = split_by_class(labels, keys, self.holdout_fraction)
+            sides = [(self.train, side) for side in chosen]  # type: ignore[misc]
+        train, holdout = (_load(*side, classes, preprocessing) for side in sides)
+        return train, holdout
+
+
+def _load(
+    pictures: EncodedPictures,
+    positions: Sequence[int],
+    classes: Sequence[str],
+    preprocessing: Preprocessing,
+) -> LabelledImages:
+    """Decode the pictures at some positions, ascending, one at a time."""
+    numbers = {label: map_label(label, classes) for label in set(pictures.labels)}
+    unmapped: Counter[str] = Counter()
+    wanted: dict[int, int] = {}
+    for position in positions:
+        label = pictures.labels[position]
+        number = numbers[label]
+        if number is None:
+            unmapped[label] += 1
+        else:
+            wanted[position] = number
+    images = np.empty((len(wanted), *preprocessing.input_shape), dtype=np.uint8)
+    labels = np.empty(len(wanted), dtype=np.int32)
+    count = 0
+    for position, data in enumerate(pictures.read() if wanted else ()):
+        if position not in wanted:
+            continue
+        picture = decode_picture(data)
+        if picture is not None:
+            images[count] = preprocessing.resize(picture)
+            labels[count] = wanted[position]
+            count += 1
+    return LabelledImages(images[:count], labels[:count], unmapped, len(wanted) - count)

@@ -1,0 +1,172 @@
+"""Picture files as learning data: a snapshot's, or those of a folder of class folders."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_robot_ros.dataset.sample_files import MOVING_NAME
+from fl_robot_ros.dataset.snapshot import load_snapshot
+from fl_robot_ros.errors import DatasetError, SourceError
+from fl_robot_ros.images.image_files import decode_picture, read_picture
+from fl_robot_ros.images.preprocessing import Preprocessing
+from fl_robot_ros.labels.folder_layout import TEST, TRAIN, VALIDATION
+from fl_robot_ros.labels.image_folder import FolderImage, read_image_folder
+from fl_robot_ros.learning.split_by_class import split_by_class
+from fl_robot_ros.learning.training_data import LabelledImages, PictureReader, load_images
+
+_logger = logging.getLogger(__name__)
+
+LabelledFile = tuple[Path, str]
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """Image file and label of every picture, on two sides.
+
+    Attributes:
+        train: To train on.
+        holdout: To evaluate on.
+        read_file: Reads a picture of either side.
+    """
+
+    train: Sequence[LabelledFile]
+    holdout: Sequence[LabelledFile]
+    read_file: PictureReader = read_picture
+
+    def load(
+        self, classes: Sequence[str], preprocessing: Preprocessing
+    ) -> tuple[LabelledImages, LabelledImages]:
+        """Return the training and the holdout pictures of a run's classes, for its input."""
+        return (
+            load_images(self.train, classes, preprocessing, self.read_file),
+            load_images(self.holdout, classes, preprocessing, self.read_file),
+        )
+
+
+def open_snapshot(path: Path) -> PictureFiles:
+    """Return the files of a snapshot.
+
+    They are read as they were frozen: one that got another label meanwhile is found in that one's
+    folder, and one whose content is another now counts as unreadable.
+
+    Raises:
+        SnapshotError: The snapshot is missing, unreadable or altered.
+    """
+    snapshot = load_snapshot(path)
+    train, holdout = (
+        [(snapshot.image_path(sample), sample.label) for sample in samples]
+        for samples in (snapshot.train, snapshot.holdout)
+    )
+    hashes = {
+        snapshot.image_path(sample): sample.sha256
+        for sample in (*snapshot.train, *snapshot.holdout)
+    }
+    return PictureFiles(
+        train, holdout, lambda path: _read_frozen(path, hashes[path], snapshot.dataset_dir)
+    )
+
+
+def _read_frozen(path: Path, sha256: str, dataset_dir: Path) -> NDArray[np.uint8] | None:
+    """Return the picture of a sample's file, wherever it lies in the dataset now.
+
+    Args:
+        path: Where it was.
+        sha256: Its hash; "" for a sample stored before there were any.
+        dataset_dir: Folder of the dataset.
+
+    Returns:
+        uint8 (H, W, 3), RGB; None where it is gone, altered or no picture.
+    """
+    for place in _places(path, dataset_dir):
+        with suppress(OSError):
+            content = place.read_bytes()
+            if sha256 in ("", hashlib.sha256(content).hexdigest()):
+                return decode_picture(content)
+    return None
+
+
+def _places(path: Path, dataset_dir: Path) -> Iterator[Path]:
+    """Yield the path, and then files of its name in all folders of the dataset."""
+    yield path
+    with suppress(OSError):
+        # The first is where a file passes through that just gets another label.
+        for folder in (dataset_dir / MOVING_NAME, *dataset_dir.iterdir()):
+            yield folder / path.name
+
+
+def open_picture_folder(folder: Path, holdout_fraction: float) -> PictureFiles:
+    """Return the files of a folder with labels as `read_image_folder` finds them.
+
+    The split for training is the training side; that for testing, else that for validation, is
+    the holdout. Without the one or the other a share of each class is held out. How the folder
+    was read and what was left out is told in the log.
+
+    Args:
+        folder: The dataset.
+        holdout_fraction: Share of each class to hold out, above 0 and below 1.
+
+    Raises:
+        DatasetError: The folder cannot be read, has no images or none with a label, or it is not
+            clear what the labels are.
+    """
+    try:
+        found = read_image_folder(folder)
+    except SourceError as error:
+        raise DatasetError(str(error)) from error
+    labelled = [(image, _label(image)) for image in found.images]
+    if not any(label for _, label in labelled):
+        raise DatasetError(
+            f"no image in {folder} has a label; expected class folders, in split folders or not, "
+            f"or a metadata.csv or _classes.csv with labels; {'; '.join(found.remarks)}"
+        )
+    for line in found.remarks:
+        _logger.info("%s: %s", folder, _shown(line))
+    for line in found.left_out_lines():
+        _logger.warning("%s: left out: %s", folder, _shown(line))
+    splits = {image.split for image in found.images}
+    held_out_split = next((split for split in (TEST, VALIDATION) if split in splits), "")
+    if TRAIN in splits and held_out_split:
+        sides = {
+            split: [(image.path, label) for image, label in labelled if image.split == split]
+            for split in (TRAIN, held_out_split)
+        }
+        unused = len(labelled) - sum(map(len, sides.values()))
+        if unused:
+            _logger.warning(
+                "%s: %d images are neither of the split for training nor of that for %s, which "
+                "is held out; they are not used",
+                folder,
+                unused,
+                held_out_split,
+            )
+        return PictureFiles(sides[TRAIN], sides[held_out_split])
+    files = [(image.path, label) for image, label in labelled]
+    chosen, held_out = split_by_class(
+        [label for _, label in files],
+        [str(path.relative_to(folder)) for path, _ in files],
+        holdout_fraction,
+    )
+    return PictureFiles(
+        [files[position] for position in chosen], [files[position] for position in held_out]
+    )
+
+
+def _label(image: FolderImage) -> str:
+    """Return an image's label; a folder name that is no label becomes one that no run knows."""
+    try:
+        return image.label
+    except SourceError:
+        return ascii(image.class_name)
+
+
+def _shown(text: str) -> str:
+    """Return a line with names of files in printable ASCII."""
+    return ascii(text)[1:-1]

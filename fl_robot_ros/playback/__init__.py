@@ -1,0 +1,1 @@
+"""What fl_streamer plays: folders of images, videos, cameras and bags. Free of ROS."""

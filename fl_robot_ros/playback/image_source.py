@@ -1,0 +1,176 @@
+"""Sources of pictures: a folder, a video, a camera."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fl_robot_ros.config import ClientSettings
+from fl_robot_ros.errors import SourceError
+from fl_robot_ros.images.image_files import read_picture
+from fl_robot_ros.labels.image_folder import read_image_folder
+from fl_robot_ros.playback.source_item import Item, Picture
+
+# As many as a robot keeps by default, so that none is lost on the way.
+FOLDER_RATE_HZ = ClientSettings.sample_rate_hz
+_FALLBACK_VIDEO_HZ = 30.0  # Where a file does not say.
+
+
+class FolderSource:
+    """The images of a folder in the order of their names, labelled as `read_image_folder` does."""
+
+    is_live = False
+
+    def __init__(self, folder: Path, rate_hz: float = FOLDER_RATE_HZ) -> None:
+        """List the pictures.
+
+        Args:
+            folder: Images, in class folders or split folders or none.
+            rate_hz: Pictures per second.
+
+        Raises:
+            SourceError: There is no image in it, or it is not clear what the labels are.
+        """
+        self.image_types: dict[str, str] = {}
+        self.label_topics: tuple[str, ...] = ()
+        found = read_image_folder(folder)
+        self.skipped = found.left_out_lines()
+        self.pictures = [(image.path, image.label) for image in found.images]
+        self._rate_hz = rate_hz
+        labels = {label for _, label in self.pictures if label}
+        self._labelled = bool(labels)
+        without = sum(not label for _, label in self.pictures)
+        self.description = "; ".join(
+            [
+                f"{len(self.pictures)} images of {len(labels)} classes in {folder}",
+                *([f"{without} without a label"] if without and labels else []),
+                *found.remarks,
+            ]
+        )
+
+    def items(self) -> Iterator[Item]:
+        """Yield every picture that can be read."""
+        for index, (path, label) in enumerate(self.pictures):
+            image = read_picture(path)
+            if image is None:
+                self.skipped.append(f"{path} cannot be read as a picture")
+                continue
+            yield Picture(image, label if self._labelled else None, index / self._rate_hz)
+
+    def close(self) -> None:
+        """Nothing is open between two pictures."""
+
+
+class VideoSource:
+    """A video file or network stream by OpenCV."""
+
+    is_live = False
+
+    def __init__(self, place: str) -> None:
+        """Open the video.
+
+        Args:
+            place: Path or URL.
+
+        Raises:
+            SourceError: OpenCV cannot open it.
+        """
+        self.image_types: dict[str, str] = {}
+        self.label_topics: tuple[str, ...] = ()
+        self.skipped: list[str] = []
+        self._place = place
+        self._capture = _open_capture(place, f"video {place}")
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self._rate_hz = rate if math.isfinite(rate) and 0 < rate <= 1000 else _FALLBACK_VIDEO_HZ
+        self._is_used = False
+        self.description = f"video {place} ({self._rate_hz:g} Hz)"
+
+    def items(self) -> Iterator[Item]:
+        """Yield every frame.
+
+        Raises:
+            SourceError: The video cannot be opened again.
+        """
+        if self._is_used:  # Reopened, because not every format can be rewound.
+            self._capture.release()
+            self._capture = _open_capture(self._place, f"video {self._place}")
+        self._is_used = True
+        index = 0
+        while (image := _read_rgb(self._capture)) is not None:
+            yield Picture(image, None, index / self._rate_hz)
+            index += 1
+
+    def close(self) -> None:
+        """Close the file."""
+        self._capture.release()
+
+
+class CameraSource:
+    """A camera by cv2.VideoCapture."""
+
+    is_live = True
+
+    def __init__(self, device: int | str, rate_hz: float = 0.0) -> None:
+        """Open the camera.
+
+        Args:
+            device: Number of the camera, or its device file.
+            rate_hz: Frames per second to keep of those that the camera gives; 0: all.
+
+        Raises:
+            SourceError: The camera is not there or cannot be opened.
+        """
+        self.image_types: dict[str, str] = {}
+        self.label_topics: tuple[str, ...] = ()
+        self.skipped: list[str] = []
+        if isinstance(device, int) and Path("/dev").exists():
+            device_file = Path(f"/dev/video{device}")
+            if Path("/sys/class").exists() and not device_file.exists():
+                raise SourceError(f"there is no camera {device}: {device_file} does not exist")
+        self.description = f"camera {device}"
+        self._period_sec = 1.0 / rate_hz if rate_hz > 0 else 0.0
+        self._capture = _open_capture(device, self.description)
+
+    def items(self) -> Iterator[Item]:
+        """Yield frames as they come.
+
+        Raises:
+            SourceError: The camera stopped delivering.
+        """
+        start = time.monotonic()
+        next_sec = 0.0
+        while (image := _read_rgb(self._capture)) is not None:
+            now_sec = time.monotonic() - start
+            if now_sec < next_sec:
+                continue
+            # On a grid in time, so that the rate does not sink by the jitter of each frame.
+            next_sec = max(next_sec + self._period_sec, now_sec - self._period_sec)
+            yield Picture(image, None, now_sec)
+        raise SourceError(f"{self.description} stopped delivering frames")
+
+    def close(self) -> None:
+        """Let go of the camera."""
+        self._capture.release()
+
+
+def _open_capture(place: int | str, description: str) -> cv2.VideoCapture:
+    capture = cv2.VideoCapture(place)
+    if not capture.isOpened():
+        capture.release()
+        raise SourceError(f"{description} cannot be opened by OpenCV")
+    return capture
+
+
+def _read_rgb(capture: cv2.VideoCapture) -> NDArray[np.uint8] | None:
+    """Return the next frame, uint8 (H, W, 3) RGB; None at the end."""
+    done, image = capture.read()
+    if not done or image is None:
+        return None
+    code = cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB
+    return np.asarray(cv2.cvtColor(image, code), dtype=np.uint8)

@@ -1,0 +1,1 @@
+"""What every node needs of ROS: parameters, quality of service, messages, lifetime."""

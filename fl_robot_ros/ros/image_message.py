@@ -1,0 +1,110 @@
+"""Between image messages and the frames and pictures of the core."""
+
+from __future__ import annotations
+
+import array
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from fl_robot_ros.images.frame import CompressedFrame, RawFrame
+from fl_robot_ros.images.jpeg import encode_jpeg
+
+_NS_PER_SEC = 1_000_000_000
+
+
+def frame_from_image(message: Image, topic: str, published_ns: int) -> RawFrame:
+    """Return an Image message as a frame that shares its memory.
+
+    Args:
+        message: The message.
+        topic: Name of the topic it came on.
+        published_ns: When it was published, in ns since the epoch.
+    """
+    return RawFrame(
+        topic=topic,
+        stamp_ns=_stamp_ns(message.header) or published_ns,
+        published_ns=published_ns,
+        encoding=message.encoding,
+        height=message.height,
+        width=message.width,
+        step=message.step,
+        is_bigendian=bool(message.is_bigendian),
+        data=message.data,
+    )
+
+
+def frame_from_compressed(
+    message: CompressedImage, topic: str, published_ns: int
+) -> CompressedFrame:
+    """Return a CompressedImage message as a frame that shares its memory.
+
+    Args:
+        message: The message.
+        topic: Name of the topic it came on.
+        published_ns: When it was published, in ns since the epoch.
+    """
+    return CompressedFrame(
+        topic=topic,
+        stamp_ns=_stamp_ns(message.header) or published_ns,
+        published_ns=published_ns,
+        format=message.format,
+        data=message.data,
+    )
+
+
+def to_image_message(image: NDArray[np.uint8], stamp_ns: int, frame_id: str = "") -> Image:
+    """Return a picture as an rgb8 Image message.
+
+    Args:
+        image: Picture, uint8 (H, W, 3), RGB.
+        stamp_ns: Capture time in ns since the epoch, 0 or more.
+        frame_id: Coordinate frame of the camera.
+    """
+    height, width = image.shape[:2]
+    return Image(
+        header=_header(stamp_ns, frame_id),
+        height=height,
+        width=width,
+        encoding="rgb8",
+        is_bigendian=0,
+        step=3 * width,
+        data=_byte_array(np.ascontiguousarray(image)),
+    )
+
+
+def to_compressed_message(
+    image: NDArray[np.uint8], stamp_ns: int, frame_id: str = "", *, jpeg_quality: int = 90
+) -> CompressedImage:
+    """Return a picture as a JPEG CompressedImage message.
+
+    Args:
+        image: Picture, uint8 (H, W, 3), RGB.
+        stamp_ns: Capture time in ns since the epoch, 0 or more.
+        frame_id: Coordinate frame of the camera.
+        jpeg_quality: 1 to 100.
+
+    Raises:
+        FrameError: The picture is too large for a JPEG file.
+    """
+    data = array.array("B", encode_jpeg(image, jpeg_quality))
+    return CompressedImage(header=_header(stamp_ns, frame_id), format="jpeg", data=data)
+
+
+def _stamp_ns(header: Header) -> int:
+    return int(header.stamp.sec) * _NS_PER_SEC + int(header.stamp.nanosec)
+
+
+def _header(stamp_ns: int, frame_id: str) -> Header:
+    seconds, nanoseconds = divmod(stamp_ns, _NS_PER_SEC)
+    return Header(stamp=Time(sec=seconds, nanosec=nanoseconds), frame_id=frame_id)
+
+
+def _byte_array(data: NDArray[np.uint8]) -> array.array[int]:
+    """Return the bytes in the only type that message fields of any distribution take as it is."""
+    result = array.array("B")
+    result.frombytes(data.reshape(-1).data)
+    return result

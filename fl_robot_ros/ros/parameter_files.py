@@ -1,0 +1,102 @@
+"""Whether the parameter files that a node was given say anything to this node."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rclpy.node import Node
+
+from fl_robot_ros.errors import SettingError
+from fl_robot_ros.ros.command_line import split_arguments
+
+_NAMES_SHOWN = 5
+_LAUNCH_PREFIX = "launch_params_"
+
+
+def check_parameter_files(node: Node, arguments: Sequence[str]) -> None:
+    """Refuse parameter files of which nothing applies to the node.
+
+    ROS takes from a file what its keys name and ignores the rest without a word: a file keyed
+    `fl_client` says nothing to `/robot1/fl_client`, which would run on its defaults, without the
+    privacy masks of the file.
+
+    Args:
+        node: The node, with its name and namespace.
+        arguments: The command line of its process.
+
+    Raises:
+        SettingError: No file has a part for the node, or one has a part for a node of this name in
+            another namespace alone.
+    """
+    full_name = node.get_fully_qualified_name()
+    # What is no regular file, as `<(...)` of a shell, was read by rcl and is empty now.
+    # Single parameters of a launch file come in files that launch writes for this node.
+    paths = [
+        path
+        for path in _files_in(arguments)
+        if path.is_file() and not path.name.startswith(_LAUNCH_PREFIX)
+    ]
+    parts = {path: list(_node_patterns(_read(path), "")) for path in paths}
+    is_anything_taken = any(
+        _applies(pattern, full_name) for patterns in parts.values() for pattern in patterns
+    )
+    for path, patterns in parts.items():
+        if any(_applies(pattern, full_name) for pattern in patterns):
+            continue
+        is_meant = any(pattern.rpartition("/")[2] == node.get_name() for pattern in patterns)
+        if is_meant or not is_anything_taken:
+            shown = ", ".join(patterns[:_NAMES_SHOWN]) or "no node"
+            more = f" and {len(patterns) - _NAMES_SHOWN} more" if patterns[_NAMES_SHOWN:] else ""
+            raise SettingError(
+                f"parameter file {path} has nothing for {full_name}: it has parameters for "
+                f"{shown}{more}; use the key '/**/{node.get_name()}:', which means this node in "
+                "any namespace"
+            )
+
+
+def _files_in(arguments: Sequence[str]) -> Iterator[Path]:
+    """Yield the files after `--params-file`."""
+    words, _ = split_arguments(arguments)
+    for word, path in pairwise(words):
+        if word == "--params-file":
+            yield Path(path)
+
+
+def _read(path: Path) -> Any:
+    """Return the content of a parameter file.
+
+    Raises:
+        SettingError: It cannot be read, though rcl could.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise SettingError(f"cannot read parameter file {path}: {error}") from error
+
+
+def _node_patterns(content: Any, name: str) -> Iterator[str]:
+    """Yield the full name, which may have wildcards, of each node with parameters."""
+    if not isinstance(content, dict):
+        return
+    for key, below in content.items():
+        if key != "ros__parameters":
+            yield from _node_patterns(below, f"{name}/{str(key).strip('/')}")
+        elif below:
+            yield name
+
+
+def _applies(pattern: str, full_name: str) -> bool:
+    """Say whether a key names the node, by rcl's rules.
+
+    `*` stands for one part of the name, `**` for any number of them
+    (https://design.ros2.org/articles/160_ros_command_line_arguments.html).
+    """
+    expressions = {"**": r"(/[^/]+)*", "*": r"/[^/]+"}
+    parts = pattern.strip("/").split("/")
+    expression = "".join(expressions.get(part) or "/" + re.escape(part) for part in parts)
+    return re.fullmatch(expression, full_name) is not None

@@ -1,0 +1,45 @@
+"""The package's Flower ClientApp: hands messages to this robot's `Participant`.
+
+It runs in the fleet worker, warm, and unchanged under `flower-supernode`, one process a message.
+"""
+
+from __future__ import annotations
+
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from fl_robot_ros.worker.participant import Participant
+
+app = ClientApp()
+
+_participants: dict[str, Participant] = {}
+
+
+def set_participant(participant: Participant) -> None:
+    """Make a participant answer for this process, whatever the node configuration says."""
+    _participants.clear()
+    _participants["process"] = participant
+
+
+def _participant(context: Context) -> Participant:
+    if "process" not in _participants:
+        _participants["process"] = Participant.from_node_config(context.node_config)
+    return _participants["process"]
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    """Train on this robot's data."""
+    return _participant(context).train(message)
+
+
+@app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    """Evaluate the global model on this robot's holdout data."""
+    return _participant(context).evaluate(message)
+
+
+@app.query()
+def deliver(message: Message, context: Context) -> Message:
+    """Take the final model."""
+    return _participant(context).deliver(message)

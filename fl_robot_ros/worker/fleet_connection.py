@@ -1,0 +1,197 @@
+"""The robot's connection to the SuperLink's Fleet API.
+
+Flower's non-public modules are used here and in `federation/object_pulls`, nowhere else.
+`flower-supernode` starts a new Python process for each message and sleeps 3 s between polls; this
+connection speaks the same protocol with the same code, and leaves process and pace to its caller.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+from flwr.app import Message
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_tree,
+    iterate_object_tree,
+    no_object_id_recompute,
+)
+from flwr.supercore.inflatable.inflatable_utils import (
+    ObjectPullError,
+    ObjectPushError,
+    inflate_object_from_contents,
+    pull_objects,
+    push_objects,
+)
+from flwr.supercore.run import RunNotRunningException
+from flwr.supernode.fleet_http_connection import http_request_response
+
+from fl_robot_ros.errors import ServerUnreachableError
+from fl_robot_ros.federation.object_pulls import pull_sooner
+from fl_robot_ros.worker.reachability import wait_for_listener
+
+_GONE_SEC = 0.5
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass
+class FleetConnection:
+    """An open connection of one robot.
+
+    Attributes:
+        server_address: host:port of the SuperLink.
+        node_id: Flower's number of this connection.
+    """
+
+    server_address: str
+    node_id: int
+    _receive: Callable[[], Any]
+    _send: Callable[..., tuple[set[str], str]]
+    _get_run: Callable[[int], Any]
+    _pull_object: Callable[[int, str], bytes]
+    _push_object: Callable[[int, str, str, bytes], None]
+    _confirm: Callable[[int, str], None]
+    _objects: dict[str, bytes] = field(default_factory=dict)
+
+    def receive(self) -> Message | None:
+        """Return the next message for this robot, None if there is none now.
+
+        Raises:
+            ServerUnreachableError: The server is gone, or answers with an error.
+        """
+        try:
+            received = self._receive()
+            if received is None:
+                return None
+            envelope, tree = received
+            run_id = envelope.metadata.run_id
+            object_ids = [node.object_id for node in iterate_object_tree(tree)]
+            # Objects are named by the hash of their content. What the last message brought
+            # already, such as the global model that was just evaluated, is not asked for again.
+            contents = {key: self._objects[key] for key in object_ids if key in self._objects}
+            contents |= pull_objects(
+                [key for key in object_ids if key not in contents],
+                pull_object_fn=partial(self._pull_object, run_id),
+            )
+            self._objects = contents
+            self._confirm(run_id, envelope.metadata.message_id)
+        except RunNotRunningException:
+            return None  # the run ended while its message was under way
+        except (httpx.HTTPError, ObjectPullError) as error:
+            raise self._lost(error) from error
+        message = cast(
+            Message,
+            inflate_object_from_contents(tree.object_id, contents, keep_object_contents=True),
+        )
+        # A message does not carry its own id.
+        message.metadata.__dict__["_message_id"] = tree.object_id
+        return message
+
+    def send(self, message: Message, seconds: float) -> None:
+        """Send an answer.
+
+        Args:
+            message: A reply to a message from `receive`.
+            seconds: How long the work took.
+
+        Raises:
+            ServerUnreachableError: The server is gone, or answers with an error.
+        """
+        message.metadata.__dict__["_message_id"] = message.object_id
+        try:
+            with no_object_id_recompute():
+                tree = get_object_tree(message)
+                objects = get_all_nested_objects(message)
+                wanted, session_id = self._send(message, tree, seconds)
+                push_objects(
+                    objects,
+                    partial(self._push_object, message.metadata.run_id, session_id),
+                    object_ids_to_push=wanted,
+                )
+        except RunNotRunningException:
+            _logger.warning("an answer came too late: its run has ended")
+        except (httpx.HTTPError, ObjectPushError) as error:
+            raise self._lost(error) from error
+
+    def run_ended(self, run_id: int) -> bool:
+        """Return whether a run is over, or the server can no longer be asked."""
+        try:
+            wait_for_listener(self.server_address, _GONE_SEC)  # a request would be tried for long
+            return bool(self._get_run(run_id).finished_at)
+        except (RunNotRunningException, httpx.HTTPError, ServerUnreachableError):
+            return True
+
+    def _lost(self, error: Exception) -> ServerUnreachableError:
+        return ServerUnreachableError(
+            f"lost the server at {self.server_address}: {str(error) or type(error).__name__}"
+        )
+
+
+@contextmanager
+def connect(
+    server_address: str,
+    *,
+    root_certificates: str,
+    server_timeout_sec: float,
+) -> Iterator[FleetConnection]:
+    """Connect to a SuperLink and leave it again at the end.
+
+    Args:
+        server_address: host:port of the SuperLink.
+        root_certificates: PEM file of the certificate authority; "" for plain HTTP.
+        server_timeout_sec: How long a request is tried again while the server is away.
+
+    Raises:
+        ServerUnreachableError: What answers there is no SuperLink, or refuses this robot.
+    """
+    pull_sooner()
+    last_error = _LastError()
+    flower_log = logging.getLogger("flwr")
+    flower_log.addHandler(last_error)
+    entered = False
+    try:
+        with http_request_response(
+            server_address,
+            insecure=not root_certificates,
+            root_certificates=Path(root_certificates).read_bytes() if root_certificates else None,
+            max_wait_time=server_timeout_sec,
+        ) as (node_id, receive, send, get_run, _get_fab, pull_object, push_object, confirm):
+            entered = True
+            yield FleetConnection(
+                server_address, node_id, receive, send, get_run, pull_object, push_object, confirm
+            )
+    except SystemExit as error:
+        # Flower ends the process where it cannot register.
+        if entered:
+            raise
+        raise ServerUnreachableError(
+            f"the server at {server_address} does not accept this robot: {last_error.text}"
+        ) from error
+    except OSError as error:
+        if entered:
+            raise
+        raise ServerUnreachableError(
+            f"cannot use the certificates in {root_certificates}: {error}"
+        ) from error
+    finally:
+        flower_log.removeHandler(last_error)
+
+
+class _LastError(logging.Handler):
+    """Keeps the last error that Flower logged, as one line."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.text = "no reason given"
+
+    def emit(self, record: logging.LogRecord) -> None:
+        lines = [line.strip() for line in record.getMessage().splitlines()]
+        self.text = " ".join(line for line in lines if line)[:300]

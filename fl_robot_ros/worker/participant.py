@@ -1,0 +1,290 @@
+"""A robot's part in a run: its data, its model and its answers to the server.
+
+Kept between messages, so that a robot decodes its images and compiles its model once a run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flwr.app import Message
+from numpy.typing import NDArray
+
+from fl_robot_ros.config import ClientSettings
+from fl_robot_ros.data_source import DataSource
+from fl_robot_ros.delivery.model_store import ModelStore
+from fl_robot_ros.delivery.predictor import Predictor
+from fl_robot_ros.errors import FlRobotError, ProtocolError
+from fl_robot_ros.federation import protocol
+from fl_robot_ros.federation.protocol import RunConfig
+from fl_robot_ros.learning.export import export_model
+from fl_robot_ros.learning.file_data import open_snapshot
+from fl_robot_ros.learning.learning_data import LearningData, open_source
+from fl_robot_ros.learning.trainer import Trainer
+from fl_robot_ros.learning.training_data import LabelledImages
+from fl_robot_ros.learning.weights import set_packed_weights
+from fl_robot_ros.name_list import count_list
+from fl_robot_ros.worker.progress import ProgressWriter
+
+_SOURCE_KEYS = (
+    *("dataset-source", "partition-id", "num-partitions", "dirichlet-alpha"),
+    "holdout-fraction",
+)
+
+_logger = logging.getLogger(__name__)
+
+
+def open_data(source: DataSource, snapshot_path: str) -> LearningData:
+    """Open what to learn from: a snapshot of the captured dataset, or another source.
+
+    Raises:
+        FlRobotError: It cannot be read.
+    """
+    return open_snapshot(Path(snapshot_path)) if source.is_captured else open_source(source)
+
+
+@dataclass
+class _Prepared:
+    """What one architecture, input and list of classes needs, made once."""
+
+    key: tuple[Any, ...]
+    trainer: Trainer
+    train: LabelledImages
+    holdout: LabelledImages
+
+
+@dataclass
+class Participant:
+    """One robot in one process.
+
+    Attributes:
+        robot: The robot's name.
+        data: What to learn from.
+        models_dir: Folder of the robot's model versions.
+        keep_versions: Model versions kept on disk.
+        server: host:port, for the manifest.
+        progress: Where events go.
+        should_stop: Asked while training; true leaves the run.
+    """
+
+    robot: str
+    data: LearningData
+    models_dir: Path
+    keep_versions: int = 5
+    server: str = ""
+    progress: ProgressWriter = field(default_factory=ProgressWriter)
+    should_stop: Callable[[], bool] = lambda: False
+    _prepared: _Prepared | None = None
+    _is_introduced: bool = False
+
+    @classmethod
+    def from_node_config(cls, config: Mapping[str, Any]) -> Participant:
+        """Make it from Flower's node configuration, as `flower-supernode --node-config` gives it.
+
+        Raises:
+            ProtocolError: `models-dir`, or both `snapshot` and `dataset-source`, are missing.
+            SettingError: A value of the data source is unfit.
+            FlRobotError: The data cannot be read.
+        """
+        data_key = "dataset-source" if config.get("dataset-source") else "snapshot"
+        for key in (data_key, "models-dir"):
+            if not config.get(key):
+                raise ProtocolError(
+                    f"the node configuration lacks '{key}'; start the SuperNode with "
+                    '--node-config \'snapshot="FILE" models-dir="FOLDER" robot="NAME"\'; '
+                    'dataset-source="folder:/path" may stand for the snapshot'
+                )
+        names = {key: key.replace("-", "_") for key in _SOURCE_KEYS}
+        settings = ClientSettings.from_mapping(
+            {name: config[key] for key, name in names.items() if key in config}
+        )
+        return cls(
+            robot=str(config.get("robot", "robot")),
+            data=open_data(DataSource.from_settings(settings), str(config.get("snapshot", ""))),
+            models_dir=Path(str(config["models-dir"])),
+            keep_versions=int(config.get("keep-versions", 5)),
+        )
+
+    def train(self, message: Message) -> Message:
+        """Train on this robot's data and answer with the new weights.
+
+        Raises:
+            FlRobotError: The message, the model or the data is unfit, or the run was left.
+        """
+        request = protocol.unpack_request(message)
+        config = request.config
+        prepared = self._prepare(config)
+        self._report("training", request, epoch=0, epochs=config.local_epochs)
+        result = prepared.trainer.train(
+            request.weights,
+            prepared.train,
+            epochs=config.local_epochs,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            seed=config.seed + request.server_round,
+            on_epoch=lambda epoch, metrics: self._report(
+                "training", request, epoch=epoch, epochs=config.local_epochs, **metrics
+            ),
+            should_stop=self.should_stop,
+        )
+        self._report("waiting", request)
+        return self._reply(
+            message,
+            {
+                protocol.NUM_EXAMPLES: result.num_examples,
+                protocol.LOSS: result.loss,
+                protocol.ACCURACY: result.accuracy,
+                protocol.SECONDS: result.seconds,
+                protocol.CLASS_COUNTS: prepared.train.class_counts(len(config.classes)),
+            },
+            result.weights,
+        )
+
+    def evaluate(self, message: Message) -> Message:
+        """Evaluate the global model on this robot's holdout data.
+
+        Raises:
+            FlRobotError: The message, the model or the data is unfit.
+        """
+        request = protocol.unpack_request(message)
+        config = request.config
+        prepared = self._prepare(config)
+        self._report("evaluating", request)
+        result = prepared.trainer.evaluate(request.weights, prepared.holdout)
+        self._report("waiting", request, loss=result.loss, accuracy=result.accuracy)
+        return self._reply(
+            message,
+            {
+                protocol.NUM_EXAMPLES: result.num_examples,
+                protocol.LOSS: result.loss,
+                protocol.ACCURACY: result.accuracy,
+                protocol.SECONDS: result.seconds,
+            },
+        )
+
+    def deliver(self, message: Message) -> Message:
+        """Check the final model on this robot, store it as the current version and say so.
+
+        Raises:
+            FlRobotError: The message or the model is unfit, or it cannot be stored.
+        """
+        request = protocol.unpack_request(message)
+        config = request.config
+        prepared = self._prepare(config)
+        self._report("delivering", request)
+        result = prepared.trainer.evaluate(request.weights, prepared.holdout)
+        set_packed_weights(prepared.trainer.model, request.weights)
+        store = ModelStore(self.models_dir, self.keep_versions)
+        metrics = {
+            "holdout_loss": result.loss,
+            "holdout_accuracy": result.accuracy,
+            "holdout_images": float(result.num_examples),
+        }
+        before = self._current_accuracy(store, config, prepared.holdout)
+        if before is not None:
+            metrics["holdout_accuracy_before"] = before
+        version = store.add(
+            lambda folder: export_model(prepared.trainer.model, folder),
+            classes=list(config.classes),
+            preprocessing=config.preprocessing.to_dict(),
+            metrics=metrics,
+            run=config.run,
+            round=request.server_round,
+            server=self.server,
+            robot=self.robot,
+        )
+        self.progress.event(
+            "delivered",
+            run=config.run,
+            round=request.server_round,
+            path=str(version),
+            version=version.name,
+            **metrics,
+        )
+        return self._reply(
+            message,
+            {
+                protocol.NUM_EXAMPLES: result.num_examples,
+                protocol.LOSS: result.loss,
+                protocol.ACCURACY: result.accuracy,
+                protocol.SECONDS: result.seconds,
+            },
+            answers={protocol.DELIVERED_VERSION: version.name},
+        )
+
+    def _reply(
+        self,
+        message: Message,
+        metrics: dict[str, int | float | list[int] | list[float]],
+        weights: NDArray[np.float32] | None = None,
+        answers: dict[str, str] | None = None,
+    ) -> Message:
+        """Return an answer, the first one of this process with the robot's name."""
+        name = {} if self._is_introduced else {protocol.ROBOT: self.robot}
+        self._is_introduced = True
+        return protocol.reply(message, metrics, weights, {**name, **(answers or {})})
+
+    def _prepare(self, config: RunConfig) -> _Prepared:
+        """Return trainer and data for this configuration, from the last call where it is equal."""
+        key = (config.architecture, config.classes, config.preprocessing)
+        if self._prepared is None or self._prepared.key != key:
+            trainer = Trainer(config.architecture, config.preprocessing, config.classes)
+            train, holdout = self.data.load(config.classes, config.preprocessing)
+            unmapped, unreadable = (
+                train.unmapped + holdout.unmapped,
+                train.unreadable + holdout.unreadable,
+            )
+            self._prepared = _Prepared(key, trainer, train, holdout)
+            self.progress.event(
+                "prepared",
+                train_images=len(train),
+                holdout_images=len(holdout),
+                unmapped_labels=dict(unmapped),
+                unreadable_images=unreadable,
+            )
+            if unmapped or unreadable:
+                _logger.warning(
+                    "left out: %d unreadable images; labels that are no class of this run: %s",
+                    unreadable,
+                    count_list(unmapped) or "none",
+                )
+        return self._prepared
+
+    def _current_accuracy(
+        self, store: ModelStore, config: RunConfig, holdout: LabelledImages
+    ) -> float | None:
+        """Return the accuracy, 0 to 1, of the model in use on the same pictures.
+
+        None where there is none, or none that knows the same classes and input.
+        """
+        current = store.current()
+        if current is None:
+            return None
+        try:
+            predictor = Predictor(current)
+            same_input = predictor.preprocessing == config.preprocessing
+            if not same_input or tuple(predictor.classes) != config.classes:
+                return None
+            scale = np.float32(config.preprocessing.scale)
+            right = sum(
+                int(np.argmax(predictor.infer(image * scale))) == label
+                for image, label in zip(holdout.images, holdout.labels, strict=True)
+            )
+        except FlRobotError as error:
+            _logger.warning("the current model %s cannot be compared: %s", current.name, error)
+            return None
+        return float(right / len(holdout))
+
+    def _report(self, event: str, request: protocol.Request, **values: Any) -> None:
+        self.progress.event(
+            event,
+            run=request.config.run,
+            round=request.server_round,
+            rounds=request.config.last_round,
+            **values,
+        )

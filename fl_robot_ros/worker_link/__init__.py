@@ -1,0 +1,1 @@
+"""What a robot's node and its worker process say to each other. Python's own library alone."""

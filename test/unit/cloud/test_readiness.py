@@ -1,0 +1,135 @@
+"""Settings of the server that cannot work end it before anything is started."""
+
+from __future__ import annotations
+
+import io
+import signal
+import socket
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fl_robot_ros.cli.server import main
+from fl_robot_ros.cloud.checkpoint import GlobalModel, save_checkpoint
+from fl_robot_ros.cloud.readiness import check_readiness
+from fl_robot_ros.config import ServerSettings
+from fl_robot_ros.errors import SettingError
+from fl_robot_ros.images.preprocessing import Preprocessing
+
+CLASSES = ("cup", "phone")
+
+
+@pytest.fixture
+def listener() -> Iterator[int]:
+    """Yield the number of a TCP port that somebody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield int(server.getsockname()[1])
+
+
+@pytest.fixture
+def _own_signals() -> Iterator[None]:
+    """Give back the signals that the command takes."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def refusal(folder: Path, **values: Any) -> str:
+    """Return why the settings are refused, with a free port and the checkpoints of a folder."""
+    settings = ServerSettings.from_mapping({"classes": CLASSES, "port": 0, **values})
+    with pytest.raises(SettingError) as caught:
+        check_readiness(settings, folder / "checkpoints")
+    return str(caught.value)
+
+
+def test_good_settings_pass(tmp_path: Path) -> None:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("config.json", "{}")
+    (tmp_path / "model.keras").write_bytes(content.getvalue())
+    values = {"classes": CLASSES, "port": 0, "initial_model": str(tmp_path / "model.keras")}
+    check_readiness(ServerSettings.from_mapping(values), tmp_path / "checkpoints")
+
+
+def test_a_port_in_use_and_a_foreign_address_are_refused(tmp_path: Path, listener: int) -> None:
+    text = refusal(tmp_path, port=listener)
+    assert f"cannot listen on host '127.0.0.1', port {listener}: Address already in use" in text
+    assert "host '192.0.2.1'" in refusal(tmp_path, host="192.0.2.1", port=1024)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("absent.keras", None, "absent.keras cannot be read: No such file"),
+        ("model.keras", b"no zip", "expected a model that Keras saved as .keras or .h5"),
+        ("model.h5", b"no HDF5", "expected a model that Keras saved"),
+        ("model.tflite", b"TFL3", "expected a model that Keras saved"),
+    ],
+)
+def test_an_initial_model_that_is_none_is_refused(
+    name: str, content: bytes | None, words: str, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    text = refusal(tmp_path, initial_model=str(tmp_path / name))
+    assert text.startswith("initial_model is ")
+    assert words in text
+
+
+def test_tls_files_that_are_none_are_refused(tmp_path: Path) -> None:
+    names = ("ssl_certfile", "ssl_keyfile", "ssl_ca_certfile")
+    files = {name: str(tmp_path / name) for name in names}
+    assert "ssl_certfile cannot be read: No such file" in refusal(tmp_path, **files)
+    for path in files.values():
+        Path(path).write_text("no certificate")
+    assert "ssl_keyfile cannot be used" in refusal(tmp_path, **files)
+
+
+def test_a_state_of_other_classes_is_refused(tmp_path: Path) -> None:
+    model = GlobalModel(
+        server_round=7,
+        weights=np.zeros(4, np.float32),
+        architecture="{}",
+        classes=("circle", "square"),
+        preprocessing=Preprocessing(32, 32, 3, 1 / 255),
+    )
+    save_checkpoint(tmp_path / "checkpoints", model)
+    text = refusal(tmp_path)
+    assert "the newest checkpoint (round 7) is for the classes circle, square" in text
+    assert "the settings say cup, phone" in text
+    assert "use another state_dir" in text
+
+
+@pytest.mark.usefixtures("_own_signals")
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("", "classes is []; expected the names of two or more classes"),
+        ("--classes cup", "classes is ['cup']"),
+        ("--classes cup cup", "classes has 'cup' and 'cup'"),
+        ("--classes cup \x07", "classes: label '\\x07' has control"),
+        ("--classes cup phone --input-channels 2", "input_channels is 2; expected 1 or 3"),
+        ("--classes cup phone --initial-model absent.keras", "initial_model is 'absent.keras'"),
+        ("--classes cup phone --state-dir file", "state_dir "),
+    ],
+)
+def test_the_command_says_it_in_one_line_with_exit_code_2(
+    line: str,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    assert main(line.split(" ") if line else []) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("fl_server: ")
+    assert output.err.count("\n") == 1
+    assert words in output.err
