@@ -27,7 +27,7 @@ BUILD = Path(__file__).parents[1] / "build"
 
 
 def publish(width: int, height: int, seconds: float) -> None:
-    """Publish a moving picture as soon as somebody listens; print how many frames it were."""
+    """Publish a moving image as soon as somebody listens; print how many frames it were."""
     import numpy as np
     import rclpy
     from sensor_msgs.msg import Image
@@ -43,11 +43,11 @@ def publish(width: int, height: int, seconds: float) -> None:
     camera = node.create_publisher(Image, TOPIC, reliable_qos(10))
     label = node.create_publisher(String, LABEL, reliable_qos(10))
     ramp = np.linspace(0, 255, width, dtype=np.uint8)
-    pictures = [
+    images = [
         np.repeat(np.stack([np.roll(ramp, 40 * n)] * 3, axis=1)[np.newaxis], height, axis=0)
         for n in range(4)
     ]
-    messages = [to_image_message(picture, 0) for picture in pictures]
+    messages = [to_image_message(image, 0) for image in images]
     while not camera.get_subscription_count():
         time.sleep(0.05)
     for _ in range(20):  # labels need a listener of their own, which a bare subscriber is not

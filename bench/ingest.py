@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 SIZES = ("640x480", "1280x720", "1920x1080")
-# Pixels of a bag: a minute of 640x480 at 30 Hz, and less of larger pictures; of JPEG files, which
+# Pixels of a bag: a minute of 640x480 at 30 Hz, and less of larger images; of JPEG files, which
 # take a twentieth of the space, four times as many, so that no run is over in half a second.
 BAG_PX = 1800 * 640 * 480
 JPEG_BAG_PX = 4 * BAG_PX
@@ -36,17 +36,17 @@ HEADING = f"{'bag':<12}{'contestant':<18}{'cores':>5}{'frames/s':>10}{'x peer':>
 
 
 def scene(number: int, width: int, height: int) -> np.ndarray:
-    """Return a picture with the smooth and the busy parts of a photograph, RGB."""
+    """Return an image with the smooth and the busy parts of a photograph, RGB."""
     generator = np.random.default_rng(number)
     coarse = generator.integers(0, 256, (6, 8, 3), np.uint8)
-    picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
+    image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.int16)
     fine = generator.normal(0, 6, (height, width, 1)).astype(np.int16)
-    picture += cv2.GaussianBlur(fine, (3, 3), 0)[..., None]
-    picture = np.clip(picture, 0, 255).astype(np.uint8)
+    image += cv2.GaussianBlur(fine, (3, 3), 0)[..., None]
+    image = np.clip(image, 0, 255).astype(np.uint8)
     centre = (40 + number * 7 % (width - 80), height // 2)
-    cv2.circle(picture, centre, 60, (250, 250, 250), -1)
-    cv2.putText(picture, str(number), centre, cv2.FONT_HERSHEY_SIMPLEX, 2, (20, 20, 20), 5)
-    return picture
+    cv2.circle(image, centre, 60, (250, 250, 250), -1)
+    cv2.putText(image, str(number), centre, cv2.FONT_HERSHEY_SIMPLEX, 2, (20, 20, 20), 5)
+    return image
 
 
 def record(path: Path, kind: str, frames: int, width: int, height: int) -> None:
@@ -75,9 +75,9 @@ def record(path: Path, kind: str, frames: int, width: int, height: int) -> None:
         for number in range(frames):
             time_ns = START_NS + 1 + number * 1_000_000_000 // 30
             head = header(stamp=stamp(*divmod(time_ns, 10**9)), frame_id="camera")
-            picture = scene(number, width, height)
+            image = scene(number, width, height)
             if is_jpeg:
-                bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+                bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
                 data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY[kind]])[1]
                 content = compressed_type(header=head, format="jpeg", data=data.reshape(-1))
             else:
@@ -88,7 +88,7 @@ def record(path: Path, kind: str, frames: int, width: int, height: int) -> None:
                     encoding="rgb8",
                     is_bigendian=0,
                     step=3 * width,
-                    data=picture.reshape(-1),
+                    data=image.reshape(-1),
                 )
             writer.write(camera, time_ns, types.serialize_cdr(content, name))
 
@@ -111,8 +111,8 @@ def write_as_people_do(bag: Path, out: Path, quality: int) -> int:
         cameras = [item for item in reader.connections if "Image" in item.msgtype]
         for connection, time_ns, data in reader.messages(cameras):
             message = reader.deserialize(data, connection.msgtype)
-            picture = message_to_cvimage(message, "bgr8")
-            cv2.imwrite(str(out / f"{time_ns}.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+            image = message_to_cvimage(message, "bgr8")
+            cv2.imwrite(str(out / f"{time_ns}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, quality])
             count += 1
     return count
 
@@ -180,7 +180,7 @@ def main() -> int:
     """Run the contest; return the process's exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--size", nargs="+", default=SIZES, metavar="WxH", help=f"of pictures ({' '.join(SIZES)})"
+        "--size", nargs="+", default=SIZES, metavar="WxH", help=f"of images ({' '.join(SIZES)})"
     )
     parser.add_argument("--repeat", type=int, default=3, help="runs of each contestant (3)")
     parser.add_argument(
@@ -195,7 +195,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench_ingest_") as folder:
         for size in arguments.size:
             width, height = map(int, size.split("x"))
-            print(f"pictures of {size}, median of {arguments.repeat} runs")
+            print(f"images of {size}, median of {arguments.repeat} runs")
             print(HEADING)
             for number, kind in enumerate(KINDS):
                 bag = Path(folder, f"{size}_{number}", "bag")

@@ -1,4 +1,4 @@
-"""Where the pictures of a run come from: the captured dataset, or data that is there already."""
+"""Where the images of a run come from: the captured dataset, or data that is there already."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 
 @dataclass(frozen=True)
 class DataSource:
-    """One source of labelled pictures, as the settings describe it.
+    """One source of labelled images, as the settings describe it.
 
     Attributes:
         kind: `capture`, `folder`, `tfds` or `hub`.

@@ -18,7 +18,7 @@ class MissingPackageError(FlRobotError):
 
 
 class FrameError(FlRobotError):
-    """A frame cannot be turned into an RGB picture: unknown encoding, wrong size, broken data."""
+    """A frame cannot be turned into an RGB image: unknown encoding, wrong size, broken data."""
 
 
 class LabelError(FlRobotError):

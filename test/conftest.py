@@ -41,7 +41,7 @@ WriteVersion = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def colour_tflite(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A LiteRT model that tells red, green and blue 8x8 pictures apart."""
+    """A LiteRT model that tells red, green and blue 8x8 images apart."""
     # A robot's own Python has no TensorFlow; another may make the model for it.
     python = os.environ.get("TENSORFLOW_PYTHON", "")
     missing = lacking(("ai_edge_litert",) if python else ("ai_edge_litert", "keras", "tensorflow"))

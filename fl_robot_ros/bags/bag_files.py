@@ -33,7 +33,7 @@ _BLOCK_BYTES = 1 << 20
 # Of many files, so many are named.
 _MAX_NAMED = 5
 _UNLISTED = f"it was not read, as {METADATA_NAME} does not list it; read it by itself"
-# Black pictures pack well, but what unpacks to more than 1 GiB and 1000 times its size is damaged
+# Black images pack well, but what unpacks to more than 1 GiB and 1000 times its size is damaged
 # or meant to fill the disk.
 _FREE_UNPACKED_BYTES, _MAX_UNPACKED_SHARE = 1 << 30, 1000
 

@@ -30,7 +30,7 @@ _SETTLE_NS = 200_000_000
 # must not fill the memory.
 _MAX_SAMPLED_BYTES = 1 << 26
 _MAX_WAITING_GROUPS = 128
-# Frames that a thread takes at a time: a turn for each would cost as much as a small picture, and
+# Frames that a thread takes at a time: a turn for each would cost as much as a small image, and
 # more bytes would leave the caches of the thread's core.
 _GROUP = 64
 _GROUP_BYTES = 2_000_000

@@ -12,20 +12,20 @@ _MAX_CLASSES = 1000
 
 
 class DuplicateFilter:
-    """Remembers the fingerprints of recent pictures of each topic and label."""
+    """Remembers the fingerprints of recent images of each topic and label."""
 
     def __init__(self, min_difference_bits: int) -> None:
         """Make a filter.
 
         Args:
-            min_difference_bits: Bits, of 64, in which a picture must differ from every recent
+            min_difference_bits: Bits, of 64, in which an image must differ from every recent
                 one; 0 lets all pass.
         """
         self._min_difference_bits = min_difference_bits
         self._recent: OrderedDict[tuple[str, str], deque[int]] = OrderedDict()
 
     def is_duplicate(self, topic: str, label: str, fingerprint: int) -> bool:
-        """Say whether a picture looks like a recent one; if not, remember it."""
+        """Say whether an image looks like a recent one; if not, remember it."""
         if not self._min_difference_bits:
             return False
         recent = self._recent.setdefault((topic, label), deque(maxlen=_RECENT))
@@ -39,6 +39,6 @@ class DuplicateFilter:
         return False
 
     def forget(self, topic: str, label: str, fingerprint: int) -> None:
-        """Forget a picture that was remembered and then not kept."""
+        """Forget an image that was remembered and then not kept."""
         with suppress(KeyError, ValueError):
             self._recent[topic, label].remove(fingerprint)

@@ -28,7 +28,7 @@ class ProcessedFrame(NamedTuple):
 
     Attributes:
         sample: The sample, still without its label; None where there is none.
-        fingerprint: The picture's difference hash; 0 where nobody asked for it.
+        fingerprint: The image's difference hash; 0 where nobody asked for it.
         verdict: Why there is no sample, "" where there is one.
         reason: The same in words, where more can be said.
     """
@@ -43,7 +43,7 @@ class FrameProcessor:
     """Turns frames into samples. Safe for use from several threads.
 
     Attributes:
-        rules: Which pictures are worth keeping.
+        rules: Which images are worth keeping.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class FrameProcessor:
 
         Args:
             jpeg_quality: Quality of JPEG files made here, 1 to 100.
-            rules: Which pictures are worth keeping; None: all.
+            rules: Which images are worth keeping; None: all.
             masks: What is painted black before anything reaches the disk; None: nothing.
             decode: Decodes frames, into the same pixels as `decode_frame`.
         """
@@ -89,16 +89,16 @@ class FrameProcessor:
         polygons = self._masks.of(frame.topic)
         header = read_frame_header(frame) if isinstance(frame, CompressedFrame) else None
         if isinstance(frame, CompressedFrame) and header is not None and header.jpeg is not None:
-            # Damage, which makes a thumbnail fail, is no matter for the decoder of a picture.
+            # Damage, which makes a thumbnail fail, is no matter for the decoder of an image.
             grey = decode_grey_thumbnail(frame, header, MEASURED_SIDE_PX)
             if header.is_rgb_jpeg and not polygons:
                 content = frame_bytes(frame.data)[: header.end].tobytes
                 return self._judged(frame, lambda: grey, header.width, header.height, content)
         seen = self._decode(frame)
         height, width = seen.shape[:2]
-        picture = painted(seen, polygons) if polygons else seen
+        image = painted(seen, polygons) if polygons else seen
         # What the camera saw is measured: the edges of a mask would pass for sharp ones.
-        content = partial(encode_jpeg, picture, self._jpeg_quality)
+        content = partial(encode_jpeg, image, self._jpeg_quality)
         return self._judged(frame, lambda: _grey(seen), width, height, content)
 
     def _judged(
@@ -109,12 +109,12 @@ class FrameProcessor:
         height: int,
         content: Callable[[], bytes],
     ) -> ProcessedFrame:
-        """Return the sample of a picture that is good enough, else the verdict.
+        """Return the sample of an image that is good enough, else the verdict.
 
         Args:
             frame: The frame.
-            grey: Returns the picture, or a smaller one, in grey: uint8 (H, W).
-            width: Pixels in a row of the picture that is stored.
+            grey: Returns the image, or a smaller one, in grey: uint8 (H, W).
+            width: Pixels in a row of the image that is stored.
             height: Its rows.
             content: Returns the JPEG file.
         """
@@ -137,5 +137,5 @@ class FrameProcessor:
         return ProcessedFrame(sample, fingerprint)
 
 
-def _grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
+def _grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)

@@ -1,4 +1,4 @@
-"""Uses memory again for the next picture, instead of giving it back to the system each time.
+"""Uses memory again for the next image, instead of giving it back to the system each time.
 
 Images come and go by the MB. By default, glibc takes the memory for each from the system, which
 has to find and clear its pages, and gives it back at once; that can cost several times as much as

@@ -1,4 +1,4 @@
-"""What capture hands to the dataset: labelled pictures, and the door they go through."""
+"""What capture hands to the dataset: labelled images, and the door they go through."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ KEPT, LABELLED, ALREADY_STORED, OVER_QUOTA = "kept", "labelled", "already_stored
 
 
 class NewSample(NamedTuple):
-    """A picture on its way into the dataset.
+    """An image on its way into the dataset.
 
     Attributes:
         label: What it shows, as `capture.labels.clean_label` returns it; "" where nobody has said.

@@ -54,7 +54,7 @@ class CapturePipeline:
 
         Args:
             dataset: Where samples go.
-            processor: Turns frames into samples; None: one that takes every picture as it is.
+            processor: Turns frames into samples; None: one that takes every image as it is.
             sample_rate_hz: Frames to keep per second and camera, by capture time, above 0.
             queue_size: Live frames that may wait to be encoded; more are dropped and counted.
             label_rules: How frames get their labels; None: from the labels published.

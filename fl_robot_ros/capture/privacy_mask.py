@@ -1,4 +1,4 @@
-"""Privacy masks: parts of a camera's picture that never reach the disk."""
+"""Privacy masks: parts of a camera's image that never reach the disk."""
 
 from __future__ import annotations
 
@@ -55,17 +55,17 @@ class PrivacyMasks:
         ]
 
 
-def painted(picture: NDArray[np.uint8], polygons: Sequence[Polygon]) -> NDArray[np.uint8]:
-    """Return a copy of a picture with polygons painted black.
+def painted(image: NDArray[np.uint8], polygons: Sequence[Polygon]) -> NDArray[np.uint8]:
+    """Return a copy of an image with polygons painted black.
 
     Every pixel that a polygon touches is black, its border included.
 
     Args:
-        picture: uint8 (H, W, 3).
+        image: uint8 (H, W, 3).
         polygons: Corners in shares of width and height.
     """
-    height, width = picture.shape[:2]
-    result: NDArray[np.uint8] = np.array(picture)
+    height, width = image.shape[:2]
+    result: NDArray[np.uint8] = np.array(image)
     for corners in polygons:
         points = corners * (width, height)
         # Pixel (0, 0) covers 0 to 1. Of what moves by less than a pixel here, the inside keeps

@@ -16,7 +16,7 @@ VERDICTS = {
     "bright": "too bright",
     "unlabelled": "no label, and no review pool to go to",
     "over_quota": "the budget is used up and other frames are worth more",
-    "bad_encoding": "no picture that can be read",
+    "bad_encoding": "no image that can be read",
     "bad_label": "a label (not a frame) that is unfit",
     "queue_full": "frames came faster than they can be encoded",
     "labelled": "known already, without the label that it has now",

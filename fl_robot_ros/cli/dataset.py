@@ -157,10 +157,10 @@ def _refuse_unless(is_alone: bool, path: Path) -> None:
 def _print_check(report: CheckReport, console: Console) -> None:
     for what, paths in (
         ("files that are gone", [sample.path for sample in report.missing]),
-        ("files with another picture than was stored", [item.path for item in report.altered]),
+        ("files with another image than was stored", [item.path for item in report.altered]),
         ("files that are broken", [sample.path for sample in report.broken]),
         ("files that cannot be read", [sample.path for sample in report.unreadable]),
-        ("pictures that the index does not know", report.stray),
+        ("images that the index does not know", report.stray),
         ("broken files that the index does not know", report.rubbish),
     ):
         name_some(console, what, paths)
@@ -175,9 +175,7 @@ def _print_check(report: CheckReport, console: Console) -> None:
 def _export(options: argparse.Namespace, console: Console) -> int:
     export = export_tfrecords if options.format == "tfrecord" else export_folder
     with _open(options) as dataset, progress(console, "exporting") as advance:
-        report = export(
-            dataset, options.to, with_unlabelled=options.unlabelled, on_picture=advance
-        )
+        report = export(dataset, options.to, with_unlabelled=options.unlabelled, on_image=advance)
     count = number(report.exported.total(), "image")
     say(console, f"{count} exported to {options.to}{by_label(report.exported)}")
     names = [f"{sample.path}: {reason}" for sample, reason in report.left_out]
@@ -223,14 +221,14 @@ def _chooser(options: argparse.Namespace) -> LabelChooser:
 def _sheet(options: argparse.Namespace, console: Console) -> int:
     with _open(options) as dataset, progress(console, "drawing") as advance:
         sheet, report = draw_dataset_sheet(
-            dataset, per_label=options.per_label, label=options.label, on_picture=advance
+            dataset, per_label=options.per_label, label=options.label, on_image=advance
         )
     write_sheet(options.out, sheet)
     say(console, f"contact sheet of {number(report.labels, 'label')}: {options.out}")
     left_out = [f"label {name}" for name in report.left_out]
     name_some(console, "labels without room on the sheet (see --label)", left_out)
     unreadable = [sample.path for sample in report.unreadable]
-    name_some(console, "pictures that cannot be read", unreadable)
+    name_some(console, "images that cannot be read", unreadable)
     return 1 if unreadable else 0
 
 

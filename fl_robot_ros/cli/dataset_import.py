@@ -1,4 +1,4 @@
-"""`fl_dataset import`: rosbags and folders of pictures on their way into a dataset."""
+"""`fl_dataset import`: rosbags and folders of images on their way into a dataset."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fl_robot_ros.cli.terminal import (
     shown,
 )
 from fl_robot_ros.config import ClientSettings
-from fl_robot_ros.curation.image_import import import_pictures
+from fl_robot_ros.curation.image_import import import_images
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.errors import FlRobotError, SourceError
 from fl_robot_ros.name_list import name_list
@@ -43,7 +43,7 @@ def import_paths(options: argparse.Namespace, console: Console) -> int:
     """
     bags = [path for path in options.paths if _is_bag(path)]
     if options.label and len(bags) == len(options.paths):
-        raise SourceError("--label is for folders of pictures; give rosbags --labels FILE")
+        raise SourceError("--label is for folders of images; give rosbags --labels FILE")
     if not bags and (options.labels or options.topics or options.params):
         raise SourceError(
             "--labels, --topics and --params are for rosbags; there is none among the paths"
@@ -106,17 +106,17 @@ def _bag_settings(options: argparse.Namespace, console: Console) -> ClientSettin
 
 def _is_bag(path: Path) -> bool:
     if not path.exists():
-        raise SourceError(f"there is no {path}; expected a rosbag or a folder of pictures")
+        raise SourceError(f"there is no {path}; expected a rosbag or a folder of images")
     if not is_bag(path) and not path.is_dir():
-        raise SourceError(f"{path} is neither a rosbag nor a folder of pictures")
+        raise SourceError(f"{path} is neither a rosbag nor a folder of images")
     return is_bag(path)
 
 
 def _import_folder(console: Console, dataset: Dataset, path: Path, label: str) -> bool:
-    """Import a folder of pictures; return whether all of it could be read."""
+    """Import a folder of images; return whether all of it could be read."""
     with progress(console, f"importing {path.name}") as advance:
-        report = import_pictures(
-            dataset, path, label=label, reserve_bytes=_RESERVE_BYTES, on_picture=advance
+        report = import_images(
+            dataset, path, label=label, reserve_bytes=_RESERVE_BYTES, on_image=advance
         )
     text = f"{path}: {number(report.added.total(), 'new image')}{by_label(report.added)}"
     if report.labelled:

@@ -38,11 +38,11 @@ dataset; 2 wrong command line; 130 interrupted
 """
 
 _CHECK_EPILOG = """\
-A repair forgets samples whose file is gone or no picture any more, takes
-pictures that the index does not know into it, with the label of their folder,
+A repair forgets samples whose file is gone or no image any more, takes
+images that the index does not know into it, with the label of their folder,
 and removes broken files with a sample's name. A lost index is made anew; the
 names of the cameras are lost with it. Other files are left alone, and so are
-files that cannot be read, copies of a sample in another folder, and pictures
+files that cannot be read, copies of a sample in another folder, and images
 in a folder whose name is no label's: move them away, or mend their disk or
 their rights.
 
@@ -62,23 +62,23 @@ PATH is one of these:
           Images in none of these, or in "unlabelled", have no label. A folder
           named like a split is a class where it lies among class folders.
 What has no label goes to the review pool. Importing again adds nothing twice,
-and gives labels to what waits in the pool; a FOLDER of other pictures than an
+and gives labels to what waits in the pool; a FOLDER of other images than an
 export's is known by its name, so that under another name it is new.
 
 Nothing is masked, and of a rosbag every frame at --rate is taken, unless
 --params FILE says otherwise: the parameter file of a client, like
 config/client.yaml. From it come image_topics, sample_rate_hz, jpeg_quality,
 label_hold_sec, label_lookback_sec, topic_labels, privacy_masks and the limits
-min_... and max_brightness, for rosbags alone; pictures of a FOLDER are never
+min_... and max_brightness, for rosbags alone; images of a FOLDER are never
 masked. --topics and --rate go before the file.
 
-JPEG files in colour are stored byte for byte, other pictures as JPEG. Like
+JPEG files in colour are stored byte for byte, other images as JPEG. Like
 frames of a camera, they are not turned as EXIF says. The capture time is when
 a file was last changed; a file with a name as the dataset gives them keeps its
 time, and with the samples.csv of an export its camera. The topic of the others
 is import/FOLDER. Class folders have no folders of their own; a dataset is to be
 exported first. Files are known by their content where the suffix says nothing.
-Of 16-bit pictures with one channel (depth, thermal) the range is spread, as of
+Of 16-bit images with one channel (depth, thermal) the range is spread, as of
 16UC1 from a rosbag.
 
 examples:
@@ -99,7 +99,7 @@ formats:
             of the line in labels.txt, from 0; tfds.builder_from_directory
             reads them too, as splits "train" and "unlabelled"
 Beside them, samples.csv has id, label, topic, stamp_ns, path and sha256 of
-each picture. `fl_dataset import FOLDER` brings a folder back, into another
+each image. `fl_dataset import FOLDER` brings a folder back, into another
 dataset too, as it was.
 """
 
@@ -129,7 +129,7 @@ examples:
 _SHEET_EPILOG = """\
 Of letters that OpenCV has no glyph for (before its version 5: all but ASCII),
 accents are dropped, others become their code points, such as \\u6258. The number
-under a picture is its id for `fl_dataset label --id`.
+under an image is its id for `fl_dataset label --id`.
 """
 
 
@@ -202,7 +202,7 @@ def _add_check(commands: _Commands[argparse.ArgumentParser]) -> None:
 
 def _add_import(commands: _Commands[argparse.ArgumentParser]) -> None:
     parser = _add_command(
-        commands, "import", "Take rosbags and folders of pictures in.", epilog=_IMPORT_EPILOG
+        commands, "import", "Take rosbags and folders of images in.", epilog=_IMPORT_EPILOG
     )
     parser.add_argument(
         "paths", type=full_path, nargs="+", metavar="PATH", help="a rosbag or a folder"
@@ -236,13 +236,13 @@ def _add_import(commands: _Commands[argparse.ArgumentParser]) -> None:
         type=_label,
         default="",
         metavar="NAME",
-        help="label of pictures in no class folder",
+        help="label of images in no class folder",
     )
 
 
 def _add_export(commands: _Commands[argparse.ArgumentParser]) -> None:
     parser = _add_command(
-        commands, "export", "Copy the pictures into a folder.", epilog=_EXPORT_EPILOG
+        commands, "export", "Copy the images into a folder.", epilog=_EXPORT_EPILOG
     )
     parser.add_argument(
         "--to",
@@ -300,7 +300,7 @@ def _add_sheet(commands: _Commands[argparse.ArgumentParser]) -> None:
         type=whole_number(1),
         default=12,
         metavar="N",
-        help="most pictures of a label, spread over its time (default: %(default)s)",
+        help="most images of a label, spread over its time (default: %(default)s)",
     )
     parser.add_argument(
         "--label",

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{robot}'s perception runs {_short(path)}" for robot, path in report.model_paths.items()
     ]
     lines += [
-        f"picture {_short(plan.out_dir / 'report.png')}",
+        f"image {_short(plan.out_dir / 'report.png')}",
         f"figures {_short(plan.out_dir / 'report.json')}",
         f"{report.total_sec:.0f} s in all, {report.median_overhead_sec:.1f} s median overhead a "
         f"round",

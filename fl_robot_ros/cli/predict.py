@@ -1,4 +1,4 @@
-"""`fl_predict`: runs a model on a folder of pictures or a rosbag and shows how well it does."""
+"""`fl_predict`: runs a model on a folder of images or a rosbag and shows how well it does."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from fl_robot_ros.cli.option_type import full_path, topic_list, whole_number
 from fl_robot_ros.cli.scoreboard import ClassScore, Scoreboard
 from fl_robot_ros.cli.sheet_file import write_sheet
 from fl_robot_ros.cli.terminal import complain, progress, say, shown
-from fl_robot_ros.curation.contact_sheet import Tile, draw_contact_sheet, fit_picture
+from fl_robot_ros.curation.contact_sheet import Tile, draw_contact_sheet, fit_image
 from fl_robot_ros.delivery.predictor import Prediction, Predictor
 from fl_robot_ros.errors import FlRobotError, FrameError, SourceError
 from fl_robot_ros.images.decode import decode_frame
-from fl_robot_ros.images.image_files import read_picture
+from fl_robot_ros.images.image_files import read_image
 from fl_robot_ros.labels.image_folder import read_image_folder
 from fl_robot_ros.name_list import count_list
 
@@ -33,7 +33,7 @@ _SHEET_TILES = 64
 _TILE_PX = 128
 
 _DESCRIPTION = """\
-Run a model on pictures: a table of predictions, the accuracy where labels are
+Run a model on images: a table of predictions, the accuracy where labels are
 known, and a contact sheet.
 """
 
@@ -44,7 +44,7 @@ the labels that the predictions are compared with:
   BAG     as an import would give them: a label file (--labels, or labels.csv
           or labels.yaml in the bag's folder), then the topic fl/label
           (std_msgs/String), that of each robot for its own cameras
-Pictures without a label, or with one that the model does not know, are
+Images without a label, or with one that the model does not know, are
 predicted and do not count towards the accuracy.
 
 examples:
@@ -52,14 +52,14 @@ examples:
   fl_predict --model models/v00003/model.tflite --images drive.mcap --limit 500
   fl_predict --model models/current --images drive/ --topics robot1/camera/image_raw
 
-exit code: 0 done; 1 the model or the pictures cannot be used; 2 wrong command
+exit code: 0 done; 1 the model or the images cannot be used; 2 wrong command
 line; 130 interrupted
 """
 
 
 @dataclass(frozen=True)
 class Example:
-    """One picture to predict.
+    """One image to predict.
 
     Attributes:
         name: File name, or number in the bag.
@@ -72,26 +72,26 @@ class Example:
     label: str
 
 
-class _FolderPictures:
+class _FolderImages:
     """The images of a folder, labelled as `read_image_folder` does."""
 
     def __init__(self, folder: Path, limit: int | None) -> None:
         self._folder = folder
         found = read_image_folder(folder)
         self.notes = [*found.remarks, *(f"left out: {line}" for line in found.left_out_lines())]
-        self._pictures = [(image.path, image.label) for image in found.images]
-        if limit is not None and limit < len(self._pictures):
-            count = len(self._pictures)
-            self._pictures = [self._pictures[n * count // limit] for n in range(limit)]
-        self.total = len(self._pictures)
+        self._images = [(image.path, image.label) for image in found.images]
+        if limit is not None and limit < len(self._images):
+            count = len(self._images)
+            self._images = [self._images[n * count // limit] for n in range(limit)]
+        self.total = len(self._images)
 
     def examples(self) -> Iterator[Example]:
-        """Yield the pictures in the order of their names."""
-        for path, label in self._pictures:
-            yield Example(str(path.relative_to(self._folder)), read_picture(path), label)
+        """Yield the images in the order of their names."""
+        for path, label in self._images:
+            yield Example(str(path.relative_to(self._folder)), read_image(path), label)
 
 
-class _BagPictures:
+class _BagImages:
     """The frames of a bag, each with the label that an import would give it."""
 
     def __init__(self, bag: LabelledBag, limit: int | None) -> None:
@@ -110,7 +110,7 @@ class _BagPictures:
         """Lines about the topics that were read, where labels are from, and what was lost."""
         report, label_file = self._bag.report, self._bag.label_file
         read = ", ".join(f"{topic} ({count:,})" for topic, count in self._counts.items())
-        lines = [f"image topics and their pictures: {read}"]
+        lines = [f"image topics and their images: {read}"]
         left_out = [topic for topic in report.image_topics if topic not in self._counts]
         if left_out:
             lines[0] += f"; not read: {', '.join(left_out)}"
@@ -121,7 +121,7 @@ class _BagPictures:
         lines.append(f"labels: {', '.join(sources) or 'none'}")
         if label_file and not report.is_label_file_used:
             lines.append(
-                f"label file {label_file} has the time of none of these pictures; its times are "
+                f"label file {label_file} has the time of none of these images; its times are "
                 f"compared with those of the frames' headers, or count from the beginning of the "
                 f"recording"
             )
@@ -155,9 +155,9 @@ class _TileChoice:
     def offer(self, example: Example, prediction: Prediction) -> None:
         """Keep every n-th; when there are too many, every second of them and half as often."""
         if self._seen % self._stride == 0 and example.image is not None:
-            picture = fit_picture(example.image, _TILE_PX)
+            image = fit_image(example.image, _TILE_PX)
             truth = example.label or None
-            self.tiles.append(Tile(picture, prediction.label, prediction.confidence, truth))
+            self.tiles.append(Tile(image, prediction.label, prediction.confidence, truth))
             if len(self.tiles) > self._limit:
                 self.tiles = self.tiles[::2]
                 self._stride *= 2
@@ -199,7 +199,7 @@ def _parser() -> argparse.ArgumentParser:
         type=full_path,
         required=True,
         metavar="FOLDER|BAG",
-        help="folder of pictures, or a rosbag: its folder, or one .mcap or .db3 file",
+        help="folder of images, or a rosbag: its folder, or one .mcap or .db3 file",
     )
     parser.add_argument(
         "--topics",
@@ -215,27 +215,27 @@ def _parser() -> argparse.ArgumentParser:
         "--sheet",
         type=full_path,
         metavar="PNG",
-        help=f"write a contact sheet of up to {_SHEET_TILES} pictures: green right, red wrong, "
+        help=f"write a contact sheet of up to {_SHEET_TILES} images: green right, red wrong, "
         "grey without a label",
     )
     parser.add_argument(
         "--limit",
         type=whole_number(1),
         metavar="N",
-        help="at most N pictures: spread evenly over a folder, the first of a bag",
+        help="at most N images: spread evenly over a folder, the first of a bag",
     )
     return parser
 
 
 def _predict(options: argparse.Namespace, console: Console) -> None:
-    """Predict every picture, then print the tables and write the sheet."""
+    """Predict every image, then print the tables and write the sheet."""
     choice = _TileChoice(_SHEET_TILES)
     with progress(console, "predicting") as advance:
         predictor = Predictor(options.model)
-        pictures = _pictures(options)
+        images = _images(options)
         board = Scoreboard(predictor.classes)
-        for done, example in enumerate(pictures.examples(), 1):
-            advance(done, pictures.total)
+        for done, example in enumerate(images.examples(), 1):
+            advance(done, images.total)
             if example.image is None:
                 board.unreadable += 1
                 continue
@@ -244,32 +244,32 @@ def _predict(options: argparse.Namespace, console: Console) -> None:
             if options.sheet:
                 choice.offer(example, prediction)
     if not board.images:
-        raise SourceError(f"no picture of {options.images} could be read")
+        raise SourceError(f"no image of {options.images} could be read")
     _print_tables(board, predictor, console)
-    for note in pictures.notes:
+    for note in images.notes:
         say(console, note)
     if options.sheet:
         write_sheet(options.sheet, draw_contact_sheet(choice.tiles, tile_px=_TILE_PX))
         say(console, f"contact sheet: {options.sheet}")
 
 
-def _pictures(options: argparse.Namespace) -> _FolderPictures | _BagPictures:
+def _images(options: argparse.Namespace) -> _FolderImages | _BagImages:
     path = options.images
     if not path.exists():
-        raise SourceError(f"there is no {path}; expected a folder of pictures or a rosbag")
+        raise SourceError(f"there is no {path}; expected a folder of images or a rosbag")
     if is_bag(path):
-        return _BagPictures(LabelledBag(path, options.topics, options.labels), options.limit)
+        return _BagImages(LabelledBag(path, options.topics, options.labels), options.limit)
     if options.topics or options.labels:
         raise SourceError(f"--topics and --labels are for rosbags; {path} is none")
     if not path.is_dir():
-        raise SourceError(f"{path} is neither a folder of pictures nor a rosbag")
-    return _FolderPictures(path, options.limit)
+        raise SourceError(f"{path} is neither a folder of images nor a rosbag")
+    return _FolderImages(path, options.limit)
 
 
 def _print_tables(board: Scoreboard, predictor: Predictor, console: Console) -> None:
     has_labels = bool(board.by_label)
-    first = Table(title=f"First {len(board.rows)} of {board.images} pictures", title_style="bold")
-    first.add_column("picture", overflow="fold")
+    first = Table(title=f"First {len(board.rows)} of {board.images} images", title_style="bold")
+    first.add_column("image", overflow="fold")
     first.add_column("predicted")
     first.add_column("confidence", justify="right")
     if has_labels:
@@ -287,10 +287,10 @@ def _print_tables(board: Scoreboard, predictor: Predictor, console: Console) -> 
         title = "Without a known label, by prediction"
         console.print(_score_table(title, board.by_prediction, predictor.classes, False))
     if board.unreadable:
-        say(console, f"pictures that could not be read: {board.unreadable:,}")
+        say(console, f"images that could not be read: {board.unreadable:,}")
     if board.foreign:
         listed = count_list(board.foreign)
-        say(console, f"labels that the model does not know, and their pictures: {listed}")
+        say(console, f"labels that the model does not know, and their images: {listed}")
     if has_labels:
         share = board.right / board.compared
         console.print(
@@ -305,10 +305,10 @@ def _print_tables(board: Scoreboard, predictor: Predictor, console: Console) -> 
 def _score_table(
     title: str, scores: dict[str, ClassScore], classes: Sequence[str], with_accuracy: bool
 ) -> Table:
-    """Return one row for each class that has pictures, in the model's order."""
+    """Return one row for each class that has images, in the model's order."""
     table = Table(title=title, title_style="bold")
     table.add_column("class")
-    table.add_column("pictures", justify="right")
+    table.add_column("images", justify="right")
     if with_accuracy:
         table.add_column("right", justify="right")
         table.add_column("accuracy", justify="right")

@@ -11,7 +11,7 @@ FIRST_ROWS = 10
 
 @dataclass
 class ClassScore:
-    """How the pictures of one class did; without labels, those predicted as the class."""
+    """How the images of one class did; without labels, those predicted as the class."""
 
     images: int = 0
     right: int = 0
@@ -20,15 +20,15 @@ class ClassScore:
 
 @dataclass
 class Scoreboard:
-    """What came out, over all pictures.
+    """What came out, over all images.
 
     Attributes:
         classes: The model's classes.
-        rows: Name, predicted label, confidence and true label of the first pictures.
-        by_label: Scores of the pictures whose label the model knows.
+        rows: Name, predicted label, confidence and true label of the first images.
+        by_label: Scores of the images whose label the model knows.
         by_prediction: Scores of all others.
-        unreadable: Pictures that could not be read.
-        foreign: How many pictures have each label that the model does not know.
+        unreadable: Images that could not be read.
+        foreign: How many images have each label that the model does not know.
     """
 
     classes: tuple[str, ...]
@@ -42,7 +42,7 @@ class Scoreboard:
         """Count one prediction.
 
         Args:
-            name: What to call the picture.
+            name: What to call the image.
             label: Its true label, "" where it is not known.
             prediction: What the model says.
         """

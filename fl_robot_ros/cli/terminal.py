@@ -33,7 +33,7 @@ def progress(console: Console, what: str) -> Iterator[Advance]:
         TextColumn("{task.fields[count]}", style="progress.download", markup=False),
         TimeRemainingColumn(),
     )
-    # What a library writes of a broken picture would break the bar, and names no file.
+    # What a library writes of a broken image would break the bar, and names no file.
     silence = _muted_libraries() if os.isatty(_ERRORS) else nullcontext()
     bar = Progress(*columns, console=console, transient=True)
     with silence, bar:

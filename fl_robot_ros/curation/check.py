@@ -20,7 +20,7 @@ from fl_robot_ros.dataset.sample_paths import (
     recovered_topic,
 )
 from fl_robot_ros.errors import DatasetError, LabelError
-from fl_robot_ros.images.image_files import decode_picture
+from fl_robot_ros.images.image_files import decode_image
 from fl_robot_ros.labels.label_text import label_from_folder
 
 
@@ -31,10 +31,10 @@ class CheckReport:
     Attributes:
         samples: Number of samples looked at.
         missing: Samples whose file is gone.
-        altered: Samples whose file is another picture than the one that was stored.
-        broken: Samples whose file is no picture any more.
-        stray: Pictures, by path in the dataset, that the index does not know.
-        rubbish: Files with an image's name that are no picture and that the index does not know.
+        altered: Samples whose file is another image than the one that was stored.
+        broken: Samples whose file is no image any more.
+        stray: Images, by path in the dataset, that the index does not know.
+        rubbish: Files with an image's name that are no image and that the index does not know.
         unreadable: Samples whose file is there and cannot be read, which no repair changes.
         foreign: Number of other files, which are left alone.
         unrepaired: Paths of what a repair cannot mend, or could not.
@@ -91,7 +91,7 @@ def repair_dataset(
 ) -> CheckReport:
     """Check a dataset, and make index and files agree.
 
-    Samples without a picture are forgotten; stray and altered pictures are taken into the index,
+    Samples without an image are forgotten; stray and altered images are taken into the index,
     with the label of their folder; rubbish is removed.
 
     Args:
@@ -126,8 +126,8 @@ def _check(
     for done, path in enumerate(strays, len(samples) + 1):
         # One that is gone meanwhile is sorted out below.
         with suppress(FileNotFoundError):
-            is_picture = decode_picture((dataset.path / path).read_bytes()) is not None
-            (report.stray if is_picture else report.rubbish).append(path)
+            is_image = decode_image((dataset.path / path).read_bytes()) is not None
+            (report.stray if is_image else report.rubbish).append(path)
         on_file(done, total)
     if not report.is_sound:
         _forget_changes(dataset, report)
@@ -151,8 +151,8 @@ def _check_sample(
         return
     if sample.sha256 == hashlib.sha256(content).hexdigest():
         return
-    is_picture = decode_picture(content) is not None
-    (report.altered if is_picture else report.broken).append(sample)
+    is_image = decode_image(content) is not None
+    (report.altered if is_image else report.broken).append(sample)
 
 
 def _forget_changes(dataset: DatasetReader, report: CheckReport) -> None:
@@ -219,6 +219,6 @@ def _label_of(path: str) -> str | None:
 
 def _adopt(dataset: Dataset, path: str, label: str, topic: str, stamp_ns: int) -> None:
     content = (dataset.path / path).read_bytes()
-    picture = decode_picture(content)
-    height, width = (0, 0) if picture is None else picture.shape[:2]
+    image = decode_image(content)
+    height, width = (0, 0) if image is None else image.shape[:2]
     dataset.adopt(path, NewSample(label, topic, stamp_ns, content, width, height))

@@ -1,4 +1,4 @@
-"""A contact sheet: many pictures with their predicted labels on one page."""
+"""A contact sheet: many images with their predicted labels on one page."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _UNKNOWN = (96, 102, 112)
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of a sheet.
+    """One image of a sheet.
 
     Attributes:
-        image: Picture, uint8 (H, W, 3), RGB, of any size.
+        image: Image, uint8 (H, W, 3), RGB, of any size.
         predicted: The predicted label.
         confidence: Its probability, 0 to 1.
         expected: The true label, None where it is not known.
@@ -39,17 +39,17 @@ class Tile:
 def draw_contact_sheet(
     tiles: Sequence[Tile], columns: int = 8, tile_px: int = 128
 ) -> NDArray[np.uint8]:
-    """Draw pictures in rows with a caption under each: green right, red wrong, grey not known.
+    """Draw images in rows with a caption under each: green right, red wrong, grey not known.
 
     A wrong one also names the true label.
 
     Args:
-        tiles: The pictures, in reading order.
-        columns: Pictures in a row, 1 or more.
-        tile_px: Edge of the square that each picture is fitted into, in px.
+        tiles: The images, in reading order.
+        columns: Images in a row, 1 or more.
+        tile_px: Edge of the square that each image is fitted into, in px.
 
     Returns:
-        The sheet, uint8 (H, W, 3), RGB; a page without pictures for no tiles.
+        The sheet, uint8 (H, W, 3), RGB; a page without images for no tiles.
     """
     columns = max(1, min(columns, len(tiles)))
     rows = -(-len(tiles) // columns)
@@ -65,21 +65,21 @@ def draw_contact_sheet(
         row, column = divmod(index, columns)
         top = gap + row * (cell_height + gap)
         left = gap + column * (tile_px + gap)
-        picture = fit_picture(tile.image, tile_px)
+        image = fit_image(tile.image, tile_px)
         cell = np.full((tile_px, tile_px, 3), _FRAME, dtype=np.uint8)
-        y = (tile_px - picture.shape[0]) // 2
-        x = (tile_px - picture.shape[1]) // 2
-        cell[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
+        y = (tile_px - image.shape[0]) // 2
+        x = (tile_px - image.shape[1]) // 2
+        cell[y : y + image.shape[0], x : x + image.shape[1]] = image
         sheet[top : top + tile_px, left : left + tile_px] = cell
         band = _draw_caption(tile, names, tile_px, caption)
         sheet[top + tile_px : top + cell_height, left : left + tile_px] = band
     return sheet
 
 
-def fit_picture(image: NDArray[np.uint8], edge_px: int) -> NDArray[np.uint8]:
-    """Scale a picture so that its longer side measures `edge_px`; the proportions stay.
+def fit_image(image: NDArray[np.uint8], edge_px: int) -> NDArray[np.uint8]:
+    """Scale an image so that its longer side measures `edge_px`; the proportions stay.
 
-    Small pictures are enlarged without smoothing, so that their pixels stay what they are.
+    Small images are enlarged without smoothing, so that their pixels stay what they are.
     """
     height, width = image.shape[:2]
     factor = edge_px / max(height, width)

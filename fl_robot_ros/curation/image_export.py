@@ -1,4 +1,4 @@
-"""The dataset's pictures on their way out: class folders, or TFRecord files."""
+"""The dataset's images on their way out: class folders, or TFRecord files."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from fl_robot_ros.labels.label_text import UNLABELLED_NAME, names_no_label
 LABELS_NAME = "labels.txt"
 # Where TensorFlow Datasets and those who read with it look for what to train on.
 _TRAIN_NAME = "train"
-# Pictures in one TFRecord file: some 100 MB of camera images, as TensorFlow's guide advises.
+# Images in one TFRecord file: some 100 MB of camera images, as TensorFlow's guide advises.
 RECORDS_PER_FILE = 1000
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass
-class PictureExport:
+class ImageExport:
     """What was exported.
 
     Attributes:
-        exported: Number of pictures by label, "" for the review pool.
+        exported: Number of images by label, "" for the review pool.
         left_out: The samples whose file is gone, cannot be read or is another than was stored,
             each with the reason.
     """
@@ -52,18 +52,18 @@ def export_folder(
     target: Path,
     *,
     with_unlabelled: bool = False,
-    on_picture: Progress = lambda done, total: None,
-) -> PictureExport:
-    """Copy the pictures into one folder for each class, as the dataset itself names them.
+    on_image: Progress = lambda done, total: None,
+) -> ImageExport:
+    """Copy the images into one folder for each class, as the dataset itself names them.
 
     The folders are as `keras.utils.image_dataset_from_directory` reads them. Beside them lies
-    samples.csv, with which `import_pictures` brings back every sample as it was.
+    samples.csv, with which `import_images` brings back every sample as it was.
 
     Args:
         dataset: The dataset.
         target: A folder that is empty or not there yet, outside the dataset.
         with_unlabelled: Whether the review pool goes into a folder "unlabelled".
-        on_picture: Called after each picture with the number done and of all.
+        on_image: Called after each image with the number done and of all.
 
     Raises:
         DatasetError: The target is unfit or cannot be written, a label is called like the folder
@@ -76,7 +76,7 @@ def export_folder(
                 f"the dataset has a label {sample.label!r}, whose folder would be taken for the "
                 f"review pool; give its samples another label first"
             )
-    report = PictureExport()
+    report = ImageExport()
     try:
         _prepare(dataset, target)
         with manifest_writer(target) as manifest:
@@ -88,7 +88,7 @@ def export_folder(
                     (target / path).parent.mkdir(exist_ok=True)
                     (target / path).write_bytes(content)
                     _note(sample, path, content, manifest, report)
-                on_picture(done, len(samples))
+                on_image(done, len(samples))
     except OSError as error:
         raise _failed(target, error) from error
     return report
@@ -99,9 +99,9 @@ def export_tfrecords(
     target: Path,
     *,
     with_unlabelled: bool = False,
-    on_picture: Progress = lambda done, total: None,
-) -> PictureExport:
-    """Write the pictures into TFRecord files of tf.train.Example.
+    on_image: Progress = lambda done, total: None,
+) -> ImageExport:
+    """Write the images into TFRecord files of tf.train.Example.
 
     An example has `image/encoded` (the JPEG file), `image/format` ("jpeg"), `image/filename`,
     `image/class/text` and `image/class/label`, the number of the label's line, from 0, in
@@ -112,7 +112,7 @@ def export_tfrecords(
         dataset: The dataset.
         target: A folder that is empty or not there yet, outside the dataset.
         with_unlabelled: Whether the review pool is exported too, into files of its own.
-        on_picture: Called after each picture with the number done and of all.
+        on_image: Called after each image with the number done and of all.
 
     Raises:
         DatasetError: The target is unfit or cannot be written, or the index cannot be read.
@@ -124,7 +124,7 @@ def export_tfrecords(
         _TRAIN_NAME: [sample for sample in samples if sample.label],
         UNLABELLED_NAME: [sample for sample in samples if not sample.label],
     }
-    report = PictureExport()
+    report = ImageExport()
     lengths: dict[str, list[int]] = {prefix: [] for prefix, part in parts.items() if part}
     done = 0
     try:
@@ -145,7 +145,7 @@ def export_tfrecords(
                                 write_record(file, _example(sample, content, numbers))
                                 _note(sample, sample.path, content, manifest, report)
                             done += 1
-                            on_picture(done, len(samples))
+                            on_image(done, len(samples))
                     lengths[prefix].append(report.exported.total() - before)
             write_metadata(target, labels, lengths)
     except OSError as error:
@@ -171,7 +171,7 @@ def _prepare(dataset: DatasetReader, target: Path) -> None:
         raise DatasetError(f"{target} is not empty; expected a new or empty folder")
 
 
-def _read(dataset: DatasetReader, sample: Sample, report: PictureExport) -> bytes | None:
+def _read(dataset: DatasetReader, sample: Sample, report: ImageExport) -> bytes | None:
     """Return a sample's file as it was stored; note those that cannot be had."""
     try:
         content = (dataset.path / sample.path).read_bytes()
@@ -179,13 +179,13 @@ def _read(dataset: DatasetReader, sample: Sample, report: PictureExport) -> byte
         report.left_out.append((sample, error.strerror or str(error)))
         return None
     if sample.sha256 and hashlib.sha256(content).hexdigest() != sample.sha256:
-        report.left_out.append((sample, "is another picture than was stored"))
+        report.left_out.append((sample, "is another image than was stored"))
         return None
     return content
 
 
 def _note(
-    sample: Sample, path: str, content: bytes, manifest: ManifestWriter, report: PictureExport
+    sample: Sample, path: str, content: bytes, manifest: ManifestWriter, report: ImageExport
 ) -> None:
     manifest.add(sample, path, sample.sha256 or hashlib.sha256(content).hexdigest())
     report.exported[sample.label] += 1

@@ -1,4 +1,4 @@
-"""Folders of pictures on their way into the dataset."""
+"""Folders of images on their way into the dataset."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from fl_robot_ros.dataset.sample import IMPORT_PREFIX
 from fl_robot_ros.dataset.sample_paths import STAMP_LIMIT, file_name, parse_image_name
 from fl_robot_ros.errors import DatasetError, FrameError, SourceError
 from fl_robot_ros.images.frame import frame_bytes
-from fl_robot_ros.images.image_files import decode_picture
-from fl_robot_ros.images.image_header import PNG_MAGIC, read_picture_header
+from fl_robot_ros.images.image_files import decode_image
+from fl_robot_ros.images.image_header import PNG_MAGIC, read_image_header
 from fl_robot_ros.images.image_quality import MEASURED_SIDE_PX
 from fl_robot_ros.images.jpeg import encode_jpeg
 from fl_robot_ros.images.jpeg_layout import JPEG_MAGIC
@@ -35,16 +35,16 @@ _UNFIT_FOR_TOPIC = re.compile(r"[^\w.-]+")
 
 
 @dataclass
-class PictureImport:
-    """What became of the pictures of a folder.
+class ImageImport:
+    """What became of the images of a folder.
 
     Attributes:
         added: Number of new samples by label; "" for those that went to the review pool.
-        labelled: Number of pictures by label that the dataset had without one.
-        already_stored: Number of pictures that the dataset has already.
+        labelled: Number of images by label that the dataset had without one.
+        already_stored: Number of images that the dataset has already.
         otherwise_labelled: Those of them that have another label there than the folder gives
             them, each with the label that it keeps.
-        unreadable: The files that are no whole picture, each with the reason.
+        unreadable: The files that are no whole image, each with the reason.
         left_out: What was left out, one line for each reason.
         remarks: How the folder was read, where that could have been otherwise.
     """
@@ -58,15 +58,15 @@ class PictureImport:
     remarks: list[str] = field(default_factory=list)
 
 
-def import_pictures(
+def import_images(
     dataset: Dataset,
     folder: Path,
     *,
     label: str = "",
     reserve_bytes: int = 0,
-    on_picture: Callable[[int, int], None] = lambda done, total: None,
-) -> PictureImport:
-    """Take the pictures of a folder into a dataset.
+    on_image: Callable[[int, int], None] = lambda done, total: None,
+) -> ImageImport:
+    """Take the images of a folder into a dataset.
 
     Class folders and lists beside the images give the labels, as `read_image_folder` finds them;
     the rest goes to the review pool. Splits are taken together. A JPEG file of three channels is
@@ -77,49 +77,49 @@ def import_pictures(
     samples.csv in the folder says, else `import/<folder name>/<the name's hash>`; where the
     dataset has a file of that name and content, it is that sample. Any other is from
     `import/<folder name>` at the time when it was last changed, some ns later where another
-    picture has that time; of those, a picture that the topic has already is not stored twice,
+    image has that time; of those, an image that the topic has already is not stored twice,
     whatever its file is called.
 
     Args:
         dataset: The dataset.
-        folder: The pictures.
-        label: Label of pictures that no class folder gives one; "" for none.
+        folder: The images.
+        label: Label of images that no class folder gives one; "" for none.
         reserve_bytes: Room that stays free on the disk.
-        on_picture: Called at the start and after each picture with the number done and of all.
+        on_image: Called at the start and after each image with the number done and of all.
 
     Raises:
         SourceError: The folder, its samples.csv or the name of a class folder cannot be read,
-            there is no picture, it is not clear what the labels are, or the folder is a dataset.
+            there is no image, it is not clear what the labels are, or the folder is a dataset.
         LabelError: The label is unfit.
         DatasetError: The disk is full or the dataset unwritable; what was stored before stays.
     """
     label = clean_label(label)
     found = _find(folder)
-    pictures = [(image.path, image.label) for image in found.images]
+    images = [(image.path, image.label) for image in found.images]
     remarks = list(found.remarks)
     if any(image.split for image in found.images):
         remarks.append("all splits are taken; each run decides anew what is held out")
     manifest = folder / MANIFEST_NAME
     naming = _Naming(dataset, folder, read_topics(manifest) if manifest.is_file() else {})
-    report = PictureImport(left_out=found.left_out_lines(), remarks=remarks)
+    report = ImageImport(left_out=found.left_out_lines(), remarks=remarks)
     batch: list[NewSample] = []
-    on_picture(0, len(pictures))
-    for done, (path, own_label) in enumerate(pictures, 1):
+    on_image(0, len(images))
+    for done, (path, own_label) in enumerate(images, 1):
         try:
-            picture = _read(path)
+            image = _read(path)
         except (OSError, FrameError) as error:
             report.unreadable.append((path, getattr(error, "strerror", None) or str(error)))
         else:
-            item = picture.sample(own_label or label, *naming.key(path.name, picture))
+            item = image.sample(own_label or label, *naming.key(path.name, image))
             batch.append(item)
             kept_label = naming.kept_label(item)
             if item.label and kept_label != item.label:
                 report.otherwise_labelled.append((path, kept_label))
         size_bytes = sum(len(item.image_bytes) for item in batch)
-        if len(batch) == _BATCH or size_bytes > _BATCH_BYTES or done == len(pictures):
+        if len(batch) == _BATCH or size_bytes > _BATCH_BYTES or done == len(images):
             _store(dataset, batch, reserve_bytes, report)
             batch.clear()
-        on_picture(done, len(pictures))
+        on_image(done, len(images))
     return report
 
 
@@ -141,8 +141,8 @@ def _find(folder: Path) -> ImageFolder:
 
 
 @dataclass(frozen=True)
-class _Picture:
-    """A picture file as it will be stored."""
+class _Image:
+    """An image file as it will be stored."""
 
     content: bytes
     width: int
@@ -154,10 +154,10 @@ class _Picture:
 
 
 class _Naming:
-    """Gives every picture its topic and its stamp, the same ones whenever it comes."""
+    """Gives every image its topic and its stamp, the same ones whenever it comes."""
 
     def __init__(self, dataset: Dataset, folder: Path, topics: Mapping[str, str]) -> None:
-        name = _UNFIT_FOR_TOPIC.sub("_", folder.resolve().name) or "pictures"
+        name = _UNFIT_FOR_TOPIC.sub("_", folder.resolve().name) or "images"
         self._topic = f"{IMPORT_PREFIX}{name}"
         self._topics = topics
         samples = dataset.samples() + dataset.unlabelled()
@@ -171,16 +171,16 @@ class _Naming:
         self._contents = {sample.sha256: sample.stamp_ns for sample in known}
         self._labels = {(sample.topic, sample.stamp_ns): sample.label for sample in samples}
 
-    def key(self, name: str, picture: _Picture) -> tuple[str, int]:
-        """Return topic and stamp; those of the sample where the dataset has the picture."""
-        digest = hashlib.sha256(picture.content).hexdigest()
+    def key(self, name: str, image: _Image) -> tuple[str, int]:
+        """Return topic and stamp; those of the sample where the dataset has the image."""
+        digest = hashlib.sha256(image.content).hexdigest()
         parts = parse_image_name(name)
         if parts is not None:
             topic = self._topics.get(name, f"{self._topic}/{parts.topic_hash}")
             return self._files.get((name, digest), (topic, parts.stamp_ns))
         if digest in self._contents:
             return self._topic, self._contents[digest]
-        changed_ns = picture.changed_ns
+        changed_ns = image.changed_ns
         stamp_ns = self._next_stamps.get(changed_ns, changed_ns)
         while stamp_ns in self._stamps:
             stamp_ns += 1
@@ -198,7 +198,7 @@ class _Naming:
 
 
 def _store(
-    dataset: Dataset, batch: list[NewSample], reserve_bytes: int, report: PictureImport
+    dataset: Dataset, batch: list[NewSample], reserve_bytes: int, report: ImageImport
 ) -> None:
     size_bytes = sum(len(item.image_bytes) for item in batch)
     free_bytes = dataset.free_bytes()
@@ -217,12 +217,12 @@ def _store(
             report.already_stored += 1
 
 
-def _read(path: Path) -> _Picture:
-    """Read a picture file.
+def _read(path: Path) -> _Image:
+    """Read an image file.
 
     Raises:
         OSError: The file cannot be read.
-        FrameError: It is no whole picture.
+        FrameError: It is no whole image.
     """
     status = path.stat()
     # Some file systems take any time; stamps have 64 bits, and room above for those alike.
@@ -232,14 +232,14 @@ def _read(path: Path) -> _Picture:
     content = path.read_bytes()
     # Fails where the file is cut off or damaged, which decoders do not.
     is_known = content.startswith((JPEG_MAGIC, PNG_MAGIC))
-    header = read_picture_header(frame_bytes(content)) if is_known else None
+    header = read_image_header(frame_bytes(content)) if is_known else None
     if header is not None and header.jpeg is not None:
         decode_jpeg_thumbnail(frame_bytes(content), header.jpeg, MEASURED_SIDE_PX)
         content = content[: header.end]
-    picture = decode_picture(content)
-    if picture is None:
-        raise FrameError("no picture that can be read")
-    height, width = picture.shape[:2]
+    image = decode_image(content)
+    if image is None:
+        raise FrameError("no image that can be read")
+    height, width = image.shape[:2]
     if header is None or not header.is_rgb_jpeg:
-        content = encode_jpeg(picture, _JPEG_QUALITY)
-    return _Picture(content, width, height, changed_ns)
+        content = encode_jpeg(image, _JPEG_QUALITY)
+    return _Image(content, width, height, changed_ns)

@@ -1,4 +1,4 @@
-"""samples.csv: what an export knows of its pictures and their files cannot say."""
+"""samples.csv: what an export knows of its images and their files cannot say."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class ManifestWriter:
 
         Args:
             sample: The sample.
-            path: Where its picture is in the export.
-            sha256: SHA-256 (hex) of the picture.
+            path: Where its image is in the export.
+            sha256: SHA-256 (hex) of the image.
 
         Raises:
             OSError: The file cannot be written.
@@ -63,9 +63,9 @@ def manifest_writer(folder: Path) -> Iterator[ManifestWriter]:
 
 
 def read_topics(path: Path) -> dict[str, str]:
-    """Read which topic the pictures of an export came from.
+    """Read which topic the images of an export came from.
 
-    Rows whose picture has no name of a dataset, or the name of another topic, are left out.
+    Rows whose image has no name of a dataset, or the name of another topic, are left out.
 
     Args:
         path: A samples.csv.

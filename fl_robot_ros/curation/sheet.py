@@ -1,4 +1,4 @@
-"""A contact sheet of a dataset: what each label looks like, and when its pictures were taken."""
+"""A contact sheet of a dataset: what each label looks like, and when its images were taken."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fl_robot_ros.images.drawn_text import (
     shortened,
     text_width,
 )
-from fl_robot_ros.images.image_files import read_picture
+from fl_robot_ros.images.image_files import read_image
 
 MAX_LABELS = 200
 # Image viewers, and memory, have their limits.
@@ -61,7 +61,7 @@ class SheetReport:
     Attributes:
         labels: Number of labels on it, without the review pool.
         left_out: Labels that there was no room for.
-        unreadable: Samples that were chosen and whose picture cannot be read.
+        unreadable: Samples that were chosen and whose image cannot be read.
     """
 
     labels: int = 0
@@ -84,7 +84,7 @@ def draw_dataset_sheet(
     *,
     per_label: int = COLUMNS,
     label: str | None = None,
-    on_picture: Callable[[int, int], None] = lambda done, total: None,
+    on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Image, SheetReport]:
     """Draw a block for each label, and one for the review pool at the end.
 
@@ -97,7 +97,7 @@ def draw_dataset_sheet(
         dataset: The dataset.
         per_label: Most tiles of a label, 1 or more.
         label: The only label to draw, "" for the review pool; None: all.
-        on_picture: Called after each tile with the number done and of all.
+        on_image: Called after each tile with the number done and of all.
 
     Returns:
         The sheet, uint8 (H, W, 3), RGB; and what is on it.
@@ -131,7 +131,7 @@ def draw_dataset_sheet(
             left = _MARGIN_PX + _TEXT_COLUMN_PX + column * (_TILE_PX + _GAP_PX)
             _draw_tile(sheet, dataset, sample, left, top + row * (_TILE_PX + _CAPTION_PX), report)
             done += 1
-            on_picture(done, total)
+            on_image(done, total)
         top += block_height + _BLOCK_GAP_PX - _BLOCK_GAP_PX // 2
     return sheet, report
 
@@ -215,7 +215,7 @@ def _draw_histogram(
     base = top + _HISTOGRAM_PX
     for index, count in enumerate(counts):
         if count:
-            # One picture among thousands is still to be seen.
+            # One image among thousands is still to be seen.
             height = max(2, round(count / highest * _HISTOGRAM_PX))
             left = _MARGIN_PX + index * _BIN_PX
             sheet[base - height : base, left : left + _BIN_PX - 1] = colour
@@ -227,28 +227,28 @@ def _draw_tile(
 ) -> None:
     cell = sheet[top : top + _TILE_PX, left : left + _TILE_PX]
     cell[:] = _FRAME
-    picture = read_picture(dataset.path / sample.path)
-    if picture is None:
+    image = read_image(dataset.path / sample.path)
+    if image is None:
         report.unreadable.append(sample)
         cv2.line(cell, (36, 36), (60, 60), _BROKEN, 2, cv2.LINE_AA)
         cv2.line(cell, (60, 36), (36, 60), _BROKEN, 2, cv2.LINE_AA)
     else:
-        picture = _fitted(picture)
-        height, width = picture.shape[:2]
+        image = _fitted(image)
+        height, width = image.shape[:2]
         y, x = (_TILE_PX - height) // 2, (_TILE_PX - width) // 2
-        cell[y : y + height, x : x + width] = picture
+        cell[y : y + height, x : x + width] = image
     caption = str(sample.id)
     middle = left + (_TILE_PX - text_width(caption, 0.34)) // 2
     draw_text(sheet, caption, (middle, top + _TILE_PX + 12), 0.34, _GREY)
 
 
-def _fitted(picture: Image) -> Image:
-    """Scale a picture to a tile; its proportions stay, and small ones keep their pixels."""
-    height, width = picture.shape[:2]
+def _fitted(image: Image) -> Image:
+    """Scale an image to a tile; its proportions stay, and small ones keep their pixels."""
+    height, width = image.shape[:2]
     factor = _TILE_PX / max(height, width)
     size = max(1, round(width * factor)), max(1, round(height * factor))
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_NEAREST
-    return np.asarray(cv2.resize(picture, size, interpolation=method), dtype=np.uint8)
+    return np.asarray(cv2.resize(image, size, interpolation=method), dtype=np.uint8)
 
 
 def _drawable(text: str) -> str:

@@ -34,7 +34,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Dataset(DatasetReader):
-    """A folder of labelled pictures, and of pictures whose label is still to be given.
+    """A folder of labelled images, and of images whose label is still to be given.
 
     A sample is its topic and stamp, or its time of publication where another frame has that stamp;
     the same frame is stored once. What `add` has returned "kept" for survives a power cut. Safe

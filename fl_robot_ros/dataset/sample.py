@@ -9,7 +9,7 @@ IMPORT_PREFIX = "import/"
 
 
 class Sample(NamedTuple):
-    """A picture in the dataset.
+    """An image in the dataset.
 
     Attributes:
         id: Number in the order of storing, from 1; never used twice.

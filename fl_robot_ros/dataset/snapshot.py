@@ -32,7 +32,7 @@ class Snapshot:
         dataset_dir: Absolute folder that the samples' paths are relative to.
         train: Samples to train on, oldest first.
         holdout: Samples to evaluate on, oldest first; of other time segments than `train`.
-        content_hash: SHA-256 (hex) over every sample, its picture's own hash among it, and the
+        content_hash: SHA-256 (hex) over every sample, its image's own hash among it, and the
             side it is on; equal hashes mean equal training and holdout data.
         left_out: Labelled samples on neither side: too near in time to a held out one.
     """

@@ -1,4 +1,4 @@
-"""A model version at work: LiteRT inference on one picture at a time."""
+"""A model version at work: LiteRT inference on one image at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says about one picture.
+    """What the model says about one image.
 
     Attributes:
         label: The most probable class.
@@ -41,11 +41,11 @@ class Predictor:
     Attributes:
         path: The .tflite file that was loaded.
         manifest: The manifest that it was verified against.
-        preprocessing: How a picture becomes the model's input.
+        preprocessing: How an image becomes the model's input.
     """
 
     def __init__(self, model_path: Path | str, num_threads: int = 1) -> None:
-        """Verify and load a model, and run it once on a black picture.
+        """Verify and load a model, and run it once on a black image.
 
         Args:
             model_path: A version folder, a file in one (model.keras, model.tflite or
@@ -78,13 +78,13 @@ class Predictor:
         return self.manifest.version
 
     def predict(self, image: NDArray[np.uint8]) -> Prediction:
-        """Classify one picture.
+        """Classify one image.
 
         Args:
-            image: Picture, uint8 (H, W, 3), RGB, 0 to 255, of any size.
+            image: Image, uint8 (H, W, 3), RGB, 0 to 255, of any size.
 
         Raises:
-            FrameError: The picture has another shape or type.
+            FrameError: The image has another shape or type.
             ModelError: The model fails, or its outputs are not finite.
         """
         output = self.infer(self.preprocessing.apply(image))
@@ -92,7 +92,7 @@ class Predictor:
         return Prediction(self.manifest.classes[best], float(output[best]), output)
 
     def infer(self, model_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the outputs for a picture that is preprocessed already.
+        """Return the outputs for an image that is preprocessed already.
 
         Args:
             model_input: float32 (height, width, channels), in the model's range.
@@ -114,7 +114,7 @@ class Predictor:
         return output
 
     def _check_tensors(self) -> tuple[int, int]:
-        """Prepare for one picture; return the indices of the input and the output tensor."""
+        """Prepare for one image; return the indices of the input and the output tensor."""
         interpreter = self._interpreter
         shape = (1, *self.preprocessing.input_shape)
         try:

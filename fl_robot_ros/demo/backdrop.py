@@ -12,25 +12,25 @@ def paint_backdrop(height_px: int, width_px: int, rng: np.random.Generator) -> N
     """Paint one backdrop.
 
     Args:
-        height_px: Height of the picture.
-        width_px: Width of the picture.
+        height_px: Height of the image.
+        width_px: Width of the image.
         rng: Where the chances come from.
 
     Returns:
         uint8 RGB, shape (height_px, width_px, 3).
     """
     size = (width_px // _REDUCTION, height_px // _REDUCTION)
-    # Four corner colours around one mood, blended over the picture.
+    # Four corner colours around one mood, blended over the image.
     mood = rng.uniform(45, 175) + rng.normal(0, 16, 3)
     shades = rng.normal(0, 24, (2, 2, 1)) + rng.normal(0, 10, (2, 2, 3))
     corners = np.clip(mood + shades, 10, 235).astype(np.float32)
-    picture = np.asarray(cv2.resize(corners, size, interpolation=cv2.INTER_LINEAR), np.float32)
+    image = np.asarray(cv2.resize(corners, size, interpolation=cv2.INTER_LINEAR), np.float32)
     for grain_px, strength in ((30, 22.0), (9, 13.0), (3, 8.0)):
         rows, columns = size[1] // grain_px + 2, size[0] // grain_px + 2
         noise = rng.normal(0, strength * rng.uniform(0.3, 1.0), (rows, columns))
         smooth = cv2.resize(noise.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
-        picture += np.asarray(smooth, np.float32)[..., None]
-    things = np.clip(picture, 0, 255).astype(np.uint8)
+        image += np.asarray(smooth, np.float32)[..., None]
+    things = np.clip(image, 0, 255).astype(np.uint8)
     for _ in range(int(rng.integers(4, 12))):
         color = mood + rng.normal(0, 35) + rng.normal(0, 18, 3)
         _paint_thing(things, np.clip(color, 5, 245), rng)
@@ -40,16 +40,16 @@ def paint_backdrop(height_px: int, width_px: int, rng: np.random.Generator) -> N
 
 
 def _paint_thing(
-    picture: NDArray[np.uint8], color: NDArray[np.float64], rng: np.random.Generator
+    image: NDArray[np.uint8], color: NDArray[np.float64], rng: np.random.Generator
 ) -> None:
-    """Paint a round or a straight thing somewhere into the picture, in place."""
-    height_px, width_px = picture.shape[:2]
+    """Paint a round or a straight thing somewhere into the image, in place."""
+    height_px, width_px = image.shape[:2]
     center = (int(rng.integers(0, width_px)), int(rng.integers(0, height_px)))
     axes = (int(rng.integers(3, 35)), int(rng.integers(3, 35)))
     angle_deg = float(rng.uniform(0, 180))
     rgb = tuple(float(value) for value in color)
     if rng.random() < 0.6:
-        cv2.ellipse(picture, center, axes, angle_deg, 0, 360, rgb, -1, cv2.LINE_AA)
+        cv2.ellipse(image, center, axes, angle_deg, 0, 360, rgb, -1, cv2.LINE_AA)
     else:
         box = cv2.boxPoints((center, (axes[0] * 2.0, axes[1] * 0.6), angle_deg))
-        cv2.fillPoly(picture, [np.round(box).astype(np.int32)], rgb, cv2.LINE_AA)
+        cv2.fillPoly(image, [np.round(box).astype(np.int32)], rgb, cv2.LINE_AA)

@@ -23,24 +23,24 @@ class TestFrames:
     """The test bag's labelled frames.
 
     Attributes:
-        pictures: uint8 (N, H, W, 3), RGB.
+        images: uint8 (N, H, W, 3), RGB.
         labels: Their labels.
     """
 
     __test__ = False  # a name for people, not a test class
 
-    pictures: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+    images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
     labels: tuple[str, ...]
 
 
 def load_test_frames(bag: Path) -> TestFrames:
     """Read the labelled frames of a bag."""
-    pictures, names = [], []
+    images, names = [], []
     for frame, label in LabelledBag(bag).frames():
         if label:
-            pictures.append(decode_frame(frame))
+            images.append(decode_frame(frame))
             names.append(label)
-    return TestFrames(np.stack(pictures), tuple(names))
+    return TestFrames(np.stack(images), tuple(names))
 
 
 class Baseline:
@@ -61,7 +61,7 @@ class Baseline:
         start = self._start
         self._trainer = Trainer(start.architecture, start.preprocessing, start.classes)
         self._test = LabelledImages(
-            np.stack([start.preprocessing.resize(picture) for picture in test.pictures]),
+            np.stack([start.preprocessing.resize(image) for image in test.images]),
             np.array([start.classes.index(label) for label in test.labels], dtype=np.int32),
         )
 

@@ -22,8 +22,8 @@ class View:
     """How a sign is seen at one moment.
 
     Attributes:
-        x_px: Centre of the sign, to the right from the centre of the picture.
-        y_px: Centre of the sign, down from the centre of the picture.
+        x_px: Centre of the sign, to the right from the centre of the image.
+        y_px: Centre of the sign, down from the centre of the image.
         height_px: Height of the board where it is seen straight on.
         yaw_rad: Turn about the vertical axis.
         pitch_rad: Turn about the horizontal axis.
@@ -60,7 +60,7 @@ class View:
 
 
 def pick_view(rng: np.random.Generator) -> View:
-    """Return a random view in which the sign fills most of the picture."""
+    """Return a random view in which the sign fills most of the image."""
     return View(
         x_px=rng.uniform(-9, 9),
         y_px=rng.uniform(-5, 5),
@@ -110,7 +110,7 @@ class Sensor:
             backdrop: uint8 RGB, larger than a frame by BACKDROP_MARGIN_PX on every side.
             sign: uint8 RGBA as paint_sign makes it, or None where there is no sign.
             view: How the sign is seen, and the light.
-            speed_px: Sideways motion since the frame before, which smears the picture.
+            speed_px: Sideways motion since the frame before, which smears the image.
 
         Returns:
             uint8 RGB, shape (FRAME_HEIGHT_PX, FRAME_WIDTH_PX, 3).
@@ -128,7 +128,7 @@ class Sensor:
         smear_px = math.hypot(view.defocus_px, abs(speed_px) * 0.3)
         blurred = cv2.GaussianBlur(scene, (7, 7), smear_px, sigmaY=view.defocus_px)
         lit = cv2.convertScaleAbs(blurred, alpha=view.gain)
-        # A darker picture is amplified more and is noisier for it.
+        # A darker image is amplified more and is noisier for it.
         noise = self._noise[int(np.clip(round((1.3 - view.gain) * 4), 0, len(self._noise) - 1))]
         top, left = self._rng.integers(0, _NOISE_MARGIN_PX, 2)
         grain = noise[top : top + FRAME_HEIGHT_PX, left : left + FRAME_WIDTH_PX]

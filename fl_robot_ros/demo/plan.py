@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROBOTS = ("robot1", "robot2")
 IMAGE_TOPIC = "camera/image_raw"
-# Enough for signs that fill the picture, and 1.6 times quicker to train than 32x32 in colour.
+# Enough for signs that fill the image, and 1.6 times quicker to train than 32x32 in colour.
 INPUT_SIZE_PX = 24
 INPUT_CHANNELS = 1
 

@@ -1,4 +1,4 @@
-"""The demonstration's result: figures as JSON, a picture, a table for the terminal."""
+"""The demonstration's result: figures as JSON, an image, a table for the terminal."""
 
 from __future__ import annotations
 

@@ -256,7 +256,7 @@ def _run_delivered(
     from fl_robot_ros.delivery.predictor import Predictor
 
     predictor = Predictor(model_path)
-    predictions = [predictor.predict(picture) for picture in test.pictures]
+    predictions = [predictor.predict(image) for image in test.images]
     right = sum(
         prediction.label == label
         for prediction, label in zip(predictions, test.labels, strict=True)
@@ -264,7 +264,7 @@ def _run_delivered(
     shown = np.linspace(0, len(predictions) - 1, min(_SHEET_TILES, len(predictions))).astype(int)
     tiles = [
         Tile(
-            test.pictures[index],
+            test.images[index],
             predictions[index].label,
             predictions[index].confidence,
             test.labels[index],

@@ -1,4 +1,4 @@
-"""A sign: a glyph painted on a board, ready to be hung into a picture."""
+"""A sign: a glyph painted on a board, ready to be hung into an image."""
 
 from functools import cache
 

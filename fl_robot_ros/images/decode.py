@@ -1,4 +1,4 @@
-"""From a camera's bytes to an RGB picture, or to a small grey one.
+"""From a camera's bytes to an RGB image, or to a small grey one.
 
 Runs also where ROS is not installed; where it is, `nodes.frame_decoder` has cv_bridge do what both
 do alike.
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fl_robot_ros.errors import FrameError
 from fl_robot_ros.images.encoding import ENCODINGS, Encoding, find_encoding, high_bits
 from fl_robot_ros.images.frame import CompressedFrame, Frame, RawFrame, frame_bytes
-from fl_robot_ros.images.image_header import PictureHeader, read_picture_header
+from fl_robot_ros.images.image_header import ImageHeader, read_image_header
 from fl_robot_ros.images.jpeg_thumbnail import decode_jpeg_thumbnail
 
 Pixels = NDArray[np.uint8]
@@ -31,10 +31,10 @@ _logger = logging.getLogger(__name__)
 
 
 def decode_frame(frame: Frame) -> Pixels:
-    """Return the picture of a frame.
+    """Return the image of a frame.
 
     Returns:
-        The picture, uint8 (H, W, 3), RGB, 0 to 255. Copy it before writing to it: it may be a
+        The image, uint8 (H, W, 3), RGB, 0 to 255. Copy it before writing to it: it may be a
         read-only view of the frame's data.
 
     Raises:
@@ -46,7 +46,7 @@ def decode_frame(frame: Frame) -> Pixels:
     return _decode_file(frame, frame_bytes(frame.data)[: header.end], header)
 
 
-def read_frame_header(frame: CompressedFrame) -> PictureHeader:
+def read_frame_header(frame: CompressedFrame) -> ImageHeader:
     """Return the header of a compressed frame's file.
 
     Raises:
@@ -59,15 +59,13 @@ def read_frame_header(frame: CompressedFrame) -> PictureHeader:
                 "compressedDepth holds depths behind a header of its own, which is not supported: "
                 "use the camera's raw or compressed topic"
             )
-        return read_picture_header(data)
+        return read_image_header(data)
     except FrameError as error:
         raise FrameError(f"{_name(frame, data)}: {error}") from error
 
 
-def decode_grey_thumbnail(
-    frame: CompressedFrame, header: PictureHeader, min_side_px: int
-) -> Pixels:
-    """Return a small grey version of a JPEG frame's picture, for measures of its quality.
+def decode_grey_thumbnail(frame: CompressedFrame, header: ImageHeader, min_side_px: int) -> Pixels:
+    """Return a small grey version of a JPEG frame's image, for measures of its quality.
 
     Takes half of the time of `decode_frame`, and has the same errors and one more: a frame that
     has a thumbnail is a whole file, as far as `jpeg_thumbnail` can tell.
@@ -78,7 +76,7 @@ def decode_grey_thumbnail(
         min_side_px: The longer side is not made shorter than this.
 
     Returns:
-        The picture, uint8 (h, w), 0 to 255.
+        The image, uint8 (h, w), 0 to 255.
 
     Raises:
         FrameError: The data is broken, or the file is no JPEG.
@@ -105,18 +103,18 @@ def _decode_raw(frame: RawFrame) -> Pixels:
         raise FrameError(f"{_raw_name(frame, data)} {reason}") from error
 
 
-def _decode_file(frame: CompressedFrame, data: Pixels, header: PictureHeader) -> Pixels:
-    """Return the picture of a file."""
+def _decode_file(frame: CompressedFrame, data: Pixels, header: ImageHeader) -> Pixels:
+    """Return the image of a file."""
     encoding = _sensor_code(frame, header)
     if encoding is None and header.bits == _FLOAT_BITS:
         encoding = find_encoding("32FC1")
     if encoding is not None:
         grey = _imdecode(frame, data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)[..., np.newaxis]
         return encoding.to_rgb(_eight_bits(grey, frame) if encoding.is_deep else grey)
-    picture = _imdecode(frame, data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    if picture.dtype == np.uint16:
-        picture = _eight_bits(picture, frame)
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    image = _imdecode(frame, data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if image.dtype == np.uint16:
+        image = _eight_bits(image, frame)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def _eight_bits(values: NDArray[Any], frame: Frame) -> Pixels:
@@ -141,7 +139,7 @@ def _tell_of_few_bits(topic: str) -> None:
     )
 
 
-def _sensor_code(frame: CompressedFrame, header: PictureHeader) -> Encoding | None:
+def _sensor_code(frame: CompressedFrame, header: ImageHeader) -> Encoding | None:
     """Return the encoding that gives a file's values their meaning, where there is one.
 
     image_transport compresses a colour mosaic or 16UC1 as it is, and only the name of the format
@@ -157,12 +155,12 @@ def _sensor_code(frame: CompressedFrame, header: PictureHeader) -> Encoding | No
 def _imdecode(frame: CompressedFrame, data: Pixels, flags: int) -> NDArray[Any]:
     """Return the pixels of a file in OpenCV's order; raise a FrameError if there are none."""
     try:
-        picture = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise FrameError(f"{_name(frame, data)} cannot be decoded: {_reason(error)}") from error
-    if picture is None:
+    if image is None:
         raise FrameError(f"{_name(frame, data)} cannot be decoded; its data is broken")
-    return picture
+    return image
 
 
 def _raw_name(frame: RawFrame, data: Pixels) -> str:

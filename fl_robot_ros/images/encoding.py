@@ -1,4 +1,4 @@
-"""The pixel encodings of sensor_msgs/image_encodings.hpp that are pictures, and their way to RGB.
+"""The pixel encodings of sensor_msgs/image_encodings.hpp that are images, and their way to RGB.
 
 Where a name does not say it, channels have OpenCV's order (8UC3 is BGR, 8UC4 is BGRA), as
 cv_bridge takes them; alpha is dropped. Three rules reduce values to 8 bits:
@@ -37,7 +37,7 @@ SUPPORTED_ENCODINGS = (
 
 # How many bits the values of cameras have.
 _VALUE_BITS = (8, 10, 12, 14, 16)
-# Enough values to find a picture's range by.
+# Enough values to find an image's range by.
 _RANGE_VALUES = 1 << 16
 _RANGE_PERCENTILES = (1.0, 99.0)
 
@@ -56,8 +56,8 @@ class Encoding:
             plane of chroma follows the plane of luma.
         size_multiple: Width and height must be multiples of these, 1 or 2.
         min_side_px: Width and height must be at least this.
-        is_sensor_code: Whether even a picture file of one channel holds values that `to_rgb`
-            must turn into a picture: a colour mosaic or measurements.
+        is_sensor_code: Whether even an image file of one channel holds values that `to_rgb`
+            must turn into an image: a colour mosaic or measurements.
     """
 
     to_rgb: Conversion
@@ -135,7 +135,7 @@ def find_encoding(name: str) -> Encoding:
     """Return the encoding of that name.
 
     Raises:
-        FrameError: There is no such encoding, or it is no picture.
+        FrameError: There is no such encoding, or it is no image.
     """
     encoding = ENCODINGS.get(name)
     if encoding is None:
@@ -160,16 +160,16 @@ def _measured_to_rgb(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Return measurements as grey, spread over the range that most of them have.
 
     REP 118 sets what is no measurement: 0 in 16UC1, NaN in 32FC1; it becomes 0. The others become
-    1 to 255, linearly from the 1st to the 99th percentile of the picture's finite measurements
+    1 to 255, linearly from the 1st to the 99th percentile of the image's finite measurements
     (of a regular grid of some 65,000 of them), with what is outside, infinities too, at the ends.
     Where the two percentiles are equal, smallest and largest measurement take their place; a
-    constant picture becomes 128.
+    constant image becomes 128.
 
     Args:
         values: uint16 or float32 (H, W, 1), of any byte order.
 
     Returns:
-        Picture, uint8 (H, W, 3), three equal channels.
+        Image, uint8 (H, W, 3), three equal channels.
     """
     measured = values[..., 0].astype(np.float32)
     missing = measured == 0 if values.dtype.kind == "u" else np.isnan(measured)
@@ -183,7 +183,7 @@ def _measured_to_rgb(values: NDArray[Any]) -> NDArray[np.uint8]:
 def _usual_range(
     measured: NDArray[np.float32], missing: NDArray[np.bool_]
 ) -> tuple[np.float32, np.float32]:
-    """Return lower and upper end of the range to show; equal ones for a constant picture."""
+    """Return lower and upper end of the range to show; equal ones for a constant image."""
     stride = max(1, math.isqrt(measured.size // _RANGE_VALUES))
     usable = np.isfinite(measured) & ~missing
     sample = measured[::stride, ::stride][usable[::stride, ::stride]]
@@ -204,7 +204,7 @@ def _interleaved(channels: int, to_rgb: Conversion) -> tuple[Encoding, Encoding]
 
 
 def _mosaic(code: int) -> tuple[Encoding, Encoding]:
-    """Return the Bayer encodings of 8 and of 16 bits; OpenCV leaves smaller pictures black."""
+    """Return the Bayer encodings of 8 and of 16 bits; OpenCV leaves smaller images black."""
     eight = Encoding(_by_opencv(code), min_side_px=3, is_sensor_code=True)
     return eight, replace(eight, value_bytes=2)
 

@@ -1,4 +1,4 @@
-"""Picture files: which of a folder's files are some, and how they are decoded."""
+"""Image files: which of a folder's files are some, and how they are decoded."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from fl_robot_ros.errors import FrameError, SourceError
 from fl_robot_ros.images.encoding import find_encoding, high_bits
-from fl_robot_ros.images.image_header import PNG_MAGIC, read_picture_header
+from fl_robot_ros.images.image_header import PNG_MAGIC, read_image_header
 from fl_robot_ros.images.jpeg_layout import JPEG_MAGIC
 
-PICTURE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 )
-# Pictures too, that OpenCV does not read everywhere.
+# Images too, that OpenCV does not read everywhere.
 UNSUPPORTED_SUFFIXES = frozenset((".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl"))
 # How files of the supported formats begin, whatever their name; of TIFF there are too many kinds
 # (camera raw, for example, of which OpenCV would read the thumbnail).
@@ -44,13 +44,13 @@ class FolderContent:
     """What lies in a folder and the folders in it, in the order of the names.
 
     Attributes:
-        pictures: The picture files.
-        left_out: Pictures of formats that are not supported, links to folders, and what has a
-            picture's name and is no file, each with the reason.
+        images: The image files.
+        left_out: Images of formats that are not supported, links to folders, and what has a
+            image's name and is no file, each with the reason.
         others: Other files.
     """
 
-    pictures: list[Path] = field(default_factory=list)
+    images: list[Path] = field(default_factory=list)
     left_out: list[tuple[Path, str]] = field(default_factory=list)
     others: list[Path] = field(default_factory=list)
 
@@ -58,30 +58,30 @@ class FolderContent:
         """Put a file where it belongs: by its suffix, or where that says nothing, by content."""
         suffix = path.suffix.lower()
         is_file = path.is_file()
-        if suffix in PICTURE_SUFFIXES and is_file:
-            self.pictures.append(path)
+        if suffix in IMAGE_SUFFIXES and is_file:
+            self.images.append(path)
             return
         head = _read_head(path) if is_file else b""
         if _IMAGE_CONTENT.match(head) or (not suffix and _TIFF_CONTENT.match(head)):
-            self.pictures.append(path)
+            self.images.append(path)
         elif suffix in UNSUPPORTED_SUFFIXES or _TIFF_CONTENT.match(head):
             self.left_out.append((path, f"{suffix} files are not supported"))
         elif _UNSUPPORTED_CONTENT.match(head):
             self.left_out.append((path, "an image of a format that is not supported"))
-        elif suffix in PICTURE_SUFFIXES:
+        elif suffix in IMAGE_SUFFIXES:
             self.left_out.append((path, "is no file, or a link to nothing"))
         else:
             self.others.append(path)
 
 
 def search_folder(folder: Path) -> FolderContent:
-    """Find the pictures of a folder and the folders in it, and what is left out.
+    """Find the images of a folder and the folders in it, and what is left out.
 
     What is hidden, by a name that begins with a dot, and what systems leave in folders
     (Thumbs.db, __MACOSX) is passed over.
 
     Raises:
-        SourceError: The folder or one in it cannot be read, or there is no picture.
+        SourceError: The folder or one in it cannot be read, or there is no image.
     """
     content = FolderContent()
     try:
@@ -96,11 +96,11 @@ def search_folder(folder: Path) -> FolderContent:
                     content.add(Path(place, name))
     except OSError as error:
         raise SourceError(f"cannot read {error.filename or folder}: {error.strerror}") from error
-    for paths in (content.pictures, content.left_out, content.others):
+    for paths in (content.images, content.left_out, content.others):
         paths.sort()
-    if not content.pictures:
+    if not content.images:
         raise SourceError(
-            f"there is no picture in {folder}; expected {', '.join(sorted(PICTURE_SUFFIXES))} "
+            f"there is no image in {folder}; expected {', '.join(sorted(IMAGE_SUFFIXES))} "
             "files, or class folders of them"
         )
     return content
@@ -120,41 +120,41 @@ def _fail_unless_gone(error: OSError) -> None:
         raise error
 
 
-def read_picture(path: Path) -> NDArray[np.uint8] | None:
-    """Read a picture file.
+def read_image(path: Path) -> NDArray[np.uint8] | None:
+    """Read an image file.
 
     Returns:
-        uint8 (H, W, 3), RGB; None where the file cannot be read as a picture.
+        uint8 (H, W, 3), RGB; None where the file cannot be read as an image.
     """
     try:
-        return decode_picture(path.read_bytes())
+        return decode_image(path.read_bytes())
     except OSError:
         return None
 
 
-def decode_picture(data: bytes) -> NDArray[np.uint8] | None:
-    """Decode the content of a picture file, its pixels as they lie, as capture does.
+def decode_image(data: bytes) -> NDArray[np.uint8] | None:
+    """Decode the content of an image file, its pixels as they lie, as capture does.
 
     Returns:
-        uint8 (H, W, 3), RGB; None where it cannot be read as a picture, and for a JPEG or PNG
+        uint8 (H, W, 3), RGB; None where it cannot be read as an image, and for a JPEG or PNG
         file that is cut off or has more pixels than capture takes.
     """
     if data.startswith((JPEG_MAGIC, PNG_MAGIC)):
         try:
-            read_picture_header(np.frombuffer(data, np.uint8))
+            read_image_header(np.frombuffer(data, np.uint8))
         except FrameError:
             return None
-    picture = _imdecode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
-    if picture is not None and picture.ndim == 2 and picture.dtype == np.uint16:
-        # Depth or thermal: capture spreads the range of the same picture from a bag.
-        return find_encoding("16UC1").to_rgb(picture[..., np.newaxis])
-    if picture is not None and picture.ndim == 3 and picture.dtype == np.uint16:
-        picture = high_bits(picture)[0][..., :3]
-    if picture is None or picture.ndim != 3 or picture.dtype != np.uint8:
-        picture = _imdecode(data, cv2.IMREAD_COLOR)
-    if picture is None:
+    image = _imdecode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+    if image is not None and image.ndim == 2 and image.dtype == np.uint16:
+        # Depth or thermal: capture spreads the range of the same image from a bag.
+        return find_encoding("16UC1").to_rgb(image[..., np.newaxis])
+    if image is not None and image.ndim == 3 and image.dtype == np.uint16:
+        image = high_bits(image)[0][..., :3]
+    if image is None or image.ndim != 3 or image.dtype != np.uint8:
+        image = _imdecode(data, cv2.IMREAD_COLOR)
+    if image is None:
         return None
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def _imdecode(data: bytes, flags: int) -> NDArray[Any] | None:

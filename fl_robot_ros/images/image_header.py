@@ -1,4 +1,4 @@
-"""What the headers of a picture file say of its picture, read without decoding it."""
+"""What the headers of an image file say of its image, read without decoding it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fl_robot_ros.images.jpeg_layout import JPEG_MAGIC, JpegLayout, read_jpeg_la
 from fl_robot_ros.images.tiff_header import TIFF_MAGICS, read_tiff_tags
 
 # About twice the pixels of an 8K camera; a file of some hundred bytes can claim any number.
-MAX_PICTURE_PX = 1 << 26
+MAX_IMAGE_PX = 1 << 26
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 # Channels by PNG's colour type; a palette has colours.
@@ -21,8 +21,8 @@ _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
 _TIFF_UNSIGNED, _TIFF_FLOAT = 1, 3
 
 
-class PictureHeader(NamedTuple):
-    """The header of a picture file.
+class ImageHeader(NamedTuple):
+    """The header of an image file.
 
     Attributes:
         width: Pixels in a row, 1 or more.
@@ -47,7 +47,7 @@ class PictureHeader(NamedTuple):
         return self.jpeg is not None and self.channels == 3
 
 
-def read_picture_header(data: NDArray[np.uint8]) -> PictureHeader:
+def read_image_header(data: NDArray[np.uint8]) -> ImageHeader:
     """Return the header of a JPEG, PNG, WebP or TIFF file that is worth decoding.
 
     Args:
@@ -55,12 +55,12 @@ def read_picture_header(data: NDArray[np.uint8]) -> PictureHeader:
 
     Raises:
         FrameError: The bytes are no such file, the header is broken, the file lacks its end, or
-            the picture has no pixels or more than `MAX_PICTURE_PX`.
+            the image has no pixels or more than `MAX_IMAGE_PX`.
     """
     start = data[:33].tobytes()
     if start.startswith(JPEG_MAGIC):
         jpeg = read_jpeg_layout(data)
-        header = PictureHeader(
+        header = ImageHeader(
             jpeg.width, jpeg.height, jpeg.channels, jpeg.bits, end=jpeg.end, jpeg=jpeg
         )
     elif start.startswith(PNG_MAGIC):
@@ -74,15 +74,15 @@ def read_picture_header(data: NDArray[np.uint8]) -> PictureHeader:
             "the content is no JPEG, PNG, WebP or TIFF file; only those are supported, not "
             "compressedDepth and no packets of a video (theora, ffmpeg, h264)"
         )
-    if not 0 < header.width * header.height <= MAX_PICTURE_PX:
+    if not 0 < header.width * header.height <= MAX_IMAGE_PX:
         raise FrameError(
-            f"the picture has {header.width}x{header.height} pixels; expected 1 to "
-            f"{MAX_PICTURE_PX} in all"
+            f"the image has {header.width}x{header.height} pixels; expected 1 to "
+            f"{MAX_IMAGE_PX} in all"
         )
     return header
 
 
-def _read_png(data: NDArray[np.uint8], start: bytes) -> PictureHeader:
+def _read_png(data: NDArray[np.uint8], start: bytes) -> ImageHeader:
     """Read the IHDR chunk, which is the first, and see that no chunk is longer than the file.
 
     Decoders make room for whatever a chunk claims (PNG specification, 5.3 and 11.2.1).
@@ -95,7 +95,7 @@ def _read_png(data: NDArray[np.uint8], start: bytes) -> PictureHeader:
         raise FrameError("the PNG file is cut off")
     if len(start) < 33 or start[12:16] != b"IHDR" or start[25] not in _PNG_CHANNELS:
         raise FrameError("the PNG file's header is broken")
-    return PictureHeader(
+    return ImageHeader(
         width=int.from_bytes(start[16:20], "big"),
         height=int.from_bytes(start[20:24], "big"),
         channels=_PNG_CHANNELS[start[25]],
@@ -104,7 +104,7 @@ def _read_png(data: NDArray[np.uint8], start: bytes) -> PictureHeader:
     )
 
 
-def _read_webp(data: NDArray[np.uint8], start: bytes) -> PictureHeader:
+def _read_webp(data: NDArray[np.uint8], start: bytes) -> ImageHeader:
     """Read the first chunk, which has the size (WebP container specification, RFC 9649)."""
     end = 8 + int.from_bytes(start[4:8], "little")
     if end > len(data) or len(start) < 30:
@@ -119,12 +119,12 @@ def _read_webp(data: NDArray[np.uint8], start: bytes) -> PictureHeader:
         width, height = (1 + int.from_bytes(start[at : at + 3], "little") for at in (24, 27))
     else:
         raise FrameError("the WebP file's header is broken")
-    return PictureHeader(width, height, channels=3, bits=8, end=end)
+    return ImageHeader(width, height, channels=3, bits=8, end=end)
 
 
-def _read_tiff(data: NDArray[np.uint8]) -> PictureHeader:
+def _read_tiff(data: NDArray[np.uint8]) -> ImageHeader:
     tags = read_tiff_tags(data)
-    if tags.tile_px > MAX_PICTURE_PX:
+    if tags.tile_px > MAX_IMAGE_PX:
         raise FrameError(f"the TIFF file has tiles of {tags.tile_px} pixels")
     is_float = (tags.sample_format, tags.bits, tags.channels) == (_TIFF_FLOAT, 32, 1)
     is_unsigned = tags.sample_format == _TIFF_UNSIGNED and 1 <= tags.bits <= 16
@@ -135,4 +135,4 @@ def _read_tiff(data: NDArray[np.uint8]) -> PictureHeader:
             f"{_TIFF_UNSIGNED}, or 1 of 32 bits and format {_TIFF_FLOAT}"
         )
     # Where the file ends nothing says.
-    return PictureHeader(tags.width, tags.height, tags.channels, tags.bits, end=len(data))
+    return ImageHeader(tags.width, tags.height, tags.channels, tags.bits, end=len(data))

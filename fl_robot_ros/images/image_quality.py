@@ -1,4 +1,4 @@
-"""What a picture is worth: its brightness, its sharpness and its fingerprint."""
+"""What an image is worth: its brightness, its sharpness and its fingerprint."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ MEASURED_SIDE_PX = 160
 _FINGERPRINT_SIDE_PX = 8
 
 
-class PictureQuality(NamedTuple):
-    """Measures of one picture.
+class ImageQuality(NamedTuple):
+    """Measures of one image.
 
     Attributes:
         brightness: Mean grey value, 0 to 255.
-        sharpness: Variance of the Laplacian over the picture at 160 px or less (Pech-Pacheco et
-            al. 2000, "Diatom autofocusing in brightfield microscopy"); 0 for a flat picture,
+        sharpness: Variance of the Laplacian over the image at 160 px or less (Pech-Pacheco et
+            al. 2000, "Diatom autofocusing in brightfield microscopy"); 0 for a flat image,
             hundreds for a sharp one.
         fingerprint: 64 bits: for each of 8x8 fields whether it is brighter than the one to its
-            right (the difference hash). Pictures that look alike differ in few bits.
+            right (the difference hash). Images that look alike differ in few bits.
     """
 
     brightness: float
@@ -31,11 +31,11 @@ class PictureQuality(NamedTuple):
     fingerprint: int
 
 
-def measure_quality(grey: NDArray[np.uint8]) -> PictureQuality:
-    """Measure a picture.
+def measure_quality(grey: NDArray[np.uint8]) -> ImageQuality:
+    """Measure an image.
 
     Args:
-        grey: uint8 (H, W), the whole picture, of any size; it is averaged down to 160 px.
+        grey: uint8 (H, W), the whole image, of any size; it is averaged down to 160 px.
     """
     small = _halved(grey, MEASURED_SIDE_PX)
     scale = MEASURED_SIDE_PX / max(small.shape)
@@ -50,7 +50,7 @@ def measure_quality(grey: NDArray[np.uint8]) -> PictureQuality:
         _halved(small, _FINGERPRINT_SIDE_PX * 8), fields_size, interpolation=cv2.INTER_AREA
     )
     bits = np.packbits(fields[:, :-1] > fields[:, 1:])
-    return PictureQuality(
+    return ImageQuality(
         brightness=cv2.mean(fields)[0],
         sharpness=max(0.0, variance),
         fingerprint=int.from_bytes(bits, "big"),
@@ -58,7 +58,7 @@ def measure_quality(grey: NDArray[np.uint8]) -> PictureQuality:
 
 
 def _halved(grey: NDArray[np.uint8], min_side_px: int) -> NDArray[np.uint8]:
-    """Halve a picture as often as its longer side stays that long: OpenCV is quickest at that.
+    """Halve an image as often as its longer side stays that long: OpenCV is quickest at that.
 
     A last row or column that has no pair is left out.
     """
@@ -72,13 +72,13 @@ def _halved(grey: NDArray[np.uint8], min_side_px: int) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class QualityRules:
-    """Which pictures are worth keeping.
+    """Which images are worth keeping.
 
     Attributes:
         min_brightness: Darker ones are "dark", 0 to 255.
         max_brightness: Brighter ones are "bright", 0 to 255.
         min_sharpness: Less sharp ones are "blurred"; 0: all are sharp enough.
-        min_difference_bits: Pictures whose fingerprint differs in fewer bits from a recent one of
+        min_difference_bits: Images whose fingerprint differs in fewer bits from a recent one of
             their class are a "duplicate"; 0: none is.
     """
 
@@ -89,11 +89,11 @@ class QualityRules:
 
     @property
     def is_needed(self) -> bool:
-        """Whether any picture can break a rule, so that pictures must be measured."""
+        """Whether any image can break a rule, so that images must be measured."""
         return self != QualityRules()
 
-    def verdict(self, quality: PictureQuality) -> str:
-        """Return "dark", "bright" or "blurred"; "" for a picture that is good enough."""
+    def verdict(self, quality: ImageQuality) -> str:
+        """Return "dark", "bright" or "blurred"; "" for an image that is good enough."""
         if quality.brightness < self.min_brightness:
             return "dark"
         if quality.brightness > self.max_brightness:

@@ -1,4 +1,4 @@
-"""From an RGB picture to a JPEG file."""
+"""From an RGB image to a JPEG file."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from numpy.typing import NDArray
 from fl_robot_ros.errors import FrameError
 
 
-def encode_jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
+def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
     """Return a JPEG file.
 
     Args:
-        picture: uint8 (H, W, 3), RGB.
+        image: uint8 (H, W, 3), RGB.
         quality: 1 to 100.
 
     Raises:
-        FrameError: The picture is too large for a JPEG file.
+        FrameError: The image is too large for a JPEG file.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     try:
         is_done, encoded = cv2.imencode(
             ".jpg",
-            cv2.cvtColor(picture, cv2.COLOR_RGB2BGR),
+            cv2.cvtColor(image, cv2.COLOR_RGB2BGR),
             [cv2.IMWRITE_JPEG_QUALITY, quality],
         )
     except cv2.error as error:

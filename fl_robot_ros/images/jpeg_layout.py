@@ -1,4 +1,4 @@
-"""How a JPEG file is laid out: its picture's size, and where its data begins and ends.
+"""How a JPEG file is laid out: its image's size, and where its data begins and ends.
 
 Read without decoding, from the markers alone (ITU T.81, annex B).
 """

@@ -1,11 +1,11 @@
-"""Small grey versions of JPEG pictures, which also show whether their data is whole.
+"""Small grey versions of JPEG images, which also show whether their data is whole.
 
-Decoders make a picture of any data. Where it ends too early, because bytes were lost or became
+Decoders make an image of any data. Where it ends too early, because bytes were lost or became
 other ones that the codes behind them are no longer read in step, they leave the rest grey,
 without a word that OpenCV would pass on. What is grey because the camera saw it so has data: the
 same few bits again and again.
 
-The test sees most damage, and all by which a visible part of the picture is lost. A single wrong
+The test sees most damage, and all by which a visible part of the image is lost. A single wrong
 bit rarely shifts what follows; libjpeg itself does not see it then.
 """
 
@@ -35,9 +35,9 @@ _REPEATED_BITS = 24
 
 
 def decode_jpeg_thumbnail(data: Pixels, layout: JpegLayout, min_side_px: int) -> Pixels:
-    """Return a small grey version of a JPEG file's picture.
+    """Return a small grey version of a JPEG file's image.
 
-    Where the picture is large, eight, four or two pixels a side become one.
+    Where the image is large, eight, four or two pixels a side become one.
 
     Args:
         data: The file's bytes, uint8 (N,).
@@ -45,7 +45,7 @@ def decode_jpeg_thumbnail(data: Pixels, layout: JpegLayout, min_side_px: int) ->
         min_side_px: The longer side is not made shorter than this.
 
     Returns:
-        The picture, uint8 (h, w), 0 to 255.
+        The image, uint8 (h, w), 0 to 255.
 
     Raises:
         FrameError: The file cannot be decoded, or its data is damaged.
@@ -55,28 +55,28 @@ def decode_jpeg_thumbnail(data: Pixels, layout: JpegLayout, min_side_px: int) ->
         if max(layout.width, layout.height) / reduced_factor >= min_side_px:
             factor, flags = reduced_factor, reduced
             break
-    picture = _decoded(data[: layout.end], flags)
+    image = _decoded(data[: layout.end], flags)
     # Behind each restart marker the decoder begins anew.
-    mcu = layout.mcu if layout.restart_interval or picture[-1, -1] == _GREY else None
+    mcu = layout.mcu if layout.restart_interval or image[-1, -1] == _GREY else None
     if mcu is not None:
-        for number in _grey_ends(picture, layout, mcu, factor):
+        for number in _grey_ends(image, layout, mcu, factor):
             if not _repeats_itself(data[: layout.data_ends[number]], mcu.blocks):
-                raise FrameError("the JPEG file is damaged: a part of its picture has no data")
-    return picture
+                raise FrameError("the JPEG file is damaged: a part of its image has no data")
+    return image
 
 
-def _grey_ends(picture: Pixels, layout: JpegLayout, mcu: Mcu, factor: int) -> NDArray[np.intp]:
+def _grey_ends(image: Pixels, layout: JpegLayout, mcu: Mcu, factor: int) -> NDArray[np.intp]:
     """Return the numbers of the stretches of data whose last units are all grey.
 
     Args:
-        picture: The thumbnail, uint8 (h, w).
+        image: The thumbnail, uint8 (h, w).
         layout: The file's layout.
         mcu: Its units.
         factor: Pixels a side that became one.
     """
     num_units = layout.num_units(mcu)
     interval = layout.restart_interval or num_units
-    has_data = picture != _GREY
+    has_data = image != _GREY
     for axis, side in ((0, mcu.height), (1, mcu.width)):
         borders = np.arange(0, has_data.shape[axis], side // factor)
         has_data = np.logical_or.reduceat(has_data, borders, axis=axis)
@@ -115,10 +115,10 @@ def _repeats_itself(data: Pixels, blocks: int) -> bool:
 
 def _decoded(data: Pixels, flags: int) -> Pixels:
     try:
-        picture = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         reason = " ".join(str(error).split())[:200]
         raise FrameError(f"the JPEG file cannot be decoded: {reason}") from error
-    if picture is None:
+    if image is None:
         raise FrameError("the JPEG file cannot be decoded; its data is broken")
-    return np.asarray(picture, dtype=np.uint8)
+    return np.asarray(image, dtype=np.uint8)

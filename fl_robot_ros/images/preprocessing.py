@@ -1,4 +1,4 @@
-"""How a picture becomes a model's input, the same in training and in inference."""
+"""How an image becomes a model's input, the same in training and in inference."""
 
 from __future__ import annotations
 
@@ -79,20 +79,20 @@ class Preprocessing:
         return (self.height, self.width, self.channels)
 
     def resize(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return one picture in the input's size and channels, not yet scaled.
+        """Return one image in the input's size and channels, not yet scaled.
 
         Args:
-            image: Picture, uint8 (H, W, 3), RGB, 0 to 255.
+            image: Image, uint8 (H, W, 3), RGB, 0 to 255.
 
         Returns:
-            Picture, uint8 (height, width, channels), 0 to 255.
+            Image, uint8 (height, width, channels), 0 to 255.
 
         Raises:
-            FrameError: The picture has another shape or type.
+            FrameError: The image has another shape or type.
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise FrameError(
-                f"picture of shape {image.shape} and type {image.dtype}; expected uint8 (H, W, 3)"
+                f"image of shape {image.shape} and type {image.dtype}; expected uint8 (H, W, 3)"
             )
         rows, columns = image.shape[:2]
         resized: Any = image
@@ -105,16 +105,16 @@ class Preprocessing:
         return np.asarray(resized, dtype=np.uint8).reshape(self.input_shape)
 
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the model's input for one picture: `resize`, then times `scale`.
+        """Return the model's input for one image: `resize`, then times `scale`.
 
         Args:
-            image: Picture, uint8 (H, W, 3), RGB, 0 to 255.
+            image: Image, uint8 (H, W, 3), RGB, 0 to 255.
 
         Returns:
             Input, float32 (height, width, channels), 0 to 255 * scale.
 
         Raises:
-            FrameError: The picture has another shape or type.
+            FrameError: The image has another shape or type.
         """
         scaled = self.resize(image).astype(np.float32) * np.float32(self.scale)
         return np.asarray(scaled, dtype=np.float32)

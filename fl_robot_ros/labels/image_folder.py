@@ -92,7 +92,7 @@ def read_image_folder(folder: Path) -> ImageFolder:
             which folders are classes, or what says the labels contradicts itself.
     """
     found = search_folder(folder)
-    folders = {path: path.relative_to(folder).parts[:-1] for path in found.pictures}
+    folders = {path: path.relative_to(folder).parts[:-1] for path in found.images}
     has_only_classes = any((folder / name).is_file() for name in (MANIFEST_NAME, INDEX_NAME))
     try:
         layout = decide_layout(set(folders.values()), has_only_classes=has_only_classes)

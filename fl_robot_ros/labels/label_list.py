@@ -26,7 +26,7 @@ _FILE_NAMES = frozenset(
         *("file", "files", "filename", "filenames", "filepath", "filepaths", "path", "paths"),
         *("image", "images", "imagefile", "imagefilename", "imagename", "imagepath"),
         *("imageurl", "imageuri", "img", "imgname", "imgpath", "imgurl"),
-        *("photo", "picture", "url", "uri"),
+        *("photo", "image", "url", "uri"),
     )
 )
 _LABEL_NAMES = frozenset(

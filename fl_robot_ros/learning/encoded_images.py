@@ -1,4 +1,4 @@
-"""Encoded pictures that are read one after another: what dataset libraries give."""
+"""Encoded images that are read one after another: what dataset libraries give."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fl_robot_ros.images.image_files import decode_picture
+from fl_robot_ros.images.image_files import decode_image
 from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.learning.split_by_class import split_by_class
 from fl_robot_ros.learning.training_data import LabelledImages, map_label
 
 
 @dataclass(frozen=True)
-class EncodedPictures:
-    """The pictures of one split, in an order that stays.
+class EncodedImages:
+    """The images of one split, in an order that stays.
 
     Attributes:
-        labels: Label of each picture, "" for none.
-        read: Returns the pictures in this order, as the bytes of JPEG, PNG and so on.
+        labels: Label of each image, "" for none.
+        read: Returns the images in this order, as the bytes of JPEG, PNG and so on.
     """
 
     labels: Sequence[str]
@@ -37,17 +37,17 @@ class EncodedData:
         holdout_fraction: Share of each class to hold out without one, above 0 and below 1.
     """
 
-    train: EncodedPictures
-    holdout: EncodedPictures | None
+    train: EncodedImages
+    holdout: EncodedImages | None
     holdout_fraction: float
 
     def load(
         self, classes: Sequence[str], preprocessing: Preprocessing
     ) -> tuple[LabelledImages, LabelledImages]:
-        """Return the training and the holdout pictures of a run's classes, for its input.
+        """Return the training and the holdout images of a run's classes, for its input.
 
         Raises:
-            DatasetError: The pictures cannot be read.
+            DatasetError: The images cannot be read.
         """
         if self.holdout is not None:
             sides = [(split, range(len(split.labels))) for split in (self.train, self.holdout)]
@@ -61,17 +61,17 @@ class EncodedData:
 
 
 def _load(
-    pictures: EncodedPictures,
+    encoded: EncodedImages,
     positions: Sequence[int],
     classes: Sequence[str],
     preprocessing: Preprocessing,
 ) -> LabelledImages:
-    """Decode the pictures at some positions, ascending, one at a time."""
-    numbers = {label: map_label(label, classes) for label in set(pictures.labels)}
+    """Decode the images at some positions, ascending, one at a time."""
+    numbers = {label: map_label(label, classes) for label in set(encoded.labels)}
     unmapped: Counter[str] = Counter()
     wanted: dict[int, int] = {}
     for position in positions:
-        label = pictures.labels[position]
+        label = encoded.labels[position]
         number = numbers[label]
         if number is None:
             unmapped[label] += 1
@@ -80,12 +80,12 @@ def _load(
     images = np.empty((len(wanted), *preprocessing.input_shape), dtype=np.uint8)
     labels = np.empty(len(wanted), dtype=np.int32)
     count = 0
-    for position, data in enumerate(pictures.read() if wanted else ()):
+    for position, data in enumerate(encoded.read() if wanted else ()):
         if position not in wanted:
             continue
-        picture = decode_picture(data)
-        if picture is not None:
-            images[count] = preprocessing.resize(picture)
+        image = decode_image(data)
+        if image is not None:
+            images[count] = preprocessing.resize(image)
             labels[count] = wanted[position]
             count += 1
     return LabelledImages(images[:count], labels[:count], unmapped, len(wanted) - count)

@@ -17,7 +17,7 @@ TFLITE_FILE = "model.tflite"
 
 # Float32 arithmetic in another order differs in the last digits; a wrong export differs by far.
 PARITY_TOLERANCE = 1e-3
-_PARITY_PICTURES = 8
+_PARITY_IMAGES = 8
 
 
 def export_model(model: keras.Model, folder: Path) -> None:
@@ -53,12 +53,12 @@ def check_parity(model: keras.Model, content: bytes) -> None:
     interpreter.allocate_tensors()
     source = interpreter.get_input_details()[0]["index"]
     sink = interpreter.get_output_details()[0]["index"]
-    pictures = np.random.default_rng(0).random(
-        (_PARITY_PICTURES, *model.input_shape[1:]), dtype=np.float32
+    images = np.random.default_rng(0).random(
+        (_PARITY_IMAGES, *model.input_shape[1:]), dtype=np.float32
     )
-    expected = np.asarray(model(pictures, training=False))
-    for picture, wanted in zip(pictures, expected, strict=True):
-        interpreter.set_tensor(source, picture[None])
+    expected = np.asarray(model(images, training=False))
+    for image, wanted in zip(images, expected, strict=True):
+        interpreter.set_tensor(source, image[None])
         interpreter.invoke()
         difference = float(np.abs(interpreter.get_tensor(sink)[0] - wanted).max())
         if not difference <= PARITY_TOLERANCE:

@@ -1,4 +1,4 @@
-"""Picture files as learning data: a snapshot's, or those of a folder of class folders."""
+"""Image files as learning data: a snapshot's, or those of a folder of class folders."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from fl_robot_ros.dataset.sample_files import MOVING_NAME
 from fl_robot_ros.dataset.snapshot import load_snapshot
 from fl_robot_ros.errors import DatasetError, SourceError
-from fl_robot_ros.images.image_files import decode_picture, read_picture
+from fl_robot_ros.images.image_files import decode_image, read_image
 from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.labels.folder_layout import TEST, TRAIN, VALIDATION
 from fl_robot_ros.labels.image_folder import FolderImage, read_image_folder
 from fl_robot_ros.learning.split_by_class import split_by_class
-from fl_robot_ros.learning.training_data import LabelledImages, PictureReader, load_images
+from fl_robot_ros.learning.training_data import ImageReader, LabelledImages, load_images
 
 _logger = logging.getLogger(__name__)
 
@@ -28,30 +28,30 @@ LabelledFile = tuple[Path, str]
 
 
 @dataclass(frozen=True)
-class PictureFiles:
-    """Image file and label of every picture, on two sides.
+class ImageFiles:
+    """Image file and label of every image, on two sides.
 
     Attributes:
         train: To train on.
         holdout: To evaluate on.
-        read_file: Reads a picture of either side.
+        read_file: Reads an image of either side.
     """
 
     train: Sequence[LabelledFile]
     holdout: Sequence[LabelledFile]
-    read_file: PictureReader = read_picture
+    read_file: ImageReader = read_image
 
     def load(
         self, classes: Sequence[str], preprocessing: Preprocessing
     ) -> tuple[LabelledImages, LabelledImages]:
-        """Return the training and the holdout pictures of a run's classes, for its input."""
+        """Return the training and the holdout images of a run's classes, for its input."""
         return (
             load_images(self.train, classes, preprocessing, self.read_file),
             load_images(self.holdout, classes, preprocessing, self.read_file),
         )
 
 
-def open_snapshot(path: Path) -> PictureFiles:
+def open_snapshot(path: Path) -> ImageFiles:
     """Return the files of a snapshot.
 
     They are read as they were frozen: one that got another label meanwhile is found in that one's
@@ -69,13 +69,13 @@ def open_snapshot(path: Path) -> PictureFiles:
         snapshot.image_path(sample): sample.sha256
         for sample in (*snapshot.train, *snapshot.holdout)
     }
-    return PictureFiles(
+    return ImageFiles(
         train, holdout, lambda path: _read_frozen(path, hashes[path], snapshot.dataset_dir)
     )
 
 
 def _read_frozen(path: Path, sha256: str, dataset_dir: Path) -> NDArray[np.uint8] | None:
-    """Return the picture of a sample's file, wherever it lies in the dataset now.
+    """Return the image of a sample's file, wherever it lies in the dataset now.
 
     Args:
         path: Where it was.
@@ -83,13 +83,13 @@ def _read_frozen(path: Path, sha256: str, dataset_dir: Path) -> NDArray[np.uint8
         dataset_dir: Folder of the dataset.
 
     Returns:
-        uint8 (H, W, 3), RGB; None where it is gone, altered or no picture.
+        uint8 (H, W, 3), RGB; None where it is gone, altered or no image.
     """
     for place in _places(path, dataset_dir):
         with suppress(OSError):
             content = place.read_bytes()
             if sha256 in ("", hashlib.sha256(content).hexdigest()):
-                return decode_picture(content)
+                return decode_image(content)
     return None
 
 
@@ -102,7 +102,7 @@ def _places(path: Path, dataset_dir: Path) -> Iterator[Path]:
             yield folder / path.name
 
 
-def open_picture_folder(folder: Path, holdout_fraction: float) -> PictureFiles:
+def open_image_folder(folder: Path, holdout_fraction: float) -> ImageFiles:
     """Return the files of a folder with labels as `read_image_folder` finds them.
 
     The split for training is the training side; that for testing, else that for validation, is
@@ -147,14 +147,14 @@ def open_picture_folder(folder: Path, holdout_fraction: float) -> PictureFiles:
                 unused,
                 held_out_split,
             )
-        return PictureFiles(sides[TRAIN], sides[held_out_split])
+        return ImageFiles(sides[TRAIN], sides[held_out_split])
     files = [(image.path, label) for image, label in labelled]
     chosen, held_out = split_by_class(
         [label for _, label in files],
         [str(path.relative_to(folder)) for path, _ in files],
         holdout_fraction,
     )
-    return PictureFiles(
+    return ImageFiles(
         [files[position] for position in chosen], [files[position] for position in held_out]
     )
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from fl_robot_ros.data_source import DataSource
 from fl_robot_ros.errors import DatasetError
-from fl_robot_ros.learning.encoded_images import EncodedData, EncodedPictures
+from fl_robot_ros.learning.encoded_images import EncodedData, EncodedImages
 from fl_robot_ros.learning.hub_error import hub_error, hub_url, one_line
 from fl_robot_ros.name_list import name_list
 
 _TRAIN_SPLIT = "train"
 _HUB_TIMEOUT_SEC = 10.0
-# One picture to train on and one to hold out.
+# One image to train on and one to hold out.
 _MIN_PARTITION_SIZE = 2
 # As huggingface_hub reads its variables.
 _TRUE = ("1", "ON", "YES", "TRUE")
@@ -30,7 +30,7 @@ def open_hub(source: DataSource) -> EncodedData:
     """Download the dataset, unless it is in the cache or on this disk, and take one partition.
 
     Split `train` is partitioned over the robots; a share of each class of the partition is held
-    out. The first column of type `Image` is the picture, the first of type `ClassLabel` its
+    out. The first column of type `Image` is the image, the first of type `ClassLabel` its
     label. A hub that cannot be reached is asked once; what is in the cache is used then.
 
     Raises:
@@ -48,7 +48,7 @@ def open_hub(source: DataSource) -> EncodedData:
         raise _not_installed(source, error) from error
     datasets.disable_progress_bars()
     try:
-        # Its shuffle is seeded: all robots see the pictures in the same order.
+        # Its shuffle is seeded: all robots see the images in the same order.
         whole = flwr_datasets.FederatedDataset(
             dataset=source.location, partitioners={}, seed=_PARTITION_SEED
         ).load_split(_TRAIN_SPLIT)
@@ -73,14 +73,14 @@ def open_hub(source: DataSource) -> EncodedData:
             names[number] if number is not None and 0 <= number < len(names) else ""
             for number in part[label]
         ]
-        pictures = part.select_columns([image]).cast_column(image, datasets.Image(decode=False))
+        images = part.select_columns([image]).cast_column(image, datasets.Image(decode=False))
     except DatasetError:
         raise
     # What the libraries make of a broken connection or a stranger's files is any exception.
     except Exception as error:
         raise hub_error(source, error, offline_reason) from error
     return EncodedData(
-        EncodedPictures(labels, lambda: _read(source, pictures, image)),
+        EncodedImages(labels, lambda: _read(source, images, image)),
         None,
         source.holdout_fraction,
     )
@@ -139,14 +139,14 @@ def _first(source: DataSource, features: Any, kind: type) -> str:
     raise DatasetError(f"{source} has no column of type {kind.__name__}; it has {found}")
 
 
-def _read(source: DataSource, pictures: Any, image: str) -> Iterator[bytes]:
-    """Yield the encoded pictures; b"" for a file that is not there.
+def _read(source: DataSource, images: Any, image: str) -> Iterator[bytes]:
+    """Yield the encoded images; b"" for a file that is not there.
 
     Raises:
         DatasetError: The dataset's own files cannot be read.
     """
     try:
-        for row in pictures:
+        for row in images:
             value = row[image] or {}
             if value.get("bytes") is not None:
                 yield value["bytes"]

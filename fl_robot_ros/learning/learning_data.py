@@ -9,26 +9,26 @@ from typing import Protocol
 from fl_robot_ros.data_source import FOLDER, HUB, TFDS, DataSource
 from fl_robot_ros.errors import DatasetError
 from fl_robot_ros.images.preprocessing import Preprocessing
-from fl_robot_ros.learning.file_data import open_picture_folder
+from fl_robot_ros.learning.file_data import open_image_folder
 from fl_robot_ros.learning.hub_data import open_hub
 from fl_robot_ros.learning.tfds_data import open_tfds
 from fl_robot_ros.learning.training_data import LabelledImages
 
 
 class LearningData(Protocol):
-    """Labelled pictures on two sides, read for a run's classes and input."""
+    """Labelled images on two sides, read for a run's classes and input."""
 
     def load(
         self, classes: Sequence[str], preprocessing: Preprocessing
     ) -> tuple[LabelledImages, LabelledImages]:
-        """Return the training and the holdout pictures.
+        """Return the training and the holdout images.
 
         Args:
             classes: Class names of the run.
             preprocessing: The model's input.
 
         Raises:
-            FlRobotError: The pictures cannot be read.
+            FlRobotError: The images cannot be read.
         """
         ...
 
@@ -40,7 +40,7 @@ def open_source(source: DataSource) -> LearningData:
         DatasetError: It cannot be opened, or the library for it is not installed.
     """
     if source.kind == FOLDER:
-        return open_picture_folder(Path(source.location), source.holdout_fraction)
+        return open_image_folder(Path(source.location), source.holdout_fraction)
     if source.kind == TFDS:
         return open_tfds(Path(source.location), source.holdout_fraction)
     if source.kind == HUB:

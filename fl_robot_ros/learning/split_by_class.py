@@ -1,4 +1,4 @@
-"""Train and holdout of pictures without a time: a share of each class."""
+"""Train and holdout of images without a time: a share of each class."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from collections.abc import Sequence
 def split_by_class(
     labels: Sequence[str], keys: Sequence[str], holdout_fraction: float
 ) -> tuple[list[int], list[int]]:
-    """Split pictures so that each class has its share on both sides.
+    """Split images so that each class has its share on both sides.
 
-    The pictures of a class are ordered by a hash of their keys, and the first of them are held
-    out. So the split looks random, is the same in every run, and hardly changes when pictures
-    are added. A class of two or more pictures is on both sides; a single one goes to training.
+    The images of a class are ordered by a hash of their keys, and the first of them are held
+    out. So the split looks random, is the same in every run, and hardly changes when images
+    are added. A class of two or more images is on both sides; a single one goes to training.
 
     Args:
-        labels: Label of each picture.
-        keys: What names each picture for good, such as its path.
+        labels: Label of each image.
+        keys: What names each image for good, such as its path.
         holdout_fraction: Share to hold out, above 0 and below 1.
 
     Returns:
-        Positions of the training and of the holdout pictures, ascending.
+        Positions of the training and of the holdout images, ascending.
     """
     by_label: dict[str, list[int]] = defaultdict(list)
     for position, label in enumerate(labels):

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from fl_robot_ros.errors import DatasetError
-from fl_robot_ros.learning.encoded_images import EncodedData, EncodedPictures
+from fl_robot_ros.learning.encoded_images import EncodedData, EncodedImages
 from fl_robot_ros.name_list import name_list
 
 _TRAIN_SPLIT = "train"
@@ -20,7 +20,7 @@ _HOLDOUT_SPLITS = ("test", "validation")
 def open_tfds(folder: Path, holdout_fraction: float) -> EncodedData:
     """Open a version folder, as `tfds.builder_from_directory` reads it.
 
-    The feature of type `Image` is the picture, that of type `ClassLabel` its label; of several,
+    The feature of type `Image` is the image, that of type `ClassLabel` its label; of several,
     those named `image` and `label`, else the first by name.
     Split `train` is for training, `test`, else `validation`, for evaluation; without these a
     share of each class is held out.
@@ -53,7 +53,7 @@ def open_tfds(folder: Path, holdout_fraction: float) -> EncodedData:
     if features[image].np_dtype not in (np.uint8, np.uint16):
         raise DatasetError(
             f"{folder}: feature {image!r} is of type {np.dtype(features[image].np_dtype)}; "
-            "expected pictures of uint8 or uint16"
+            "expected images of uint8 or uint16"
         )
     label = _choose(folder, features, tfds.features.ClassLabel, "label")
     names = features[label].names or [str(number) for number in range(features[label].num_classes)]
@@ -62,10 +62,10 @@ def open_tfds(folder: Path, holdout_fraction: float) -> EncodedData:
         raise DatasetError(f"{folder} has the splits {splits}; expected one named 'train'")
     held = next((name for name in _HOLDOUT_SPLITS if name in splits), None)
 
-    def open_split(split: str) -> EncodedPictures:
+    def open_split(split: str) -> EncodedImages:
         numbers = [int(row[label]) for row in _rows(builder, split, label)]
         labels = [names[number] if 0 <= number < len(names) else "" for number in numbers]
-        return EncodedPictures(
+        return EncodedImages(
             labels, lambda: (bytes(row[image]) for row in _rows(builder, split, image))
         )
 
@@ -91,7 +91,7 @@ def _choose(folder: Path, features: dict[str, Any], kind: type, usual: str) -> s
 
 
 def _rows(builder: Any, split: str, wanted: str) -> Iterator[Any]:
-    """Yield a split's rows, always in the same order, with one feature; pictures stay encoded.
+    """Yield a split's rows, always in the same order, with one feature; images stay encoded.
 
     Raises:
         DatasetError: The records cannot be read.

@@ -30,8 +30,8 @@ class TrainingResult:
     Attributes:
         weights: float32 (number of weights,), finite.
         loss: Mean loss of the last epoch.
-        accuracy: Accuracy on the training pictures in the last epoch, 0 to 1.
-        num_examples: Pictures trained on.
+        accuracy: Accuracy on the training images in the last epoch, 0 to 1.
+        num_examples: Images trained on.
         seconds: Wall time of the training.
     """
 
@@ -48,8 +48,8 @@ class EvaluationResult:
 
     Attributes:
         loss: Mean loss.
-        accuracy: Share of pictures recognised, 0 to 1.
-        num_examples: Pictures evaluated on.
+        accuracy: Share of images recognised, 0 to 1.
+        num_examples: Images evaluated on.
         seconds: Wall time of the evaluation.
     """
 
@@ -108,9 +108,9 @@ class Trainer:
 
         Args:
             weights: float32 (number of weights,), finite.
-            data: Pictures to train on.
-            epochs: Passes over the pictures.
-            batch_size: Pictures in a step.
+            data: Images to train on.
+            epochs: Passes over the images.
+            batch_size: Images in a step.
             learning_rate: Learning rate of Adam.
             seed: Seed of shuffling and dropout.
             on_epoch: Called after each epoch with its number (from 1) and its metrics.
@@ -160,7 +160,7 @@ class Trainer:
 
         Args:
             weights: float32 (number of weights,), finite.
-            data: Pictures to evaluate on.
+            data: Images to evaluate on.
 
         Raises:
             ModelError: The weights do not fit.
@@ -194,7 +194,7 @@ class Trainer:
     ) -> tf.data.Dataset:
         """Return batches in the given order, scaled to the model's range.
 
-        Pictures stay 8 bit in memory and become float32 one batch at a time.
+        Images stay 8 bit in memory and become float32 one batch at a time.
         """
 
         def gather(batch: Any) -> tuple[Any, Any]:

@@ -11,24 +11,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_robot_ros.images.image_files import read_picture
+from fl_robot_ros.images.image_files import read_image
 from fl_robot_ros.images.preprocessing import Preprocessing
 
 _DECODER_THREADS = 2
 
-# Returns a file's picture, uint8 (H, W, 3), RGB; None where it is none to learn from.
-PictureReader = Callable[[Path], "NDArray[np.uint8] | None"]
+# Returns a file's image, uint8 (H, W, 3), RGB; None where it is none to learn from.
+ImageReader = Callable[[Path], "NDArray[np.uint8] | None"]
 
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Pictures with class numbers, in memory.
+    """Images with class numbers, in memory.
 
     Attributes:
         images: uint8 (N, height, width, channels), 0 to 255, resized to the model's input.
         labels: int32 (N,), indices into the run's class names.
-        unmapped: How many pictures had a label that is none of the run's classes, by label.
-        unreadable: How many files could not be read as a picture.
+        unmapped: How many images had a label that is none of the run's classes, by label.
+        unreadable: How many files could not be read as an image.
     """
 
     images: NDArray[np.uint8]
@@ -37,11 +37,11 @@ class LabelledImages:
     unreadable: int = 0
 
     def __len__(self) -> int:
-        """Return the number of pictures."""
+        """Return the number of images."""
         return len(self.labels)
 
     def class_counts(self, num_classes: int) -> list[int]:
-        """Return the number of pictures of each class."""
+        """Return the number of images of each class."""
         return [int(count) for count in np.bincount(self.labels, minlength=num_classes)]
 
 
@@ -60,15 +60,15 @@ def load_images(
     items: Iterable[tuple[Path, str]],
     classes: Sequence[str],
     preprocessing: Preprocessing,
-    read_file: PictureReader = read_picture,
+    read_file: ImageReader = read_image,
 ) -> LabelledImages:
     """Read image files into one array.
 
     Args:
-        items: Image file and label of each picture.
+        items: Image file and label of each image.
         classes: Class names of the run.
         preprocessing: The model's input.
-        read_file: Reads a picture; called from several threads.
+        read_file: Reads an image; called from several threads.
     """
     unmapped: Counter[str] = Counter()
     wanted: list[tuple[Path, int]] = []
@@ -82,9 +82,9 @@ def load_images(
     readable = np.zeros(len(wanted), dtype=bool)
 
     def read(index: int) -> None:
-        picture = read_file(wanted[index][0])
-        if picture is not None:
-            images[index] = preprocessing.resize(picture)
+        image = read_file(wanted[index][0])
+        if image is not None:
+            images[index] = preprocessing.resize(image)
             readable[index] = True
 
     with ThreadPoolExecutor(_DECODER_THREADS) as pool:

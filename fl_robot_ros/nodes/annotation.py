@@ -1,4 +1,4 @@
-"""A prediction drawn into its picture."""
+"""A prediction drawn into its drawn."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ _METER = (64, 180, 110)
 
 
 def draw_prediction(image: NDArray[np.uint8], prediction: Prediction) -> NDArray[np.uint8]:
-    """Return a copy of the picture with label and confidence in a bar at its lower edge.
+    """Return a copy of the drawn with label and confidence in a bar at its lower edge.
 
     Args:
-        image: Picture, uint8 (H, W, 3), RGB.
+        image: Image, uint8 (H, W, 3), RGB.
         prediction: What to write.
 
     Returns:
-        Picture of the same shape and type.
+        Image of the same shape and type.
     """
     height, width = image.shape[:2]
     bar = max(10, min(height // 9, 60))
     scale = bar / 34.0
     top = max(0, height - bar)
-    picture: NDArray[np.uint8] = image.copy()
-    strip = picture[top:].astype(np.float32) * 0.25 + np.array(_BAR, np.float32) * 0.75
-    picture[top:] = strip.astype(np.uint8)
+    drawn: NDArray[np.uint8] = image.copy()
+    strip = drawn[top:].astype(np.float32) * 0.25 + np.array(_BAR, np.float32) * 0.75
+    drawn[top:] = strip.astype(np.uint8)
     share = min(1.0, max(0.0, prediction.confidence))
     filled = round(width * share)
-    cv2.rectangle(picture, (0, top), (filled, top + max(1, bar // 10)), _METER, cv2.FILLED)
+    cv2.rectangle(drawn, (0, top), (filled, top + max(1, bar // 10)), _METER, cv2.FILLED)
     label = drawable_names([prediction.label])[prediction.label]
     text = f"{label}  {prediction.confidence:.0%}"
     thickness = max(1, round(scale * 1.6))
@@ -41,5 +41,5 @@ def draw_prediction(image: NDArray[np.uint8], prediction: Prediction) -> NDArray
     if needed > width - bar // 2:
         scale *= (width - bar // 2) / needed
     origin = (bar // 4, top + round(bar * 0.75))
-    draw_text(picture, text, origin, scale, _TEXT, thickness=thickness)
-    return picture
+    draw_text(drawn, text, origin, scale, _TEXT, thickness=thickness)
+    return drawn

@@ -136,8 +136,8 @@ class PerceptionNode(Node):  # type: ignore[misc]
         self._label_publisher.publish(String(data=prediction.label if sure else ""))
         self._labelled += 1
         if self._image_publisher.get_subscription_count() > 0:
-            picture = draw_prediction(image, prediction)
-            self._image_publisher.publish(to_image_message(picture, frame.stamp_ns))
+            annotated = draw_prediction(image, prediction)
+            self._image_publisher.publish(to_image_message(annotated, frame.stamp_ns))
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""`fl_streamer`: publishes a camera, a folder of pictures, a video or a rosbag."""
+"""`fl_streamer`: publishes a camera, a folder of images, a video or a rosbag."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from fl_robot_ros.errors import FlRobotError
 from fl_robot_ros.name_list import name_list
 from fl_robot_ros.playback.source import (
     Item,
-    Picture,
     RecordedImage,
     RecordedLabel,
+    StreamedImage,
     open_source,
 )
 from fl_robot_ros.ros.command_line import NodeCommand
@@ -219,7 +219,7 @@ class StreamerNode(Node):  # type: ignore[misc]
             if not self._own_label:
                 self._publish_label(item.topic, item.label)
             return
-        own = self._own_label or (item.label if isinstance(item, Picture) else None)
+        own = self._own_label or (item.label if isinstance(item, StreamedImage) else None)
         if own is not None and own != self._labels.get(LABEL_TOPIC):
             self._publish_label(LABEL_TOPIC, own)
         self._repeat_labels()
@@ -227,7 +227,7 @@ class StreamerNode(Node):  # type: ignore[misc]
             self._image_publishers[item.topic].publish(item.message)
             size_bytes = len(item.message)
         else:
-            size_bytes = self._publish_picture(item)
+            size_bytes = self._publish_image(item)
         self._sent += 1
         if (
             size_bytes >= _LARGE_BYTES
@@ -240,8 +240,8 @@ class StreamerNode(Node):  # type: ignore[misc]
             # One subscriber that hangs must not slow the stream for all others.
             self._impatient_until = time.monotonic() + _IMPATIENT_SEC
 
-    def _publish_picture(self, item: Picture) -> int:
-        """Publish a picture; return the size of its data in bytes."""
+    def _publish_image(self, item: StreamedImage) -> int:
+        """Publish an image; return the size of its data in bytes."""
         stamp_ns = time.time_ns()
         message: Image | CompressedImage
         if self._settings.compressed:
@@ -309,7 +309,7 @@ class _Pace:
         self._frames = 0
 
     def due(self, item: Item) -> float:
-        """Return when to publish the item; each picture counts as one frame."""
+        """Return when to publish the item; each image counts as one frame."""
         if self._rate_hz > 0:
             offset = self._frames / self._rate_hz
             self._frames += not isinstance(item, RecordedLabel)

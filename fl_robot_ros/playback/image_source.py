@@ -1,4 +1,4 @@
-"""Sources of pictures: a folder, a video, a camera."""
+"""Sources of images: a folder, a video, a camera."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.errors import SourceError
-from fl_robot_ros.images.image_files import read_picture
+from fl_robot_ros.images.image_files import read_image
 from fl_robot_ros.labels.image_folder import read_image_folder
-from fl_robot_ros.playback.source_item import Item, Picture
+from fl_robot_ros.playback.source_item import Item, StreamedImage
 
 # As many as a robot keeps by default, so that none is lost on the way.
 FOLDER_RATE_HZ = ClientSettings.sample_rate_hz
@@ -28,11 +28,11 @@ class FolderSource:
     is_live = False
 
     def __init__(self, folder: Path, rate_hz: float = FOLDER_RATE_HZ) -> None:
-        """List the pictures.
+        """List the images.
 
         Args:
             folder: Images, in class folders or split folders or none.
-            rate_hz: Pictures per second.
+            rate_hz: Images per second.
 
         Raises:
             SourceError: There is no image in it, or it is not clear what the labels are.
@@ -41,30 +41,30 @@ class FolderSource:
         self.label_topics: tuple[str, ...] = ()
         found = read_image_folder(folder)
         self.skipped = found.left_out_lines()
-        self.pictures = [(image.path, image.label) for image in found.images]
+        self.images = [(image.path, image.label) for image in found.images]
         self._rate_hz = rate_hz
-        labels = {label for _, label in self.pictures if label}
+        labels = {label for _, label in self.images if label}
         self._labelled = bool(labels)
-        without = sum(not label for _, label in self.pictures)
+        without = sum(not label for _, label in self.images)
         self.description = "; ".join(
             [
-                f"{len(self.pictures)} images of {len(labels)} classes in {folder}",
+                f"{len(self.images)} images of {len(labels)} classes in {folder}",
                 *([f"{without} without a label"] if without and labels else []),
                 *found.remarks,
             ]
         )
 
     def items(self) -> Iterator[Item]:
-        """Yield every picture that can be read."""
-        for index, (path, label) in enumerate(self.pictures):
-            image = read_picture(path)
+        """Yield every image that can be read."""
+        for index, (path, label) in enumerate(self.images):
+            image = read_image(path)
             if image is None:
-                self.skipped.append(f"{path} cannot be read as a picture")
+                self.skipped.append(f"{path} cannot be read as an image")
                 continue
-            yield Picture(image, label if self._labelled else None, index / self._rate_hz)
+            yield StreamedImage(image, label if self._labelled else None, index / self._rate_hz)
 
     def close(self) -> None:
-        """Nothing is open between two pictures."""
+        """Nothing is open between two images."""
 
 
 class VideoSource:
@@ -103,7 +103,7 @@ class VideoSource:
         self._is_used = True
         index = 0
         while (image := _read_rgb(self._capture)) is not None:
-            yield Picture(image, None, index / self._rate_hz)
+            yield StreamedImage(image, None, index / self._rate_hz)
             index += 1
 
     def close(self) -> None:
@@ -151,7 +151,7 @@ class CameraSource:
                 continue
             # On a grid in time, so that the rate does not sink by the jitter of each frame.
             next_sec = max(next_sec + self._period_sec, now_sec - self._period_sec)
-            yield Picture(image, None, now_sec)
+            yield StreamedImage(image, None, now_sec)
         raise SourceError(f"{self.description} stopped delivering frames")
 
     def close(self) -> None:

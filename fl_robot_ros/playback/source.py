@@ -1,4 +1,4 @@
-"""Where a stream of pictures comes from: a folder, a video, a camera or a rosbag."""
+"""Where a stream of images comes from: a folder, a video, a camera or a rosbag."""
 
 from __future__ import annotations
 
@@ -14,17 +14,23 @@ from fl_robot_ros.playback.image_source import (
     FolderSource,
     VideoSource,
 )
-from fl_robot_ros.playback.source_item import Item, Picture, RecordedImage, RecordedLabel, Source
+from fl_robot_ros.playback.source_item import (
+    Item,
+    RecordedImage,
+    RecordedLabel,
+    Source,
+    StreamedImage,
+)
 
 __all__ = [
     "BagSource",
     "CameraSource",
     "FolderSource",
     "Item",
-    "Picture",
     "RecordedImage",
     "RecordedLabel",
     "Source",
+    "StreamedImage",
     "VideoSource",
     "open_source",
 ]
@@ -34,7 +40,7 @@ def open_source(source: str, rate_hz: float = 0.0) -> Source:
     """Open whatever the text names.
 
     Args:
-        source: Number or device file of a camera, folder of pictures, video file or URL, or
+        source: Number or device file of a camera, folder of images, video file or URL, or
             rosbag (its folder, or one .mcap, .db3 or .bag file); ~ is expanded.
         rate_hz: Frames per second of a folder or camera; 0: 5 for a folder, all of a camera.
 
@@ -49,7 +55,7 @@ def open_source(source: str, rate_hz: float = 0.0) -> Source:
     path = Path(text).expanduser()
     if not text or not path.exists():
         raise SourceError(
-            f"there is no {source!r}; expected a camera number or device, a folder of pictures, "
+            f"there is no {source!r}; expected a camera number or device, a folder of images, "
             "a video file or a rosbag"
         )
     if is_bag(path):

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture to publish.
+class StreamedImage:
+    """An image to publish.
 
     Attributes:
         image: uint8 (H, W, 3), RGB.
@@ -55,7 +55,7 @@ class RecordedLabel:
     due_sec: float
 
 
-Item = Picture | RecordedImage | RecordedLabel
+Item = StreamedImage | RecordedImage | RecordedLabel
 
 
 class Source(Protocol):
@@ -63,8 +63,8 @@ class Source(Protocol):
 
     Attributes:
         description: For people, one line.
-        image_types: Message type by image topic; empty for a source of pictures.
-        label_topics: Recorded label topics; empty for a source of pictures.
+        image_types: Message type by image topic; empty for a source of images.
+        label_topics: Recorded label topics; empty for a source of images.
         is_live: Whether it delivers at its own pace and has no end.
         skipped: Why what could not be read was left out, one line each.
     """

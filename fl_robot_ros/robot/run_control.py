@@ -172,7 +172,7 @@ class RunControl:
     def _start(self, max_id: int, labels: int, started: Future[str]) -> None:
         """Freeze the snapshot, if the source is the dataset, and start the worker, in a thread."""
         settings = self._settings
-        # Until the worker has read the pictures of the snapshot.
+        # Until the worker has read the images of the snapshot.
         self._dataset.pin(max_id)
         try:
             problem = self._python.check()

@@ -92,7 +92,7 @@ class BridgeDecoder:
         self._bridge: Any = CvBridge()
 
     def check(self) -> None:
-        """Have cv_bridge convert a picture of every encoding that it will get.
+        """Have cv_bridge convert an image of every encoding that it will get.
 
         Raises:
             Exception: It does not work here, lacks an encoding, or gives other pixels.
@@ -104,7 +104,7 @@ class BridgeDecoder:
                 raise ValueError(f"it gives other pixels for {encoding}")
 
     def __call__(self, frame: Frame) -> NDArray[np.uint8]:
-        """Return a frame's picture, uint8 (H, W, 3), RGB.
+        """Return a frame's image, uint8 (H, W, 3), RGB.
 
         Raises:
             FrameError: As `decode_frame` does.
@@ -119,7 +119,7 @@ class BridgeDecoder:
         return decode_frame(frame)
 
     def convert(self, frame: RawFrame) -> NDArray[np.uint8]:
-        """Return the picture of a whole frame without padding, uint8 (H, W, 3), RGB.
+        """Return the image of a whole frame without padding, uint8 (H, W, 3), RGB.
 
         Raises:
             Exception: cv_bridge cannot convert it.

@@ -1,4 +1,4 @@
-"""Between image messages and the frames and pictures of the core."""
+"""Between image messages and the frames and images of the core."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def frame_from_compressed(
 
 
 def to_image_message(image: NDArray[np.uint8], stamp_ns: int, frame_id: str = "") -> Image:
-    """Return a picture as an rgb8 Image message.
+    """Return an image as an rgb8 Image message.
 
     Args:
-        image: Picture, uint8 (H, W, 3), RGB.
+        image: Image, uint8 (H, W, 3), RGB.
         stamp_ns: Capture time in ns since the epoch, 0 or more.
         frame_id: Coordinate frame of the camera.
     """
@@ -79,16 +79,16 @@ def to_image_message(image: NDArray[np.uint8], stamp_ns: int, frame_id: str = ""
 def to_compressed_message(
     image: NDArray[np.uint8], stamp_ns: int, frame_id: str = "", *, jpeg_quality: int = 90
 ) -> CompressedImage:
-    """Return a picture as a JPEG CompressedImage message.
+    """Return an image as a JPEG CompressedImage message.
 
     Args:
-        image: Picture, uint8 (H, W, 3), RGB.
+        image: Image, uint8 (H, W, 3), RGB.
         stamp_ns: Capture time in ns since the epoch, 0 or more.
         frame_id: Coordinate frame of the camera.
         jpeg_quality: 1 to 100.
 
     Raises:
-        FrameError: The picture is too large for a JPEG file.
+        FrameError: The image is too large for a JPEG file.
     """
     data = array.array("B", encode_jpeg(image, jpeg_quality))
     return CompressedImage(header=_header(stamp_ns, frame_id), format="jpeg", data=data)

@@ -258,7 +258,7 @@ class Participant:
     def _current_accuracy(
         self, store: ModelStore, config: RunConfig, holdout: LabelledImages
     ) -> float | None:
-        """Return the accuracy, 0 to 1, of the model in use on the same pictures.
+        """Return the accuracy, 0 to 1, of the model in use on the same images.
 
         None where there is none, or none that knows the same classes and input.
         """

@@ -25,7 +25,7 @@ _COLOURS = {"blue": (230, 40, 40), "green": (40, 230, 40), "red": (40, 40, 230)}
 SIZE_PX = 12
 
 
-def picture(label: str, seed: int) -> bytes:
+def make_image(label: str, seed: int) -> bytes:
     """Return a JPEG of noise in the label's colour."""
     generator = np.random.default_rng(seed)
     base = np.array(_COLOURS.get(label, (128, 128, 128)))
@@ -34,7 +34,7 @@ def picture(label: str, seed: int) -> bytes:
 
 
 def make_dataset(folder: Path, labels: Sequence[str], images: int = 24, seed: int = 0) -> None:
-    """Fill a dataset with pictures of some labels, 2 s of each at a time."""
+    """Fill a dataset with images of some labels, 2 s of each at a time."""
     samples = []
     for index in range(images):
         label = labels[(index // 4) % len(labels)]
@@ -44,7 +44,7 @@ def make_dataset(folder: Path, labels: Sequence[str], images: int = 24, seed: in
                 label=label,
                 topic="camera",
                 stamp_ns=stamp_ns,
-                image_bytes=picture(label, 1000 * seed + index),
+                image_bytes=make_image(label, 1000 * seed + index),
                 width=64,
                 height=48,
             )

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from bare_python import BarePython
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from fleet import CLASSES, free_port, picture, server
+from fleet import CLASSES, free_port, make_image, server
 from needed_packages import learns
 from numpy.typing import NDArray
 from rcl_interfaces.msg import Parameter as ParameterMessage
@@ -42,7 +42,7 @@ RUN_TIMEOUT_SEC = 240.0
 
 
 def image_of(label: str, seed: int = 0) -> NDArray[np.uint8]:
-    decoded = cv2.imdecode(np.frombuffer(picture(label, seed), np.uint8), cv2.IMREAD_COLOR)
+    decoded = cv2.imdecode(np.frombuffer(make_image(label, seed), np.uint8), cv2.IMREAD_COLOR)
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
@@ -177,7 +177,7 @@ def test_a_camera_that_sends_more_than_is_kept_is_named(
 
 
 def has_shape(path: Path, shape: tuple[int, ...]) -> bool:
-    """Say whether a file is a picture of a shape; one that is just being moved is none."""
+    """Say whether a file is an image of a shape; one that is just being moved is none."""
     stored = cv2.imread(str(path))
     return stored is not None and stored.shape == shape
 
@@ -290,20 +290,20 @@ def test_too_few_images_and_an_absent_server_are_refused_with_a_reason(
 def test_another_source_needs_no_images_and_takes_no_snapshot(
     start_node: StartNode, robot: Robot, tmp_path: Path
 ) -> None:
-    pictures = tmp_path / "pictures"
-    (pictures / "red").mkdir(parents=True)
+    images = tmp_path / "images"
+    (images / "red").mkdir(parents=True)
     port = free_port()
     node = start_client(
         start_node,
         tmp_path,
-        dataset_source=f"folder:{pictures}",
+        dataset_source=f"folder:{images}",
         server_address=f"127.0.0.1:{port}",
         connect_timeout_sec=1.0,
     )
     wait_until(lambda: robot.state == "idle", "the node")
     accepted = robot.call("fl/start_round")
     assert accepted.success
-    assert f"run started with folder:{pictures}; server 127.0.0.1:{port}" in accepted.message
+    assert f"run started with folder:{images}; server 127.0.0.1:{port}" in accepted.message
     wait_until(lambda: robot.state == "failed", "the failure")
     assert f"no server at 127.0.0.1:{port} after 1 s" in robot.value("detail")
     assert not (tmp_path / "robot" / "snapshots").exists()
@@ -314,13 +314,13 @@ def test_another_source_needs_no_images_and_takes_no_snapshot(
 def test_a_python_that_cannot_run_a_worker_is_named_at_the_start_and_refused(
     start_node: StartNode, robot: Robot, tmp_path: Path
 ) -> None:
-    (tmp_path / "pictures" / "red").mkdir(parents=True)
+    (tmp_path / "images" / "red").mkdir(parents=True)
     bare = BarePython(tmp_path / "venv")
     node = start_client(
         start_node,
         tmp_path,
         worker_python=str(bare.path),
-        dataset_source=f"folder:{tmp_path / 'pictures'}",
+        dataset_source=f"folder:{tmp_path / 'images'}",
         server_address=f"127.0.0.1:{free_port()}",
         connect_timeout_sec=1.0,
     )

@@ -69,9 +69,9 @@ def samples(tmp_path: Path, count: int) -> list[Sample]:
 
 
 def is_black(tmp_path: Path, sample: Sample) -> bool:
-    picture = cv2.imread(str(tmp_path / "robot" / "dataset" / sample.path))
-    assert picture is not None
-    return bool(picture.max() < 8)
+    image = cv2.imread(str(tmp_path / "robot" / "dataset" / sample.path))
+    assert image is not None
+    return bool(image.max() < 8)
 
 
 @pytest.mark.parametrize(
@@ -321,9 +321,9 @@ def test_a_dataset_that_goes_away_is_an_error_in_diagnostics_and_not_the_end(
 def test_the_other_nodes_refuse_a_wrong_topic_name_too(
     start_node: StartNode, tmp_path: Path, name: str
 ) -> None:
-    (tmp_path / "pictures").mkdir()
-    cv2.imwrite(str(tmp_path / "pictures" / "1.png"), GREY)
-    options = {"source": tmp_path / "pictures"} if name == "streamer" else {}
+    (tmp_path / "images").mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "1.png"), GREY)
+    options = {"source": tmp_path / "images"} if name == "streamer" else {}
     node = start_node(name, image_topic="camera/image-raw", **options)
     assert node.wait() == 2
     assert "topic name 'camera/image-raw' is invalid" in node.output

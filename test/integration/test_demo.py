@@ -50,15 +50,15 @@ def test_two_robots_learn_together_from_bag_to_report(tmp_path: Path, scene: str
         assert version is not None
         assert path == str(version / "model.keras")
         assert set(Predictor(path).classes) == {"circle", "square", "star", "triangle"}
-    picture = cv2.imread(str(out / "report.png"))
-    assert picture.shape[0] > 300
-    assert np.unique(picture.reshape(-1, 3), axis=0).shape[0] > 100
+    image = cv2.imread(str(out / "report.png"))
+    assert image.shape[0] > 300
+    assert np.unique(image.reshape(-1, 3), axis=0).shape[0] > 100
     assert "federated" in done.stdout
     # What has a path is one line, and nothing else is wider than a terminal.
     lines = done.stdout.splitlines()
     for robot, path in report["model_paths"].items():
         assert f"{robot}'s perception runs {path}" in lines
-    assert f"picture {out / 'report.png'}" in lines
+    assert f"image {out / 'report.png'}" in lines
     assert all(len(line) <= 80 for line in lines if str(out) not in line)
     assert "Held out: some of each robot's own" in done.stdout
     # Notes of TensorFlow and LiteRT are in the log, not among the demonstration's bars.

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from fleet import CLASSES, SIZE_PX, Process, free_port, make_robot, picture, server, worker
+from fleet import CLASSES, SIZE_PX, Process, free_port, make_image, make_robot, server, worker
 from waiting import wait_until
 
 from fl_robot_ros.cloud.checkpoint import load_checkpoint
@@ -131,7 +131,7 @@ def test_two_robots_learn_classes_that_neither_has_alone(tmp_path: Path) -> None
         assert (manifest.run, manifest.round, manifest.robot) == (1, 4, robot)
         predictor = Predictor(version)
         for label in CLASSES:  # each robot recognises what it never saw
-            image = cv2.imdecode(np.frombuffer(picture(label, 999), np.uint8), 1)
+            image = cv2.imdecode(np.frombuffer(make_image(label, 999), np.uint8), 1)
             assert predictor.predict(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).label == label
 
     with History(tmp_path / "state") as history:
@@ -233,19 +233,19 @@ def test_the_stock_supernode_runs_the_same_app(tmp_path: Path) -> None:
     assert "delivered to r1, stock" in fl_server.text
 
 
-def make_picture_folder(folder: Path, labels: Sequence[str], seed: int) -> Path:
+def make_image_folder(folder: Path, labels: Sequence[str], seed: int) -> Path:
     """Write a folder of class folders."""
     for label in labels:
         (folder / label).mkdir(parents=True)
         for number in range(12):
-            (folder / label / f"{number}.jpg").write_bytes(picture(label, 100 * seed + number))
+            (folder / label / f"{number}.jpg").write_bytes(make_image(label, 100 * seed + number))
     return folder
 
 
 def test_robots_learn_from_folders_without_a_captured_dataset(tmp_path: Path) -> None:
     port = free_port()
     sources = {
-        name: make_picture_folder(tmp_path / name / "pictures", labels, seed)
+        name: make_image_folder(tmp_path / name / "images", labels, seed)
         for seed, (name, labels) in enumerate(
             {"r1": ["red", "green", "unknown"], "r2": ["green", "blue"]}.items()
         )
@@ -271,7 +271,7 @@ def test_robots_learn_from_folders_without_a_captured_dataset(tmp_path: Path) ->
         version = ModelStore(tmp_path / name / "models").current()
         assert version is not None
         assert Manifest.load(version).metrics["holdout_images"] == 4.0
-        image = cv2.imdecode(np.frombuffer(picture("red", 999), np.uint8), 1)
+        image = cv2.imdecode(np.frombuffer(make_image("red", 999), np.uint8), 1)
         assert Predictor(version).predict(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).label in CLASSES
 
 
@@ -283,7 +283,7 @@ def test_a_source_that_is_gone_ends_the_run_with_one_line(tmp_path: Path) -> Non
         with worker(tmp_path / "r1", Path(), port, source=source) as first:
             assert first.popen.wait(120.0) == 1
     assert first.events[-1]["event"] == "failed"
-    assert f"there is no picture in {tmp_path / 'gone'}" in first.events[-1]["reason"]
+    assert f"there is no image in {tmp_path / 'gone'}" in first.events[-1]["reason"]
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:

@@ -75,8 +75,8 @@ def test_a_dataset_can_be_looked_at_where_nothing_can_be_written(
     generator = np.random.default_rng(2)
     samples = []
     for number in range(20):
-        picture = generator.integers(0, 255, (120, 160, 3), np.uint8)
-        jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
+        image = generator.integers(0, 255, (120, 160, 3), np.uint8)
+        jpeg = cv2.imencode(".jpg", image)[1].tobytes()
         samples.append(NewSample("cat", "c", 10**18 + number, jpeg, 160, 120))
     dataset = Dataset(data)
     dataset.add(samples)

@@ -26,7 +26,7 @@ KILLS = int(os.environ.get("KILLS", "10"))
 
 
 def ramp(number: int) -> NDArray[np.uint8]:
-    """Return a grey picture that differs by number, uint8 (24, 32)."""
+    """Return a grey image that differs by number, uint8 (24, 32)."""
     return np.repeat(np.arange(32, dtype=np.uint8)[np.newaxis] * np.uint8(number % 8), 24, axis=0)
 
 
@@ -80,8 +80,8 @@ for number in range(1_000_000):
 @pytest.mark.parametrize("limit", [0, 40])
 def test_a_kill_at_any_instant_loses_nothing(tmp_path: Path, limit: int) -> None:
     generator = random.Random(limit)
-    pictures = [cv2.applyColorMap(ramp(n), n % 12) for n in range(400)]
-    frames = [(picture, "red" if n % 2 else "blue") for n, picture in enumerate(pictures)]
+    images = [cv2.applyColorMap(ramp(n), n % 12) for n in range(400)]
+    frames = [(image, "red" if n % 2 else "blue") for n, image in enumerate(images)]
     acknowledged: set[int] = set()
     recovered = 0
     for kill in range(KILLS):

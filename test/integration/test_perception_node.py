@@ -24,7 +24,7 @@ RED = np.full((24, 32, 3), (255, 0, 0), dtype=np.uint8)
 
 
 class Camera:
-    """Publishes red pictures at a rate from a thread, numbered by their stamps from 1 on."""
+    """Publishes red images at a rate from a thread, numbered by their stamps from 1 on."""
 
     def __init__(self, publisher: Any, rate_hz: float = 50.0, compressed: bool = False) -> None:
         self.sent = 0
@@ -171,7 +171,7 @@ def test_a_camera_may_come_back_as_another(
     assert "CompressedImage, best effort" in node.output
 
 
-def test_the_annotated_picture_is_made_for_a_listener(
+def test_the_annotated_image_is_made_for_a_listener(
     start_node: StartNode, peer: Peer, write_version: WriteVersion, cameras: list[Camera]
 ) -> None:
     labels = peer.record(String, "/robot1/fl/perception/label", DEEP)
@@ -179,8 +179,8 @@ def test_the_annotated_picture_is_made_for_a_listener(
     camera = Camera(peer.publisher(Image, "/robot1/camera/image_raw", DEEP))
     cameras.append(camera)
     wait_until(lambda: len(labels) >= 5, "labels without a listener")
-    pictures = peer.record(Image, "/robot1/fl/perception/image", DEEP)
-    first = wait_until(lambda: pictures and pictures[0], "an annotated picture")
+    annotated = peer.record(Image, "/robot1/fl/perception/image", DEEP)
+    first = wait_until(lambda: annotated and annotated[0], "an annotated image")
     assert (first.encoding, first.height, first.width, first.step) == ("rgb8", 24, 32, 96)
     assert 1 <= first.header.stamp.nanosec <= camera.sent
     drawn = np.frombuffer(first.data, dtype=np.uint8).reshape(RED.shape)

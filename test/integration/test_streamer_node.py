@@ -5,7 +5,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from bag_recorder import START_NS, Item, drive, picture, record
+from bag_recorder import START_NS, Item, drive, make_image, record
 from rclpy.qos import QoSProfile
 from ros_process import NodeProcess, Peer
 from sensor_msgs.msg import CompressedImage, Image
@@ -31,15 +31,15 @@ def changes(labels: list[Any]) -> list[str]:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Return a folder with 4 pictures of each of three classes."""
+def images(tmp_path: Path) -> Path:
+    """Return a folder with 4 images of each of three classes."""
     for index, label in enumerate(("cat", "dog", "stop%2Esign")):
-        folder = tmp_path / "pictures" / label
+        folder = tmp_path / "images" / label
         folder.mkdir(parents=True)
         for number in range(4):
-            bgr = cv2.cvtColor(picture(10 * index + number), cv2.COLOR_RGB2BGR)
+            bgr = cv2.cvtColor(make_image(10 * index + number), cv2.COLOR_RGB2BGR)
             cv2.imwrite(str(folder / f"{number}.png"), bgr)
-    return tmp_path / "pictures"
+    return tmp_path / "images"
 
 
 @pytest.mark.parametrize("compressed", [False, True], ids=["rgb8", "compressed"])
@@ -88,12 +88,12 @@ def test_a_bag_waits_for_subscribers_on_all_its_cameras(
 
 
 def test_a_folder_is_streamed_with_its_labels(
-    start_node: StartNode, peer: Peer, pictures: Path
+    start_node: StartNode, peer: Peer, images: Path
 ) -> None:
-    (pictures / "cat" / "broken.png").write_bytes(b"no picture")
+    (images / "cat" / "broken.png").write_bytes(b"no image")
     labels = peer.record(String, "fl/label", DEEP)
     images = peer.record(Image, "front/image", DEEP)
-    node = start_node("streamer", source=pictures, image_topic="front/image", rate_hz=50)
+    node = start_node("streamer", source=images, image_topic="front/image", rate_hz=50)
     assert node.wait() == 0
     assert "sent 12 frames" in node.output
     assert node.output.count("left out:") == 1
@@ -104,7 +104,7 @@ def test_a_folder_is_streamed_with_its_labels(
     for image, number in zip(images, numbers, strict=True):
         assert image.encoding == "rgb8"
         np.testing.assert_array_equal(
-            np.frombuffer(image.data, np.uint8).reshape(24, 32, 3), picture(number)
+            np.frombuffer(image.data, np.uint8).reshape(24, 32, 3), make_image(number)
         )
     stamps = [stamp_ns(image) for image in images]
     assert stamps == sorted(stamps)
@@ -144,11 +144,11 @@ def test_a_label_of_ones_own_replaces_the_recorded_ones(
 
 
 def test_an_endless_stream_repeats_its_label_and_ends_at_a_signal(
-    start_node: StartNode, peer: Peer, pictures: Path
+    start_node: StartNode, peer: Peer, images: Path
 ) -> None:
     labels = peer.record(String, "fl/label", DEEP)
     images = peer.record(Image, "camera/image_raw", DEEP)
-    node = start_node("streamer", source=pictures / "dog", label="dog", loop="true", rate_hz=20.0)
+    node = start_node("streamer", source=images / "dog", label="dog", loop="true", rate_hz=20.0)
     wait_until(lambda: len(images) > 30, "more frames than the folder has")
     wait_until(lambda: len(labels) >= 2, "the label once more")
     assert changes(labels) == ["dog"]
@@ -158,9 +158,9 @@ def test_an_endless_stream_repeats_its_label_and_ends_at_a_signal(
 
 
 def test_a_stream_without_listeners_begins_after_the_wait(
-    start_node: StartNode, pictures: Path
+    start_node: StartNode, images: Path
 ) -> None:
-    node = start_node("streamer", source=pictures, rate_hz=1000.0, wait_for_subscriber_sec=0.2)
+    node = start_node("streamer", source=images, rate_hz=1000.0, wait_for_subscriber_sec=0.2)
     assert node.wait() == 0
     assert "nobody subscribes to camera/image_raw" in node.output
     assert "sent 12 frames" in node.output

@@ -255,11 +255,11 @@ def test_a_wrong_parameter_is_named_and_ends_the_launch(
 
 
 def test_streamer_streams_and_ends(start_launch: StartLaunch, tmp_path: Path) -> None:
-    folder = tmp_path / "pictures" / "cat"
+    folder = tmp_path / "images" / "cat"
     folder.mkdir(parents=True)
     for number in range(3):
-        picture = np.full((24, 32, 3), 60 * number, np.uint8)
-        assert cv2.imwrite(str(folder / f"{number}.png"), picture)
+        image = np.full((24, 32, 3), 60 * number, np.uint8)
+        assert cv2.imwrite(str(folder / f"{number}.png"), image)
     params = write_params(
         tmp_path / "s.yaml", source=str(folder.parent), wait_for_subscriber_sec=0.0
     )

@@ -27,7 +27,7 @@ STRING = "std_msgs/msg/String"
 
 @dataclass(frozen=True)
 class Item:
-    """One message to record: a picture (H, W, 3) RGB uint8, a label, or ready-made bytes."""
+    """One message to record: an image (H, W, 3) RGB uint8, a label, or ready-made bytes."""
 
     topic: str
     time_ns: int
@@ -36,13 +36,13 @@ class Item:
     stamp_ns: int | None = None
 
 
-def pictures_of(items: Sequence[Item]) -> list[Item]:
-    """Return the items that are pictures."""
+def images_of(items: Sequence[Item]) -> list[Item]:
+    """Return the items that are images."""
     return [item for item in items if not isinstance(item.content, str)]
 
 
-def picture(number: int, height: int = 24, width: int = 32) -> NDArray[np.uint8]:
-    """Return a smooth picture that differs by number, uint8 (height, width, 3), RGB."""
+def make_image(number: int, height: int = 24, width: int = 32) -> NDArray[np.uint8]:
+    """Return a smooth image that differs by number, uint8 (height, width, 3), RGB."""
     noise = np.random.default_rng(number).integers(0, 256, (3, 4, 3), dtype=np.uint8)
     return np.asarray(cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
@@ -63,7 +63,7 @@ def drive(
         if number % (frames // len(labels)) == 0 and number * len(labels) // frames < len(labels):
             label = labels[number * len(labels) // frames]
             items.append(Item(label_topic, time_ns - 1_000_000, label))
-        items.append(Item(topic, time_ns, picture(number, *size), compressed))
+        items.append(Item(topic, time_ns, make_image(number, *size), compressed))
     return items
 
 

@@ -14,8 +14,8 @@ from fl_robot_ros.dataset.dataset import Dataset
 
 
 def jpeg(seed: int) -> bytes:
-    picture = np.random.default_rng(seed).integers(0, 255, (12, 16, 3), np.uint8)
-    return bytes(cv2.imencode(".jpg", picture)[1])
+    image = np.random.default_rng(seed).integers(0, 255, (12, 16, 3), np.uint8)
+    return bytes(cv2.imencode(".jpg", image)[1])
 
 
 def filled(path: Path, *labels: str) -> Path:

@@ -1,4 +1,4 @@
-"""Small pictures for the tests of the dataset room."""
+"""Small images for the tests of the dataset room."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from bag_recorder import START_NS, picture
+from bag_recorder import START_NS, make_image
 
 from fl_robot_ros.capture.frame_processor import FrameProcessor
 from fl_robot_ros.capture.new_sample import NewSample
@@ -73,7 +73,7 @@ def frame(number: int, published_ns: int | None = None, **changes: Any) -> RawFr
         "width": 32,
         "step": 96,
         "is_bigendian": False,
-        "data": picture(number).tobytes(),
+        "data": make_image(number).tobytes(),
     }
     return RawFrame(**{**values, **changes})
 

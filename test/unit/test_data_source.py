@@ -42,9 +42,9 @@ def test_a_path_may_begin_with_the_home_or_a_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "pictures").mkdir()
-    for text in ("folder:~/pictures", "hub:$HOME/pictures"):
-        assert source(dataset_source=text).location == str(tmp_path / "pictures")
+    (tmp_path / "images").mkdir()
+    for text in ("folder:~/images", "hub:$HOME/images"):
+        assert source(dataset_source=text).location == str(tmp_path / "images")
 
 
 @pytest.mark.parametrize(

@@ -60,13 +60,13 @@ def test_check_finds_and_repairs(tmp_path: Path, capsys: Output) -> None:
     assert "4 samples checked, all is well" in capsys.readouterr().out
     broken, gone = sorted((data / "cat").iterdir())
     gone.unlink()
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     (data / "dog" / "77_0123abcd.jpg").write_bytes(jpeg(77))
     assert run("check", data) == 1
     output = capsys.readouterr().out
     assert f"files that are gone: 1\n  cat/{gone.name}" in output
     assert f"files that are broken: 1\n  cat/{broken.name}" in output
-    assert "pictures that the index does not know: 1\n  dog/77_0123abcd.jpg" in output
+    assert "images that the index does not know: 1\n  dog/77_0123abcd.jpg" in output
     assert "--repair" in output
     assert run("check", data, "--repair") == 0
     assert "repaired" in capsys.readouterr().out
@@ -262,9 +262,9 @@ def test_a_sheet_is_drawn(tmp_path: Path, capsys: Output) -> None:
     one = cv2.imread(str(sheet))
     assert one is not None
     assert one.shape[0] < whole.shape[0]
-    next((data / "cat").iterdir()).write_bytes(b"no picture")
+    next((data / "cat").iterdir()).write_bytes(b"no image")
     assert run("sheet", data, "--out", sheet) == 1
-    assert "pictures that cannot be read: 1\n  cat/" in capsys.readouterr().out
+    assert "images that cannot be read: 1\n  cat/" in capsys.readouterr().out
 
 
 def test_bad_input_gets_one_line_and_exit_code_1(tmp_path: Path, capsys: Output) -> None:

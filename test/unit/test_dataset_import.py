@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from bag_recorder import START_NS, Item, drive, pictures_of, record
+from bag_recorder import START_NS, Item, drive, images_of, record
 from dataset_command import counts, filled, jpeg, run
 
 from fl_robot_ros.cli.client_params import read_capture_settings
@@ -22,7 +22,7 @@ from fl_robot_ros.config import ClientSettings
 Output = pytest.CaptureFixture[str]
 
 
-def test_pictures_are_imported_once(tmp_path: Path, capsys: Output) -> None:
+def test_images_are_imported_once(tmp_path: Path, capsys: Output) -> None:
     source = tmp_path / "photos"
     (source / "cat").mkdir(parents=True)
     (source / "cat" / "1.jpg").write_bytes(jpeg(1))
@@ -38,9 +38,7 @@ def test_pictures_are_imported_once(tmp_path: Path, capsys: Output) -> None:
     assert counts(tmp_path / "other") == {"cat": 1, "dog": 1}
 
 
-def test_pictures_that_have_another_label_already_are_named(
-    tmp_path: Path, capsys: Output
-) -> None:
+def test_images_that_have_another_label_already_are_named(tmp_path: Path, capsys: Output) -> None:
     source = tmp_path / "photos"
     for folder, number in (("cat", 1), ("cat", 2), ("dog", 2), ("unlabelled", 1), ("elk", 3)):
         (source / folder).mkdir(parents=True, exist_ok=True)
@@ -74,15 +72,13 @@ def test_splits_are_told_and_their_folders_are_no_labels(tmp_path: Path, capsys:
     assert counts(tmp_path / "data") == {"cat": 2, "dog": 2}
 
 
-def test_pictures_that_cannot_be_read_are_counted_and_named(
-    tmp_path: Path, capsys: Output
-) -> None:
+def test_images_that_cannot_be_read_are_counted_and_named(tmp_path: Path, capsys: Output) -> None:
     source = tmp_path / "photos"
     source.mkdir()
     (source / "good.jpg").write_bytes(jpeg(1))
     for number in range(25):
-        (source / f"bad{number:02d}\x1b[2J[red].jpg").write_bytes(b"no picture")
-    (source / os.fsdecode(b"not-utf8-\xff.jpg")).write_bytes(b"no picture")
+        (source / f"bad{number:02d}\x1b[2J[red].jpg").write_bytes(b"no image")
+    (source / os.fsdecode(b"not-utf8-\xff.jpg")).write_bytes(b"no image")
     assert run("import", tmp_path / "data", source) == 1
     output = capsys.readouterr().out
     assert "files that were not taken: 26" in output
@@ -122,9 +118,9 @@ def params_file(path: Path, text: str) -> Path:
     return path
 
 
-def pictures(path: Path, label: str) -> list[np.ndarray[Any, Any]]:
+def images(path: Path, label: str) -> list[np.ndarray[Any, Any]]:
     found = [cv2.imread(str(file)) for file in sorted((path / label).glob("*.jpg"))]
-    return [picture for picture in found if picture is not None]
+    return [image for image in found if image is not None]
 
 
 def test_topics_that_a_bag_lacks_are_named(tmp_path: Path, capsys: Output) -> None:
@@ -152,7 +148,7 @@ def test_what_cannot_be_imported_does_not_keep_the_rest_out(
     (bag / "labels.csv").write_text("start,end,label\n0,100,owl\n")
     assert run("import", data, tmp_path / "empty", bag, "--rate", "100") == 1
     output = capsys.readouterr()
-    assert "there is no picture in" in output.err
+    assert "there is no image in" in output.err
     assert f"labels by time from {bag / 'labels.csv'}" in output.out
     assert counts(data) == {"owl": 4}
 
@@ -183,7 +179,7 @@ def test_a_first_import_of_nothing_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_bag_is_imported_as_a_client_would(tmp_path: Path, capsys: Output) -> None:
     front = drive(20, topic="/r1/camera/image_raw/compressed", compressed=True)
-    record(tmp_path / "drive", pictures_of([*front, *drive(20, topic="/rear")]))
+    record(tmp_path / "drive", images_of([*front, *drive(20, topic="/rear")]))
     client = params_file(
         tmp_path / "client.yaml",
         """
@@ -202,9 +198,9 @@ def test_a_bag_is_imported_as_a_client_would(tmp_path: Path, capsys: Output) -> 
     assert "20 frames from /r1/camera/image_raw/compressed" in output
     assert "warning" not in output
     assert counts(data) == {"pallet": 10}
-    for picture in pictures(data, "pallet"):
-        assert picture[16:].max() < 8
-        assert picture[:11].max() > 20
+    for image in images(data, "pallet"):
+        assert image[16:].max() < 8
+        assert image[:11].max() > 20
 
     # Options go before the file, and without it nothing is masked.
     more = ["--topics", "rear", "--rate", "100"]
@@ -213,14 +209,14 @@ def test_a_bag_is_imported_as_a_client_would(tmp_path: Path, capsys: Output) -> 
     assert "privacy_masks names camera/image_raw, which is none of image_topics (rear)" in output
     assert counts(data) == {"pallet": 10, "": 20}
     assert run("import", tmp_path / "plain", tmp_path / "drive") == 0
-    for picture in pictures(tmp_path / "plain", ".review"):
-        assert picture[16:].max() > 20
+    for image in images(tmp_path / "plain", ".review"):
+        assert image[16:].max() > 20
 
 
 def test_hold_lookback_and_limits_of_a_client_apply_to_a_bag(tmp_path: Path) -> None:
     record(tmp_path / "drive", drive(20, ("cat",)))
     late = Item("/fl/label", START_NS + 15 * 10**8 - 10**6, "dog")
-    record(tmp_path / "late", [*pictures_of(drive(20)), late])
+    record(tmp_path / "late", [*images_of(drive(20)), late])
     hold = params_file(tmp_path / "hold.yaml", "label_hold_sec: 0.3\nsample_rate_hz: 100.0")
     back = params_file(tmp_path / "back.yaml", "label_lookback_sec: 0.2\nsample_rate_hz: 100.0")
     dark = params_file(tmp_path / "dark.yaml", "min_brightness: 255.0\nimage_topics: ['']")
@@ -279,8 +275,8 @@ def test_a_wrong_parameter_file_is_refused_before_anything_is_read(
 def test_an_interrupt_is_exit_code_130_and_leaves_a_sound_dataset(tmp_path: Path) -> None:
     source = tmp_path / "photos"
     source.mkdir()
-    picture = np.random.default_rng(0).integers(0, 255, (1200, 1600, 3), np.uint8)
-    content = bytes(cv2.imencode(".jpg", picture)[1])
+    image = np.random.default_rng(0).integers(0, 255, (1200, 1600, 3), np.uint8)
+    content = bytes(cv2.imencode(".jpg", image)[1])
     for number in range(400):
         # Bytes after the end of a JPEG make each file another one.
         (source / f"{number}.jpg").write_bytes(content + number.to_bytes(2, "big"))

@@ -69,14 +69,14 @@ def test_what_learns_names_all_that_it_lacks(
     assert advice in line
 
 
-def test_bags_need_packages_and_pictures_do_not(robot: BarePython, tmp_path: Path) -> None:
+def test_bags_need_packages_and_images_do_not(robot: BarePython, tmp_path: Path) -> None:
     bag = record(tmp_path / "drive", drive(3))
-    pictures = tmp_path / "pictures" / "pallet"
-    pictures.mkdir(parents=True)
+    images = tmp_path / "images" / "pallet"
+    images.mkdir(parents=True)
     program = "import cv2, numpy, sys; cv2.imwrite(sys.argv[1], numpy.zeros((8, 8), 'uint8'))"
-    assert robot.run(["-c", program, str(pictures / "a.png")]).returncode == 0
+    assert robot.run(["-c", program, str(images / "a.png")]).returncode == 0
     data = f"--dataset={tmp_path / 'data'}"
-    code, output, errors = call(robot, "dataset", "import", data, str(bag), str(pictures.parent))
+    code, output, errors = call(robot, "dataset", "import", data, str(bag), str(images.parent))
     assert code == 1
     [line] = errors.splitlines()
     assert line.startswith(f"fl_dataset: {BAG_LINE}{robot.path}; install with: ")

@@ -16,8 +16,8 @@ WriteVersion = Callable[..., Path]
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 
 
-def write_pictures(folder: Path, counts: dict[str, str]) -> Path:
-    """Write one picture for each true label: `counts` has the colours by folder."""
+def write_images(folder: Path, counts: dict[str, str]) -> Path:
+    """Write one image for each true label: `counts` has the colours by folder."""
     for label, colours in counts.items():
         (folder / label).mkdir(parents=True)
         for index, colour in enumerate(colours.split()):
@@ -29,15 +29,15 @@ def write_pictures(folder: Path, counts: dict[str, str]) -> Path:
 def test_a_folder_gives_a_table_an_accuracy_and_a_sheet(
     write_version: WriteVersion, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = write_pictures(tmp_path / "images", {"red": "red red blue", "green": "green"})
-    (images / "red" / "broken.jpg").write_bytes(b"no picture")
+    images = write_images(tmp_path / "images", {"red": "red red blue", "green": "green"})
+    (images / "red" / "broken.jpg").write_bytes(b"no image")
     sheet = tmp_path / "sheet.png"
     command = ["--model", str(write_version()), "--images", str(images), "--sheet", str(sheet)]
     assert main(command) == 0
     output = capsys.readouterr().out
     assert "accuracy 75.0% (3 of 4), model v00001" in output
     assert "66.7%" in output
-    assert "pictures that could not be read: 1" in output
+    assert "images that could not be read: 1" in output
     assert "red/2.png" in output
     drawn = cv2.imread(str(sheet))
     assert drawn is not None
@@ -47,7 +47,7 @@ def test_a_folder_gives_a_table_an_accuracy_and_a_sheet(
 def test_split_folders_are_no_labels(
     write_version: WriteVersion, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = write_pictures(
+    images = write_images(
         tmp_path / "images",
         {"train/red": "red red", "valid/green": "green", "test": "blue", "unlabelled": "blue"},
     )
@@ -64,7 +64,7 @@ def test_labels_that_the_model_does_not_know_are_no_endless_line(
     write_version: WriteVersion, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders = {f"label {number:03}": "red" for number in range(100)}
-    images = write_pictures(tmp_path / "images", folders)
+    images = write_images(tmp_path / "images", folders)
     assert main(["--model", str(write_version()), "--images", str(images)]) == 0
     output = capsys.readouterr().out
     assert "'label 000' (1), " in output
@@ -90,7 +90,7 @@ def test_a_bag_is_compared_with_its_label_topic(
     assert main(["--model", str(write_version()), "--images", str(tmp_path / "bag")]) == 0
     output = capsys.readouterr().out
     assert "accuracy 66.7% (2 of 3)" in output
-    assert "labels that the model does not know, and their pictures: 'purple' (1)" in output
+    assert "labels that the model does not know, and their images: 'purple' (1)" in output
 
 
 def solid(colour: str) -> NDArray[np.uint8]:
@@ -120,7 +120,7 @@ def test_each_robots_frames_have_its_own_labels(
     output = capsys.readouterr().out
     assert "accuracy 100.0% (20 of 20)" in output
     assert (
-        "image topics and their pictures: /robot1/camera/image_raw (10), "
+        "image topics and their images: /robot1/camera/image_raw (10), "
         "/robot2/camera/image_raw (10); see --topics\n" in output
     )
     assert "labels: /robot1/fl/label, /robot2/fl/label\n" in output
@@ -129,7 +129,7 @@ def test_each_robots_frames_have_its_own_labels(
     output = capsys.readouterr().out
     assert "accuracy 100.0% (10 of 10)" in output
     assert (
-        "image topics and their pictures: /robot2/camera/image_raw (10); not read: "
+        "image topics and their images: /robot2/camera/image_raw (10); not read: "
         "/robot1/camera/image_raw\n" in output
     )
     assert main([*command, "--topics", "lidar"]) == 1
@@ -163,13 +163,13 @@ def test_a_label_file_of_another_time_is_named(
     assert main(["--model", str(write_version()), "--images", str(bag)]) == 0
     output = capsys.readouterr().out
     assert "accuracy 100.0% (20 of 20)" in output
-    assert "labels.csv has the time of none of these pictures" in output
+    assert "labels.csv has the time of none of these images" in output
 
 
 def test_the_limit_is_spread_over_a_folder(
     write_version: WriteVersion, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = write_pictures(
+    images = write_images(
         tmp_path / "images", {"blue": "blue " * 4, "green": "green " * 4, "red": "red " * 4}
     )
     model = str(write_version())
@@ -183,7 +183,7 @@ def test_the_limit_is_spread_over_a_folder(
 def test_without_labels_there_is_no_accuracy(
     write_version: WriteVersion, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = write_pictures(tmp_path / "images", {"red": "red red"}) / "red"
+    images = write_images(tmp_path / "images", {"red": "red red"}) / "red"
     assert main(["--model", str(write_version()), "--images", str(images)]) == 0
     output = capsys.readouterr().out
     assert "accuracy" not in output
@@ -194,11 +194,11 @@ def test_bad_input_gets_one_line_and_exit_code_1(
     write_version: WriteVersion, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = str(write_version())
-    images = str(write_pictures(tmp_path / "images", {"red": "red"}))
+    images = str(write_images(tmp_path / "images", {"red": "red"}))
     (tmp_path / "file.txt").write_text("text")
     (tmp_path / "bag.mcap").write_text("no bag")
     (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "1.png").write_text("no picture")
+    (tmp_path / "broken" / "1.png").write_text("no image")
     for command in (
         ["--model", str(tmp_path / "absent"), "--images", images],
         ["--model", model, "--images", str(tmp_path / "absent")],
@@ -242,7 +242,7 @@ def test_a_sheet_that_cannot_be_written_leaves_the_older_one(
 def test_names_are_shown_in_printable_characters(
     write_version: WriteVersion, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    images = write_pictures(tmp_path / "images", {"red": "red"})
+    images = write_images(tmp_path / "images", {"red": "red"})
     (images / "red" / "0.png").rename(images / "red" / "[red]\x1b[2J.png")
     assert main(["--model", str(write_version()), "--images", str(images)]) == 0
     assert "red/[red]\\x1b[2J.png" in capsys.readouterr().out
@@ -267,7 +267,7 @@ def test_a_wrong_command_line_is_exit_code_2(arguments: list[str]) -> None:
 
 
 def test_nothing_but_its_own_words_is_written(write_version: WriteVersion, tmp_path: Path) -> None:
-    images = write_pictures(tmp_path / "images", {"red": "red"})
+    images = write_images(tmp_path / "images", {"red": "red"})
     command = [sys.executable, "-m", "fl_robot_ros.cli.predict", "--model", str(write_version())]
     done = subprocess.run(
         [*command, "--images", str(images)], capture_output=True, text=True, timeout=60, check=True

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bag_reader import read
-from bag_recorder import START_NS, Item, drive, picture, record, record_ros1
+from bag_recorder import START_NS, Item, drive, make_image, record, record_ros1
 from rosbags.rosbag2 import StoragePlugin
 
 from fl_robot_ros.bags.bag import BagReport, LabelMessage, read_bag
@@ -34,11 +34,11 @@ def test_round_trip(tmp_path: Path, storage: StoragePlugin, compressed: bool) ->
         ("cat", START_NS - 1_000_000),
         ("dog", START_NS + 1_499_000_000),
     ]
-    pictures = [item for item in items if not isinstance(item.content, str)]
-    assert [frame.published_ns for frame in frames] == [item.time_ns for item in pictures]
-    assert [frame.stamp_ns for frame in frames] == [item.time_ns - 5_000_000 for item in pictures]
+    images = [item for item in items if not isinstance(item.content, str)]
+    assert [frame.published_ns for frame in frames] == [item.time_ns for item in images]
+    assert [frame.stamp_ns for frame in frames] == [item.time_ns - 5_000_000 for item in images]
     assert {type(frame) for frame in frames} == {CompressedFrame if compressed else RawFrame}
-    for frame, item in zip(frames, pictures, strict=True):
+    for frame, item in zip(frames, images, strict=True):
         difference = decode_frame(frame).astype(int) - np.asarray(item.content)
         assert np.abs(difference).mean() < (4 if compressed else 0.001)
     assert report == BagReport(
@@ -60,7 +60,7 @@ def test_storage_file_and_metadata_file_stand_for_the_bag(tmp_path: Path) -> Non
 
 
 def test_header_stamp_zero_falls_back_to_the_recorded_time(tmp_path: Path) -> None:
-    record(tmp_path / "bag", [Item("/camera", START_NS, picture(0), stamp_ns=0)])
+    record(tmp_path / "bag", [Item("/camera", START_NS, make_image(0), stamp_ns=0)])
     assert read(tmp_path / "bag")[0][0].stamp_ns == START_NS
 
 

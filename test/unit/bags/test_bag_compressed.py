@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bag_reader import read
-from bag_recorder import Item, drive, picture, pictures_of, record
+from bag_recorder import Item, drive, images_of, make_image, record
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2.enums import CompressionMode
 
@@ -31,14 +31,14 @@ STORAGES = list(StoragePlugin)
 def test_compressed_bags(tmp_path: Path, storage: StoragePlugin, mode: CompressionMode) -> None:
     record(tmp_path / "bag", drive(10), storage, mode)
     frames, _, report = read(tmp_path / "bag")
-    np.testing.assert_array_equal(decode_frame(frames[3]), picture(3))
+    np.testing.assert_array_equal(decode_frame(frames[3]), make_image(3))
     assert report.complete
 
 
 def test_lz4_chunks(tmp_path: Path) -> None:
     record(tmp_path / "bag", drive(10), lz4_chunks=True)
     frames, _, report = read(tmp_path / "bag")
-    np.testing.assert_array_equal(decode_frame(frames[3]), picture(3))
+    np.testing.assert_array_equal(decode_frame(frames[3]), make_image(3))
     assert report.complete
 
 
@@ -58,7 +58,7 @@ def test_compressed_bags_cut_anywhere_yield_their_beginning(
         except BagError:
             continue
         for number, frame in enumerate(frames):
-            np.testing.assert_array_equal(decode_frame(frame), picture(number, 60, 80))
+            np.testing.assert_array_equal(decode_frame(frame), make_image(number, 60, 80))
         assert len(frames) == 12 or not report.complete
         most = max(most, len(frames))
     assert most >= 6
@@ -86,7 +86,7 @@ def test_split_bag_compressed_by_file(tmp_path: Path, storage: StoragePlugin) ->
         text = text.replace(names[0], f"{names[0]}\n  - {Path(name).stem}", 1)
     (folder / "metadata.yaml").write_text(text)
     frames, labels, report = read(folder)
-    assert [frame.published_ns for frame in frames] == [i.time_ns for i in pictures_of(items)]
+    assert [frame.published_ns for frame in frames] == [i.time_ns for i in images_of(items)]
     assert len(labels) == 2
     assert "missing" not in report.loss
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bag_reader import read
-from bag_recorder import START_NS, drive, picture, record
+from bag_recorder import START_NS, drive, make_image, record
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2.enums import CompressionMode
 from rosbags.rosbag2.storage_mcap import McapReader
@@ -47,7 +47,7 @@ def test_cut_mcap_yields_what_is_there(
         item.time_ns for item in items if not isinstance(item.content, str)
     ][: len(frames)]
     for number, frame in enumerate(frames):
-        np.testing.assert_array_equal(decode_frame(frame), picture(number, 120, 160))
+        np.testing.assert_array_equal(decode_frame(frame), make_image(number, 120, 160))
     assert labels[0].label == "cat"
     assert not report.complete
     assert file.name in report.loss
@@ -115,13 +115,13 @@ def test_cut_sqlite_yields_what_is_there(tmp_path: Path, share: float) -> None:
     frames, _, report = read(tmp_path / "bag")
     assert len(frames) >= 60 * share - 5
     for number, frame in enumerate(frames):
-        np.testing.assert_array_equal(decode_frame(frame), picture(number, 120, 160))
+        np.testing.assert_array_equal(decode_frame(frame), make_image(number, 120, 160))
     assert not report.complete
     assert "damaged" in report.loss
 
 
 @pytest.mark.parametrize("width", [10, 43, 52])
-def test_small_pictures_of_a_sqlite_bag_cut_anywhere_are_those_that_were_recorded(
+def test_small_images_of_a_sqlite_bag_cut_anywhere_are_those_that_were_recorded(
     tmp_path: Path, width: int
 ) -> None:
     # Some on a page, or one on a page and a bit of the next.
@@ -136,7 +136,7 @@ def test_small_pictures_of_a_sqlite_bag_cut_anywhere_are_those_that_were_recorde
             continue
         for frame in frames:
             number = round((frame.published_ns - START_NS) / 1e8)
-            np.testing.assert_array_equal(decode_frame(frame), picture(number, 26, width))
+            np.testing.assert_array_equal(decode_frame(frame), make_image(number, 26, width))
         assert not report.complete
         most = max(most, len(frames))
     assert most >= 15

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from bag_reader import read
-from bag_recorder import START_NS, drive, pictures_of, record
+from bag_recorder import START_NS, drive, images_of, record
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2.enums import CompressionMode
 
@@ -205,9 +205,7 @@ def test_file_that_a_killed_recorder_did_not_list_is_read(tmp_path: Path) -> Non
     text = re.sub(r"(relative_file_paths:\n)  - .*\n", rf"\1{listed}", text)
     (tmp_path / "bag" / "metadata.yaml").write_text(text)
     frames, labels, report = read(tmp_path / "bag")
-    assert [frame.published_ns for frame in frames] == [
-        item.time_ns for item in pictures_of(items)
-    ]
+    assert [frame.published_ns for frame in frames] == [item.time_ns for item in images_of(items)]
     assert len(labels) == 2
     assert report.loss.startswith("bag_10.mcap: it ends in mid-recording")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import lz4.frame
 import pytest
-from bag_recorder import Item, drive, picture, record, record_ros1
+from bag_recorder import Item, drive, make_image, record, record_ros1
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mcap_builder import McapBuilder, chunk_of, record_of
@@ -150,7 +150,7 @@ def test_bomb_is_not_unpacked(compression: str) -> None:
 def test_message_that_unpacks_to_too_much_is_a_broken_message(
     tmp_path: Path, storage: StoragePlugin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    items = [*drive(4), Item("/camera/image_raw", 1, picture(0, 500, 500))]
+    items = [*drive(4), Item("/camera/image_raw", 1, make_image(0, 500, 500))]
     record(tmp_path / "bag", items, storage, CompressionMode.MESSAGE)
     monkeypatch.setattr(bag_storage, "MAX_UNPACKED_BYTES", 100_000)
     reading = read_bag(tmp_path / "bag")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from bag_reader import read
-from bag_recorder import drive, pictures_of
+from bag_recorder import drive, images_of
 from mcap_builder import COMPRESS, McapBuilder, record_of, text
 
 from fl_robot_ros.bags.bag import read_bag
@@ -21,7 +21,7 @@ def test_messages_outside_of_chunks_that_are_out_of_order_are_read(
     tmp_path: Path, compression: str, outside: str
 ) -> None:
     items = drive(60)
-    frames = pictures_of(items)
+    frames = images_of(items)
     labels = [item for item in items if isinstance(item.content, str)]
     mcap = McapBuilder()
     for number, start in enumerate([40, 0, 20]):
@@ -55,7 +55,7 @@ SUMMARIES = [
 @pytest.mark.parametrize("repeated", SUMMARIES)
 @pytest.mark.parametrize("starts", [(0, 20, 40), (40, 0, 20)])
 def test_summary_may_lack_anything(tmp_path: Path, repeated: str, starts: tuple[int, ...]) -> None:
-    items = pictures_of(drive(30)) + pictures_of(drive(30, topic="/rear", compressed=True))
+    items = images_of(drive(30)) + images_of(drive(30, topic="/rear", compressed=True))
     mcap = McapBuilder()
     for start in starts:
         mcap.add_chunk(items[start : start + 20])
@@ -80,7 +80,7 @@ def test_summary_may_lack_anything(tmp_path: Path, repeated: str, starts: tuple[
 def test_chunks_come_by_time_where_the_summary_knows_their_channels(
     tmp_path: Path, repeated: str
 ) -> None:
-    items = pictures_of(drive(60))
+    items = images_of(drive(60))
     mcap = McapBuilder()
     for start in (0, 30, 45, 15):
         mcap.add_chunk(items[start : start + 15])
@@ -91,7 +91,7 @@ def test_chunks_come_by_time_where_the_summary_knows_their_channels(
 
 
 def test_chunk_that_the_index_lacks_is_read(tmp_path: Path) -> None:
-    items = pictures_of(drive(60))
+    items = images_of(drive(60))
     mcap = McapBuilder()
     for start in (0, 30, 45, 15):
         mcap.add_chunk(items[start : start + 15], is_indexed=start != 30)

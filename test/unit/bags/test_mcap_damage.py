@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bag_recorder import drive, picture, record
+from bag_recorder import drive, make_image, record
 from rosbags.rosbag2.enums import CompressionMode
 from rosbags.rosbag2.storage_mcap import McapReader
 
@@ -142,7 +142,7 @@ def test_messages_outside_of_chunks(tmp_path: Path, damaged_at: float | None) ->
         assert reading.report.complete
         assert len(frames) == FRAMES
         for number, frame in enumerate(frames):
-            np.testing.assert_array_equal(decode_frame(frame), picture(number, *SIZE))
+            np.testing.assert_array_equal(decode_frame(frame), make_image(number, *SIZE))
     else:
         assert FRAMES - 2 <= len(frames) <= FRAMES
         assert "damaged at byte" in reading.report.loss

@@ -45,11 +45,11 @@ def contents(items: list[Item], bag: Path) -> None:
     assert [(item.topic, item.label, item.published_ns) for item in labels] == [
         (item.topic, item.content, item.time_ns) for item in texts
     ]
-    pictures = [item for item in items if not isinstance(item.content, str)]
+    images = [item for item in items if not isinstance(item.content, str)]
     assert [(frame.topic, frame.stamp_ns) for frame in frames] == [
-        (item.topic, item.time_ns - 5_000_000) for item in pictures
+        (item.topic, item.time_ns - 5_000_000) for item in images
     ]
-    for frame, item in zip(frames, pictures, strict=True):
+    for frame, item in zip(frames, images, strict=True):
         if not item.compressed:
             assert frame_bytes(frame.data).tobytes() == item.content.tobytes()
     assert report.complete

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from bag_reader import read
-from bag_recorder import COMPRESSED, IMAGE, START_NS, Item, drive, picture, pictures_of, record
+from bag_recorder import COMPRESSED, IMAGE, START_NS, Item, drive, images_of, make_image, record
 from mcap_builder import McapBuilder
 from pipeline_parts import Clock, pipeline
 
@@ -131,7 +131,7 @@ def test_the_other_topic_is_taken_where_the_first_falls_silent() -> None:
 def test_a_label_reaches_a_moment_that_was_stored_by_the_other_topic(
     tmp_path: Path, dataset: Dataset
 ) -> None:
-    record(tmp_path / "bag", pictures_of(everything()))
+    record(tmp_path / "bag", images_of(everything()))
     importer = pipeline(dataset, keeps_unlabelled=True)
     importer.import_bag(tmp_path / "bag", ["camera/image/compressed"])
     labels = tmp_path / "labels.csv"
@@ -146,8 +146,8 @@ def test_cameras_of_several_robots_are_not_one(tmp_path: Path, dataset: Dataset)
     for number in range(10):
         time_ns = START_NS + number * SEC // 10
         items += [
-            Item("/robot1/camera/image", time_ns, picture(number), stamp_ns=time_ns),
-            Item("/robot2/camera/image/compressed", time_ns, picture(number), True, time_ns),
+            Item("/robot1/camera/image", time_ns, make_image(number), stamp_ns=time_ns),
+            Item("/robot2/camera/image/compressed", time_ns, make_image(number), True, time_ns),
         ]
     record(tmp_path / "bag", items)
     importer = pipeline(dataset, keeps_unlabelled=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bag_recorder import drive, picture, pictures_of, record, record_ros1
+from bag_recorder import drive, images_of, make_image, record, record_ros1
 from rosbags.rosbag1 import Writer
 from rosbags.rosbag2 import StoragePlugin
 
@@ -95,7 +95,7 @@ def test_cut_anywhere_yields_what_is_there(
         assert labels[0].label == "cat"
         assert not report.complete
         for number, frame in enumerate(frames):
-            np.testing.assert_array_equal(decode_frame(frame), picture(number, *SIZE))
+            np.testing.assert_array_equal(decode_frame(frame), make_image(number, *SIZE))
 
 
 @pytest.mark.parametrize("damage", ["zeros", "length", "header"])
@@ -128,7 +128,7 @@ def test_messages_written_topic_by_topic_come_in_the_order_of_recording(tmp_path
     assert len(times) == 42
     assert times[1:] == sorted(times[1:])
     frames = [item for item in read_items if isinstance(item, RawFrame)]
-    assert [frame.published_ns for frame in frames] == [i.time_ns for i in pictures_of(items)]
+    assert [frame.published_ns for frame in frames] == [i.time_ns for i in images_of(items)]
 
 
 def test_chunk_that_the_index_lacks_is_read(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bag_recorder import START_NS, Item, drive, picture, pictures_of, record
+from bag_recorder import START_NS, Item, drive, images_of, make_image, record
 from pipeline_parts import Clock, GatedDataset, pipeline
 from rosbags.rosbag2 import StoragePlugin
 
@@ -93,7 +93,7 @@ def test_bag_is_imported_once(
 def test_labels_that_come_later_reach_a_bag_that_was_read_before(
     tmp_path: Path, dataset: Dataset
 ) -> None:
-    record(tmp_path / "bag", pictures_of(drive(30)))
+    record(tmp_path / "bag", images_of(drive(30)))
     importer = pipeline(dataset, keeps_unlabelled=True)
     importer.import_bag(tmp_path / "bag")
     labels = tmp_path / "later.csv"
@@ -235,7 +235,9 @@ def test_an_interrupt_keeps_what_was_read(tmp_path: Path, dataset: Dataset) -> N
 
 def test_a_label_that_is_repeated_often_is_not_lost(tmp_path: Path, dataset: Dataset) -> None:
     items = [Item("/fl/label", START_NS + number * SEC // 100, "cat") for number in range(9000)]
-    items += [Item("/camera", START_NS + number * SEC, picture(number)) for number in range(1, 90)]
+    items += [
+        Item("/camera", START_NS + number * SEC, make_image(number)) for number in range(1, 90)
+    ]
     record(tmp_path / "bag", sorted(items, key=lambda item: item.time_ns))
     importer = pipeline(dataset, threads=2)
     assert importer.import_bag(tmp_path / "bag").complete
@@ -250,9 +252,9 @@ def test_every_robot_of_a_bag_has_its_own_labels(tmp_path: Path, dataset: Datase
         items += [
             Item("/robot1/fl/label", time_ns, "pallet"),
             Item("/robot2/fl/label", time_ns + 1, "person"),
-            Item("/robot1/camera", time_ns + 2, picture(number)),
-            Item("/robot2/camera", time_ns + 3, picture(number)),
-            Item("/camera", time_ns + 4, picture(number)),
+            Item("/robot1/camera", time_ns + 2, make_image(number)),
+            Item("/robot2/camera", time_ns + 3, make_image(number)),
+            Item("/camera", time_ns + 4, make_image(number)),
         ]
     record(tmp_path / "bag", items)
     importer = pipeline(dataset)
@@ -268,7 +270,7 @@ def test_relative_times_count_from_the_beginning_of_the_recording(
 ) -> None:
     items = [Item("/chatter", START_NS, "hello")]
     items += [
-        Item("/camera", START_NS + number * SEC, picture(number)) for number in range(10, 30)
+        Item("/camera", START_NS + number * SEC, make_image(number)) for number in range(10, 30)
     ]
     record(tmp_path / "bag", items)
     lines = ["start,end,label", "10,20,pallet", "20,30,person"]
@@ -282,7 +284,7 @@ def test_relative_times_count_from_the_beginning_of_the_recording(
 def test_relative_times_of_a_bag_hold_for_each_of_its_files(
     tmp_path: Path, dataset: Dataset
 ) -> None:
-    items = [Item("/camera", START_NS + number * SEC, picture(number)) for number in range(20)]
+    items = [Item("/camera", START_NS + number * SEC, make_image(number)) for number in range(20)]
     bag = record_split(tmp_path, [items[:8], items[8:]])
     (bag / "labels.csv").write_text("start,end,label\n0,10,pallet\n10,20,person\n")
     metadata = (tmp_path / "part0" / "metadata.yaml").read_text()
@@ -297,10 +299,10 @@ def test_relative_times_of_a_bag_hold_for_each_of_its_files(
 def clock_set_back() -> list[list[Item]]:
     """Return what a recorder whose clock is set back by a minute wrote into two files."""
     first = [Item("/fl/label", START_NS, "pallet")]
-    first += [Item("/camera", START_NS + n * SEC, picture(n)) for n in range(1, 40)]
+    first += [Item("/camera", START_NS + n * SEC, make_image(n)) for n in range(1, 40)]
     # The label goes on for 20 s; where the clock passes START_NS again, it must not come back.
     start_ns = START_NS - 20 * SEC - SEC // 2
-    second = [Item("/camera", start_ns + n * SEC, picture(n)) for n in range(60)]
+    second = [Item("/camera", start_ns + n * SEC, make_image(n)) for n in range(60)]
     second.insert(20, Item("/fl/label", second[20].time_ns - 1, "person"))
     return [first, second]
 
@@ -355,8 +357,8 @@ def test_files_with_one_topic_each_are_no_clock_set_back(tmp_path: Path, dataset
     items = drive(60)
     parts = [
         [item for item in items if isinstance(item.content, str)],
-        pictures_of(items)[::2],
-        [replace(item, topic="/rear") for item in pictures_of(items)[1::2]],
+        images_of(items)[::2],
+        [replace(item, topic="/rear") for item in images_of(items)[1::2]],
     ]
     importer = pipeline(dataset)
     importer.import_bag(record_split(tmp_path, parts))
@@ -375,7 +377,7 @@ def test_times_that_stand_still_or_step_back_do_not_fill_the_memory(
         # As where every message was recorded at once, or where the clock was set back early on.
         time_ns = START_NS + (step_sec + number if step_sec and number > 10 else 0) * SEC
         stamp_ns = START_NS + number * SEC
-        items.append(Item("/camera", time_ns, picture(number), stamp_ns=stamp_ns))
+        items.append(Item("/camera", time_ns, make_image(number), stamp_ns=stamp_ns))
     record(tmp_path / "bag", items)
     held_bytes = []
     read = BagImport._read

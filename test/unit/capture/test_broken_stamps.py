@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from bag_recorder import START_NS, Item, picture, record
+from bag_recorder import START_NS, Item, make_image, record
 from pipeline_parts import Clock, frame, pipeline
 
 from fl_robot_ros.capture.capture_time import CaptureTime
@@ -41,7 +41,7 @@ def drive(stamp_of: Callable[[int], int], frames: int = 40) -> list[Item]:
     times = [START_NS + number * SEC // 10 for number in range(frames)]
     items = [Item("/fl/label", START_NS - 1, "cat")]
     items += [
-        Item("/camera", time_ns, picture(number), stamp_ns=stamp_of(time_ns))
+        Item("/camera", time_ns, make_image(number), stamp_ns=stamp_of(time_ns))
         for number, time_ns in enumerate(times)
     ]
     return items
@@ -145,7 +145,7 @@ def test_times_of_a_label_file_are_those_of_publication_where_stamps_stand_still
 
 
 def test_the_digest_tells_images_apart() -> None:
-    image = picture(1, 480, 640)
+    image = make_image(1, 480, 640)
     other = image.copy()
     cv2.circle(other, (600, 400), 6, (0, 0, 0), -1)
     assert frame_digest(image.tobytes()) == frame_digest(np.ascontiguousarray(image).ravel())

@@ -7,14 +7,14 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from bag_recorder import picture
+from bag_recorder import make_image
 
 from fl_robot_ros.capture.frame_processor import FrameProcessor
 from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.images.frame import CompressedFrame, Frame, RawFrame
-from fl_robot_ros.images.image_header import read_picture_header
+from fl_robot_ros.images.image_header import read_image_header
 
-PICTURE = picture(1)
+IMAGE = make_image(1)
 
 
 def raw(encoding: str, pixels: Any) -> RawFrame:
@@ -34,7 +34,7 @@ def sample_of(frame: Frame, jpeg_quality: int = 95) -> NewSample:
 
 
 def test_colour_jpeg_is_stored_byte_for_byte() -> None:
-    frame = compressed(".jpg", PICTURE)
+    frame = compressed(".jpg", IMAGE)
     sample = sample_of(frame, 50)
     assert sample.image_bytes == frame.data
     assert (sample.width, sample.height, sample.stamp_ns) == (32, 24, 5)
@@ -42,8 +42,8 @@ def test_colour_jpeg_is_stored_byte_for_byte() -> None:
 
 @pytest.mark.parametrize("extension", [".jpg", ".png", ".tiff"])
 def test_other_compressed_frames_become_colour_jpeg(extension: str) -> None:
-    sample = sample_of(compressed(extension, PICTURE[..., 0]))
-    assert read_picture_header(np.frombuffer(sample.image_bytes, np.uint8)).is_rgb_jpeg
+    sample = sample_of(compressed(extension, IMAGE[..., 0]))
+    assert read_image_header(np.frombuffer(sample.image_bytes, np.uint8)).is_rgb_jpeg
 
 
 def test_raw_frame_keeps_its_colours() -> None:
@@ -59,11 +59,11 @@ def test_raw_frame_keeps_its_colours() -> None:
     ("frame", "reason"),
     [
         (raw("mono8", np.zeros((1, 70000), np.uint8)), "70000x1"),
-        (raw("depth", PICTURE), "depth"),
-        (compressed(".jpg", PICTURE), "end"),
+        (raw("depth", IMAGE), "depth"),
+        (compressed(".jpg", IMAGE), "end"),
     ],
 )
-def test_what_is_no_picture_is_refused_by_name(frame: Any, reason: str) -> None:
+def test_what_is_no_image_is_refused_by_name(frame: Any, reason: str) -> None:
     if isinstance(frame, CompressedFrame):
         frame = CompressedFrame("/camera", 5, 6, "jpeg", bytes(frame.data)[:-20])
     processed = FrameProcessor().process(frame)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 import pytest
-from bag_recorder import START_NS, picture
+from bag_recorder import START_NS, make_image
 from pipeline_parts import Clock, GatedDataset, GatedProcessor, frame, pipeline, wait_for
 
 from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
@@ -22,7 +22,7 @@ from fl_robot_ros.images.frame import CompressedFrame
 from fl_robot_ros.images.image_quality import QualityRules
 
 
-def test_stored_pictures_are_those_of_the_camera(dataset: Dataset) -> None:
+def test_stored_images_are_those_of_the_camera(dataset: Dataset) -> None:
     live = pipeline(dataset)
     live.offer_label("cat", 0)
     live.offer_frame(frame(7))
@@ -30,7 +30,7 @@ def test_stored_pictures_are_those_of_the_camera(dataset: Dataset) -> None:
     (sample,) = dataset.samples()
     stored = cv2.imread(str(dataset.path / sample.path))
     assert stored is not None
-    difference = cv2.cvtColor(stored, cv2.COLOR_BGR2RGB).astype(int) - picture(7)
+    difference = cv2.cvtColor(stored, cv2.COLOR_BGR2RGB).astype(int) - make_image(7)
     assert np.abs(difference).mean() < 3
 
 
@@ -230,8 +230,8 @@ def test_frames_that_are_not_worth_keeping_are_counted(dataset: Dataset) -> None
     other = generator.integers(0, 255, (24, 32, 3), np.uint8)
     blurred = cv2.GaussianBlur(noise, (0, 0), 6)
     nearly = np.clip(noise.astype(int) + generator.integers(-4, 5, noise.shape), 0, 255)
-    pictures = [noise, noise // 16, 240 + noise // 32, blurred, nearly.astype(np.uint8), other]
-    for number, content in enumerate(pictures):
+    images = [noise, noise // 16, 240 + noise // 32, blurred, nearly.astype(np.uint8), other]
+    for number, content in enumerate(images):
         live.offer_frame(frame(number, data=content.tobytes()))
     live.stop()
     assert live.verdicts == {"kept": 2, "dark": 1, "bright": 1, "blurred": 1, "duplicate": 1}
@@ -241,7 +241,7 @@ def test_what_was_not_stored_makes_no_duplicates() -> None:
     store = GatedDataset()
     processor = FrameProcessor(rules=QualityRules(min_difference_bits=4))
     live = pipeline(store, processor=processor, label_settle_sec=0.0)
-    same = picture(0).tobytes()
+    same = make_image(0).tobytes()
     live.offer_label("cat", START_NS)
     store.error = DatasetError("the disk is gone")
     live.offer_frame(frame(0, data=same))

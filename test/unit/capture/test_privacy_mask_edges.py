@@ -60,7 +60,7 @@ def outline(polygon: NDArray[np.float64]) -> NDArray[np.bool_]:
     return pixels
 
 
-def test_the_borders_of_the_picture_and_lines_between_pixels() -> None:
+def test_the_borders_of_the_image_and_lines_between_pixels() -> None:
     white = np.full((10, 10, 3), 255, np.uint8)
     whole = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
     assert painted(white, [whole]).max() == 0

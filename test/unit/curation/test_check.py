@@ -14,8 +14,8 @@ from fl_robot_ros.dataset.dataset import Dataset
 
 
 def jpeg(seed: int) -> bytes:
-    picture = np.random.default_rng(seed).integers(0, 255, (12, 16, 3), np.uint8)
-    return bytes(cv2.imencode(".jpg", picture)[1])
+    image = np.random.default_rng(seed).integers(0, 255, (12, 16, 3), np.uint8)
+    return bytes(cv2.imencode(".jpg", image)[1])
 
 
 def new(number: int, label: str = "cat") -> NewSample:
@@ -48,7 +48,7 @@ def test_every_kind_of_damage_is_found_and_mended(tmp_path: Path) -> None:
         (tmp_path / "cat" / "77_0123abcd.jpg").write_bytes(jpeg(77))
         (tmp_path / "stop sign").mkdir()
         (tmp_path / "stop sign" / "-5_0123abcd.jpg").write_bytes(jpeg(5))
-        (tmp_path / "cat" / "78_0123abcd.jpg").write_bytes(b"no picture")
+        (tmp_path / "cat" / "78_0123abcd.jpg").write_bytes(b"no image")
         (tmp_path / "cat" / "holiday.jpg").write_bytes(b"foreign")
         (tmp_path / "notes.txt").write_text("foreign")
 

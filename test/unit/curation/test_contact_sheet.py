@@ -3,14 +3,14 @@ import pytest
 from numpy.typing import NDArray
 
 from fl_robot_ros.cli.scoreboard import FIRST_ROWS, Scoreboard
-from fl_robot_ros.curation.contact_sheet import Tile, draw_contact_sheet, fit_picture
+from fl_robot_ros.curation.contact_sheet import Tile, draw_contact_sheet, fit_image
 from fl_robot_ros.delivery.predictor import Prediction
 from fl_robot_ros.nodes.annotation import draw_prediction
 
 GREEN, RED, GREY = (34, 139, 76), (200, 52, 52), (96, 102, 112)
 
 
-def grey_picture(height: int = 24, width: int = 32) -> NDArray[np.uint8]:
+def grey_image(height: int = 24, width: int = 32) -> NDArray[np.uint8]:
     return np.full((height, width, 3), 90, dtype=np.uint8)
 
 
@@ -24,14 +24,14 @@ def has_colour(sheet: NDArray[np.uint8], colour: tuple[int, int, int]) -> bool:
 def test_the_caption_says_whether_it_is_right(
     expected: str | None, colour: tuple[int, int, int]
 ) -> None:
-    sheet = draw_contact_sheet([Tile(grey_picture(), "cat", 0.5, expected)])
+    sheet = draw_contact_sheet([Tile(grey_image(), "cat", 0.5, expected)])
     assert sheet.dtype == np.uint8
     assert [c for c in (GREEN, RED, GREY) if has_colour(sheet, c)] == [colour]
 
 
 @pytest.mark.parametrize("count", [0, 1, 8, 9, 17])
 def test_the_sheet_has_room_for_every_tile(count: int) -> None:
-    tiles = [Tile(grey_picture(), "x" * 80, 1.0, None)] * count
+    tiles = [Tile(grey_image(), "x" * 80, 1.0, None)] * count
     sheet = draw_contact_sheet(tiles, columns=8, tile_px=64)
     rows = -(-count // 8)
     pixels = int((sheet == 90).all(axis=2).sum())
@@ -39,21 +39,21 @@ def test_the_sheet_has_room_for_every_tile(count: int) -> None:
     assert sheet.shape[0] > rows * 64
 
 
-def test_a_picture_is_fitted_with_its_proportions() -> None:
-    assert fit_picture(grey_picture(100, 200), 64).shape == (32, 64, 3)
-    assert fit_picture(grey_picture(8, 4), 64).shape == (64, 32, 3)
-    assert fit_picture(grey_picture(1, 1000), 64).shape == (1, 64, 3)
+def test_a_image_is_fitted_with_its_proportions() -> None:
+    assert fit_image(grey_image(100, 200), 64).shape == (32, 64, 3)
+    assert fit_image(grey_image(8, 4), 64).shape == (64, 32, 3)
+    assert fit_image(grey_image(1, 1000), 64).shape == (1, 64, 3)
 
 
 def test_the_scoreboard_counts_what_can_be_compared() -> None:
     board = Scoreboard(("a", "b"))
     for label, predicted in (("a", "a"), ("a", "b"), ("b", "b"), ("", "a"), ("z", "b")):
-        board.add("picture", label, Prediction(predicted, 0.5, np.zeros(2, np.float32)))
+        board.add("image", label, Prediction(predicted, 0.5, np.zeros(2, np.float32)))
     assert (board.images, board.compared, board.right) == (5, 3, 2)
     assert board.foreign == {"z": 1}
     assert {name: score.images for name, score in board.by_prediction.items()} == {"a": 1, "b": 1}
     for _ in range(20):
-        board.add("picture", "", Prediction("a", 0.5, np.zeros(2, np.float32)))
+        board.add("image", "", Prediction("a", 0.5, np.zeros(2, np.float32)))
     assert len(board.rows) == FIRST_ROWS
 
 
@@ -61,10 +61,10 @@ def test_the_scoreboard_counts_what_can_be_compared() -> None:
 def test_labels_in_any_letters_are_told_apart(label: str) -> None:
     questions = "?" * len(label)
     sheets = [
-        draw_contact_sheet([Tile(grey_picture(), name, 0.5, None)]) for name in (label, questions)
+        draw_contact_sheet([Tile(grey_image(), name, 0.5, None)]) for name in (label, questions)
     ]
     assert not np.array_equal(*sheets)
-    large = grey_picture(240, 640)
+    large = grey_image(240, 640)
     frames = [
         draw_prediction(large, Prediction(name, 0.5, np.zeros(2, np.float32)))
         for name in (label, questions, questions * len(label.encode()))

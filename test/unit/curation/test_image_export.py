@@ -14,7 +14,7 @@ from labelled_images import content, encoded, filled, new
 
 from fl_robot_ros.curation import image_export
 from fl_robot_ros.curation.image_export import export_folder, export_tfrecords
-from fl_robot_ros.curation.image_import import import_pictures
+from fl_robot_ros.curation.image_import import import_images
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.errors import DatasetError
 
@@ -55,7 +55,7 @@ def test_a_folder_comes_back_as_it_was(tmp_path: Path) -> None:
             dataset,
             tmp_path / "out",
             with_unlabelled=True,
-            on_picture=lambda done, total: seen.append(done),
+            on_image=lambda done, total: seen.append(done),
         )
         samples = dataset.samples() + dataset.unlabelled()
     assert report.exported.total() == len(seen) == 10
@@ -64,25 +64,25 @@ def test_a_folder_comes_back_as_it_was(tmp_path: Path) -> None:
         rows = {int(row["id"]): row for row in csv.DictReader(file)}
     for sample in samples:
         row = rows[sample.id]
-        picture = (tmp_path / "out" / row["path"]).read_bytes()
+        image = (tmp_path / "out" / row["path"]).read_bytes()
         assert row["label"] == sample.label
         assert row["topic"] == sample.topic
         assert int(row["stamp_ns"]) == sample.stamp_ns
-        assert row["sha256"] == sha256(picture).hexdigest() == sample.sha256
+        assert row["sha256"] == sha256(image).hexdigest() == sample.sha256
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert "unlabelled" in names
     assert "samples%2Ecsv" in names
     assert not [name for name in names if name.startswith(".")]
 
     with Dataset(tmp_path / "back") as dataset:
-        assert import_pictures(dataset, tmp_path / "out").added.total() == 10
-        assert import_pictures(dataset, tmp_path / "out").already_stored == 10
+        assert import_images(dataset, tmp_path / "out").added.total() == 10
+        assert import_images(dataset, tmp_path / "out").already_stored == 10
     assert content(tmp_path / "back") == content(data)
     with Dataset(data) as dataset:
-        assert import_pictures(dataset, tmp_path / "out").already_stored == 10
+        assert import_images(dataset, tmp_path / "out").already_stored == 10
 
 
-def test_the_folder_where_a_picture_lies_now_gives_its_label(tmp_path: Path) -> None:
+def test_the_folder_where_a_image_lies_now_gives_its_label(tmp_path: Path) -> None:
     data = filled(tmp_path / "data", "cat", "", "")
     with Dataset(data) as dataset:
         export_folder(dataset, tmp_path / "out", with_unlabelled=True)
@@ -90,7 +90,7 @@ def test_the_folder_where_a_picture_lies_now_gives_its_label(tmp_path: Path) -> 
     (tmp_path / "out" / "dog").mkdir()
     first.rename(tmp_path / "out" / "dog" / first.name)
     with Dataset(tmp_path / "back") as dataset:
-        assert import_pictures(dataset, tmp_path / "out").added == {"cat": 1, "dog": 1, "": 1}
+        assert import_images(dataset, tmp_path / "out").added == {"cat": 1, "dog": 1, "": 1}
 
 
 def test_what_is_not_as_it_was_stored_is_left_out_and_named(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Folders of pictures that come into the dataset."""
+"""Folders of images that come into the dataset."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 from labelled_images import START_NS, content, encoded, filled, pixels
 
 from fl_robot_ros.curation.image_export import export_folder
-from fl_robot_ros.curation.image_import import import_pictures
+from fl_robot_ros.curation.image_import import import_images
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.errors import DatasetError, LabelError, SourceError
 from fl_robot_ros.images.decode import decode_frame
 from fl_robot_ros.images.frame import RawFrame
-from fl_robot_ros.images.image_files import decode_picture
+from fl_robot_ros.images.image_files import decode_image
 from fl_robot_ros.labels.folder_layout import INDEX_NAME
 
 
@@ -35,19 +35,19 @@ def with_exif_orientation(jpeg: bytes) -> bytes:
     return jpeg[:2] + b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body + jpeg[2:]
 
 
-def test_class_folders_give_labels_and_loose_pictures_go_to_the_pool(tmp_path: Path) -> None:
+def test_class_folders_give_labels_and_loose_images_go_to_the_pool(tmp_path: Path) -> None:
     source = tmp_path / "photos"
     write(source / "cat" / "a.jpg", encoded(1), START_NS)
     write(source / "cat" / "b.jpg", encoded(2), START_NS + 5)
     write(source / "stop sign%21" / "c.jpg", encoded(3), START_NS)
     write(source / "loose.jpg", encoded(4), START_NS + 9)
     write(source / "unlabelled" / "d.jpg", encoded(5), START_NS + 11)
-    write(source / "notes.txt", b"no picture")
+    write(source / "notes.txt", b"no image")
     write(source / ".hidden" / "e.jpg", encoded(6))
     seen: list[tuple[int, int]] = []
     with Dataset(tmp_path / "data") as dataset:
-        report = import_pictures(
-            dataset, source, on_picture=lambda done, total: seen.append((done, total))
+        report = import_images(
+            dataset, source, on_image=lambda done, total: seen.append((done, total))
         )
         assert report.added == Counter({"cat": 2, "stop sign!": 1, "": 2})
         assert not report.unreadable
@@ -66,9 +66,9 @@ def test_a_label_is_for_what_lies_in_no_class_folder(tmp_path: Path) -> None:
     write(source / "a.jpg", encoded(1))
     write(source / "dog" / "b.jpg", encoded(2))
     with Dataset(tmp_path / "data") as dataset:
-        assert import_pictures(dataset, source, label=" cat ").added == {"cat": 1, "dog": 1}
+        assert import_images(dataset, source, label=" cat ").added == {"cat": 1, "dog": 1}
         with pytest.raises(LabelError):
-            import_pictures(dataset, source, label="a\nb")
+            import_images(dataset, source, label="a\nb")
 
 
 def test_importing_again_adds_nothing_and_new_files_are_taken(tmp_path: Path) -> None:
@@ -77,13 +77,13 @@ def test_importing_again_adds_nothing_and_new_files_are_taken(tmp_path: Path) ->
         # All of one time, as from an archive.
         write(source / "cat" / f"{number + 10}.png", encoded(number, ".png"))
     with Dataset(tmp_path / "data") as dataset:
-        assert import_pictures(dataset, source).added == {"cat": 10}
-        again = import_pictures(dataset, source)
+        assert import_images(dataset, source).added == {"cat": 10}
+        again = import_images(dataset, source)
         assert (again.added, again.already_stored) == (Counter(), 10)
         # It sorts before the others, and has their time.
         write(source / "cat" / "00.png", encoded(99, ".png"))
         write(source / "cat" / "copy.png", encoded(3, ".png"), START_NS + 77)
-        third = import_pictures(dataset, source)
+        third = import_images(dataset, source)
         assert (third.added, third.already_stored) == (Counter({"cat": 1}), 11)
         stamps = sorted(sample.stamp_ns for sample in dataset.samples())
         assert stamps == list(range(START_NS, START_NS + 11))
@@ -100,26 +100,26 @@ def test_jpeg_is_kept_byte_for_byte_and_the_rest_is_encoded(tmp_path: Path) -> N
     for number, (name, data) in enumerate(files.items()):
         write(source / name, data, START_NS + number)
     with Dataset(tmp_path / "data") as dataset:
-        assert not import_pictures(dataset, source).unreadable
+        assert not import_images(dataset, source).unreadable
     stored = {stamp - START_NS: data for _, _, stamp, data in content(tmp_path / "data")}
     assert stored[0] == turned
     assert stored[4] == files["e.png"]
     for number in (1, 2, 3, 5, 6):
-        picture = cv2.imdecode(np.frombuffer(stored[number], np.uint8), cv2.IMREAD_UNCHANGED)
-        assert picture is not None
-        assert picture.shape == (12, 16, 3)
+        image = cv2.imdecode(np.frombuffer(stored[number], np.uint8), cv2.IMREAD_UNCHANGED)
+        assert image is not None
+        assert image.shape == (12, 16, 3)
         assert stored[number][:3] == b"\xff\xd8\xff"
 
 
-def test_unreadable_pictures_are_named_and_the_others_stored(tmp_path: Path) -> None:
+def test_unreadable_images_are_named_and_the_others_stored(tmp_path: Path) -> None:
     source = tmp_path / "photos"
     write(source / "good.jpg", encoded(1))
     write(source / "empty.jpg", b"")
     write(source / "cut.jpg", encoded(2)[:-100])
-    write(source / "text.png", b"no picture")
-    write(source / "cat" / "\x1b[31m\u202e.jpg", b"no picture")
+    write(source / "text.png", b"no image")
+    write(source / "cat" / "\x1b[31m\u202e.jpg", b"no image")
     with Dataset(tmp_path / "data") as dataset:
-        report = import_pictures(dataset, source)
+        report = import_images(dataset, source)
         assert report.added == {"": 1}
     assert {path.name for path, reason in report.unreadable if reason} == {
         "empty.jpg",
@@ -136,8 +136,8 @@ def test_names_of_a_dataset_keep_their_times_without_a_manifest(tmp_path: Path) 
     # No stamp has so many bits.
     write(source / "cat" / "9999999999999999999_0123abcd.jpg", encoded(9))
     with Dataset(tmp_path / "data") as dataset:
-        assert import_pictures(dataset, source).added == {"cat": 4}
-        assert import_pictures(dataset, source).already_stored == 4
+        assert import_images(dataset, source).added == {"cat": 4}
+        assert import_images(dataset, source).already_stored == 4
         assert {(sample.topic, sample.stamp_ns) for sample in dataset.samples()} == {
             ("import/photos/0123abcd", -5),
             ("import/photos/0123abcd", 7),
@@ -151,7 +151,7 @@ def test_strange_file_times_are_bounded(tmp_path: Path) -> None:
     write(source / "a.jpg", encoded(1), -5_000_000_000)
     write(source / "b.jpg", encoded(2), -7_000_000_000)
     with Dataset(tmp_path / "data") as dataset:
-        assert import_pictures(dataset, source).added == {"": 2}
+        assert import_images(dataset, source).added == {"": 2}
         assert [(item.topic, item.stamp_ns) for item in dataset.unlabelled()] == [
             ("import/my_photos_", 0),
             ("import/my_photos_", 1),
@@ -168,7 +168,7 @@ def test_an_unfit_manifest_is_one_clear_error(tmp_path: Path, manifest: bytes) -
     write(source / "samples.csv", manifest)
     with Dataset(tmp_path / "data") as dataset:
         with pytest.raises(SourceError, match=r"samples\.csv"):
-            import_pictures(dataset, source)
+            import_images(dataset, source)
         assert dataset.num_unlabelled() == 0
 
 
@@ -178,7 +178,7 @@ def test_a_manifest_that_does_not_fit_the_name_is_not_believed(tmp_path: Path) -
     rows = "path,topic\n../../7_0123abcd.jpg,/etc/passwd\n,\n7_0123abcd.jpg\n"
     write(source / "samples.csv", rows.encode())
     with Dataset(tmp_path / "data") as dataset:
-        import_pictures(dataset, source)
+        import_images(dataset, source)
         assert dataset.samples()[0].topic == "import/photos/0123abcd"
 
 
@@ -189,7 +189,7 @@ def test_an_unfit_class_folder_or_none_at_all_stores_nothing(tmp_path: Path) -> 
     with Dataset(tmp_path / "data") as dataset:
         for folder in (source, tmp_path / "empty", tmp_path / "absent"):
             with pytest.raises(SourceError):
-                import_pictures(dataset, folder)
+                import_images(dataset, folder)
         assert dataset.last_id() == 0
 
 
@@ -197,7 +197,7 @@ def test_the_reserve_of_the_disk_is_not_touched(tmp_path: Path) -> None:
     write(tmp_path / "photos" / "a.jpg", encoded(1))
     with Dataset(tmp_path / "data") as dataset:
         with pytest.raises(DatasetError, match="stay free"):
-            import_pictures(dataset, tmp_path / "photos", reserve_bytes=1 << 62)
+            import_images(dataset, tmp_path / "photos", reserve_bytes=1 << 62)
         assert dataset.last_id() == 0
 
 
@@ -205,7 +205,7 @@ def test_a_dataset_without_its_index_can_be_imported(tmp_path: Path) -> None:
     data = filled(tmp_path / "dataset", "cat", "dog", "\u6258\u76d8")
     (data / INDEX_NAME).unlink()
     with Dataset(tmp_path / "other") as dataset:
-        report = import_pictures(dataset, data)
+        report = import_images(dataset, data)
     assert report.added == {"cat": 1, "dog": 1, "\u6258\u76d8": 1}
 
 
@@ -214,23 +214,23 @@ def test_a_dataset_is_not_imported(tmp_path: Path) -> None:
     with Dataset(data) as dataset, Dataset(tmp_path / "other") as other:
         for target in (dataset, other):
             with pytest.raises(SourceError, match="is a dataset; export it first"):
-                import_pictures(target, data)
+                import_images(target, data)
         assert (dataset.last_id(), other.last_id()) == (2, 0)
 
 
-def test_pictures_that_the_dataset_has_under_their_names_are_not_added_again(
+def test_images_that_the_dataset_has_under_their_names_are_not_added_again(
     tmp_path: Path,
 ) -> None:
     with Dataset(filled(tmp_path / "data", "cat", "dog", "")) as dataset:
         export_folder(dataset, tmp_path / "out", with_unlabelled=True)
         (tmp_path / "out" / "samples.csv").unlink()
         name = next((tmp_path / "out" / "cat").iterdir()).name
-        # Sorted by hand since, and one is another picture by now.
+        # Sorted by hand since, and one is another image by now.
         (tmp_path / "out" / "cat").rename(tmp_path / "out" / "fox")
-        assert import_pictures(dataset, tmp_path / "out").already_stored == 3
+        assert import_images(dataset, tmp_path / "out").already_stored == 3
         assert dataset.last_id() == 3
         write(tmp_path / "out" / "fox" / name, encoded(77))
-        report = import_pictures(dataset, tmp_path / "out")
+        report = import_images(dataset, tmp_path / "out")
         assert (report.added, report.already_stored) == ({"fox": 1}, 2)
 
 
@@ -240,12 +240,12 @@ def test_folders_in_class_folders_are_refused(tmp_path: Path) -> None:
     write(source / "owl" / "b.jpg", encoded(2))
     with Dataset(tmp_path / "data") as dataset:
         with pytest.raises(SourceError, match=r"photos: train has folders .*, and owl beside it"):
-            import_pictures(dataset, source)
+            import_images(dataset, source)
         (source / "train").rename(source / "elk")
         with pytest.raises(SourceError, match=r"photos/elk has folders .* import that folder"):
-            import_pictures(dataset, source)
+            import_images(dataset, source)
         assert dataset.last_id() == 0
-        assert import_pictures(dataset, source / "elk").added == {"cat": 1}
+        assert import_images(dataset, source / "elk").added == {"cat": 1}
 
 
 def test_what_is_left_out_is_named(tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_what_is_left_out_is_named(tmp_path: Path) -> None:
         write(source / "cat" / name, b"content")
     (source / "dog").symlink_to(source / "cat")
     with Dataset(tmp_path / "data") as dataset:
-        report = import_pictures(dataset, source)
+        report = import_images(dataset, source)
     assert (report.added, report.unreadable) == ({"cat": 1}, [])
     assert report.left_out == [
         "cat/b.GIF: .gif files are not supported",
@@ -272,8 +272,8 @@ def test_depth_is_spread_as_capture_does(tmp_path: Path, suffix: str) -> None:
     captured = decode_frame(RawFrame("", 0, 0, "16UC1", 30, 40, 80, False, depth.tobytes()))
     write(tmp_path / "photos" / f"a{suffix}", data)
     with Dataset(tmp_path / "data") as dataset:
-        import_pictures(dataset, tmp_path / "photos")
+        import_images(dataset, tmp_path / "photos")
         stored = cv2.imread(str(dataset.path / dataset.unlabelled()[0].path))
     assert stored is not None
     assert np.abs(stored.astype(int) - captured).max() <= 3
-    np.testing.assert_array_equal(decode_picture(data), captured)
+    np.testing.assert_array_equal(decode_image(data), captured)

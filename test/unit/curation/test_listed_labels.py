@@ -46,7 +46,7 @@ def test_a_file_names_ids_or_ranges(dataset: Dataset, tmp_path: Path) -> None:
 
 
 def test_an_exports_list_names_files_not_ids(dataset: Dataset, tmp_path: Path) -> None:
-    # Its ids 1 and 2 are cats here, and other pictures there.
+    # Its ids 1 and 2 are cats here, and other images there.
     with Dataset(tmp_path / "other") as other:
         other.add([new(number, "owl") for number in (7, 8, 20)])
         sample = other.samples()[1]
@@ -54,7 +54,7 @@ def test_an_exports_list_names_files_not_ids(dataset: Dataset, tmp_path: Path) -
     manifest = tmp_path / "out" / "samples.csv"
     assert give(dataset, choose_by_csv(manifest), with_labelled=True) == {"owl": 2}
     assert by_label(dataset) == {"cat": [1, 2], "owl": [8, 9]}
-    # A file of that name with other content is another picture.
+    # A file of that name with other content is another image.
     text = manifest.read_text().replace("owl,", "fox,").replace(sample.sha256, "0" * 64)
     (tmp_path / "labels.csv").write_text(text)
     assert give(dataset, choose_by_csv(tmp_path / "labels.csv"), with_labelled=True) == {"fox": 1}

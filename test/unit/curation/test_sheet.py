@@ -19,7 +19,7 @@ def test_every_label_has_its_block_and_the_pool_comes_last(tmp_path: Path) -> No
     with Dataset(filled(tmp_path, *labels)) as dataset:
         seen: list[tuple[int, int]] = []
         sheet, report = draw_dataset_sheet(
-            dataset, per_label=5, on_picture=lambda done, total: seen.append((done, total))
+            dataset, per_label=5, on_image=lambda done, total: seen.append((done, total))
         )
         assert (report.labels, report.unreadable, report.left_out) == (2, [], [])
         assert seen == [(done, 8) for done in range(1, 9)]
@@ -39,11 +39,11 @@ def test_tiles_are_spread_over_the_labels_time(tmp_path: Path) -> None:
         assert len(block.chosen) == 1
 
 
-def test_unreadable_pictures_are_drawn_and_named(tmp_path: Path) -> None:
+def test_unreadable_images_are_drawn_and_named(tmp_path: Path) -> None:
     with Dataset(filled(tmp_path, *["cat"] * 3)) as dataset:
         first, second, third = dataset.samples()
         (dataset.path / first.path).unlink()
-        (dataset.path / second.path).write_bytes(b"no picture")
+        (dataset.path / second.path).write_bytes(b"no image")
         (dataset.path / third.path).write_bytes(encoded(1))
         _, report = draw_dataset_sheet(dataset)
         assert report.unreadable == [first, second]

@@ -118,9 +118,9 @@ def test_what_a_run_trains_on_is_not_evicted(tmp_path: Path) -> None:
         assert 200 in {sample.stamp_ns for sample in dataset.samples()}
 
 
-def nearest_label(pictures: dict[str, list[np.ndarray]], picture: np.ndarray) -> str:
-    """Return the label of the nearest stored picture."""
-    return min(pictures, key=lambda label: min(np.abs(picture - p).sum() for p in pictures[label]))
+def nearest_label(images: dict[str, list[np.ndarray]], image: np.ndarray) -> str:
+    """Return the label of the nearest stored image."""
+    return min(images, key=lambda label: min(np.abs(image - p).sum() for p in images[label]))
 
 
 @pytest.mark.parametrize("rule", ["spread", "oldest first"])
@@ -139,8 +139,8 @@ def test_rare_classes_survive_as_they_do_not_when_the_oldest_goes(
     budget = 60 * 128
     if rule == "spread":
         with Dataset(tmp_path, Limits(total_bytes=budget)) as dataset:
-            for number, (label, picture) in enumerate(drive):
-                sample = NewSample(label, "/camera", number * SEC, picture.tobytes(), 4, 4)
+            for number, (label, image) in enumerate(drive):
+                sample = NewSample(label, "/camera", number * SEC, image.tobytes(), 4, 4)
                 dataset.add([sample])
             left: dict[str, list[np.ndarray]] = {}
             for item in dataset.samples():
@@ -148,8 +148,8 @@ def test_rare_classes_survive_as_they_do_not_when_the_oldest_goes(
                 left.setdefault(item.label, []).append(np.frombuffer(content))
     else:
         left = {}
-        for label, picture in drive[-60:]:
-            left.setdefault(label, []).append(picture)
+        for label, image in drive[-60:]:
+            left.setdefault(label, []).append(image)
     assert sum(map(len, left.values())) * 128 <= budget
     recall = np.mean([nearest_label(left, seen("rare")) == "rare" for _ in range(50)])
     assert recall >= 0.9 if rule == "spread" else recall == 0.0

@@ -115,7 +115,7 @@ def test_a_file_that_is_no_model_is_refused(
         Predictor(folder)
 
 
-def test_a_picture_of_another_kind_is_refused(write_version: WriteVersion) -> None:
+def test_a_image_of_another_kind_is_refused(write_version: WriteVersion) -> None:
     predictor = Predictor(write_version())
     with pytest.raises(FrameError, match="expected uint8"):
         predictor.predict(np.zeros((8, 8), dtype=np.uint8))
@@ -141,7 +141,7 @@ def test_the_loader_gives_models_and_reasons(write_version: WriteVersion, tmp_pa
     assert kinds == [ModelError, Predictor, ModelError]
 
 
-def test_an_annotated_picture_keeps_its_shape() -> None:
+def test_an_annotated_image_keeps_its_shape() -> None:
     for shape in ((480, 640), (32, 32), (5, 7)):
         image = plain(0, *shape)
         prediction = Prediction("a label that is too long for it", 0.5, np.zeros(1, np.float32))

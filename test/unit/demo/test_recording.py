@@ -19,7 +19,7 @@ Recorded = list[tuple[str, int, Any]]
 def make_frames() -> list[tuple[NDArray[np.uint8], str]]:
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (len(LABELS), 6, 8, 3), np.uint8)
-    smooth = [np.asarray(cv2.resize(picture, (64, 48)), np.uint8) for picture in coarse]
+    smooth = [np.asarray(cv2.resize(image, (64, 48)), np.uint8) for image in coarse]
     return list(zip(smooth, LABELS, strict=True))
 
 
@@ -44,7 +44,7 @@ def test_raw_frames_come_back_bit_for_bit(tmp_path: Path) -> None:
         np.testing.assert_array_equal(message.data.reshape(48, 64, 3), rgb)
 
 
-def test_compressed_frames_are_jpeg_of_the_same_picture(tmp_path: Path) -> None:
+def test_compressed_frames_are_jpeg_of_the_same_image(tmp_path: Path) -> None:
     frames = make_frames()
     record_bag(tmp_path / "bag", frames, image_topic="/eye", compressed=True, start_ns=START_NS)
     images = [message for topic, _, message in read(tmp_path / "bag") if topic == "/eye"]

@@ -32,7 +32,7 @@ def test_digits_and_shapes_have_the_promised_classes(scenes: dict[str, Scene]) -
 
 
 @pytest.mark.parametrize("name", SCENE_NAMES)
-def test_frames_are_pictures_of_the_promised_form(name: str, scenes: dict[str, Scene]) -> None:
+def test_frames_are_images_of_the_promised_form(name: str, scenes: dict[str, Scene]) -> None:
     for rgb, label in scenes[name].frames("test", 20, 3):
         assert rgb.shape == (240, 320, 3)
         assert rgb.dtype == np.uint8
@@ -91,7 +91,7 @@ def test_no_drawing_of_a_shape_is_in_two_splits() -> None:
     assert len(drawings) == 15
 
 
-def test_a_sign_fills_most_of_the_picture(scenes: dict[str, Scene]) -> None:
+def test_a_sign_fills_most_of_the_image(scenes: dict[str, Scene]) -> None:
     # The boards are lighter than anything behind them can be on average.
     shares = [
         float(np.mean(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY) > 150))

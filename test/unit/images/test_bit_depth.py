@@ -8,25 +8,25 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from bag_recorder import picture
+from bag_recorder import make_image
 from numpy.typing import NDArray
 
 from fl_robot_ros.capture.frame_processor import FrameProcessor
 from fl_robot_ros.images.decode import decode_frame
 from fl_robot_ros.images.encoding import high_bits
 from fl_robot_ros.images.frame import CompressedFrame, RawFrame
-from fl_robot_ros.images.image_files import read_picture
+from fl_robot_ros.images.image_files import read_image
 
-PICTURE = picture(6)
-PICTURE[0, 0] = 255  # Some pixel is nearly white in most images of a camera.
-GREY = PICTURE[..., 1]
+IMAGE = make_image(6)
+IMAGE[0, 0] = 255  # Some pixel is nearly white in most images of a camera.
+GREY = IMAGE[..., 1]
 # 8-bit pixels by the encoding that carries them, as they lie in its message.
 PIXELS: dict[str, NDArray[np.uint8]] = {
     "mono": GREY,
-    "rgb": PICTURE,
-    "bgr": PICTURE[..., ::-1],
-    "rgba": np.dstack([PICTURE, GREY]),
-    "bgra": np.dstack([PICTURE[..., ::-1], GREY]),
+    "rgb": IMAGE,
+    "bgr": IMAGE[..., ::-1],
+    "rgba": np.dstack([IMAGE, GREY]),
+    "bgra": np.dstack([IMAGE[..., ::-1], GREY]),
     "bayer_rggb": GREY,
     "bayer_bggr": GREY,
     "bayer_gbrg": GREY,
@@ -51,7 +51,7 @@ def with_bits(pixels: NDArray[np.uint8], bits: int) -> NDArray[np.uint16]:
 @pytest.mark.parametrize("is_bigendian", [False, True])
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 @pytest.mark.parametrize("name", list(PIXELS))
-def test_values_of_any_depth_give_the_picture_of_8_bits(
+def test_values_of_any_depth_give_the_image_of_8_bits(
     name: str, bits: int, is_bigendian: bool
 ) -> None:
     pixels = PIXELS[name]
@@ -64,7 +64,7 @@ def test_values_of_any_depth_give_the_picture_of_8_bits(
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 @pytest.mark.parametrize("name", ["mono", "bgr", "bgra", "bayer_grbg"])
-def test_files_give_the_picture_of_the_raw_image(name: str, bits: int) -> None:
+def test_files_give_the_image_of_the_raw_image(name: str, bits: int) -> None:
     values = with_bits(PIXELS[name], bits)
     done, file = cv2.imencode(".png", values)
     assert done
@@ -72,13 +72,13 @@ def test_files_give_the_picture_of_the_raw_image(name: str, bits: int) -> None:
     np.testing.assert_array_equal(decode_frame(frame), decode_frame(raw(f"{name}16", values)))
 
 
-def test_a_picture_file_gives_the_picture_of_the_raw_image(tmp_path: Path) -> None:
+def test_a_image_file_gives_the_image_of_the_raw_image(tmp_path: Path) -> None:
     values = with_bits(PIXELS["bgr"], 12)
     for suffix in (".png", ".tiff"):
         assert cv2.imwrite(str(tmp_path / f"a{suffix}"), values)
-        read = read_picture(tmp_path / f"a{suffix}")
+        read = read_image(tmp_path / f"a{suffix}")
         assert read is not None
-        np.testing.assert_array_equal(read, PICTURE)
+        np.testing.assert_array_equal(read, IMAGE)
 
 
 @pytest.mark.parametrize(

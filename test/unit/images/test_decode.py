@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from bag_recorder import picture
+from bag_recorder import make_image
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,7 +16,7 @@ from fl_robot_ros.errors import FrameError
 from fl_robot_ros.images.decode import decode_frame
 from fl_robot_ros.images.frame import CompressedFrame, FrameData, RawFrame
 
-PICTURE = picture(1)
+IMAGE = make_image(1)
 
 
 def raw(encoding: str, pixels: Any, step: int = 0, data: FrameData | None = None) -> RawFrame:
@@ -35,23 +35,23 @@ def compressed(extension: str, pixels: Any, name: str = "jpeg") -> CompressedFra
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, np.frombuffer, "array"])
-def test_any_buffer_will_do_and_cannot_be_written_through_the_picture(kind: Any) -> None:
-    content = PICTURE.tobytes()
+def test_any_buffer_will_do_and_cannot_be_written_through_the_image(kind: Any) -> None:
+    content = IMAGE.tobytes()
     if kind == "array":
         buffer: Any = array.array("B", content)
     else:
         buffer = kind(content, np.uint8) if kind is np.frombuffer else kind(content)
-    decoded = decode_frame(raw("rgb8", PICTURE, data=buffer))
+    decoded = decode_frame(raw("rgb8", IMAGE, data=buffer))
     assert np.shares_memory(decoded, np.frombuffer(buffer, np.uint8))
     with pytest.raises(ValueError, match="read-only"):
         decoded[:] = 0
-    np.testing.assert_array_equal(decoded, PICTURE)
+    np.testing.assert_array_equal(decoded, IMAGE)
 
 
 def test_last_row_may_lack_its_padding() -> None:
-    frame = raw("rgb8", PICTURE, 32 * 3 + 8)
+    frame = raw("rgb8", IMAGE, 32 * 3 + 8)
     cut = RawFrame(**{**frame.__dict__, "data": bytes(frame.data)[:-8]})
-    np.testing.assert_array_equal(decode_frame(cut), PICTURE)
+    np.testing.assert_array_equal(decode_frame(cut), IMAGE)
 
 
 @pytest.mark.parametrize(
@@ -67,28 +67,28 @@ def test_last_row_may_lack_its_padding() -> None:
     ],
 )
 def test_frames_that_do_not_fit_are_refused_by_name(changes: dict[str, Any], words: str) -> None:
-    frame = RawFrame(**{**raw("rgb8", PICTURE).__dict__, **changes})
+    frame = RawFrame(**{**raw("rgb8", IMAGE).__dict__, **changes})
     with pytest.raises(FrameError, match=words):
         decode_frame(frame)
 
 
 def test_png_is_exact_and_jpeg_is_close() -> None:
-    bgr = cv2.cvtColor(PICTURE, cv2.COLOR_RGB2BGR)
-    np.testing.assert_array_equal(decode_frame(compressed(".png", bgr, "png")), PICTURE)
-    difference = decode_frame(compressed(".jpg", bgr)).astype(int) - PICTURE
+    bgr = cv2.cvtColor(IMAGE, cv2.COLOR_RGB2BGR)
+    np.testing.assert_array_equal(decode_frame(compressed(".png", bgr, "png")), IMAGE)
+    difference = decode_frame(compressed(".jpg", bgr)).astype(int) - IMAGE
     assert np.abs(difference).mean() < 4
 
 
 @pytest.mark.parametrize("name", ["", "rgb8; jpeg compressed bgr8", "png", "nonsense"])
 def test_content_decides_not_the_name_of_the_format(name: str) -> None:
-    bgr = cv2.cvtColor(PICTURE, cv2.COLOR_RGB2BGR)
+    bgr = cv2.cvtColor(IMAGE, cv2.COLOR_RGB2BGR)
     assert decode_frame(compressed(".jpg", bgr, name)).shape == (24, 32, 3)
 
 
 @pytest.mark.parametrize("extension", [".jpg", ".png"])
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 0.9])
 def test_cut_files_are_refused(extension: str, share: float) -> None:
-    whole = bytes(compressed(extension, PICTURE).data)
+    whole = bytes(compressed(extension, IMAGE).data)
     cut = CompressedFrame("/camera", 5, 6, "jpeg", whole[: int(share * len(whole))])
     with pytest.raises(FrameError):
         decode_frame(cut)

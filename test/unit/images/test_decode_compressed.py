@@ -1,4 +1,4 @@
-"""Compressed frames: picture files in all their kinds, formats' names, hostile files."""
+"""Compressed frames: image files in all their kinds, formats' names, hostile files."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from bag_recorder import picture
+from bag_recorder import make_image
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fl_robot_ros.errors import FrameError
 from fl_robot_ros.images.decode import decode_frame, decode_grey_thumbnail, read_frame_header
 from fl_robot_ros.images.frame import CompressedFrame, RawFrame
-from fl_robot_ros.images.image_header import MAX_PICTURE_PX, read_picture_header
+from fl_robot_ros.images.image_header import MAX_IMAGE_PX, read_image_header
 
-PICTURE = picture(2)
-BGR = PICTURE[..., ::-1]
-SMOOTH = cv2.resize(picture(3), (640, 480), interpolation=cv2.INTER_CUBIC)
+IMAGE = make_image(2)
+BGR = IMAGE[..., ::-1]
+SMOOTH = cv2.resize(make_image(3), (640, 480), interpolation=cv2.INTER_CUBIC)
 
 writes_as_told = pytest.mark.skipif(
     cv2.__version__ < "4.6", reason="OpenCV 4.5 writes other values into TIFF files than it gets"
@@ -80,12 +80,12 @@ def jpeg_claiming(width: int, height: int) -> bytes:
     ],
 )
 def test_files_without_loss_are_exact(extension: str, channels: int, bits: int) -> None:
-    pixels = {1: PICTURE[..., 0], 3: BGR, 4: np.dstack([BGR, PICTURE[..., 0]])}[channels]
+    pixels = {1: IMAGE[..., 0], 3: BGR, 4: np.dstack([BGR, IMAGE[..., 0]])}[channels]
     stored = pixels if bits == 8 else pixels.astype(np.uint16) * 256 + 200
     lossless = (cv2.IMWRITE_WEBP_QUALITY, 101) if extension == ".webp" else ()
     data = file_of(extension, stored, *lossless)
     decoded = decode_frame(compressed(data, extension[1:]))
-    expected = np.stack([PICTURE[..., 0]] * 3, axis=2) if channels == 1 else PICTURE
+    expected = np.stack([IMAGE[..., 0]] * 3, axis=2) if channels == 1 else IMAGE
     np.testing.assert_array_equal(decoded, expected)
 
 
@@ -100,12 +100,12 @@ def test_files_without_loss_are_exact(extension: str, channels: int, bits: int) 
 )
 @pytest.mark.parametrize("channels", [1, 3])
 def test_jpeg_is_close(channels: int, parameters: tuple[int, ...]) -> None:
-    pixels = BGR if channels == 3 else PICTURE[..., 0]
+    pixels = BGR if channels == 3 else IMAGE[..., 0]
     data = file_of(".jpg", pixels, *parameters)
-    expected = PICTURE if channels == 3 else PICTURE[..., :1]
+    expected = IMAGE if channels == 3 else IMAGE[..., :1]
     difference = decode_frame(compressed(data)).astype(int) - expected
     assert np.abs(difference).mean() < 4
-    header = read_picture_header(np.frombuffer(data, np.uint8))
+    header = read_image_header(np.frombuffer(data, np.uint8))
     assert header.is_rgb_jpeg is (channels == 3)
 
 
@@ -126,15 +126,15 @@ def test_jpeg_is_close(channels: int, parameters: tuple[int, ...]) -> None:
 def test_colours_come_from_the_content_whatever_the_format_is_called(
     name: str, extension: str
 ) -> None:
-    difference = decode_frame(compressed(file_of(extension, BGR), name)).astype(int) - PICTURE
+    difference = decode_frame(compressed(file_of(extension, BGR), name)).astype(int) - IMAGE
     assert np.abs(difference).mean() < 4
 
 
 def test_mono16_png_gives_its_high_bytes() -> None:
-    grey = PICTURE[..., 0].astype(np.uint16) * 256 + 255
+    grey = IMAGE[..., 0].astype(np.uint16) * 256 + 255
     for name in ("mono16; png compressed mono16", "mono16; png compressed ", "png"):
         decoded = decode_frame(compressed(file_of(".png", grey), name))
-        np.testing.assert_array_equal(decoded[..., 1], PICTURE[..., 0])
+        np.testing.assert_array_equal(decoded[..., 1], IMAGE[..., 0])
 
 
 @pytest.mark.parametrize("encoding", ["16UC1", "bayer_grbg8", "bayer_grbg16"])
@@ -163,7 +163,7 @@ def test_sensor_values_in_a_tiff_are_those_of_the_raw_image(encoding: str) -> No
 
 def test_lossy_webp_is_close_and_ends_where_it_says() -> None:
     data = file_of(".webp", BGR, cv2.IMWRITE_WEBP_QUALITY, 90)
-    difference = decode_frame(compressed(data, "webp")).astype(int) - PICTURE
+    difference = decode_frame(compressed(data, "webp")).astype(int) - IMAGE
     assert np.abs(difference).mean() < 6
     more = compressed(data + bytes(9999), "webp")
     np.testing.assert_array_equal(decode_frame(more), decode_frame(compressed(data, "webp")))
@@ -221,7 +221,7 @@ def test_other_content_is_refused_by_name_in_one_line(name: str, data: bytes, wo
 def test_sizes_that_no_camera_has_are_refused_unseen(claim: Any, width: int, height: int) -> None:
     data = claim(width, height)
     for decode in (decode_frame, thumbnail_of):
-        with pytest.raises(FrameError, match=f"{width}x{height} pixels.*{MAX_PICTURE_PX}"):
+        with pytest.raises(FrameError, match=f"{width}x{height} pixels.*{MAX_IMAGE_PX}"):
             decode(compressed(data))
 
 
@@ -240,7 +240,7 @@ def test_a_thumbnail_inside_is_no_end_of_a_cut_jpeg() -> None:
     data = outer[:2] + b"\xff\xe1" + struct.pack(">H", len(inner) + 2) + inner + outer[2:]
     frame = compressed(data)
     np.testing.assert_array_equal(decode_frame(frame), decode_frame(compressed(outer)))
-    assert read_picture_header(np.frombuffer(data, np.uint8)).is_rgb_jpeg
+    assert read_image_header(np.frombuffer(data, np.uint8)).is_rgb_jpeg
     for decode in (decode_frame, thumbnail_of):
         with pytest.raises(FrameError, match="lacks its end"):
             decode(compressed(data[:-20]))
@@ -251,7 +251,7 @@ def test_long_headers_and_a_filled_last_block_are_fine() -> None:
     profile = b"\xff\xe2" + struct.pack(">H", 65535) + b"\xff\xd9" * 32766 + b"\0"
     long = data[:2] + profile * 4 + b"\xff\xff" + data[3:] + bytes(4000)
     np.testing.assert_array_equal(decode_frame(compressed(long)), decode_frame(compressed(data)))
-    header = read_picture_header(np.frombuffer(long, np.uint8))
+    header = read_image_header(np.frombuffer(long, np.uint8))
     assert (header.width, header.height, header.channels, header.bits) == (32, 24, 3, 8)
 
 
@@ -274,7 +274,7 @@ def test_long_headers_and_a_filled_last_block_are_fine() -> None:
         ),
     ],
 )
-def test_thumbnail_is_the_small_grey_picture(
+def test_thumbnail_is_the_small_grey_image(
     width: int, height: int, shape: tuple[int, int]
 ) -> None:
     pixels = cv2.resize(SMOOTH, (width, height), interpolation=cv2.INTER_AREA)
@@ -286,25 +286,25 @@ def test_thumbnail_is_the_small_grey_picture(
     assert np.abs(thumbnail.astype(int) - small.reshape(shape)).mean() < 3
 
 
-GREY_JPEG = file_of(".jpg", PICTURE[..., 0])
+GREY_JPEG = file_of(".jpg", IMAGE[..., 0])
 FILES = [
     file_of(".jpg", BGR),
     file_of(".jpg", BGR, cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
     GREY_JPEG,
     file_of(".png", BGR),
-    file_of(".png", PICTURE[..., 0].astype(np.uint16)),
+    file_of(".png", IMAGE[..., 0].astype(np.uint16)),
     file_of(".webp", BGR),
     file_of(".tiff", BGR),
-    file_of(".tiff", PICTURE[..., 0].astype(np.float32)),
+    file_of(".tiff", IMAGE[..., 0].astype(np.float32)),
 ]
 FORMATS = ["jpeg", "16UC1; png compressed ", "bayer_rggb8; jpeg compressed "]
 
 
 def decode_or_refuse(data: bytes, name: str) -> None:
-    """Decode in both ways: a picture or a FrameError, nothing else."""
+    """Decode in both ways: an image or a FrameError, nothing else."""
     frame = compressed(data, name)
     try:
-        header = read_picture_header(np.frombuffer(data, np.uint8))
+        header = read_image_header(np.frombuffer(data, np.uint8))
     except FrameError:
         for decode in (decode_frame, thumbnail_of):
             with pytest.raises(FrameError):
@@ -346,7 +346,7 @@ def test_hostile_bytes_are_refused(content: bytes, start: bytes, end: bytes, nam
     cut=st.one_of(st.none(), st.integers(0, 3000)),
     name=st.sampled_from(FORMATS),
 )
-def test_changed_files_are_pictures_or_refused(
+def test_changed_files_are_images_or_refused(
     file: bytes,
     changes: list[tuple[int, int]],
     early: list[tuple[int, int]],
@@ -364,7 +364,7 @@ def test_changed_files_are_pictures_or_refused(
     size=st.tuples(st.integers(0, 40), st.integers(0, 40)),
     pixels=st.binary(max_size=200),
 )
-def test_png_of_any_kind_is_a_picture_or_refused(
+def test_png_of_any_kind_is_a_image_or_refused(
     body: bytes, size: tuple[int, int], pixels: bytes
 ) -> None:
     """Checksums are right here, so that the decoder looks further."""

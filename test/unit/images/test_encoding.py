@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bag_recorder import picture
+from bag_recorder import make_image
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from fl_robot_ros.images.decode import decode_frame
 from fl_robot_ros.images.encoding import ENCODINGS, SUPPORTED_ENCODINGS
 from fl_robot_ros.images.frame import RawFrame
 
-PICTURE = picture(4, 12, 16)
+IMAGE = make_image(4, 12, 16)
 CHANNELS = {
     "rgb": "RGB",
     "bgr": "BGR",
@@ -77,7 +77,7 @@ def yuv(colour: list[int]) -> tuple[int, int, int]:
 def test_colours(encoding: str, padding: int, is_bigendian: bool) -> None:
     order = CHANNELS.get(encoding) or CHANNELS[re.sub(r"\d+$", "", encoding)]
     rows = []
-    for row in PICTURE.tolist():
+    for row in IMAGE.tolist():
         values = [
             dict(zip("RGBA", [*pixel, 77], strict=True))[name] for pixel in row for name in order
         ]
@@ -85,14 +85,14 @@ def test_colours(encoding: str, padding: int, is_bigendian: bool) -> None:
     frame = frame_of(encoding, rows, 16, 12, padding=padding, is_bigendian=is_bigendian)
     decoded = decode_frame(frame)
     assert decoded.dtype == np.uint8
-    np.testing.assert_array_equal(decoded, PICTURE)
+    np.testing.assert_array_equal(decoded, IMAGE)
 
 
 @pytest.mark.parametrize("is_bigendian", [False, True])
 @pytest.mark.parametrize("padding", [0, 3])
 @pytest.mark.parametrize("encoding", ["mono8", "8UC1", "mono16"])
 def test_grey(encoding: str, padding: int, is_bigendian: bool) -> None:
-    grey = PICTURE[..., 1]
+    grey = IMAGE[..., 1]
     wide = encoding == "mono16"
     rows = [numbers(row, wide=wide, is_bigendian=is_bigendian) for row in grey.tolist()]
     frame = frame_of(encoding, rows, 16, 12, padding=padding, is_bigendian=is_bigendian)
@@ -116,7 +116,7 @@ def test_mosaics(name: str, bits: str, width: int, height: int, is_bigendian: bo
 
 
 def pairs_of_colours(height: int, width: int) -> NDArray[np.uint8]:
-    """Return a picture whose blocks of 2x2 pixels have one colour, which chroma needs."""
+    """Return an image whose blocks of 2x2 pixels have one colour, which chroma needs."""
     small = np.random.default_rng(8).integers(0, 256, (height // 2, width // 2, 3), np.uint8)
     return small.repeat(2, axis=0).repeat(2, axis=1)
 
@@ -151,7 +151,7 @@ def test_planar_yuv(encoding: str, padding: int) -> None:
 def measured(
     encoding: str, values: NDArray[Any], *, is_bigendian: bool = False
 ) -> NDArray[np.uint8]:
-    """Decode measurements, see that the picture is grey, and return one channel."""
+    """Decode measurements, see that the image is grey, and return one channel."""
     code = {"16UC1": "H", "32FC1": "f"}[encoding]
     order = ">" if is_bigendian else "<"
     rows = [struct.pack(f"{order}{len(row)}{code}", *row) for row in values.tolist()]
@@ -214,7 +214,7 @@ def test_constant_measurements(encoding: str, value: float, expected: int) -> No
     assert (measured(encoding, values) == expected).all()
 
 
-def test_few_measurements_in_a_large_picture_are_seen() -> None:
+def test_few_measurements_in_a_large_image_are_seen() -> None:
     depth = np.zeros((601, 801))
     depth[1, 1:5] = [1000, 2000, 3000, 4000]
     grey = measured("16UC1", depth.astype(np.uint16))
@@ -263,7 +263,7 @@ def test_one_byte_less_than_needed_is_refused(encoding: str) -> None:
 @pytest.mark.parametrize(
     "name", ["32FC2", "32FC3", "64FC1", "8UC2", "8SC1", "nv24", "rgb", "RGB8", "", "x\ny" * 9999]
 )
-def test_what_is_no_picture_is_refused_in_one_line(name: str) -> None:
+def test_what_is_no_image_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(FrameError, match="not supported; the supported ones are rgb8") as info:
         decode_frame(RawFrame("/camera", 5, 6, name, 4, 4, 100, False, bytes(1000)))
     assert len(str(info.value)) < 350
@@ -293,7 +293,7 @@ SIZES = st.one_of(st.integers(0, 9), st.sampled_from([2**31 - 1, 2**31, 2**32 - 
     is_bigendian=st.booleans(),
     data=st.binary(max_size=400),
 )
-def test_hostile_images_are_pictures_or_refused(
+def test_hostile_images_are_images_or_refused(
     encoding: str, height: int, width: int, step: int, is_bigendian: bool, data: bytes
 ) -> None:
     frame = RawFrame("/camera", 5, 6, encoding, height, width, step, is_bigendian, data)
@@ -306,6 +306,6 @@ def test_hostile_images_are_pictures_or_refused(
 
 
 @given(data=st.binary(min_size=96, max_size=96), is_bigendian=st.booleans())
-def test_any_floats_are_a_picture(data: bytes, is_bigendian: bool) -> None:
+def test_any_floats_are_a_image(data: bytes, is_bigendian: bool) -> None:
     frame = RawFrame("/camera", 5, 6, "32FC1", 4, 6, 24, is_bigendian, data)
     assert decode_frame(frame).shape == (4, 6, 3)

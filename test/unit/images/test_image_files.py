@@ -1,4 +1,4 @@
-"""Folders of pictures: what is found in them, and how a file is decoded."""
+"""Folders of images: what is found in them, and how a file is decoded."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from fl_robot_ros.errors import SourceError
 from fl_robot_ros.images.image_files import (
-    decode_picture,
-    read_picture,
+    decode_image,
+    read_image,
     search_folder,
 )
 
@@ -37,9 +37,9 @@ def turned(jpeg: bytes) -> bytes:
 def test_an_orientation_in_exif_is_left_alone_as_in_capture(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(turned(encoded(".jpg")))
     grey = turned(encoded(".jpg", PIXELS[..., 0]))
-    for picture in (read_picture(tmp_path / "a.jpg"), decode_picture(grey)):
-        assert picture is not None
-        assert picture.shape == (12, 16, 3)
+    for image in (read_image(tmp_path / "a.jpg"), decode_image(grey)):
+        assert image is not None
+        assert image.shape == (12, 16, 3)
 
 
 @pytest.mark.parametrize(
@@ -58,15 +58,15 @@ def test_an_orientation_in_exif_is_left_alone_as_in_capture(tmp_path: Path) -> N
         (".tiff", PIXELS.astype(np.uint16) * 257),
     ],
 )
-def test_other_pictures_are_as_opencv_shows_them(suffix: str, pixels: NDArray[np.generic]) -> None:
+def test_other_images_are_as_opencv_shows_them(suffix: str, pixels: NDArray[np.generic]) -> None:
     data = encoded(suffix, pixels)
     shown = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert shown is not None
-    np.testing.assert_array_equal(decode_picture(data), shown[..., ::-1])
+    np.testing.assert_array_equal(decode_image(data), shown[..., ::-1])
 
 
 def huge_png(width: int, height: int) -> bytes:
-    """Return a small file of a large black picture of two colours."""
+    """Return a small file of a large black image of two colours."""
     row = bytes(1 + width // 8)
     chunks = {
         b"IHDR": struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0),
@@ -82,21 +82,21 @@ def huge_png(width: int, height: int) -> bytes:
     )
 
 
-def test_a_small_file_of_a_huge_picture_is_not_decoded() -> None:
-    assert decode_picture(huge_png(800, 600)) is not None
+def test_a_small_file_of_a_huge_image_is_not_decoded() -> None:
+    assert decode_image(huge_png(800, 600)) is not None
     data = huge_png(8200, 8200)
     assert len(data) < 10_000
-    assert decode_picture(data) is None
+    assert decode_image(data) is None
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_what_is_left_of_a_file_is_no_picture(suffix: str) -> None:
+def test_what_is_left_of_a_file_is_no_image(suffix: str) -> None:
     data = encoded(suffix)
     for size in range(len(data)):
-        assert decode_picture(data[:size]) is None
+        assert decode_image(data[:size]) is None
 
 
-def test_links_and_unsupported_pictures_are_told(tmp_path: Path) -> None:
+def test_links_and_unsupported_images_are_told(tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "1.png").write_bytes(encoded(".png"))
     (tmp_path / "b" / "2.Gif").write_bytes(b"GIF89a")
@@ -105,7 +105,7 @@ def test_links_and_unsupported_pictures_are_told(tmp_path: Path) -> None:
     (tmp_path / "dangling.png").symlink_to(tmp_path / "nowhere")
     (tmp_path / "folder.png").mkdir()
     found = search_folder(tmp_path)
-    assert found.pictures == [tmp_path / "b" / "1.png"]
+    assert found.images == [tmp_path / "b" / "1.png"]
     assert [path.name for path, _ in found.left_out] == ["2.Gif", "loop", "dangling.png"]
 
 
@@ -132,7 +132,7 @@ def test_a_folder_that_cannot_be_read_is_an_error(
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.png").write_bytes(encoded(".png"))
     deny(tmp_path / ".trash")
-    assert len(search_folder(tmp_path).pictures) == 2
+    assert len(search_folder(tmp_path).images) == 2
     deny(tmp_path / "dog")
     with pytest.raises(SourceError, match=f"cannot read {tmp_path / 'dog'}: Permission denied"):
         search_folder(tmp_path)

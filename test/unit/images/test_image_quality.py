@@ -1,4 +1,4 @@
-"""Measures of pictures: what is sharp, and that every way in measures the same."""
+"""Measures of images: what is sharp, and that every way in measures the same."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIZES = [(640, 480), (480, 640), (752, 480), (641, 481), (1280, 720), (1920, 108
 
 
 def scene(width: int, height: int, blur: float = 0.0, noise: float = 0.0) -> np.ndarray:
-    """Return a grey picture with edges, blurred by so much of its width, with a camera's noise."""
+    """Return a grey image with edges, blurred by so much of its width, with a camera's noise."""
     coarse = np.random.default_rng(1).integers(0, 256, (24, 32), np.uint8)
     grey = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.float64)
     if blur:
@@ -46,6 +46,6 @@ def test_a_jpeg_measures_like_its_pixels(width: int, height: int) -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2000), (2000, 1), (3, 321), (480, 640)])
-def test_a_flat_picture_of_any_shape_has_no_sharpness(shape: tuple[int, int]) -> None:
+def test_a_flat_image_of_any_shape_has_no_sharpness(shape: tuple[int, int]) -> None:
     quality = measure_quality(np.full(shape, 77, np.uint8))
     assert (quality.brightness, quality.sharpness, quality.fingerprint) == (77, 0, 0)

@@ -8,11 +8,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from bag_recorder import picture
+from bag_recorder import make_image
 
 from fl_robot_ros.capture.frame_processor import FrameProcessor
 from fl_robot_ros.capture.privacy_mask import PrivacyMasks
-from fl_robot_ros.curation.image_import import import_pictures
+from fl_robot_ros.curation.image_import import import_images
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.errors import FrameError
 from fl_robot_ros.images.decode import decode_frame
@@ -44,9 +44,9 @@ def encoded(pixels: Any, parameters: tuple[int, ...] = ()) -> bytes:
 
 
 def scene(width: int = 640, height: int = 480) -> Any:
-    """Return a picture with as much detail as a camera's."""
+    """Return an image with as much detail as a camera's."""
     noise = np.random.default_rng(5).normal(0, 8, (height, width, 3))
-    return np.clip(picture(4, height, width) + noise, 0, 255).astype(np.uint8)
+    return np.clip(make_image(4, height, width) + noise, 0, 255).astype(np.uint8)
 
 
 def frame_of(data: bytes) -> CompressedFrame:
@@ -63,7 +63,7 @@ TAILS = {
     "raw size": bytes(640 * 480 * 3 - len(JPEG)),
     "older frame": encoded(scene()[::-1])[len(JPEG) // 2 :],
     "video": b"\0\0\0\x18ftypmp42" + np.random.default_rng(1).bytes(200_000),
-    "second picture": encoded(picture(3)),
+    "second image": encoded(make_image(3)),
     "odd byte": b"\xff",
 }
 
@@ -82,7 +82,7 @@ def test_what_lies_behind_the_end_is_no_part_of_a_frame(
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "photo.jpg").write_bytes(jpeg + tail)
     with Dataset(tmp_path / "data") as dataset:
-        assert not import_pictures(dataset, tmp_path / "cat", label="cat").unreadable
+        assert not import_images(dataset, tmp_path / "cat", label="cat").unreadable
         (stored,) = dataset.samples()
         assert (dataset.path / stored.path).read_bytes() == jpeg
 
@@ -107,7 +107,7 @@ def damaged(data: bytes, kind: str) -> bytes:
     return data[:start] + bytes.fromhex(kind) + data[start + len(kind) // 2 :]
 
 
-# The marker of a second picture, and of its end: a part of another frame.
+# The marker of a second image, and of its end: a part of another frame.
 DAMAGE = ["lost packets", "ffd8", "ff17", "ffd9"]
 
 
@@ -122,7 +122,7 @@ def test_damage_in_the_middle_is_no_sample(tmp_path: Path, encoder: str, kind: s
         assert len(processed.reason) < 300
     (tmp_path / "photo.jpg").write_bytes(data)
     with Dataset(tmp_path / "data") as dataset:
-        report = import_pictures(dataset, tmp_path, label="cat")
+        report = import_images(dataset, tmp_path, label="cat")
     ((_, reason),) = report.unreadable
     assert "damaged" in reason
 
@@ -140,7 +140,7 @@ def test_a_restart_marker_before_the_end_is_no_damage() -> None:
     np.testing.assert_array_equal(thumbnail(more), thumbnail(data))
 
 
-def test_damage_of_a_grey_picture_is_seen() -> None:
+def test_damage_of_a_grey_image_is_seen() -> None:
     data = encoded(scene()[..., 0])
     assert FrameProcessor().process(frame_of(data)).sample is not None
     assert FrameProcessor().process(frame_of(damaged(data, "lost packets"))).sample is None
@@ -148,7 +148,7 @@ def test_damage_of_a_grey_picture_is_seen() -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("parameters", list(ENCODERS.values()), ids=list(ENCODERS))
-def test_a_picture_may_be_as_grey_as_one_without_data(
+def test_a_image_may_be_as_grey_as_one_without_data(
     parameters: tuple[int, ...], size: tuple[int, int]
 ) -> None:
     width, height = size

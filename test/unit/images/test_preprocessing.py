@@ -1,4 +1,4 @@
-"""From pictures to model input."""
+"""From images to model input."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from fl_robot_ros.errors import FrameError, ModelError
 from fl_robot_ros.images.preprocessing import Preprocessing
 
 RGB = Preprocessing(8, 16, 3, 1 / 255)
-PICTURE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 
 
 def test_shrinking_takes_the_mean_of_the_area() -> None:
     flat = Preprocessing(12, 16, 3, 1.0)
-    expected = np.rint(PICTURE.reshape(12, 2, 16, 2, 3).mean(axis=(1, 3)))
-    assert np.abs(flat.apply(PICTURE) - expected).max() <= 1
+    expected = np.rint(IMAGE.reshape(12, 2, 16, 2, 3).mean(axis=(1, 3)))
+    assert np.abs(flat.apply(IMAGE) - expected).max() <= 1
 
 
 def test_output_has_the_shape_type_and_range_of_the_model() -> None:
-    result = RGB.apply(PICTURE)
+    result = RGB.apply(IMAGE)
     assert result.shape == RGB.input_shape == (8, 16, 3)
     assert result.dtype == np.float32
     assert 0 <= result.min() < result.max() <= 1
 
 
 def test_same_size_is_only_scaled() -> None:
-    result = Preprocessing(24, 32, 3, 0.5).apply(PICTURE)
-    np.testing.assert_array_equal(result, PICTURE * np.float32(0.5))
+    result = Preprocessing(24, 32, 3, 0.5).apply(IMAGE)
+    np.testing.assert_array_equal(result, IMAGE * np.float32(0.5))
 
 
 @pytest.mark.parametrize("size", [(48, 64), (48, 16), (12, 64)])
 def test_enlarging_is_linear(size: tuple[int, int]) -> None:
-    expected = cv2.resize(PICTURE, size[::-1], interpolation=cv2.INTER_LINEAR)
-    np.testing.assert_array_equal(Preprocessing(*size, 3, 1.0).apply(PICTURE), expected)
+    expected = cv2.resize(IMAGE, size[::-1], interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(Preprocessing(*size, 3, 1.0).apply(IMAGE), expected)
 
 
 def test_grey_weighs_the_colours_as_eyes_do() -> None:
     grey = Preprocessing(1, 1, 1, 1.0)
     for channel, weight in enumerate((0.299, 0.587, 0.114)):
-        picture = np.zeros((1, 1, 3), np.uint8)
-        picture[..., channel] = 200
-        assert grey.apply(picture)[0, 0, 0] == pytest.approx(200 * weight, abs=0.51)
+        image = np.zeros((1, 1, 3), np.uint8)
+        image[..., channel] = 200
+        assert grey.apply(image)[0, 0, 0] == pytest.approx(200 * weight, abs=0.51)
 
 
 @pytest.mark.parametrize(
-    "image", [PICTURE[..., 0], PICTURE[..., :2], PICTURE.astype(np.float32), PICTURE[:0]]
+    "image", [IMAGE[..., 0], IMAGE[..., :2], IMAGE.astype(np.float32), IMAGE[:0]]
 )
-def test_what_is_no_rgb_picture_is_refused(image: Any) -> None:
+def test_what_is_no_rgb_image_is_refused(image: Any) -> None:
     with pytest.raises(FrameError, match="expected uint8"):
         RGB.apply(image)
 

@@ -16,7 +16,7 @@ from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.snapshot import freeze, hash_samples
 from fl_robot_ros.errors import DatasetError
 from fl_robot_ros.images.preprocessing import Preprocessing
-from fl_robot_ros.learning.file_data import open_picture_folder, open_snapshot
+from fl_robot_ros.learning.file_data import open_image_folder, open_snapshot
 from fl_robot_ros.learning.learning_data import open_source
 
 CLASSES = ("blue", "red")
@@ -25,7 +25,7 @@ INPUT = Preprocessing(height=6, width=8, channels=3, scale=1 / 255)
 
 
 def write(folder: Path, label: str, count: int, suffix: str = ".png") -> None:
-    """Write pictures of one colour, each of its own brightness and size."""
+    """Write images of one colour, each of its own brightness and size."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(count):
         image = np.zeros((20 + number, 30, 3), np.uint8)
@@ -49,8 +49,8 @@ def test_a_share_of_each_class_is_held_out(tmp_path: Path) -> None:
             channel = {"blue": 2, "red": 0}[CLASSES[number]]
             assert 200 <= int(image[..., channel].min()) <= 210  # RGB
             seen.add((int(number), int(image[0, 0, channel])))
-    assert len(seen) == 20  # no picture on both sides
-    again, _ = open_picture_folder(tmp_path, 0.3).load(CLASSES, INPUT)
+    assert len(seen) == 20  # no image on both sides
+    again, _ = open_image_folder(tmp_path, 0.3).load(CLASSES, INPUT)
     assert np.array_equal(again.images, train.images)
 
 
@@ -65,14 +65,14 @@ def test_a_split_of_the_folder_is_kept(tmp_path: Path, train_name: str, name: st
     for label in CLASSES:
         write(tmp_path / train_name / label, label, 5)
         write(tmp_path / name / label, label, 3)
-    train, holdout = open_picture_folder(tmp_path, 0.2).load(CLASSES, INPUT)
+    train, holdout = open_image_folder(tmp_path, 0.2).load(CLASSES, INPUT)
     assert (train.class_counts(2), holdout.class_counts(2)) == ([5, 5], [3, 3])
 
 
 def test_a_train_folder_alone_is_split(tmp_path: Path) -> None:
     for label in CLASSES:
         write(tmp_path / "train" / label, label, 10)
-    train, holdout = open_picture_folder(tmp_path, 0.2).load(CLASSES, INPUT)
+    train, holdout = open_image_folder(tmp_path, 0.2).load(CLASSES, INPUT)
     assert (train.class_counts(2), holdout.class_counts(2)) == ([8, 8], [2, 2])
 
 
@@ -83,11 +83,11 @@ def test_classes_may_be_named_like_a_split(tmp_path: Path, classes: tuple[str, s
         write(tmp_path / label, label, 5)
     if "test" in classes:
         (tmp_path / "samples.csv").touch()
-    train, holdout = open_picture_folder(tmp_path, 0.2).load(classes, INPUT)
+    train, holdout = open_image_folder(tmp_path, 0.2).load(classes, INPUT)
     assert (train.class_counts(2), holdout.class_counts(2)) == ([4, 4], [1, 1])
 
 
-def test_hostile_names_and_broken_pictures_are_counted(tmp_path: Path) -> None:
+def test_hostile_names_and_broken_images_are_counted(tmp_path: Path) -> None:
     write(tmp_path / "RED", "red", 4, ".jpg")
     write(tmp_path / "blue" / "deep" / "down", "blue", 4)
     write(tmp_path / "tab\tlabel", "none", 2)
@@ -102,8 +102,8 @@ def test_hostile_names_and_broken_pictures_are_counted(tmp_path: Path) -> None:
     (tmp_path / "blue" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     (tmp_path / "blue" / "truncated.jpg").write_bytes((red / "1.jpg").read_bytes()[:200])
     (tmp_path / "blue" / "dangling.png").symlink_to(tmp_path / "nowhere")
-    (tmp_path / "blue" / "notes.txt").write_text("no picture")
-    train, holdout = open_picture_folder(tmp_path, 0.25).load(CLASSES, INPUT)
+    (tmp_path / "blue" / "notes.txt").write_text("no image")
+    train, holdout = open_image_folder(tmp_path, 0.25).load(CLASSES, INPUT)
     counts = np.add(train.class_counts(2), holdout.class_counts(2))
     assert counts.tolist() == [4, 4]
     assert train.unreadable + holdout.unreadable == 3
@@ -121,7 +121,7 @@ def test_class_folders_that_are_links_are_named(
     (tmp_path / "data" / "blue").symlink_to(tmp_path / "elsewhere" / "blue")
     for number in range(30):
         (tmp_path / "data" / "red" / f"{number}.gif").touch()
-    train, holdout = open_picture_folder(tmp_path / "data", 0.25).load(CLASSES, INPUT)
+    train, holdout = open_image_folder(tmp_path / "data", 0.25).load(CLASSES, INPUT)
     assert np.add(train.class_counts(2), holdout.class_counts(2)).tolist() == [0, 4]
     told = [record.getMessage() for record in caplog.records]
     link = tmp_path / "data" / "blue"
@@ -138,7 +138,7 @@ def test_what_is_on_no_side_of_a_split_is_told(
     for name, count in (("train", 5), ("valid", 4), ("test", 3)):
         for label in CLASSES:
             write(tmp_path / name / label, label, count)
-    train, holdout = open_picture_folder(tmp_path, 0.2).load(CLASSES, INPUT)
+    train, holdout = open_image_folder(tmp_path, 0.2).load(CLASSES, INPUT)
     assert (train.class_counts(2), holdout.class_counts(2)) == ([5, 5], [3, 3])
     (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert "8 images are neither of the split for training nor of that for test" in told
@@ -148,25 +148,25 @@ def test_images_directly_in_split_folders_have_no_label(tmp_path: Path) -> None:
     for name in ("train", "test"):
         write(tmp_path / name, "red", 2)
     with pytest.raises(DatasetError, match=r"no image in .* has a label; .* split folders train"):
-        open_picture_folder(tmp_path, 0.2)
+        open_image_folder(tmp_path, 0.2)
     (tmp_path / "train" / "metadata.csv").write_text("file_name,label\n0.png,red\n1.png,red\n")
     (tmp_path / "test" / "metadata.csv").write_text("file_name,label\n0.png,red\n")
-    train, holdout = open_picture_folder(tmp_path, 0.2).load(CLASSES, INPUT)
+    train, holdout = open_image_folder(tmp_path, 0.2).load(CLASSES, INPUT)
     assert (train.class_counts(2), holdout.class_counts(2)) == ([0, 2], [0, 1])
     assert holdout.unmapped == {"": 1}
 
 
-def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_images_is_told(tmp_path: Path) -> None:
     (tmp_path / "red").mkdir()
-    with pytest.raises(DatasetError, match=f"there is no picture in {tmp_path}"):
-        open_picture_folder(tmp_path, 0.2)
-    with pytest.raises(DatasetError, match="there is no picture in"):
-        open_picture_folder(tmp_path / "gone", 0.2)
+    with pytest.raises(DatasetError, match=f"there is no image in {tmp_path}"):
+        open_image_folder(tmp_path, 0.2)
+    with pytest.raises(DatasetError, match="there is no image in"):
+        open_image_folder(tmp_path / "gone", 0.2)
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
-    """A dataset with ten red and ten blue pictures."""
+    """A dataset with ten red and ten blue images."""
     data = Dataset(tmp_path / "data")
     for start, label in enumerate(CLASSES):
         write(tmp_path / label, label, 10, ".jpg")
@@ -181,7 +181,7 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def load_frozen(path: Path) -> tuple[list[int], list[int], int]:
-    """Return a snapshot's pictures by class on both sides, and how many are unreadable."""
+    """Return a snapshot's images by class on both sides, and how many are unreadable."""
     train, holdout = open_snapshot(path).load(CLASSES, INPUT)
     for side in (train, holdout):
         channels = np.where(side.labels == CLASSES.index("red"), 0, 2)

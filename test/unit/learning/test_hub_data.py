@@ -29,7 +29,7 @@ ALL = {(label, number) for label in range(3) for number in range(PER_CLASS)}
 
 
 def png(label: int, number: int) -> bytes:
-    """Return a PNG of one colour whose brightness tells the picture's number."""
+    """Return a PNG of one colour whose brightness tells the image's number."""
     image = np.zeros((20, 24, 3), np.uint8)
     image[..., label] = 100 + number  # BGR
     return cv2.imencode(".png", image)[1].tobytes()
@@ -40,16 +40,16 @@ def image_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A local dataset in the form of class folders."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     for label, name in enumerate(NAMES):
-        folder = tmp_path / "pictures" / name
+        folder = tmp_path / "images" / name
         folder.mkdir(parents=True)
         for number in range(PER_CLASS):
             (folder / f"{number}.png").write_bytes(png(label, number))
-    return tmp_path / "pictures"
+    return tmp_path / "images"
 
 
 @pytest.fixture
 def parquet_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A local dataset as the hub keeps it: a parquet file with the pictures in it."""
+    """A local dataset as the hub keeps it: a parquet file with the images in it."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     rows = sorted(ALL)
     features = datasets.Features(
@@ -72,8 +72,8 @@ def parquet_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "copy"
 
 
-def pictures_of(source: DataSource) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
-    """Return label and number of every picture to train on and held out."""
+def images_of(source: DataSource) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
+    """Return label and number of every image to train on and held out."""
     sides = []
     for side in open_source(source).load(NAMES, INPUT):
         found = [
@@ -92,10 +92,10 @@ def test_partitions_are_disjoint_and_complete(image_folder: Path, alpha: float) 
     parts = []
     for number in range(3):
         source = DataSource("hub", str(image_folder), number, 3, alpha, 0.25)
-        train, holdout = pictures_of(source)
+        train, holdout = images_of(source)
         parts.append(train | holdout)
         assert len(holdout) >= 1
-        assert pictures_of(source) == (train, holdout)  # the same in every run
+        assert images_of(source) == (train, holdout)  # the same in every run
     assert set.union(*parts) == ALL
     assert sum(map(len, parts)) == len(ALL)
     counts = [Counter(label for label, _ in part) for part in parts]

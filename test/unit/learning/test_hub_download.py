@@ -58,17 +58,17 @@ for source in sources:
 """
 
 
-def parquet(pictures: Sequence[Sequence[int]]) -> bytes:
-    """Return a file as the hub keeps it; a picture's colour tells its label and its number."""
+def parquet(images: Sequence[Sequence[int]]) -> bytes:
+    """Return a file as the hub keeps it; an image's colour tells its label and its number."""
     rows = []
-    for label, number in pictures:
+    for label, number in images:
         image = np.zeros((32, 32, 3), np.uint8)
         image[..., 2 - label] = 100 + number  # BGR
         rows.append({"bytes": cv2.imencode(".png", image)[1].tobytes(), "path": None})
     features = datasets.Features(
         {"img": datasets.Image(), "label": datasets.ClassLabel(names=NAMES)}
     )
-    columns = {"img": rows, "label": [label for label, _ in pictures]}
+    columns = {"img": rows, "label": [label for label, _ in images]}
     file = io.BytesIO()
     datasets.Dataset.from_dict(columns, features=features).to_parquet(file)
     return file.getvalue()
@@ -84,7 +84,7 @@ def files() -> dict[str, bytes]:
 
 
 def opened(hub: Hub, home: Path, sources: Sequence[DataSource], offline: str = "") -> list[Any]:
-    """Return of each source the pictures of both sides, or the error.
+    """Return of each source the images of both sides, or the error.
 
     In a process of its own, as a robot's: the library reads its environment once.
     """
@@ -113,7 +113,7 @@ def test_robots_share_out_what_is_downloaded_and_later_what_is_in_the_cache(
     with hub.running():
         seen = opened(hub, tmp_path, [*equal, *unequal])
     for parts in (seen[:3], seen[3:]):
-        assert sorted(picture for sides in parts for side in sides for picture in side) == ALL
+        assert sorted(image for sides in parts for side in sides for image in side) == ALL
         assert all(len(holdout) >= 3 for _, holdout in parts)
     assert {len(train) + len(holdout) for train, holdout in seen[:3]} == {PER_CLASS}
     assert len({len(train) for train, _ in seen[3:]}) > 1

@@ -1,4 +1,4 @@
-"""The split of pictures without a time."""
+"""The split of images without a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fl_robot_ros.learning.split_by_class import split_by_class
 
 @given(st.lists(st.sampled_from("abc")), st.floats(0.05, 0.5))
 def test_every_class_has_its_share_on_both_sides(labels: list[str], fraction: float) -> None:
-    keys = [f"picture {number}" for number in range(len(labels))]
+    keys = [f"image {number}" for number in range(len(labels))]
     train, holdout = split_by_class(labels, keys, fraction)
     assert sorted(train + holdout) == list(range(len(labels)))
     assert (train, holdout) == (sorted(train), sorted(holdout))
@@ -25,7 +25,7 @@ def test_every_class_has_its_share_on_both_sides(labels: list[str], fraction: fl
             assert abs(held[label] - fraction * count) <= 1
 
 
-def test_the_split_is_the_same_whatever_the_order_and_stays_when_pictures_come() -> None:
+def test_the_split_is_the_same_whatever_the_order_and_stays_when_images_come() -> None:
     keys = [f"{number}.jpg" for number in range(200)]
     _, holdout = split_by_class(["x"] * 200, keys, 0.2)
     held = {keys[position] for position in holdout}

@@ -28,8 +28,8 @@ INPUT = Preprocessing(height=6, width=8, channels=3, scale=1 / 255)
 FORMATS = pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
 
 
-def picture(channel: int, number: int) -> NDArray[np.uint8]:
-    """Return an RGB picture of one colour, of its own brightness and size."""
+def make_image(channel: int, number: int) -> NDArray[np.uint8]:
+    """Return an RGB image of one colour, of its own brightness and size."""
     image = np.zeros((20 + number, 24, 3), np.uint8)
     image[..., channel] = 150 + number
     return image
@@ -38,7 +38,7 @@ def picture(channel: int, number: int) -> NDArray[np.uint8]:
 def write(
     folder: Path, counts: dict[str, int], file_format: str = "tfrecord", **features: Any
 ) -> Path:
-    """Write a dataset with as many pictures of each label in each split."""
+    """Write a dataset with as many images of each label in each split."""
     import tensorflow as tf
     from array_record.python.array_record_module import ArrayRecordWriter
 
@@ -60,7 +60,7 @@ def write(
         for number in range(3 * count):
             example = {"number": number, "kind": number % 3}
             if "photo" in connector:
-                example["photo"] = picture(2 - number % 3, number)
+                example["photo"] = make_image(2 - number % 3, number)
             records.append(connector.serialize_example(connector.encode_example(example)))
         path = folder / f"mine-{split}.{file_format}-00000-of-00001"
         writer: Any
@@ -161,13 +161,13 @@ def test_missing_features_and_splits_are_told(tmp_path: Path) -> None:
         open_tfds(folder, 0.2)
 
 
-def test_a_broken_picture_is_counted(tmp_path: Path) -> None:
+def test_a_broken_image_is_counted(tmp_path: Path) -> None:
     folder = write(tmp_path / "1.0.0", {"train": 4})
     import tensorflow as tf
 
     [path] = folder.glob("*.tfrecord-*")
     records = [record.numpy() for record in tf.data.TFRecordDataset(str(path))]
-    png = cv2.imencode(".png", cv2.cvtColor(picture(2, 0), cv2.COLOR_RGB2BGR))[1].tobytes()
+    png = cv2.imencode(".png", cv2.cvtColor(make_image(2, 0), cv2.COLOR_RGB2BGR))[1].tobytes()
     broken = [bytearray(record) for record in records]
     start = broken[0].index(png[:8])
     broken[0][start : start + 8] = b"no image"

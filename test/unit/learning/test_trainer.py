@@ -35,7 +35,7 @@ def start() -> NDArray[np.float32]:
 
 @pytest.fixture(scope="module")
 def data() -> LabelledImages:
-    """Dark and light pictures, easily told apart."""
+    """Dark and light images, easily told apart."""
     generator = np.random.default_rng(0)
     labels = generator.integers(0, 2, 96).astype(np.int32)
     noise = generator.integers(0, 100, (96, 12, 12, 3))
@@ -140,11 +140,11 @@ def test_labels_map_to_classes() -> None:
 
 
 def test_images_are_loaded_and_what_is_left_out_is_counted(tmp_path: Path) -> None:
-    picture = np.zeros((24, 24, 3), np.uint8)
-    picture[:, :, 2] = 200  # red, in OpenCV's order
+    image = np.zeros((24, 24, 3), np.uint8)
+    image[:, :, 2] = 200  # red, in OpenCV's order
     for name in ("a.png", "b.png", "c.png"):
-        cv2.imwrite(str(tmp_path / name), picture)
-    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+        cv2.imwrite(str(tmp_path / name), image)
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8 no image")
     items = [
         (tmp_path / "a.png", "dark"),
         (tmp_path / "broken.jpg", "dark"),
@@ -174,8 +174,8 @@ def test_what_is_exported_predicts_as_the_trained_model_does(
     )
     predictor = Predictor(version)
     keras_says = np.asarray(trainer.model(data.images[:8] / np.float32(255)))
-    for picture, expected in zip(data.images[:8], keras_says, strict=True):
-        np.testing.assert_allclose(predictor.predict(picture).probabilities, expected, atol=1e-4)
+    for image, expected in zip(data.images[:8], keras_says, strict=True):
+        np.testing.assert_allclose(predictor.predict(image).probabilities, expected, atol=1e-4)
 
 
 def test_an_export_that_says_something_else_is_refused(

@@ -11,78 +11,81 @@ from bag_recorder import (
     TYPES,
     Item,
     drive,
-    picture,
-    pictures_of,
+    images_of,
+    make_image,
     record,
 )
 from mcap_builder import McapBuilder
 
 from fl_robot_ros.bags.bag import is_bag
 from fl_robot_ros.errors import SourceError
-from fl_robot_ros.images.image_files import read_picture
+from fl_robot_ros.images.image_files import read_image
 from fl_robot_ros.playback.source import (
     BagSource,
     FolderSource,
-    Picture,
     RecordedImage,
     RecordedLabel,
+    StreamedImage,
     VideoSource,
     open_source,
 )
 
 
-def write_picture(path: Path, number: int = 0) -> None:
+def write_image(path: Path, number: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), cv2.cvtColor(picture(number), cv2.COLOR_RGB2BGR))
+    cv2.imwrite(str(path), cv2.cvtColor(make_image(number), cv2.COLOR_RGB2BGR))
 
 
 def test_class_folders_give_the_labels(tmp_path: Path) -> None:
-    write_picture(tmp_path / "b" / "1.png", 1)
-    write_picture(tmp_path / "a" / "deep" / "2.PNG", 2)
-    write_picture(tmp_path / "stop%2Esign" / "3.jpg", 3)
-    write_picture(tmp_path / ".trash" / "4.png", 4)
-    write_picture(tmp_path / "5.png", 5)
-    (tmp_path / "b" / "note.txt").write_text("no picture")
+    write_image(tmp_path / "b" / "1.png", 1)
+    write_image(tmp_path / "a" / "deep" / "2.PNG", 2)
+    write_image(tmp_path / "stop%2Esign" / "3.jpg", 3)
+    write_image(tmp_path / ".trash" / "4.png", 4)
+    write_image(tmp_path / "5.png", 5)
+    (tmp_path / "b" / "note.txt").write_text("no image")
     source = open_source(str(tmp_path), rate_hz=4.0)
     items = list(source.items())
     assert isinstance(source, FolderSource)
-    assert [label for _, label in source.pictures] == ["", "a", "b", "stop.sign"]
-    assert all(isinstance(item, Picture) for item in items)
+    assert [label for _, label in source.images] == ["", "a", "b", "stop.sign"]
+    assert all(isinstance(item, StreamedImage) for item in items)
     assert [item.due_sec for item in items] == [0.0, 0.25, 0.5, 0.75]
 
 
 def test_split_folders_and_unlabelled_are_no_labels(tmp_path: Path) -> None:
-    write_picture(tmp_path / "splits" / "train" / "cat" / "1.png", 1)
-    write_picture(tmp_path / "splits" / "test" / "2.png", 2)
+    write_image(tmp_path / "splits" / "train" / "cat" / "1.png", 1)
+    write_image(tmp_path / "splits" / "test" / "2.png", 2)
     (tmp_path / "splits" / "notes.txt").write_text("no image")
     source = FolderSource(tmp_path / "splits")
-    assert [item.label for item in source.items() if isinstance(item, Picture)] == ["", "cat"]
+    assert [item.label for item in source.items() if isinstance(item, StreamedImage)] == [
+        "",
+        "cat",
+    ]
     assert source.description.endswith(
         "; 1 without a label; split folders train, test, with class folders in them; files "
         "directly in test have no class folder"
     )
     assert source.skipped == ["notes.txt: no image"]
     # An export of the review pool alone: no word on labels.
-    write_picture(tmp_path / "export" / "unlabelled" / "1.png", 1)
+    write_image(tmp_path / "export" / "unlabelled" / "1.png", 1)
     (item,) = FolderSource(tmp_path / "export").items()
-    assert isinstance(item, Picture)
+    assert isinstance(item, StreamedImage)
     assert item.label is None
 
 
-def test_pictures_are_rgb_and_broken_ones_are_reported(tmp_path: Path) -> None:
-    write_picture(tmp_path / "1.png", 1)
-    (tmp_path / "2.png").write_bytes(b"no picture")
+def test_images_are_rgb_and_broken_ones_are_reported(tmp_path: Path) -> None:
+    write_image(tmp_path / "1.png", 1)
+    (tmp_path / "2.png").write_bytes(b"no image")
     (tmp_path / "3.png").write_bytes(b"")
     source = FolderSource(tmp_path)
     (item,) = source.items()
-    assert isinstance(item, Picture)
-    np.testing.assert_array_equal(item.image, picture(1))
+    assert isinstance(item, StreamedImage)
+    np.testing.assert_array_equal(item.image, make_image(1))
     assert item.label is None
     assert [line.split(" ")[0] for line in source.skipped] == [
         str(tmp_path / "2.png"),
         str(tmp_path / "3.png"),
     ]
-    assert read_picture(tmp_path / "absent.png") is None
+    assert read_image(tmp_path / "absent.png") is None
 
 
 def test_a_video_is_read_to_its_end_and_again(tmp_path: Path) -> None:
@@ -95,7 +98,7 @@ def test_a_video_is_read_to_its_end_and_again(tmp_path: Path) -> None:
     source = open_source(str(path))
     assert isinstance(source, VideoSource)
     for _ in range(2):
-        items = [item for item in source.items() if isinstance(item, Picture)]
+        items = [item for item in source.items() if isinstance(item, StreamedImage)]
         assert len(items) == 12
         assert items[5].due_sec == pytest.approx(0.2)
         red, green, blue = items[11].image.mean(axis=(0, 1))
@@ -146,7 +149,7 @@ def test_a_truncated_bag_gives_what_is_readable(tmp_path: Path) -> None:
 def test_a_message_with_an_impossible_time_is_not_waited_for(tmp_path: Path) -> None:
     mcap = McapBuilder()
     mcap.add_chunk(drive(4))
-    mcap.add(Item("/camera/image_raw", (1 << 64) - 1, picture(5), stamp_ns=0))
+    mcap.add(Item("/camera/image_raw", (1 << 64) - 1, make_image(5), stamp_ns=0))
     file = tmp_path / "drive.mcap"
     file.write_bytes(mcap.finish())
     source = open_source(str(file))
@@ -170,7 +173,7 @@ def test_what_cannot_be_opened_is_explained(tmp_path: Path) -> None:
     (tmp_path / "broken.avi").write_bytes(b"no video")
     for name, message in [
         ("absent", "there is no"),
-        ("empty", "no picture"),
+        ("empty", "no image"),
         ("old.bag", "no image topic"),
         ("broken.mcap", r"broken\.mcap"),
         ("broken.avi", "cannot be opened"),
@@ -193,7 +196,7 @@ def test_of_two_types_on_one_topic_one_is_played(
 ) -> None:
     topic = "/camera/image_raw"
     mcap = McapBuilder()
-    items = pictures_of(drive(raw, ["cat"])) + pictures_of(drive(compressed, compressed=True))
+    items = images_of(drive(raw, ["cat"])) + images_of(drive(compressed, compressed=True))
     mcap.add_chunk(sorted(items, key=lambda item: item.time_ns))
     file = tmp_path / "drive.mcap"
     file.write_bytes(mcap.finish() if has_index else mcap.finish(""))
