@@ -41,9 +41,7 @@ from fl_robot_ros.curation.listed_labels import ListedLabels, choose_by_csv, cho
 from fl_robot_ros.curation.sheet import draw_dataset_sheet
 from fl_robot_ros.curation.summary import DatasetSummary, LabelSummary, summarize, utc_minute
 from fl_robot_ros.dataset.dataset import Dataset
-from fl_robot_ros.dataset.dataset_lock import FolderLock
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
-from fl_robot_ros.dataset.open_to_read import open_to_read
 from fl_robot_ros.dataset.sample_files import has_dataset
 from fl_robot_ros.errors import DatasetError, FlRobotError
 from fl_robot_ros.name_list import name_list
@@ -126,32 +124,17 @@ def _check(options: argparse.Namespace, console: Console) -> int:
 
 
 def _repair(options: argparse.Namespace, console: Console) -> int:
-    path = _existing(options)
-    # Asked before a new index may be made, beside one that somebody still has open.
-    lock = FolderLock(path)
-    try:
-        with lock.alone() as is_alone:
-            _refuse_unless(is_alone, path)
-    finally:
-        lock.close()
-    with Dataset(path, allow_orphans=True) as dataset, dataset.alone() as is_alone:
-        _refuse_unless(is_alone, path)
-        with progress(console, "checking") as advance:
-            report = repair_dataset(dataset, on_file=advance)
+    with (
+        Dataset(_existing(options), for_repair=True) as dataset,
+        progress(console, "checking") as advance,
+    ):
+        report = repair_dataset(dataset, on_file=advance)
     _print_check(report, console)
     if report.unrepaired:
         name_some(console, "what could not be repaired", report.unrepaired)
     elif not report.is_sound:
         say(console, "repaired")
     return 1 if report.unrepaired else 0
-
-
-def _refuse_unless(is_alone: bool, path: Path) -> None:
-    if not is_alone:
-        raise DatasetError(
-            f"dataset {path} is open in another process; stop the robot's client, or whoever "
-            f"uses it, and repair again"
-        )
 
 
 def _print_check(report: CheckReport, console: Console) -> None:
@@ -257,7 +240,7 @@ def _existing(options: argparse.Namespace) -> Path:
 
 
 def _open(options: argparse.Namespace) -> DatasetReader:
-    return open_to_read(_existing(options))
+    return Dataset.open(_existing(options), read_only=True)
 
 
 if __name__ == "__main__":

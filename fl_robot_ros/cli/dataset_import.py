@@ -78,8 +78,8 @@ def _opened(path: Path) -> Iterator[Dataset]:
 
 def _remove_if_empty(dataset: Dataset, new_folders: Sequence[Path]) -> None:
     """Remove a dataset without samples and the new folders above it, unless others use it."""
-    with dataset.alone() as is_alone:
-        if is_alone and not (len(dataset) or dataset.num_unlabelled()):
+    with dataset.exclusive() as is_exclusive:
+        if is_exclusive and not (len(dataset) or dataset.num_unlabelled()):
             shutil.rmtree(dataset.path)
             for folder in new_folders[1:]:
                 with suppress(OSError):

@@ -83,7 +83,7 @@ def test_a_lost_index_is_made_anew(tmp_path: Path) -> None:
         dataset.add([new(1), new(2, "stop sign"), new(3, "")])
     for item in tmp_path.glob("index.sqlite3*"):
         item.unlink()
-    with Dataset(tmp_path, allow_orphans=True) as dataset:
+    with Dataset(tmp_path, for_repair=True) as dataset:
         repair_dataset(dataset)
         assert dataset.counts() == {"cat": 1, "stop sign": 1}
         assert dataset.num_unlabelled() == 1
@@ -171,7 +171,7 @@ def test_frames_that_come_again_after_the_index_was_lost_are_known(tmp_path: Pat
         dataset.add([new(1), new(2, "")])
     for item in tmp_path.glob("index.sqlite3*"):
         item.unlink()
-    with Dataset(tmp_path, allow_orphans=True) as dataset:
+    with Dataset(tmp_path, for_repair=True) as dataset:
         repair_dataset(dataset)
         assert dataset.add([new(1), new(2, "")]) == ["already_stored"] * 2
         # Their topic is lost, but their files' names tell which frames they are.
