@@ -66,7 +66,7 @@ class CheckReport:
 
 
 def check_dataset(
-    dataset: DatasetReader, *, on_file: Callable[[int, int], None] = lambda done, total: None
+    dataset: DatasetReader, *, on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> CheckReport:
     """Compare the index with every file and its SHA-256.
 
@@ -74,20 +74,20 @@ def check_dataset(
 
     Args:
         dataset: The dataset.
-        on_file: Called after each file with the number of files done and of all.
+        on_progress: Called after each file with the number of files done and of all.
 
     Raises:
         DatasetError: The folder or the index cannot be read.
     """
     samples = _all_samples(dataset)
     try:
-        return _check(dataset, samples, on_file)
+        return _check(dataset, samples, on_progress)
     except OSError as error:
         raise DatasetError(f"dataset {dataset.path} cannot be checked: {error}") from error
 
 
 def repair_dataset(
-    dataset: Dataset, *, on_file: Callable[[int, int], None] = lambda done, total: None
+    dataset: Dataset, *, on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> CheckReport:
     """Check a dataset, and make index and files agree.
 
@@ -96,7 +96,7 @@ def repair_dataset(
 
     Args:
         dataset: The dataset. Nobody should capture into it meanwhile.
-        on_file: Called after each file with the number of files done and of all.
+        on_progress: Called after each file with the number of files done and of all.
 
     Returns:
         What was found, and what of it could not be mended.
@@ -104,7 +104,7 @@ def repair_dataset(
     Raises:
         DatasetError: The folder or the index cannot be read or written.
     """
-    report = check_dataset(dataset, on_file=on_file)
+    report = check_dataset(dataset, on_progress=on_progress)
     try:
         _repair(dataset, report)
     except OSError as error:
@@ -113,7 +113,7 @@ def repair_dataset(
 
 
 def _check(
-    dataset: DatasetReader, samples: Sequence[Sample], on_file: Callable[[int, int], None]
+    dataset: DatasetReader, samples: Sequence[Sample], on_progress: Callable[[int, int], None]
 ) -> CheckReport:
     found = find_files(dataset.path)
     report = CheckReport(samples=len(samples), foreign=found.foreign)
@@ -122,13 +122,13 @@ def _check(
     total = len(samples) + len(strays)
     for done, sample in enumerate(samples, 1):
         _check_sample(dataset, sample, sample.path in found.images, report)
-        on_file(done, total)
+        on_progress(done, total)
     for done, path in enumerate(strays, len(samples) + 1):
         # One that is gone meanwhile is sorted out below.
         with suppress(FileNotFoundError):
             is_image = decode_image((dataset.path / path).read_bytes()) is not None
             (report.stray if is_image else report.rubbish).append(path)
-        on_file(done, total)
+        on_progress(done, total)
     if not report.is_sound:
         _forget_changes(dataset, report)
         report.unrepaired = _beyond_repair(dataset, report)

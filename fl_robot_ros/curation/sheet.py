@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_robot_ros.curation.summary import utc_minute
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.retention import choose_victims
 from fl_robot_ros.dataset.sample import Sample
@@ -22,6 +21,7 @@ from fl_robot_ros.images.drawn_text import (
     text_width,
 )
 from fl_robot_ros.images.image_files import read_image
+from fl_robot_ros.labels.label_time import utc_minute
 
 MAX_LABELS = 200
 # Image viewers, and memory, have their limits.
@@ -84,7 +84,7 @@ def draw_dataset_sheet(
     *,
     per_label: int = COLUMNS,
     label: str | None = None,
-    on_image: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Image, SheetReport]:
     """Draw a block for each label, and one for the review pool at the end.
 
@@ -97,7 +97,7 @@ def draw_dataset_sheet(
         dataset: The dataset.
         per_label: Most tiles of a label, 1 or more.
         label: The only label to draw, "" for the review pool; None: all.
-        on_image: Called after each tile with the number done and of all.
+        on_progress: Called after each tile with the number done and of all.
 
     Returns:
         The sheet, uint8 (H, W, 3), RGB; and what is on it.
@@ -131,7 +131,7 @@ def draw_dataset_sheet(
             left = _MARGIN_PX + _TEXT_COLUMN_PX + column * (_TILE_PX + _GAP_PX)
             _draw_tile(sheet, dataset, sample, left, top + row * (_TILE_PX + _CAPTION_PX), report)
             done += 1
-            on_image(done, total)
+            on_progress(done, total)
         top += block_height + _BLOCK_GAP_PX - _BLOCK_GAP_PX // 2
     return sheet, report
 

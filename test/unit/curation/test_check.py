@@ -31,7 +31,7 @@ def test_a_sound_dataset_is_sound(tmp_path: Path) -> None:
     seen = []
     with Dataset(tmp_path) as dataset:
         dataset.add([new(1), new(2, "dog"), new(3, "")])
-        report = check_dataset(dataset, on_file=lambda done, total: seen.append((done, total)))
+        report = check_dataset(dataset, on_progress=lambda done, total: seen.append((done, total)))
     assert report == CheckReport(samples=3)
     assert report.is_sound
     assert seen == [(1, 3), (2, 3), (3, 3)]
@@ -102,7 +102,7 @@ def test_what_others_do_meanwhile_is_no_fault(tmp_path: Path) -> None:
                 other.remove([samples[1].id])
                 other.relabel([samples[2].id], "owl")
 
-        assert check_dataset(dataset, on_file=capture).is_sound
+        assert check_dataset(dataset, on_progress=capture).is_sound
 
 
 def test_what_cannot_be_mended_is_named(tmp_path: Path) -> None:

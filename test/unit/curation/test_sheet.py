@@ -19,7 +19,7 @@ def test_every_label_has_its_block_and_the_pool_comes_last(tmp_path: Path) -> No
     with Dataset(filled(tmp_path, *labels)) as dataset:
         seen: list[tuple[int, int]] = []
         sheet, report = draw_dataset_sheet(
-            dataset, per_label=5, on_image=lambda done, total: seen.append((done, total))
+            dataset, per_label=5, on_progress=lambda done, total: seen.append((done, total))
         )
         assert (report.labels, report.unreadable, report.left_out) == (2, [], [])
         assert seen == [(done, 8) for done in range(1, 9)]
