@@ -122,6 +122,8 @@ def _check(options: argparse.Namespace, console: Console) -> int:
     if report.is_repairable:
         what = "the rest" if report.unrepaired else "this"
         say(console, f"`fl_dataset check --repair` mends {what}; stop the robot's client before")
+    what = "folders that `fl_dataset check --repair` would rename like their labels"
+    print_names(console, what, report.old_folders)
     return 0 if report.is_sound else 1
 
 
@@ -136,6 +138,7 @@ def _repair(options: argparse.Namespace, console: Console) -> int:
         print_names(console, "what could not be repaired", report.unrepaired)
     elif not report.is_sound:
         say(console, "repaired")
+    print_names(console, "folders renamed like their labels", report.old_folders)
     return 1 if report.unrepaired else 0
 
 

@@ -175,7 +175,7 @@ class Dataset(DatasetReader):
             return outcomes
 
     def relabel(self, ids: Iterable[int], label: str) -> int:
-        """Give samples another label, "" for none, in one transaction; return how many changed.
+        """Give samples a label, "" for none, and move their files; return how many moved.
 
         Raises:
             DatasetError: The label is invalid, or the disk or the index cannot be written.
@@ -354,7 +354,12 @@ class Dataset(DatasetReader):
     def _relabel(self, ids: Iterable[int], label: str) -> int:
         """Give samples another label; return how many changed."""
         folder = folder_of_label(clean_label(label))
-        files = [file for file in self._index.files(ids) if file.label != label]
+        # Also a sample of this label, in the folder of an earlier version.
+        files = [
+            file
+            for file in self._index.files(ids)
+            if file.label != label or _folder(file.path) != folder
+        ]
         moves = {file.path: f"{folder}/{file_name(file.path)}" for file in files}
         make_folder(self.path / folder)
         with self._transaction():
