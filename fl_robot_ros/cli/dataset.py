@@ -29,6 +29,7 @@ from fl_robot_ros.cli.terminal import (
     size,
 )
 from fl_robot_ros.curation.check import CheckReport, check_dataset, repair_dataset
+from fl_robot_ros.curation.dataset_sheet import draw_dataset_sheet
 from fl_robot_ros.curation.image_export import export_folder
 from fl_robot_ros.curation.labelling import (
     LabelById,
@@ -38,7 +39,6 @@ from fl_robot_ros.curation.labelling import (
     plan_labels,
 )
 from fl_robot_ros.curation.listed_labels import choose_by_csv, choose_by_folder
-from fl_robot_ros.curation.sheet import draw_dataset_sheet
 from fl_robot_ros.curation.summary import DatasetSummary, LabelSummary, summarize
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.dataset_reader import DatasetReader

@@ -22,7 +22,7 @@ from fl_robot_ros.cli.option_type import full_path, topic_list, whole_number
 from fl_robot_ros.cli.scoreboard import ClassScore, Scoreboard
 from fl_robot_ros.cli.sheet_file import write_sheet
 from fl_robot_ros.cli.terminal import print_error, progress, say, shown
-from fl_robot_ros.curation.contact_sheet import Tile, draw_contact_sheet, fit_image
+from fl_robot_ros.curation.contact_sheet import Tile, draw_predictions, fit_image
 from fl_robot_ros.delivery.predictor import Prediction, Predictor
 from fl_robot_ros.errors import FlRobotError, FrameError, SourceError
 from fl_robot_ros.images.decode import decode_frame
@@ -252,7 +252,7 @@ def _predict(options: argparse.Namespace, console: Console) -> None:
     for note in images.notes:
         say(console, note)
     if options.sheet:
-        write_sheet(options.sheet, draw_contact_sheet(choice.tiles, tile_px=_TILE_PX))
+        write_sheet(options.sheet, draw_predictions(choice.tiles, tile_px=_TILE_PX))
         say(console, f"contact sheet: {options.sheet}")
 
 
