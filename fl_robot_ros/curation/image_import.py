@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fl_robot_ros.capture.new_sample import KEPT, LABELLED, NewSample
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.curation.sample_manifest import read_topics
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.sample import IMPORT_PREFIX
@@ -30,7 +31,7 @@ from fl_robot_ros.labels.label_text import clean_label
 _BATCH = 64
 _BATCH_BYTES = 64_000_000
 _MAX_FILE_BYTES = 256_000_000
-_JPEG_QUALITY = 95
+_JPEG_QUALITY = ClientSettings().jpeg_quality
 _UNFIT_FOR_TOPIC = re.compile(r"[^\w.-]+")
 
 
@@ -70,8 +71,8 @@ def import_images(
 
     Class folders and lists beside the images give the labels, as `read_image_folder` finds them;
     the rest goes to the review pool. Splits are taken together. A JPEG file of three channels is
-    stored byte for byte, anything else as a JPEG of quality 95; like the capture, this takes no
-    notice of an orientation in EXIF, and stores the pixels as they lie in the file.
+    stored byte for byte, anything else as a JPEG of a client's default quality. As in capture, an
+    orientation in EXIF is ignored: the pixels are stored as they lie in the file.
 
     A file with a name as the dataset gives it keeps its capture time, and the topic that a
     samples.csv in the folder says, else `import/<folder name>/<the name's hash>`; where the

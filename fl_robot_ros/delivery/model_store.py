@@ -30,7 +30,7 @@ _VERSION = re.compile(r"v(\d{5,})")
 class ModelStore:
     """Model versions below one folder. One process writes at a time; any may read."""
 
-    def __init__(self, models_dir: Path, keep_versions: int = 5) -> None:
+    def __init__(self, models_dir: Path, keep_versions: int) -> None:
         """Open the store; nothing is created before the first version.
 
         Args:
