@@ -1,4 +1,4 @@
-"""`fl_dataset`: shows, checks, fills, labels and exports a robot's dataset."""
+"""`fl_dataset`: show, check, fill, label and export a robot's dataset."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = parse_options(args)
     for stream in (sys.stdout, sys.stderr):
-        # A label that the terminal cannot show must not end the command.
+        # A label in characters that the terminal lacks must not end the command.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     console = Console(highlight=False)
@@ -106,7 +106,7 @@ def _print_summary(summary: DatasetSummary, console: Console) -> None:
 
 
 def _cells(item: LabelSummary, total: int) -> list[str]:
-    """Return a row of the table of labels, but for the name."""
+    """Return the row of a label, without its name."""
     share = f"{item.images / total:.1%}" if total else ""
     dates = utc_minute(item.first_ns), utc_minute(item.last_ns)
     return [f"{item.images:,}", share, size(item.size_bytes), *dates]

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     try:
         settings = _read_settings(options.pop("config"), options)
-        # Flower takes a second to load: --help and wrong settings need not wait for it.
+        # Flower takes a second to load, which --help and invalid settings need not wait for.
         require(LEARNING_MODULES)
         from fl_robot_ros.cloud.server import FleetServer
 
@@ -119,7 +119,7 @@ def _read_settings(path: Path | None, options: dict[str, Any]) -> ServerSettings
     values.update({name: value for name, value in options.items() if value is not None})
     settings = ServerSettings.from_mapping(values)
     try:
-        # As robots' labels are, with which they are compared.
+        # In the clean form of robots' labels, for comparison with them.
         classes = tuple(map(clean_label, settings.classes))
     except LabelError as error:
         raise SettingError(f"classes: {error}") from error

@@ -66,7 +66,7 @@ def test_splits_are_told_and_their_folders_are_no_labels(tmp_path: Path, capsys:
     assert capsys.readouterr().out == (
         f"{source}: 4 new images: cat 2, dog 2\n"
         "  split folders train, valid, test, with class folders in them\n"
-        "  all splits are taken; each run decides anew what is held out\n"
+        "  all splits are imported; each run chooses its own holdout\n"
         "  left out: README.txt: no image\n"
     )
     assert counts(tmp_path / "data") == {"cat": 2, "dog": 2}
