@@ -39,21 +39,21 @@ known, and a contact sheet.
 """
 
 _EPILOG = """\
-the labels that the predictions are compared with:
+true labels come from:
   FOLDER  class folders, split folders (train, valid, test, ...) of them, or a
           metadata.csv or _classes.csv beside the images
-  BAG     as an import would give them: a label file (--labels, or labels.csv
-          or labels.yaml in the bag's folder), then the topic fl/label
-          (std_msgs/String), that of each robot for its own cameras
-Images without a label, or with one that the model does not know, are
-predicted and do not count towards the accuracy.
+  BAG     as in an import, a label file (--labels, or labels.csv or labels.yaml
+          in the bag's folder), then the topic fl/label (std_msgs/String), that
+          of each robot for its own cameras
+Images without a label, or with one that the model lacks, are predicted and do
+not count towards the accuracy.
 
 examples:
   fl_predict --model ~/.ros/fl_robot_ros/models/current --images test/ --sheet sheet.png
   fl_predict --model models/v00003/model.tflite --images drive.mcap --limit 500
   fl_predict --model models/current --images drive/ --topics robot1/camera/image_raw
 
-exit code: 0 done; 1 the model or the images cannot be used; 2 wrong command
+exit code: 0 done; 1 the model or the images cannot be used; 2 invalid command
 line; 130 interrupted
 """
 

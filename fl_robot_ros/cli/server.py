@@ -24,8 +24,8 @@ from fl_robot_ros.setting import describe_range, setting_type
 _DESCRIPTION = """\
 Serve a fleet of robots: start a Flower SuperLink, wait for robots, train one
 model with them round by round, keep a checkpoint of every round, and send the
-robots the result. Ctrl-C stops it; started again, it goes on after the newest
-checkpoint.
+robots the result. Ctrl-C stops the server; the next start resumes from the
+newest checkpoint.
 """
 
 _EPILOG = """\
@@ -33,8 +33,8 @@ examples:
   fl_server --classes cup phone --min-nodes 1
   fl_server --config my_server.yaml --port 9000 --state-dir fleet --num-rounds 10
 
-A command-line option wins over the file. Exit status: 0 the run finished, 1 it
-failed, 2 a setting is wrong, 130 stopped by Ctrl-C or SIGTERM.
+Command-line options override the file. Exit code: 0 the run finished, 1 it
+failed, 2 a setting is invalid, 130 stopped by Ctrl-C or SIGTERM.
 """
 
 
