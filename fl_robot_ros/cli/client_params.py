@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from fl_robot_ros.cli.yaml_file import read_yaml
 from fl_robot_ros.config import ClientSettings, PerceptionSettings, StreamerSettings
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.name_list import name_list
@@ -42,7 +41,7 @@ def read_capture_settings(path: Path) -> ClientSettings:
             several, or a name or a value is invalid. An unknown name might be a misspelt mask.
     """
     values: dict[str, Any] = {}
-    parts = list(_parts(_read(path), ""))
+    parts = list(_parts(read_yaml(path), ""))
     if not parts:
         raise SettingError(
             f"{path} has no parameters of {_NODE}; expected a line '/**:' or '{_NODE}:', and "
@@ -63,15 +62,6 @@ def read_capture_settings(path: Path) -> ClientSettings:
         return ClientSettings(**values)
     except SettingError as error:
         raise SettingError(f"{path}: {error}") from error
-
-
-def _read(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SettingError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
 
 
 def _parts(content: Any, name: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -125,12 +125,12 @@ def _import_folder(console: Console, dataset: Dataset, path: Path, label: str) -
         labelled = number(report.labelled.total(), "image")
         text += f", {labelled} of the review pool labelled{by_label(report.labelled)}"
     if report.already_stored:
-        text += f", {report.already_stored:,} there already"
+        text += f", {report.already_stored:,} stored already"
     say(console, text)
     names = [f"{file.relative_to(path)}: {kept}" for file, kept in report.otherwise_labelled]
-    print_names(console, "there already with another label, which stays (see label --all)", names)
+    print_names(console, "stored already with another label, which stays (see label --all)", names)
     names = [f"{file.relative_to(path)}: {reason}" for file, reason in report.unreadable]
-    print_names(console, "files that were not taken", names)
+    print_names(console, "files that were left out", names)
     for line in report.remarks:
         say(console, f"  {line}")
     for line in report.left_out:

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fl_robot_ros.cli.option_type import full_path
+from fl_robot_ros.cli.yaml_file import read_yaml
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.dependency import LEARNING_MODULES, require
 from fl_robot_ros.errors import FlRobotError, LabelError, SettingError
@@ -107,12 +106,7 @@ def _read_settings(path: Path | None, options: dict[str, Any]) -> ServerSettings
     """
     values: dict[str, Any] = {}
     if path:
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise SettingError(f"cannot read {path}: {error.strerror}") from error
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise SettingError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        content = read_yaml(path)
         if not isinstance(content, dict | None):
             raise SettingError(f"{path} holds no settings; expected lines like 'port: 8000'")
         values.update(content or {})

@@ -86,7 +86,7 @@ class Dataset(DatasetReader):
                 if for_repair and not self._folder_lock.acquire():
                     raise DatasetError(
                         f"dataset {path} is open in another process; stop the robot's client, or "
-                        f"whoever uses it, and repair again"
+                        f"the other command, and repair again"
                     )
                 self._process_lock = ProcessLock(self.path / WRITE_LOCK_NAME)
                 opened.callback(self._process_lock.close)

@@ -39,7 +39,7 @@ def over_budget(
 
     Args:
         index: The index.
-        totals: Its totals; the caller removes each group of files before the next is asked for.
+        totals: Its totals; the caller removes each group before it takes the next.
         limits: The budget.
         pinned_id: Samples up to this id stay.
 
