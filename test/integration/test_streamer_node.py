@@ -148,7 +148,7 @@ def test_an_endless_stream_repeats_its_label_and_ends_at_a_signal(
 ) -> None:
     labels = peer.record(String, "fl/label", DEEP)
     images = peer.record(Image, "camera/image_raw", DEEP)
-    node = start_node("streamer", source=images / "dog", label="dog", loop="true", rate_hz=20.0)
+    node = start_node("streamer", source=folder / "dog", label="dog", loop="true", rate_hz=20.0)
     wait_until(lambda: len(images) > 30, "more frames than the folder has")
     wait_until(lambda: len(labels) >= 2, "the label once more")
     assert changes(labels) == ["dog"]
@@ -158,7 +158,7 @@ def test_an_endless_stream_repeats_its_label_and_ends_at_a_signal(
 
 
 def test_a_stream_without_listeners_begins_after_the_wait(
-    start_node: StartNode, images: Path
+    start_node: StartNode, folder: Path
 ) -> None:
     node = start_node("streamer", source=folder, rate_hz=1000.0, wait_for_subscriber_sec=0.2)
     assert node.wait() == 0
