@@ -28,7 +28,7 @@ from fl_robot_ros.topic_name import camera_of, topic_matches
 if TYPE_CHECKING:
     from fl_robot_ros.bags.bag_storage import StorageFile
 
-__all__ = ["BagReading", "BagReport", "LabelMessage", "is_bag", "read_bag"]
+__all__ = ["BagReader", "BagReport", "LabelMessage", "is_bag", "open_bag"]
 
 
 @dataclass
@@ -46,7 +46,8 @@ class BagReport:
         label_topics: Topics that labels may come from, as far as the bag says, sorted.
         start_ns: When the recording began, in ns; None where the bag does not say.
         is_fallback: None of the wanted image topics was there, so all image topics were read.
-        is_label_file_used: Whether a label file says anything of a frame that the sampler took.
+        label_file: Labels by time: the file that was given, else that of the bag; None: none.
+        is_label_file_used: Whether the label file says anything of a frame that the sampler took.
         complete: The bag was read to its end and nothing was lost.
         loss: What was lost, in words; "" for nothing.
     """
@@ -60,6 +61,7 @@ class BagReport:
     label_topics: tuple[str, ...] = ()
     start_ns: int | None = None
     is_fallback: bool = False
+    label_file: Path | None = None
     is_label_file_used: bool = False
     complete: bool = False
     loss: str = ""
@@ -69,13 +71,14 @@ class BagReport:
         self.loss = f"{self.loss}; {loss}" if self.loss else loss
 
 
-def read_bag(
+def open_bag(
     path: Path,
     image_topics: Collection[str] | None = None,
     *,
     allows_fallback: bool = True,
-) -> BagReading:
-    """Begin to read a bag.
+    label_file: Path | None = None,
+) -> BagReader:
+    """Open a bag, for a `with` statement.
 
     Topic names match without their leading "/" and with any namespace before them: "camera/image"
     takes "/robot1/camera/image". Of the raw and the compressed topic of a camera, one is read, as
@@ -89,15 +92,20 @@ def read_bag(
         image_topics: Topics of Image or CompressedImage; None, or none of them in the bag: all.
         allows_fallback: Whether all image topics are read where none of those is in the bag; else
             that is an error.
+        label_file: Labels by time; None: the file that lies in the bag's folder or beside it, as
+            `BagFiles.label_file` finds it.
 
     Raises:
         BagError: There is no bag at the path.
+        LabelError: The bag has more than one label file.
     """
-    return BagReading(find_bag_files(path), path, image_topics, allows_fallback)
+    files = find_bag_files(path)
+    report = BagReport(label_file=label_file or files.label_file())
+    return BagReader(files, report, image_topics, allows_fallback)
 
 
-class BagReading(Iterator["Frame | LabelMessage"]):
-    """Yields the frames and labels of one bag.
+class BagReader(Iterator["Frame | LabelMessage"]):
+    """Yields the frames and labels of one bag; `open_bag` makes it.
 
     Iterating raises BagError, at the end, where the bag has no image topic, promises images and
     yields none, or nothing of it is readable.
@@ -109,19 +117,25 @@ class BagReading(Iterator["Frame | LabelMessage"]):
     def __init__(
         self,
         bag: BagFiles,
-        path: Path,
+        report: BagReport,
         image_topics: Collection[str] | None,
         allows_fallback: bool,
     ) -> None:
-        self.report = BagReport()
+        self.report = report
         self._bag = bag
-        self._path = path
+        self._path = bag.path
         self._image_topics = image_topics
         self._allows_fallback = allows_fallback
         self._broken_messages = 0
         # Topics and types of the messages so far, and whether they are wanted.
         self._seen: dict[tuple[str, str], bool] = {}
         self._items = self._read()
+
+    def __enter__(self) -> BagReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __next__(self) -> Frame | LabelMessage:
         return next(self._items)
@@ -186,7 +200,7 @@ class BagReading(Iterator["Frame | LabelMessage"]):
                 for topic, count in counts.items()
                 if is_wanted_image(*topic) and topic not in others
             )
-            for counts in (self._bag.promised, _total(files))
+            for counts in (self._bag.metadata.promised, _total(files))
         )
 
         def wanted(topic: str, message_type: str) -> bool:
@@ -202,7 +216,7 @@ class BagReading(Iterator["Frame | LabelMessage"]):
 
     def _known(self, files: list[StorageFile]) -> TopicCounts:
         """Return the number of messages by topic and type, as far as metadata or files say."""
-        promised, total = self._bag.promised, _total(files)
+        promised, total = self._bag.metadata.promised, _total(files)
         topics = {**promised, **total}
         return {topic: max(promised.get(topic, 0), total.get(topic, 0)) for topic in topics}
 
@@ -231,8 +245,8 @@ class BagReading(Iterator["Frame | LabelMessage"]):
 
     def _start_ns(self, files: list[StorageFile]) -> int | None:
         """Return when the recording began, in ns; None where neither metadata nor files say."""
-        if self._bag.start_ns is not None:
-            return self._bag.start_ns
+        if self._bag.metadata.start_ns is not None:
+            return self._bag.metadata.start_ns
         starts = [file.start_ns for file in files if file.start_ns is not None]
         return min((start for start in starts if is_time(start)), default=None)
 

@@ -17,7 +17,7 @@ from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2.enums import CompressionMode
 
 from fl_robot_ros.bags import bag_files
-from fl_robot_ros.bags.bag import read_bag
+from fl_robot_ros.bags.bag import open_bag
 from fl_robot_ros.bags.recorded_message import Salvage
 from fl_robot_ros.errors import BagError, SourceError
 from fl_robot_ros.images.decode import decode_frame
@@ -123,7 +123,7 @@ def test_one_file_at_a_time_is_unpacked(
         unpacked.append(path)
 
     monkeypatch.setattr(bag_files, "_unpack", spy)
-    reading = read_bag(tmp_path / "bag")
+    reading = open_bag(tmp_path / "bag")
     for number, _ in enumerate(reading):
         (folder,) = temporary.iterdir()
         assert [file.name for file in folder.iterdir()] == [f"bag_{number // 4}.mcap"]

@@ -30,7 +30,7 @@ from fl_robot_ros.bags import (
     mcap_records,
     ros1_records,
 )
-from fl_robot_ros.bags.bag import read_bag
+from fl_robot_ros.bags.bag import open_bag
 from fl_robot_ros.bags.decompression import unpacked_bytes
 from fl_robot_ros.bags.recorded_message import DamagedError, RecordedMessage
 from fl_robot_ros.bags.time_order import MAX_HELD_BYTES, in_time_order
@@ -126,7 +126,7 @@ def test_damage_ends_in_frames_or_one_clear_error(
     tracemalloc.start()
     try:
         with contextlib.suppress(BagError):
-            list(read_bag(file))
+            list(open_bag(file))
         assert tracemalloc.get_traced_memory()[1] < MOST_BYTES
     finally:
         tracemalloc.stop()
@@ -153,7 +153,7 @@ def test_message_that_unpacks_to_too_much_is_a_broken_message(
     items = [*drive(4), Item("/camera/image_raw", 1, make_image(0, 500, 500))]
     record(tmp_path / "bag", items, storage, CompressionMode.MESSAGE)
     monkeypatch.setattr(bag_storage, "MAX_UNPACKED_BYTES", 100_000)
-    reading = read_bag(tmp_path / "bag")
+    reading = open_bag(tmp_path / "bag")
     list(reading)
     assert reading.report.frames_read == 4
     assert "is broken" in reading.report.loss
@@ -172,7 +172,7 @@ def test_messages_wait_with_the_size_that_they_claim(
         return content
 
     monkeypatch.setattr(decompression, "unpacked_bytes", spy)
-    reading = read_bag(tmp_path / "bag")
+    reading = open_bag(tmp_path / "bag")
     list(reading)
     assert reading.report.frames_read == 4
     assert len(claimed) == 6
@@ -219,7 +219,7 @@ def test_long_names_are_damage_and_not_kept(tmp_path: Path, name: str) -> None:
     tracemalloc.start()
     try:
         with pytest.raises(BagError, match=f"{MANY} bytes"):
-            list(read_bag(file))
+            list(open_bag(file))
         assert tracemalloc.get_traced_memory()[1] < 2 * MOST_BYTES
     finally:
         tracemalloc.stop()
@@ -232,7 +232,7 @@ def test_too_many_connections_of_ros1_are_damage(
     monkeypatch.setattr(ros1_records, limit, 0)
     file = record_ros1(tmp_path / "drive.bag", drive(4))
     with pytest.raises(BagError, match="too many topics, or of too many bytes"):
-        list(read_bag(file))
+        list(open_bag(file))
 
 
 def test_chunks_that_unpack_to_much_are_not_in_memory_together(
@@ -247,7 +247,7 @@ def test_chunks_that_unpack_to_much_are_not_in_memory_together(
     tracemalloc.start()
     try:
         with pytest.raises(BagError):
-            list(read_bag(file))
+            list(open_bag(file))
         # A thread may let go of its chunk a little later than the next one begins.
         assert tracemalloc.get_traced_memory()[1] < 3.5 * size
     finally:
@@ -262,7 +262,7 @@ def test_row_that_takes_no_room_in_the_file_is_damage(tmp_path: Path) -> None:
             "ALTER TABLE messages ADD COLUMN data BLOB AS "
             "(CASE id WHEN 3 THEN zeroblob(300000000) ELSE kept END)"
         )
-    reading = read_bag(file)
+    reading = open_bag(file)
     list(reading)
     assert (reading.report.frames_read, reading.report.labels_read) == (3, 1)
     assert "it is damaged at message 3: string or blob too big" in reading.report.loss
@@ -283,7 +283,7 @@ def test_chunk_that_claims_too_much_is_left_out(
 ) -> None:
     file = record(tmp_path / "bag", drive(40, size=(120, 160)), lz4_chunks=True)
     monkeypatch.setattr(mcap_records, "MAX_UNPACKED_BYTES", 1_040_000)
-    reading = read_bag(file)
+    reading = open_bag(file)
     list(reading)
     assert "a chunk is damaged: it claims to hold" in reading.report.loss
     assert reading.report.frames_read < 40
@@ -295,7 +295,7 @@ def test_file_that_unpacks_to_too_much_is_cut(
     file = record(tmp_path / "bag", drive(40, size=(120, 160)), compression=CompressionMode.FILE)
     monkeypatch.setattr(bag_files, "_FREE_UNPACKED_BYTES", 1 << 20)
     monkeypatch.setattr(bag_files, "_MAX_UNPACKED_SHARE", 0)
-    reading = read_bag(file)
+    reading = open_bag(file)
     list(reading)
     assert 15 <= reading.report.frames_read < 40
     assert "unpacks to more than" in reading.report.loss
@@ -336,7 +336,7 @@ def test_hostile_sizes_in_an_image_are_a_broken_message(
     assert content.count(sizes) == 10
     for hostile in (0xFFFFFFFF, 0x7FFFFFFF, 24 * 32 * 3 + 1):
         file.write_bytes(content.replace(sizes, struct.pack("<II", 32 * 3, hostile), 1))
-        reading = read_bag(file)
+        reading = open_bag(file)
         list(reading)
         assert reading.report.frames_read == 9
         assert "is broken" in reading.report.loss

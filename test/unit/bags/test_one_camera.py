@@ -12,7 +12,7 @@ from bag_recorder import COMPRESSED, IMAGE, START_NS, Item, drive, images_of, ma
 from mcap_builder import McapBuilder
 from pipeline_parts import Clock, pipeline
 
-from fl_robot_ros.bags.bag import LabelMessage, read_bag
+from fl_robot_ros.bags.bag import LabelMessage, open_bag
 from fl_robot_ros.bags.camera_choice import other_topics
 from fl_robot_ros.capture.sampler import RateSampler
 from fl_robot_ros.dataset.dataset import Dataset
@@ -102,7 +102,7 @@ def test_a_live_camera_gives_every_moment_once(dataset: Dataset, tmp_path: Path)
     clock = Clock()
     live = pipeline(dataset, clock, queue_size=1000)
     for topic in (RAW, JPEG):
-        for item in read_bag(tmp_path / "bag", [topic]):
+        for item in open_bag(tmp_path / "bag", [topic]):
             clock.now_ns = item.published_ns
             if isinstance(item, LabelMessage):
                 live.offer_label(item.label, item.published_ns)

@@ -11,7 +11,7 @@ from bag_recorder import drive, images_of, make_image, record, record_ros1
 from rosbags.rosbag1 import Writer
 from rosbags.rosbag2 import StoragePlugin
 
-from fl_robot_ros.bags.bag import BagReport, LabelMessage, read_bag
+from fl_robot_ros.bags.bag import BagReport, LabelMessage, open_bag
 from fl_robot_ros.errors import BagError
 from fl_robot_ros.images.decode import decode_frame
 from fl_robot_ros.images.frame import Frame, RawFrame
@@ -23,7 +23,7 @@ CHUNK_BYTES = 1 << 16
 
 
 def read(path: Path) -> tuple[list[Frame], list[LabelMessage], BagReport]:
-    reading = read_bag(path)
+    reading = open_bag(path)
     items = list(reading)
     frames = [item for item in items if not isinstance(item, LabelMessage)]
     # Messages of the same time have no order.
@@ -123,7 +123,7 @@ def test_damaged_chunk_loses_no_other(tmp_path: Path, damage: str, has_index: bo
 def test_messages_written_topic_by_topic_come_in_the_order_of_recording(tmp_path: Path) -> None:
     items = sorted(drive(40, size=SIZE), key=lambda item: item.topic)
     file = record_ros1(tmp_path / "drive.bag", [*items[2:], *items[:2]], None, CHUNK_BYTES)
-    read_items = list(read_bag(file))
+    read_items = list(open_bag(file))
     times = [item.published_ns for item in read_items]
     assert len(times) == 42
     assert times[1:] == sorted(times[1:])
@@ -161,5 +161,5 @@ def test_encrypted_bag_is_named_so(tmp_path: Path) -> None:
     # The header's fields for this are the same length.
     content = file.read_bytes().replace(b"conn_count=", b"encryptor=x", 1)
     file.write_bytes(content)
-    with pytest.raises(BagError, match="encrypted"), contextlib.closing(read_bag(file)) as reading:
+    with pytest.raises(BagError, match="encrypted"), contextlib.closing(open_bag(file)) as reading:
         list(reading)
