@@ -169,7 +169,7 @@ def _import_bag(
     say(console, f"{path}: {number(report.frames_read, 'frame')} from {shown(found)}")
     for other, chosen in report.other_topics.items():
         say(console, f"  {describe_other(other, chosen)}")
-    seen = [*report.topics, *(topic for topic, _ in report.other_topics)]
+    seen = [*report.topics, *(topic.name for topic in report.other_topics)]
     unseen = [
         name for name in topics or () if not any(topic_matches(topic, (name,)) for topic in seen)
     ]
