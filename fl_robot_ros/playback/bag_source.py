@@ -13,7 +13,7 @@ from fl_robot_ros.bags.camera_choice import describe_other, other_topics
 from fl_robot_ros.bags.storage import RecordedMessage, is_time
 from fl_robot_ros.errors import BagError, SourceError
 from fl_robot_ros.name_list import name_list
-from fl_robot_ros.playback.source_item import Item, RecordedImage, RecordedLabel
+from fl_robot_ros.playback.source import Item, RecordedImage, RecordedLabel
 
 _NS_PER_SEC = 1e9
 
