@@ -29,6 +29,10 @@ class BagError(FlRobotError):
     """A rosbag cannot be read at all, or promises messages and yields none."""
 
 
+class DamagedError(BagError):
+    """A part of a bag does not hold what it should; what follows it may be readable."""
+
+
 class DatasetError(FlRobotError):
     """A dataset, the robot's own or another source's, cannot be opened, read or written."""
 
