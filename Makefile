@@ -8,7 +8,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ROBOT_SIDE := $(addprefix fl_robot_ros/,\
 	images labels bags playback capture dataset curation worker_link delivery robot ros nodes \
-	config.py data_source.py dependency.py errors.py name_list.py paths.py setting.py topic_name.py)
+	atomic_file.py config.py data_source.py dependency.py errors.py name_list.py paths.py \
+	process_lock.py setting.py topic_name.py)
 
 # Tests of what meets NumPy, OpenCV, rich and LiteRT most: `make test` runs them with old ones too.
 MEET_OLD_VERSIONS := $(addprefix test/unit/,delivery dataset curation images \

@@ -18,9 +18,9 @@ from fl_robot_ros.cli.client_params import read_capture_settings
 from fl_robot_ros.cli.dataset_options import dataset_path
 from fl_robot_ros.cli.terminal import (
     by_label,
-    complain,
-    name_some,
     number,
+    print_error,
+    print_names,
     progress,
     say,
     shown,
@@ -59,7 +59,7 @@ def import_paths(options: argparse.Namespace, console: Console) -> int:
                     is_whole &= _import_folder(console, dataset, path, options.label)
             except (FlRobotError, OSError) as error:
                 # The others may do.
-                complain(f"fl_dataset: {error}")
+                print_error(f"fl_dataset: {error}")
                 is_whole = False
     return 0 if is_whole else 1
 
@@ -78,8 +78,8 @@ def _opened(path: Path) -> Iterator[Dataset]:
 
 def _remove_if_empty(dataset: Dataset, new_folders: Sequence[Path]) -> None:
     """Remove a dataset without samples and the new folders above it, unless others use it."""
-    with dataset.alone() as is_alone:
-        if is_alone and not (len(dataset) or dataset.num_unlabelled()):
+    with dataset.exclusive() as is_exclusive:
+        if is_exclusive and not (len(dataset) or dataset.num_unlabelled()):
             shutil.rmtree(dataset.path)
             for folder in new_folders[1:]:
                 with suppress(OSError):
@@ -116,9 +116,9 @@ def _is_bag(path: Path) -> bool:
 
 def _import_folder(console: Console, dataset: Dataset, path: Path, label: str) -> bool:
     """Import a folder of images; return whether all of it could be read."""
-    with progress(console, f"importing {path.name}") as advance:
+    with progress(console, f"importing {path.name}") as on_progress:
         report = import_images(
-            dataset, path, label=label, reserve_bytes=_RESERVE_BYTES, on_image=advance
+            dataset, path, label=label, reserve_bytes=_RESERVE_BYTES, on_progress=on_progress
         )
     text = f"{path}: {number(report.added.total(), 'new image')}{by_label(report.added)}"
     if report.labelled:
@@ -128,9 +128,9 @@ def _import_folder(console: Console, dataset: Dataset, path: Path, label: str) -
         text += f", {report.already_stored:,} there already"
     say(console, text)
     names = [f"{file.relative_to(path)}: {kept}" for file, kept in report.otherwise_labelled]
-    name_some(console, "there already with another label, which stays (see label --all)", names)
+    print_names(console, "there already with another label, which stays (see label --all)", names)
     names = [f"{file.relative_to(path)}: {reason}" for file, reason in report.unreadable]
-    name_some(console, "files that were not taken", names)
+    print_names(console, "files that were not taken", names)
     for line in report.remarks:
         say(console, f"  {line}")
     for line in report.left_out:
@@ -155,11 +155,11 @@ def _import_bag(
     pipeline = CapturePipeline(dataset, **options)
     topics = settings.image_topics or None
     try:
-        with progress(console, f"importing {path.name}") as advance:
+        with progress(console, f"importing {path.name}") as on_progress:
             report = pipeline.import_bag(
                 path,
                 topics,
-                lambda frames, expected: advance(frames, expected or None),
+                lambda frames, expected: on_progress(frames, expected or None),
                 label_file,
                 allows_fallback=False,
             )

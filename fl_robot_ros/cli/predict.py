@@ -21,8 +21,8 @@ from fl_robot_ros.capture.labelled_bag import LabelledBag
 from fl_robot_ros.cli.option_type import full_path, topic_list, whole_number
 from fl_robot_ros.cli.scoreboard import ClassScore, Scoreboard
 from fl_robot_ros.cli.sheet_file import write_sheet
-from fl_robot_ros.cli.terminal import complain, progress, say, shown
-from fl_robot_ros.curation.contact_sheet import Tile, draw_contact_sheet, fit_image
+from fl_robot_ros.cli.terminal import print_error, progress, say, shown
+from fl_robot_ros.curation.contact_sheet import Tile, draw_predictions, fit_image
 from fl_robot_ros.delivery.predictor import Prediction, Predictor
 from fl_robot_ros.errors import FlRobotError, FrameError, SourceError
 from fl_robot_ros.images.decode import decode_frame
@@ -173,10 +173,10 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         _predict(options, console)
     except (FlRobotError, OSError) as error:
-        complain(f"fl_predict: {error}")
+        print_error(f"fl_predict: {error}")
         return 1
     except KeyboardInterrupt:
-        complain("fl_predict: interrupted")
+        print_error("fl_predict: interrupted")
         return 130
     return 0
 
@@ -232,13 +232,13 @@ def _parser() -> argparse.ArgumentParser:
 def _predict(options: argparse.Namespace, console: Console) -> None:
     """Predict every image, then print the tables and write the sheet."""
     choice = _TileChoice(_SHEET_TILES)
-    with progress(console, "predicting") as advance:
+    with progress(console, "predicting") as on_progress:
         predictor = Predictor(options.model)
         images = _images(options)
         board = Scoreboard(predictor.classes)
         with closing(images.examples()) as examples:
             for done, example in enumerate(examples, 1):
-                advance(done, images.total)
+                on_progress(done, images.total)
                 if example.image is None:
                     board.unreadable += 1
                     continue
@@ -252,7 +252,7 @@ def _predict(options: argparse.Namespace, console: Console) -> None:
     for note in images.notes:
         say(console, note)
     if options.sheet:
-        write_sheet(options.sheet, draw_contact_sheet(choice.tiles, tile_px=_TILE_PX))
+        write_sheet(options.sheet, draw_predictions(choice.tiles, tile_px=_TILE_PX))
         say(console, f"contact sheet: {options.sheet}")
 
 

@@ -7,7 +7,6 @@ checkpoints/round-00007.keras   the same model for people
 from __future__ import annotations
 
 import json
-import os
 import re
 import zipfile
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_robot_ros.atomic_file import staging_file
 from fl_robot_ros.errors import FlRobotError, ModelError
 from fl_robot_ros.images.preprocessing import Preprocessing
 
@@ -42,7 +42,7 @@ class GlobalModel:
 
 
 def save_checkpoint(folder: Path, model: GlobalModel) -> Path:
-    """Write a checkpoint beside its place, sync and rename it; return its file.
+    """Write a checkpoint; return its file.
 
     Raises:
         ModelError: The file cannot be written.
@@ -54,14 +54,10 @@ def save_checkpoint(folder: Path, model: GlobalModel) -> Path:
         "classes": list(model.classes),
         "preprocessing": model.preprocessing.to_dict(),
     }
-    beside = path.with_name(f".{path.name}.tmp")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
+        with staging_file(path) as file:
             np.savez(file, weights=model.weights, description=np.array(json.dumps(description)))
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
     except OSError as error:
         raise ModelError(f"checkpoint {path} cannot be written: {error}") from error
     return path

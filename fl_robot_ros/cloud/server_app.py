@@ -12,6 +12,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
+from fl_robot_ros.atomic_file import staging_file
 from fl_robot_ros.cloud.checkpoint import GlobalModel, newest_checkpoint, save_checkpoint
 from fl_robot_ros.cloud.history import FAILED, FINISHED, History, RunRecord
 from fl_robot_ros.cloud.readiness import check_same_task, input_of
@@ -156,9 +157,8 @@ class CheckpointWriter:
         if self._keras_model is None:
             self._keras_model = model_from_architecture(model.architecture)
         set_packed_weights(self._keras_model, model.weights)
-        beside = path.with_name(f".{path.stem}.tmp.keras")
         try:
-            self._keras_model.save(beside)
-            beside.replace(path.with_suffix(".keras"))
+            with staging_file(path.with_suffix(".keras")) as file:
+                self._keras_model.save(file)
         except OSError as error:
             raise ModelError(f"checkpoint {path} has no Keras file: {error}") from error

@@ -252,7 +252,7 @@ def _run_delivered(
     test: TestFrames, model_path: Path
 ) -> tuple[float, np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
     """Return accuracy and contact sheet of the model that a robot got, run as on the robot."""
-    from fl_robot_ros.curation.contact_sheet import Tile, draw_contact_sheet
+    from fl_robot_ros.curation.contact_sheet import Tile, draw_predictions
     from fl_robot_ros.delivery.predictor import Predictor
 
     predictor = Predictor(model_path)
@@ -271,4 +271,4 @@ def _run_delivered(
         )
         for index in shown
     ]
-    return right / len(predictions), draw_contact_sheet(tiles, columns=8, tile_px=128)
+    return right / len(predictions), draw_predictions(tiles, columns=8, tile_px=128)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_robot_ros.dataset.sample_files import MOVING_NAME
+from fl_robot_ros.dataset.sample_files import STAGING_NAME
 from fl_robot_ros.dataset.snapshot import load_snapshot
 from fl_robot_ros.errors import DatasetError, SourceError
 from fl_robot_ros.images.image_files import decode_image, read_image
@@ -98,7 +98,7 @@ def _places(path: Path, dataset_dir: Path) -> Iterator[Path]:
     yield path
     with suppress(OSError):
         # The first is where a file passes through that just gets another label.
-        for folder in (dataset_dir / MOVING_NAME, *dataset_dir.iterdir()):
+        for folder in (dataset_dir / STAGING_NAME, *dataset_dir.iterdir()):
             yield folder / path.name
 
 

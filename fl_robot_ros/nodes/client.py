@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import sys
@@ -11,7 +10,6 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import IO
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
@@ -49,6 +47,7 @@ from fl_robot_ros.nodes.status_message import (
     to_status_message,
     to_worker_message,
 )
+from fl_robot_ros.process_lock import ProcessLock
 from fl_robot_ros.robot.run_control import RunControl, describe
 from fl_robot_ros.robot.worker_python import WorkerPython
 from fl_robot_ros.ros.camera_subscription import CameraSubscription
@@ -121,7 +120,7 @@ class ClientNode(Node):  # type: ignore[misc]
         worker_python = WorkerPython(settings.worker_python, source.kind)
         other_names = names_by_topic(self, settings.image_topics)
         data_dir = resolve_data_dir(settings.data_dir, self.get_namespace())
-        self._lock_file = _lock(data_dir)
+        self._lock = _lock(data_dir)
         self._log_bridge = LoggingBridge(self)
         decode, decoder_line = find_decoder()
         self.get_logger().info(decoder_line)
@@ -205,7 +204,7 @@ class ClientNode(Node):  # type: ignore[misc]
         self._publish_state()
         self._dataset.close()
         self._log_bridge.close()
-        self._lock_file.close()
+        self._lock.close()
         super().destroy_node()
 
     def _on_frame(self, frame: Frame) -> None:
@@ -366,25 +365,24 @@ class ClientNode(Node):  # type: ignore[misc]
             return to_dataset_error_message(self._robot, str(error))
 
 
-def _lock(data_dir: Path) -> IO[str]:
-    """Return a file whose lock keeps other nodes away from the data folder.
+def _lock(data_dir: Path) -> ProcessLock:
+    """Return the lock that keeps other nodes away from the data folder.
 
     Raises:
         SettingError: The folder cannot be used, or another node uses it.
     """
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        file = (data_dir / ".lock").open("w")
+        lock = ProcessLock(data_dir / ".lock")
+        is_free = lock.acquire()
     except OSError as error:
         raise SettingError(f"data_dir {data_dir} cannot be used: {error}") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
+    if not is_free:
+        lock.close()
         raise SettingError(
             f"data_dir {data_dir} is used by another fl_client; give each robot its own"
-        ) from error
-    return file
+        )
+    return lock
 
 
 def _host_name() -> str:

@@ -104,7 +104,7 @@ def test_a_kill_at_any_instant_loses_nothing(tmp_path: Path, limit: int) -> None
             report = check_dataset(dataset)
             assert report.is_sound, report
             assert report.foreign == 0
-            assert list((tmp_path / "data" / ".moving").iterdir()) == []
+            assert list((tmp_path / "data" / ".staging").iterdir()) == []
             samples = dataset.samples() + dataset.unlabelled()
             if not limit:
                 assert acknowledged <= {sample.stamp_ns for sample in samples}

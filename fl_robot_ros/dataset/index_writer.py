@@ -1,9 +1,10 @@
-"""The dataset's index: one SQLite file that says which samples there are."""
+"""Write access to a dataset's index."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -12,8 +13,10 @@ from typing import NamedTuple
 
 from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.dataset.index_reader import SCHEMA_VERSION, IndexReader
+from fl_robot_ros.dataset.sample_files import find_files
 from fl_robot_ros.dataset.sample_paths import file_name, hash_topic, recovered_topic
 from fl_robot_ros.errors import DatasetError
+from fl_robot_ros.labels.folder_layout import INDEX_NAME
 from fl_robot_ros.topic_name import sibling_topic
 
 _SCHEMA = """
@@ -39,16 +42,18 @@ _UPGRADES = (
     ),
     ("ALTER TABLE samples ADD COLUMN frame_digest TEXT NOT NULL DEFAULT ''",),
 )
-# Columns with the names that `_names` returns.
+# Columns for what `_names` returns.
 _NAMES = "topic, sibling, recovered, recovered_sibling"
 _ALL_NAMES = "wanted.topic, wanted.sibling, wanted.recovered, wanted.recovered_sibling"
 _BUSY_TIMEOUT_SEC = 30.0
-# Rows of one statement: many take hardly longer than one, but SQLite limits their values.
+# Rows of one statement: many take hardly longer than one; SQLite limits the number of values.
 _ROWS = 100
+# Free space that SQLite needs to open an index.
+_ROOM_BYTES = 1 << 16
 
 
 class StoredFile(NamedTuple):
-    """What moving a sample's file needs to know.
+    """A sample's file, for moving and removing it.
 
     Attributes:
         id: The sample's number.
@@ -65,19 +70,19 @@ class StoredFile(NamedTuple):
     stamp_ns: int
 
 
-class SampleIndex(IndexReader):
-    """The rows of a dataset. All methods raise sqlite3.Error where the file fails them.
+class IndexWriter(IndexReader):
+    """Owns a writing connection beside the reading one.
 
-    What writes, and `known`, `files` and `totals`, is for one thread at a time; what
-    `IndexReader` has may be called by others meanwhile and does not wait for them.
+    The methods of this class are for one thread at a time; those of `IndexReader` may be called
+    meanwhile and do not wait for a writer. All raise sqlite3.Error where the file fails.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or create it; bring an older one up to date.
+        """Open or create an index, and upgrade an older schema.
 
         Raises:
-            DatasetError: It is of a newer version of this program.
-            sqlite3.Error: It is no index, or cannot be written.
+            DatasetError: The schema is of a newer version of this program.
+            sqlite3.Error: The file is no index, or cannot be written.
         """
         self._path = path
         self._writer = self._connect()
@@ -89,16 +94,13 @@ class SampleIndex(IndexReader):
             raise
 
     def close(self) -> None:
-        """Close the file. May be called twice."""
+        """Close both connections. May be called twice."""
         super().close()
         self._writer.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Begin a transaction, which keeps other processes from writing; roll back at the end.
-
-        What is to stay must be committed before.
-        """
+        """Begin a transaction, which excludes other writers; roll back what is not committed."""
         self._writer.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -108,25 +110,26 @@ class SampleIndex(IndexReader):
                     self._writer.execute("ROLLBACK")
 
     def commit(self) -> None:
-        """Make the transaction's changes stay, safe on disk."""
+        """Commit the transaction, synced to the disk."""
         self._writer.execute("COMMIT")
 
     def version(self) -> int:
-        """Return a number that changes when another connection has written."""
+        """Return a number that changes with every write of another connection."""
         (version,) = self._writer.execute("PRAGMA data_version").fetchone()
         return int(version)
 
     def known(self, keys: Sequence[tuple[str, int, str]]) -> dict[int, str]:
-        """Return which of some keys have a sample, and the digests of those samples' frames.
+        """Look keys up among the stored samples.
+
+        A key matches a sample of the same path, or of the same stamp and camera: the same topic,
+        its raw or compressed sibling, or a recovered topic with the hash of either.
 
         Args:
-            keys: Topic, stamp in ns and path of samples that may be there.
+            keys: Topic, stamp in ns and path.
 
         Returns:
-            Digests by the positions in `keys` where there is a sample of this stamp and camera,
-            that is, of the topic or its raw or compressed sibling, or recovered with the hash of
-            one of them, or where there is one of this path. "" for a digest that is not known, or
-            that of another topic's frame.
+            The frame digest of the matching sample by position in `keys`; "" for an unknown
+            digest, or that of a frame of another topic.
         """
         found: dict[int, str] = {}
         for start in range(0, len(keys), _ROWS):
@@ -147,12 +150,13 @@ class SampleIndex(IndexReader):
         return found
 
     def pooled(self, keys: Sequence[tuple[str, int]]) -> dict[int, int]:
-        """Return which of some keys, topic and stamp in ns, have a sample without a label.
+        """Look keys up among the samples without a label.
 
-        A camera's raw and compressed topic are one here.
+        Args:
+            keys: Topic and stamp in ns; a camera's raw and compressed topic count as one.
 
         Returns:
-            Ids of samples by the position of their key in `keys`.
+            Id of the matching sample by position in `keys`.
         """
         found: dict[int, int] = {}
         for start in range(0, len(keys), _ROWS):
@@ -169,7 +173,7 @@ class SampleIndex(IndexReader):
         return found
 
     def insert(self, samples: Mapping[str, NewSample]) -> int:
-        """Insert samples, given by their paths; return the id of the last one."""
+        """Insert samples by path; return the id of the last one."""
         newest = 0
         rows = [
             (
@@ -196,14 +200,14 @@ class SampleIndex(IndexReader):
         return newest
 
     def relabel(self, label: str, moves: Mapping[str, str]) -> None:
-        """Give samples a label and new paths, given by their old ones."""
+        """Give samples a label, and new paths by their old ones."""
         self._writer.executemany(
             "UPDATE samples SET label = ?, path = ? WHERE path = ?",
             [(label, target, path) for path, target in moves.items()],
         )
 
     def delete(self, paths: Iterable[str]) -> None:
-        """Delete samples."""
+        """Delete the samples of these paths."""
         self._writer.executemany("DELETE FROM samples WHERE path = ?", [(path,) for path in paths])
 
     def add_verdicts(self, counts: Mapping[str, int]) -> None:
@@ -215,21 +219,21 @@ class SampleIndex(IndexReader):
         )
 
     def files(self, ids: Iterable[int]) -> list[StoredFile]:
-        """Return the files of the samples that there are among some ids."""
+        """Return the files of the samples with these ids; unknown ids are passed over."""
         found = (self._files("WHERE id = ?", number) for number in dict.fromkeys(ids))
         return [file for files in found for file in files]
 
     def files_of_label(self, label: str) -> list[StoredFile]:
-        """Return the files of all samples of a label, oldest capture first."""
+        """Return the files of a label's samples, oldest capture first."""
         return self._files("WHERE label = ? ORDER BY stamp_ns, id", label)
 
     def paths_named(self, names: set[str]) -> list[str]:
-        """Return the paths that end in one of some file names."""
+        """Return the paths of the samples with these file names."""
         paths = self._writer.execute("SELECT path FROM samples")
         return [path for (path,) in paths if file_name(path) in names]
 
     def totals(self) -> list[tuple[str, int, int]]:
-        """Return label, number of samples and bytes of each label."""
+        """Return label, number of samples and size in bytes, for each label."""
         query = "SELECT label, COUNT(*), SUM(size_bytes) FROM samples GROUP BY label"
         return self._writer.execute(query).fetchall()
 
@@ -270,16 +274,53 @@ class SampleIndex(IndexReader):
         )
 
 
+def open_index(folder: Path, allow_orphans: bool) -> IndexWriter:
+    """Open the index of a dataset, or create one.
+
+    Args:
+        folder: The dataset's folder.
+        allow_orphans: Whether to create an index beside images that have lost theirs.
+
+    Raises:
+        DatasetError: The index is missing beside images, broken, of a newer version of this
+            program, or cannot be opened.
+        OSError: The folder cannot be read.
+    """
+    path = folder / INDEX_NAME
+    # SQLite takes an empty file for a new database.
+    has_index = path.exists() and path.stat().st_size > 0
+    orphans = 0 if has_index or allow_orphans else len(find_files(folder).images)
+    if orphans:
+        raise DatasetError(
+            f"dataset {folder} has {orphans} images but no {INDEX_NAME}; restore that file, or "
+            f"have `fl_dataset check --repair` make a new one"
+        )
+    try:
+        return IndexWriter(path)
+    except sqlite3.OperationalError as error:
+        disk = os.statvfs(folder)
+        is_full = disk.f_bavail * disk.f_frsize < _ROOM_BYTES
+        reason = "the disk is full" if is_full else str(error)
+        raise DatasetError(
+            f"dataset {folder} has an index that cannot be opened: {reason}"
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise DatasetError(
+            f"dataset {folder} has a broken {INDEX_NAME}: {error}; restore that file, or move it "
+            f"away and have `fl_dataset check --repair` make a new one"
+        ) from error
+
+
 @functools.lru_cache(maxsize=1024)
 def _names(topic: str) -> tuple[str, str, str, str]:
-    """Return by which names the samples of a topic's camera may be stored."""
+    """Return the topics under which samples of a topic's camera may be stored."""
     sibling = sibling_topic(topic)
     recovered = [recovered_topic(hash_topic(name)) for name in (topic, sibling)]
     return topic, sibling, recovered[0], recovered[1]
 
 
 def _values(rows: Sequence[tuple[object, ...]]) -> str:
-    """Return an SQL VALUES clause with places for the values of some rows, of one length."""
+    """Return an SQL VALUES clause with placeholders for rows of equal length."""
     row = f"({', '.join('?' * len(rows[0]))})"
     return f"VALUES {', '.join([row] * len(rows))}"
 
