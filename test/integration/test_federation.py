@@ -35,7 +35,7 @@ from fleet import (
 from waiting import wait_until
 
 from fl_robot_ros.cloud.checkpoint import load_checkpoint
-from fl_robot_ros.cloud.history import FINISHED, History
+from fl_robot_ros.cloud.history import History, RunStage
 from fl_robot_ros.data_source import DataSource, SourceKind
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.snapshot import freeze
@@ -151,7 +151,7 @@ def test_two_robots_learn_classes_that_neither_has_alone(tmp_path: Path) -> None
     with History(tmp_path / "state") as history:
         run = history.last_run()
         assert run is not None
-        assert run.status == FINISHED
+        assert run.stage == RunStage.FINISHED
         rounds = history.rounds()
     assert [record.round for record in rounds] == [1, 2, 3, 4]
     assert all(record.robots == 2 for record in rounds)
