@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ROBOT_SIDE := $(addprefix fl_robot_ros/,\
 	images labels bags playback capture dataset curation worker_link delivery robot ros nodes \
-	config.py data_source.py dependency.py errors.py name_list.py paths.py setting.py topic_name.py)
+	api.py config.py data_source.py dependency.py errors.py name_list.py paths.py setting.py topic_name.py)
 
 # Tests of what meets NumPy, OpenCV, rich and LiteRT most: `make test` runs them with old ones too.
 MEET_OLD_VERSIONS := $(addprefix test/unit/,delivery dataset curation images \
@@ -24,7 +24,7 @@ ifneq ($(PURPOSE),$(CURDIR)$(if $(ROS_DISTRO), with ROS $(ROS_DISTRO)))
 $(READY): another-purpose
 endif
 
-.PHONY: help setup demo test test-oldest bench lint clean another-purpose
+.PHONY: help setup demo test test-quick test-oldest bench lint docs clean another-purpose
 
 help: ## List the targets.
 	@echo "make TARGET [ARGS='...'] [PYTHON=/path/to/python3.12]"
@@ -58,6 +58,9 @@ lint: setup ## Style and types, for Python 3.11 and for the robots' 3.10.
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy fl_robot_ros
 	@$(BIN)/mypy --python-version 3.10 $(ROBOT_SIDE)
+
+docs: setup ## Write docs/settings.md and config/*.yaml from fl_robot_ros/config.py.
+	@$(BIN)/python docs/make_settings.py
 
 clean: ## Remove caches and what was built; .venv stays.
 	@rm -rf build install log *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
