@@ -11,6 +11,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from fl_robot_ros.errors import SettingError
 from fl_robot_ros.paths import PACKAGE
 from fl_robot_ros.ros.parent import END_WITH_PARENT
 
@@ -80,14 +81,14 @@ def _refuse_unknown(context: LaunchContext, file: str, known: Iterable[str]) -> 
     Where another launch file includes this one, the command line is for that one.
 
     Raises:
-        RuntimeError: There is such an argument.
+        SettingError: There is such an argument.
     """
     if Path(file).name not in {Path(word).name for word in sys.argv}:
         return
     given = [word.partition(":=")[0] for word in context.argv if ":=" in word]
     for name in given:
         if name not in known:
-            raise RuntimeError(
+            raise SettingError(
                 f"{Path(file).name} has no argument '{name}'; it takes {', '.join(known)}"
             )
 
@@ -96,11 +97,11 @@ def _existing(path: str) -> str:
     """Return the path of a parameter file; launch itself only warns of a missing one.
 
     Raises:
-        RuntimeError: There is no such file.
+        SettingError: There is no such file.
     """
     expanded = Path(path).expanduser().absolute()
     if not expanded.is_file():
-        raise RuntimeError(f"there is no parameter file {expanded}")
+        raise SettingError(f"there is no parameter file {expanded}")
     return str(expanded)
 
 
@@ -109,7 +110,7 @@ def _log_level(value: str) -> list[str]:
     if not value:
         return []
     if value.lower() not in _LOG_LEVELS:
-        raise RuntimeError(f"log_level is '{value}'; expected {', '.join(_LOG_LEVELS)}")
+        raise SettingError(f"log_level is '{value}'; expected {', '.join(_LOG_LEVELS)}")
     return ["--log-level", value.lower()]
 
 
@@ -118,5 +119,5 @@ def _sim_time(value: str) -> list[dict[str, bool]]:
     if not value:
         return []
     if value.lower() not in _FLAGS:
-        raise RuntimeError(f"use_sim_time is '{value}'; expected {' or '.join(_FLAGS)}")
+        raise SettingError(f"use_sim_time is '{value}'; expected {' or '.join(_FLAGS)}")
     return [{"use_sim_time": value.lower() == "true"}]
