@@ -42,7 +42,7 @@ ifdef ARGS
 else
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile test/unit
 	@$(BIN)/python requirements/oldest.py $(MEET_OLD_VERSIONS)
-	@$(BIN)/python -m pytest test/integration test/launch
+	@$(BIN)/python -m pytest test/system test/integration test/launch
 endif
 
 test-oldest: setup ## All unit tests with the oldest versions that a robot may have; needs Python 3.10.

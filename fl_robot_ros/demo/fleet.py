@@ -13,10 +13,6 @@ from fl_robot_ros.demo.plan import IMAGE_TOPIC, INPUT_CHANNELS, INPUT_SIZE_PX, R
 from fl_robot_ros.errors import RunFailedError
 
 _LISTEN_TIMEOUT_SEC = 90.0
-# ROS 2 discovery of a domain uses UDP ports from 7400 + 250 * domain id on (DDSI-RTPS 9.6.1).
-_FIRST_DISCOVERY_PORT = 7400
-_PORTS_PER_DOMAIN = 250
-_DOMAINS = range(20, 100)
 
 
 class DemoFleet:
@@ -134,31 +130,6 @@ class DemoFleet:
         self._stack.callback(child.stop)
         self._children.append(child)
         return child
-
-
-def private_ros_environment() -> dict[str, str]:
-    """Return environment variables for a ROS domain that nobody on this machine uses."""
-    start = os.getpid() % len(_DOMAINS)
-    for offset in range(len(_DOMAINS)):
-        domain = _DOMAINS[(start + offset) % len(_DOMAINS)]
-        if not _is_used(domain):
-            return {
-                "ROS_DOMAIN_ID": str(domain),
-                "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-            }
-    raise RunFailedError("every ROS domain from 20 to 99 is in use on this machine")
-
-
-def _is_used(domain: int) -> bool:
-    """Return whether a participant listens for discovery in a domain."""
-    first = _FIRST_DISCOVERY_PORT + _PORTS_PER_DOMAIN * domain
-    for port in (first, first + 10):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("", port))
-            except OSError:
-                return True
-    return False
 
 
 def _yaml(value: object) -> str:

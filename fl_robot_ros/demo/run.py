@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fl_robot_ros.cloud.history import History, RoundRecord
-from fl_robot_ros.demo.fleet import DemoFleet, private_ros_environment
+from fl_robot_ros.demo.fleet import DemoFleet
 from fl_robot_ros.demo.plan import ROBOTS, DemoPlan
 from fl_robot_ros.demo.recording import record_bag
 from fl_robot_ros.demo.report import DemoReport, RoundResult
+from fl_robot_ros.demo.ros_domain import private_ros_domain
 from fl_robot_ros.demo.scene import Scene
 from fl_robot_ros.demo.screen import Screen
 from fl_robot_ros.errors import RunFailedError
@@ -48,7 +49,6 @@ def run_demo(plan: DemoPlan, screen: Screen) -> DemoReport:
         FlRobotError: Something did not happen.
     """
     start = time.monotonic()
-    os.environ.update(private_ros_environment())
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     scene = Scene(plan.scene)
     # What an earlier demonstration left would be taken up again.
@@ -59,6 +59,7 @@ def run_demo(plan: DemoPlan, screen: Screen) -> DemoReport:
     from fl_robot_ros.nodes.fleet_console import FleetConsole
 
     with ExitStack() as stack:
+        os.environ.update(stack.enter_context(private_ros_domain()))
         fleet = stack.enter_context(DemoFleet(plan, scene.classes))
         server = fleet.start_server()
         _record(plan, scene, screen)
