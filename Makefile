@@ -35,10 +35,10 @@ help: ## List the targets.
 setup: $(READY) ## Install everything into .venv where it is missing.
 	@:
 
-demo: setup ## Two robots learn together; ARGS='--scene shapes' goes to fl_demo.
+demo: setup ## Two robots learn together; ARGS='--scene shapes' for fl_demo.
 	@$(BIN)/fl_demo $(ARGS)
 
-test: setup lint ## Lint, types and all tests; ARGS='-k bag' goes to pytest.
+test: setup lint ## Lint, types and all tests; ARGS='-k bag' for pytest.
 ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else

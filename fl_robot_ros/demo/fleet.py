@@ -19,10 +19,10 @@ class DemoFleet:
     """Starts and ends the processes of server and robots."""
 
     def __init__(self, plan: DemoPlan, classes: tuple[str, ...]) -> None:
-        """Prepare; nothing is started.
+        """Prepare the fleet, without starting it.
 
         Args:
-            plan: What to do.
+            plan: Numbers of the demonstration.
             classes: Class names of the scene.
         """
         self._plan = plan
@@ -71,7 +71,7 @@ class DemoFleet:
         """Wait until robots can connect.
 
         Raises:
-            RunFailedError: They cannot.
+            RunFailedError: The server exits, or does not listen in time.
         """
         deadline = time.monotonic() + _LISTEN_TIMEOUT_SEC
         while True:
@@ -81,7 +81,9 @@ class DemoFleet:
                     return
             except OSError as error:
                 if time.monotonic() > deadline:
-                    raise RunFailedError("the server does not listen") from error
+                    raise RunFailedError(
+                        f"the server does not listen after {_LISTEN_TIMEOUT_SEC:g} s"
+                    ) from error
             time.sleep(0.1)
 
     def start_robot(self, robot: str, bag_paths: list[str]) -> ChildProcess:
@@ -97,7 +99,7 @@ class DemoFleet:
                 "queue_size": 1000,
                 "segment_sec": 1.0,
                 "split_gap_sec": 0.1,
-                # What the robots see between two signs is of no use here.
+                # Frames between two signs have no label, and no use here.
                 "review_pool_size": 0,
                 # Two robots share this machine; more threads than cores would wait for each other.
                 "worker_threads": max(1, (os.cpu_count() or 1) // len(ROBOTS)),
@@ -114,7 +116,7 @@ class DemoFleet:
         )
 
     def check_running(self) -> None:
-        """Raise RunFailedError if a server or robot ended by mistake."""
+        """Raise RunFailedError if a process exited with an error."""
         for child in self._children:
             if child.exit_code not in (None, 0):
                 child.check_running()
@@ -133,7 +135,7 @@ class DemoFleet:
 
 
 def _yaml(value: object) -> str:
-    """Return a parameter's value for a ROS command line."""
+    """Return the value of a parameter as YAML, for a ROS command line."""
     if isinstance(value, list):
         return "[" + ", ".join(_yaml(item) for item in value) + "]"
     if isinstance(value, str):
