@@ -6,6 +6,7 @@
     ├── FrameError                an image
     ├── LabelError                a label, or a file with labels
     ├── BagError                  a rosbag
+    │   └── DamagedError          a part of one, behind which more may be readable
     ├── SourceError               a source to stream from
     ├── DatasetError              a dataset
     ├── SnapshotError             a snapshot of one
@@ -43,6 +44,10 @@ class LabelError(FlRobotError):
 
 class BagError(FlRobotError):
     """A rosbag cannot be read at all, or promises messages and yields none."""
+
+
+class DamagedError(BagError):
+    """A part of a bag does not hold what it should; what follows it may be readable."""
 
 
 class SourceError(FlRobotError):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from fl_robot_ros.bags.bag import BagReading, BagReport
+from fl_robot_ros.bags.bag import BagReader, BagReport
 from fl_robot_ros.capture.capture_time import CaptureTime
 from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
 from fl_robot_ros.capture.running_time import RunningTime
@@ -90,7 +90,7 @@ class BagImport:
 
     def __init__(
         self,
-        reading: BagReading,
+        reading: BagReader,
         processor: FrameProcessor,
         sink: SampleSink,
         verdicts: VerdictCounter,

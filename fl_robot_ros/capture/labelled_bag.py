@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from fl_robot_ros.bags.bag import BagReport, read_bag
-from fl_robot_ros.bags.label_sidecar import find_sidecar
+from fl_robot_ros.bags.bag import BagReport, open_bag
 from fl_robot_ros.capture.running_time import RunningTime
 from fl_robot_ros.errors import LabelError
 from fl_robot_ros.images.frame import CompressedFrame, Frame, RawFrame, frame_bytes
@@ -33,7 +32,6 @@ class LabelledBag:
 
     Attributes:
         report: What has been read so far, and at the end what was lost.
-        label_file: Labels by time, None where there are none.
     """
 
     def __init__(
@@ -46,7 +44,7 @@ class LabelledBag:
         """Open a bag.
 
         Args:
-            path: The bag, as `read_bag` takes it.
+            path: The bag, as `open_bag` takes it.
             image_topics: Topics to read, one of which must be there; None: all image topics.
             label_file: Labels by time, which come before those in the bag; None: the file that
                 lies in the bag's folder, if there is one.
@@ -56,12 +54,18 @@ class LabelledBag:
             BagError: There is no bag at the path.
             LabelError: The label file is invalid.
         """
-        self._reading = read_bag(path, image_topics, allows_fallback=False)
+        self._reading = open_bag(path, image_topics, allows_fallback=False, label_file=label_file)
         self._rules = rules or LabelRules()
         self.report: BagReport = self._reading.report
-        self.label_file = label_file or find_sidecar(path)
-        self._ranges = LabelRanges.load(self.label_file) if self.label_file else None
+        label_file = self.report.label_file
+        self._ranges = LabelRanges.load(label_file) if label_file else None
         self._lookback_ns = round(self._rules.lookback_sec * 1e9)
+
+    def __enter__(self) -> LabelledBag:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Stop reading and close the bag's files."""
@@ -73,7 +77,7 @@ class LabelledBag:
         A published text that is no label leaves the one before it in place.
 
         Raises:
-            BagError: As `BagReading` does.
+            BagError: As `BagReader` does.
         """
         labeller: Labeller | None = None
         time = RunningTime(_SETTLE_NS)

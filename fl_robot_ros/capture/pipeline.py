@@ -162,15 +162,15 @@ class CapturePipeline:
             LabelError: The label file is unfit.
         """
         # Imported late, so that a robot which never reads a bag does not load rosbags.
-        from fl_robot_ros.bags.bag import read_bag
-        from fl_robot_ros.bags.label_sidecar import find_sidecar
+        from fl_robot_ros.bags.bag import open_bag
         from fl_robot_ros.capture.bag_import import BagImport
         from fl_robot_ros.labels.label_ranges import LabelRanges
 
-        label_file = label_file or find_sidecar(path)
+        bag = open_bag(path, image_topics, allows_fallback=allows_fallback, label_file=label_file)
+        label_file = bag.report.label_file
         reuse_memory()
         bag_import = BagImport(
-            read_bag(path, image_topics, allows_fallback=allows_fallback),
+            bag,
             self._processor,
             self._sink,
             self._verdicts,

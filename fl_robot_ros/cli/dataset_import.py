@@ -41,8 +41,8 @@ def import_paths(options: argparse.Namespace, console: Console) -> int:
     Raises:
         FlRobotError: The dataset or an option cannot be used.
     """
-    bags = [path for path in options.paths if _is_bag(path)]
-    if options.label and len(bags) == len(options.paths):
+    bags = {path for path in options.paths if _is_bag(path)}
+    if options.label and bags == {*options.paths}:
         raise SourceError("--label is for folders of images; give rosbags --labels FILE")
     if not bags and (options.labels or options.topics or options.params):
         raise SourceError(
@@ -107,9 +107,11 @@ def _bag_settings(options: argparse.Namespace, console: Console) -> ClientSettin
 def _is_bag(path: Path) -> bool:
     if not path.exists():
         raise SourceError(f"there is no {path}; expected a rosbag or a folder of images")
-    if not is_bag(path) and not path.is_dir():
+    if is_bag(path):
+        return True
+    if not path.is_dir():
         raise SourceError(f"{path} is neither a rosbag nor a folder of images")
-    return is_bag(path)
+    return False
 
 
 def _import_folder(console: Console, dataset: Dataset, path: Path, label: str) -> bool:
@@ -144,7 +146,6 @@ def _import_bag(
     label_file: Path | None,
 ) -> bool:
     """Import a rosbag; return whether all of it could be read and stored."""
-    from fl_robot_ros.bags.label_sidecar import find_sidecar
     from fl_robot_ros.capture.pipeline import CapturePipeline
     from fl_robot_ros.capture.verdicts import VERDICTS
 
@@ -153,7 +154,6 @@ def _import_bag(
     options["disk_reserve_bytes"] = _RESERVE_BYTES
     pipeline = CapturePipeline(dataset, **options)
     topics = settings.image_topics or None
-    label_file = label_file or find_sidecar(path)
     try:
         with progress(console, f"importing {path.name}") as advance:
             report = pipeline.import_bag(
@@ -169,14 +169,14 @@ def _import_bag(
     say(console, f"{path}: {number(report.frames_read, 'frame')} from {shown(found)}")
     for other, chosen in report.other_topics.items():
         say(console, f"  {describe_other(other, chosen)}")
-    seen = [*report.topics, *(topic for topic, _ in report.other_topics)]
+    seen = [*report.topics, *(topic.name for topic in report.other_topics)]
     unseen = [
         name for name in topics or () if not any(topic_matches(topic, (name,)) for topic in seen)
     ]
     if unseen:
         say(console, f"{path} has no frame of {name_list(unseen)}")
-    if label_file:
-        say(console, f"  labels by time from {label_file}")
+    if report.label_file:
+        say(console, f"  labels by time from {report.label_file}")
     verdicts = pipeline.verdicts
     for verdict, meaning in VERDICTS.items():
         if verdicts[verdict]:

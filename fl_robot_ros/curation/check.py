@@ -21,7 +21,7 @@ from fl_robot_ros.dataset.sample_paths import (
 )
 from fl_robot_ros.errors import DatasetError, LabelError
 from fl_robot_ros.images.image_files import decode_image
-from fl_robot_ros.labels.label_text import label_from_folder
+from fl_robot_ros.labels.label_folder import label_from_folder
 
 
 @dataclass

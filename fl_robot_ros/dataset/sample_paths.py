@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.errors import DatasetError, LabelError
-from fl_robot_ros.labels.label_text import label_folder_name, label_from_folder
+from fl_robot_ros.labels.label_folder import label_folder_name, label_from_folder
 
 # Keras and people overlook folders that begin with a dot.
 REVIEW_NAME = ".review"

@@ -36,10 +36,11 @@ class TestFrames:
 def load_test_frames(bag: Path) -> TestFrames:
     """Read the labelled frames of a bag."""
     images, names = [], []
-    for frame, label in LabelledBag(bag).frames():
-        if label:
-            images.append(decode_frame(frame))
-            names.append(label)
+    with LabelledBag(bag) as labelled:
+        for frame, label in labelled.frames():
+            if label:
+                images.append(decode_frame(frame))
+                names.append(label)
     return TestFrames(np.stack(images), tuple(names))
 
 

@@ -17,13 +17,8 @@ from std_msgs.msg import String
 from fl_robot_ros.config import StreamerSettings
 from fl_robot_ros.errors import FlRobotError
 from fl_robot_ros.name_list import name_list
-from fl_robot_ros.playback.source import (
-    Item,
-    RecordedImage,
-    RecordedLabel,
-    StreamedImage,
-    open_source,
-)
+from fl_robot_ros.playback.source import Item, RecordedImage, RecordedLabel, StreamedImage
+from fl_robot_ros.playback.source_choice import open_source
 from fl_robot_ros.ros.command_line import NodeCommand
 from fl_robot_ros.ros.image_message import to_compressed_message, to_image_message
 from fl_robot_ros.ros.lifetime import run_node

@@ -16,7 +16,7 @@ from bag_recorder import START_NS, Item, drive, images_of, make_image, record
 from pipeline_parts import Clock, GatedDataset, pipeline
 from rosbags.rosbag2 import StoragePlugin
 
-from fl_robot_ros.bags.bag import LabelMessage, read_bag
+from fl_robot_ros.bags.bag import LabelMessage, open_bag
 from fl_robot_ros.capture import bag_import
 from fl_robot_ros.capture.bag_import import BagImport
 from fl_robot_ros.capture.frame_processor import FrameProcessor
@@ -132,7 +132,7 @@ def test_compressed_frames_of_a_bag_are_stored_byte_for_byte(
     pipeline(dataset).import_bag(tmp_path / "bag")
     originals = {
         item.stamp_ns: bytes(item.data)
-        for item in read_bag(tmp_path / "bag")
+        for item in open_bag(tmp_path / "bag")
         if isinstance(item, CompressedFrame)
     }
     stored = {item.stamp_ns: (dataset.path / item.path).read_bytes() for item in dataset.samples()}
@@ -336,7 +336,7 @@ def test_a_clock_set_back_gives_the_samples_of_the_same_bag_played(
     with Dataset(tmp_path / "played") as played:
         live = pipeline(played, clock, **options)
         last_ns = START_NS
-        for item in read_bag(bag):
+        for item in open_bag(bag):
             # A player does not go back in time.
             clock.now_ns += max(1, item.published_ns - last_ns)
             last_ns = item.published_ns

@@ -71,7 +71,7 @@ def test_a_folder_comes_back_as_it_was(tmp_path: Path) -> None:
         assert row["sha256"] == sha256(image).hexdigest() == sample.sha256
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert "unlabelled" in names
-    assert "samples%2Ecsv" in names
+    assert "%73amples.csv" in names
     assert not [name for name in names if name.startswith(".")]
 
     with Dataset(tmp_path / "back") as dataset:

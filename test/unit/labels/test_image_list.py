@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fl_robot_ros.errors import LabelError
-from fl_robot_ros.labels.label_list import LabelList, path_parts, read_label_list
+from fl_robot_ros.labels.image_list import ImageList, path_parts, read_image_list
 
 
 @pytest.fixture
@@ -15,12 +15,12 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "list.csv"
 
 
-def read(file: Path, *lines: str) -> LabelList:
+def read(file: Path, *lines: str) -> ImageList:
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return read_label_list(file)
+    return read_image_list(file)
 
 
-def labels(listed: LabelList) -> list[tuple[str, str]]:
+def labels(listed: ImageList) -> list[tuple[str, str]]:
     assert not listed.lacks
     return [(image.files[0], image.label) for image in listed.images]
 

@@ -67,7 +67,7 @@ class ListedImage(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LabelList:
+class ImageList:
     """Images and their labels.
 
     Attributes:
@@ -108,7 +108,7 @@ class LabelList:
         return f"images by {name_list(names)}, labels by {labels}{gaps}{rest}"
 
 
-def read_label_list(path: Path) -> LabelList:
+def read_image_list(path: Path) -> ImageList:
     """Read a list of images and their labels: CSV with a header, or JSON Lines (.jsonl).
 
     A column names the image's file where it is called so (image, filename, file_name, path, ...),
@@ -130,7 +130,7 @@ def read_label_list(path: Path) -> LabelList:
     if lacks or not labels:
         lacks = lacks or "expected a column label, or one of 0 and 1 for each class"
         lacks = f"{lacks}; the header is {','.join(table.columns)[:80]!r}"
-        return LabelList([], tuple(table.columns), lacks=lacks)
+        return ImageList([], tuple(table.columns), lacks=lacks)
     images = []
     for line, cells in table.rows:
         by_key = dict(zip(keys, cells, strict=True))
@@ -144,7 +144,7 @@ def read_label_list(path: Path) -> LabelList:
         named = tuple(cells[number].strip() for number in files if cells[number].strip())
         item_id, sha256 = (by_key.get(key, "").strip() for key in (ID, SHA256))
         images.append(ListedImage(line, named, label, item_id, sha256))
-    return LabelList(
+    return ImageList(
         images,
         tuple(table.columns),
         tuple(table.columns[number] for number in files),

@@ -1,8 +1,8 @@
 """Reads the messages of mcap files, whole, cut off or damaged.
 
-A file is read from front to back, which needs neither footer nor index: a recorder that is
-killed leaves neither. What does not match its checksum is left out, what is no record is skipped,
-and both are reported. Format: https://mcap.dev/spec.
+Where footer and index are missing, as after a recorder was killed, the records are read from front
+to back. What does not match its checksum is left out, what is no record is skipped, and both are
+reported. Format: https://mcap.dev/spec.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+from fl_robot_ros.bags.bag_topic import Wanted
 from fl_robot_ros.bags.decompression import MAX_UNPACKED_BYTES, Packed, unpacked_ahead
 from fl_robot_ros.bags.mcap_index import (
     CHANNEL,
@@ -33,64 +34,54 @@ from fl_robot_ros.bags.mcap_index import (
     uint,
 )
 from fl_robot_ros.bags.mcap_walk import McapRecord, McapWalk
-from fl_robot_ros.bags.recorded_message import (
-    DamagedError,
-    FileSummary,
-    RecordedMessage,
-    Salvage,
-    Wanted,
-)
+from fl_robot_ros.bags.storage import FileSummary, RecordedMessage, Salvage
 from fl_robot_ros.bags.time_order import in_time_order
+from fl_robot_ros.errors import DamagedError
 
 _MESSAGE_HEAD = struct.Struct("<HIQQ")
 _CHUNK_HEAD = struct.Struct("<QQQI")
 
 
-def read_mcap_summary(path: Path) -> FileSummary:
-    """Return what the file says of itself.
+class McapStorage:
+    """An mcap file, as a `Storage`."""
 
-    Raises:
-        OSError: The file cannot be read.
-    """
-    with path.open("rb") as file:
-        index = read_mcap_index(file, path.stat().st_size)
-    return FileSummary() if index is None else FileSummary(index.counts, index.start_ns)
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
+    def summary(self) -> FileSummary:
+        """Return what the file says of itself, as `Storage.summary` does."""
+        with self._path.open("rb") as file:
+            index = read_mcap_index(file, self._path.stat().st_size)
+        return FileSummary() if index is None else FileSummary(index.counts, index.start_ns)
 
-def read_mcap_records(path: Path, wanted: Wanted, salvage: Salvage) -> Iterator[RecordedMessage]:
-    """Yield the wanted messages, as far as the file is readable.
+    def messages(self, wanted: Wanted, salvage: Salvage) -> Iterator[RecordedMessage]:
+        """Yield the wanted messages, as `Storage.messages` does.
 
-    Chunks that overlap in time are merged; where they do not lie in the order of their times,
-    as after a conversion topic by topic, the file's index says in which order to read them.
-
-    Args:
-        path: The file.
-        wanted: Chooses messages by topic and type.
-        salvage: Is told what was lost.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
-    with path.open("rb") as file:
-        size = path.stat().st_size
-        index = read_mcap_index(file, size)
-        file.seek(0)
-        has_magic = file.read(len(MCAP_MAGIC)) == MCAP_MAGIC
-        if not has_magic:
-            salvage.note("it does not begin like an mcap file")
-        channels = index.channels if index is not None else McapChannels()
-        walk = McapWalk(file, size, channels, salvage)
-        reader = _Reader(walk, channels, wanted, salvage)
-        records = _until_end(walk, len(MCAP_MAGIC) if has_magic else 0, size, salvage)
-        chunks = _in_index_order(walk, index) if index is not None else None
-        if chunks is None:
-            yield from in_time_order(reader.batches(records, size))
-            return
-        # What the index lacks, hardly anything, is held until its time has come.
-        places = {chunk.content for chunk in chunks}
-        others = reader.batches((item for item in records if item.content not in places), size)
-        batches = chain(((0, messages) for _, messages in others), reader.batches(chunks, size))
-        yield from in_time_order(batches)
+        Chunks that overlap in time are merged; where they do not lie in the order of their times,
+        as after a conversion topic by topic, the file's index says in which order to read them.
+        """
+        with self._path.open("rb") as file:
+            size = self._path.stat().st_size
+            index = read_mcap_index(file, size)
+            file.seek(0)
+            has_magic = file.read(len(MCAP_MAGIC)) == MCAP_MAGIC
+            if not has_magic:
+                salvage.note("it does not begin like an mcap file")
+            channels = index.channels if index is not None else McapChannels()
+            walk = McapWalk(file, size, channels, salvage)
+            reader = _RecordReader(walk, channels, wanted, salvage)
+            records = _until_end(walk, len(MCAP_MAGIC) if has_magic else 0, size, salvage)
+            chunks = _in_index_order(walk, index) if index is not None else None
+            if chunks is None:
+                yield from in_time_order(reader.batches(records, size))
+                return
+            # What the index lacks, hardly anything, is held until its time has come.
+            places = {chunk.content for chunk in chunks}
+            others = reader.batches((item for item in records if item.content not in places), size)
+            batches = chain(
+                ((0, messages) for _, messages in others), reader.batches(chunks, size)
+            )
+            yield from in_time_order(batches)
 
 
 def _in_index_order(walk: McapWalk, index: McapIndex) -> list[McapRecord] | None:
@@ -126,7 +117,7 @@ class _Content(NamedTuple):
     is_whole: bool
 
 
-class _Reader:
+class _RecordReader:
     """Reads the messages of chunks, and those outside of chunks."""
 
     def __init__(
@@ -162,13 +153,13 @@ class _Reader:
         try:
             if kind == MESSAGE:
                 number, _, log_time_ns, _ = _MESSAGE_HEAD.unpack_from(content)
-                topic, message_type, is_ros1 = self._channels.channel(number)
-                if self._wanted(topic, message_type):
+                topic, is_ros1 = self._channels.channel(number)
+                if self._wanted(topic):
                     data: bytes | memoryview = content[_MESSAGE_HEAD.size :]
                     # A small message must not keep a large chunk in memory.
                     if 4 * len(data) <= memoryview(content.obj).nbytes:
                         data = bytes(data)
-                    yield RecordedMessage(topic, message_type, log_time_ns, data, is_ros1)
+                    yield RecordedMessage(topic, log_time_ns, data, is_ros1)
             elif kind == SCHEMA:
                 self._channels.add_schema(content)
             elif kind == CHANNEL:
