@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from fl_robot_ros.bags.bag import LabelMessage, open_bag
 from fl_robot_ros.capture.labelled_bag import LabelledBag
 from fl_robot_ros.dataset.open_to_read import open_to_read
 from fl_robot_ros.dataset.sample import Sample
@@ -19,6 +20,7 @@ __all__ = [
     "CompressedFrame",
     "FlRobotError",
     "Frame",
+    "LabelMessage",
     "LabelledBag",
     "Manifest",
     "Prediction",
@@ -28,5 +30,6 @@ __all__ = [
     "Snapshot",
     "decode_frame",
     "load_snapshot",
+    "open_bag",
     "open_to_read",
 ]

@@ -45,6 +45,9 @@ def test_the_pages_code_runs_from_top_to_bottom(data_dir: Path) -> None:
     assert "v00001 ('red', 'green', 'blue')\nred " in done.stdout
     assert " cat (24, 32, 3)\n" in done.stdout
     assert "nothing was lost\n" in done.stdout
+    assert re.search(
+        r"^\d+ /fl/label dog\n\d+ /camera/image_raw a frame$", done.stdout, re.MULTILINE
+    )
     assert "0 images wait for a label\n{'cat': 20, 'dog': 20}\n" in done.stdout
 
 
