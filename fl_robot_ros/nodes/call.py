@@ -20,7 +20,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from fl_robot_ros.errors import FlRobotError, RunFailedError
 from fl_robot_ros.ros.qos import LATCHED
-from fl_robot_ros.worker_link.run_status import EVALUATING, FAILED, FINISHED, IDLE
+from fl_robot_ros.worker_link.run_status import FINISHED, RunState
 
 _DESCRIPTION = """\
 Call a service of a robot's fl_client and print the reply, or show its state.
@@ -122,7 +122,7 @@ class RobotCaller:
                 for line in steps(before, status):
                     print(line, flush=True)
                 before = status
-                if status["state"] in (IDLE, FAILED):
+                if status["state"] in (RunState.IDLE, RunState.FAILED):
                     return status["detail"] == FINISHED
             self._statuses.clear()
             if not self._node.count_publishers("fl/status"):
@@ -226,7 +226,7 @@ def _namespace(text: str) -> str:
 def steps(before: Mapping[str, str], status: Mapping[str, str]) -> Iterator[str]:
     """Yield lines about what is new in a status of a run."""
     # During training the accuracy is that on the training images.
-    if before.get("state") == EVALUATING != status["state"]:
+    if before.get("state") == RunState.EVALUATING != status["state"]:
         yield f"  accuracy {status['accuracy']} on the images that this robot held out"
     line = _line(status)
     if not before or line != _line(before):

@@ -49,7 +49,8 @@ from fl_robot_ros.nodes.status_message import (
     to_status_message,
     to_worker_message,
 )
-from fl_robot_ros.robot.run_control import RunControl, describe
+from fl_robot_ros.robot.run_control import RunControl
+from fl_robot_ros.robot.worker_process import WorkerProcesses
 from fl_robot_ros.robot.worker_python import WorkerPython
 from fl_robot_ros.ros.camera_subscription import CameraSubscription
 from fl_robot_ros.ros.command_line import NodeCommand
@@ -60,7 +61,7 @@ from fl_robot_ros.ros.logging_bridge import LoggingBridge
 from fl_robot_ros.ros.qos import LATCHED, reliable_qos
 from fl_robot_ros.ros.settings import declare_settings
 from fl_robot_ros.ros.topic_names import names_by_topic
-from fl_robot_ros.worker_link.run_status import FAILED
+from fl_robot_ros.worker_link.run_status import RunState
 
 _DIAGNOSTICS_PERIOD_SEC = 1.0
 # Frames that may wait in the middleware while a callback runs.
@@ -137,7 +138,7 @@ class ClientNode(Node):  # type: ignore[misc]
                 total_bytes=settings.max_dataset_mb * _BYTES_PER_MB,
             ),
         )
-        self._store = ModelStore(data_dir / "models", settings.keep_versions)
+        self._store = ModelStore(data_dir / "models")
         for line in self._store.repair():
             self.get_logger().warning(line)
         self._capture_enabled = settings.capture_enabled
@@ -147,7 +148,7 @@ class ClientNode(Node):  # type: ignore[misc]
             self._dataset,
             settings,
             source,
-            worker_python,
+            WorkerProcesses(worker_python, data_dir),
             data_dir,
             self._robot,
             address,
@@ -291,10 +292,10 @@ class ClientNode(Node):  # type: ignore[misc]
                 self.get_logger().info(f"current model: {path}")
         version = current.name if current is not None else ""
         self._status_publisher.publish(to_status_message(status, self._robot, version))
-        line = describe(status)
+        line = str(status)
         if line != self._published_state:
             self._published_state = line
-            if status.state == FAILED:
+            if status.state == RunState.FAILED:
                 self.get_logger().error(line)
             else:
                 self.get_logger().info(line)
@@ -337,7 +338,9 @@ class ClientNode(Node):  # type: ignore[misc]
                 is_disk_full=self._pipeline.is_disk_full,
             ),
             self._dataset_message(),
-            to_worker_message(self._robot, self._run.status, self._run.worker_pid),
+            to_worker_message(
+                self._robot, self._run.status, self._run.worker_pid, self._run.silent_sec
+            ),
         ]
         self._diagnostics_publisher.publish(message)
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from fl_robot_ros.name_list import name_list
-from fl_robot_ros.robot.run_control import describe
-from fl_robot_ros.worker_link.run_status import FAILED, RunStatus
+from fl_robot_ros.worker_link.run_status import RunState, RunStatus
 
 # How long a lost or invalid frame keeps the diagnostics of capture at WARN.
 TROUBLE_SEC = 30
@@ -27,9 +26,9 @@ def to_status_message(status: RunStatus, robot: str, model_version: str) -> Diag
         robot: The robot's name.
         model_version: Name of the current model version, "" for none.
     """
-    level = DiagnosticStatus.ERROR if status.state == FAILED else DiagnosticStatus.OK
+    level = DiagnosticStatus.ERROR if status.state == RunState.FAILED else DiagnosticStatus.OK
     values = {**status.values(), "model_version": model_version}
-    return _message(level, robot, "run", status.state, values)
+    return _message(level, robot, "run", str(status.state), values)
 
 
 def to_capture_message(
@@ -121,11 +120,24 @@ def to_dataset_error_message(robot: str, reason: str) -> DiagnosticStatus:
     return _message(DiagnosticStatus.ERROR, robot, "dataset", reason, {})
 
 
-def to_worker_message(robot: str, status: RunStatus, pid: int | None) -> DiagnosticStatus:
-    """Return the diagnostics of the fleet worker."""
-    level = DiagnosticStatus.ERROR if status.state == FAILED else DiagnosticStatus.OK
-    values = {"pid": "" if pid is None else str(pid), **status.values()}
-    return _message(level, robot, "worker", describe(status), values)
+def to_worker_message(
+    robot: str, status: RunStatus, pid: int | None, silent_sec: float | None
+) -> DiagnosticStatus:
+    """Return the diagnostics of the fleet worker.
+
+    Args:
+        robot: The robot's name.
+        status: The state of the run.
+        pid: The worker's process, None without one.
+        silent_sec: Time since its newest event, None without a worker.
+    """
+    level = DiagnosticStatus.ERROR if status.state == RunState.FAILED else DiagnosticStatus.OK
+    values = {
+        "pid": "" if pid is None else str(pid),
+        "silent_sec": "" if silent_sec is None else f"{silent_sec:.0f}",
+        **status.values(),
+    }
+    return _message(level, robot, "worker", str(status), values)
 
 
 def _message(

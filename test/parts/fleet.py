@@ -15,10 +15,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+from worker_job import make_job
 
 from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.dataset.dataset import Dataset
-from fl_robot_ros.dataset.snapshot import freeze
+from fl_robot_ros.worker_link.event import Event, Progress, read_event
+from fl_robot_ros.worker_link.run_status import RunState
 
 CLASSES = ("blue", "green", "red")
 _COLOURS = {"blue": (230, 40, 40), "green": (40, 230, 40), "red": (40, 40, 230)}
@@ -33,8 +35,8 @@ def make_image(label: str, seed: int) -> bytes:
     return bytes(cv2.imencode(".jpg", image)[1])
 
 
-def make_dataset(folder: Path, labels: Sequence[str], images: int = 24, seed: int = 0) -> None:
-    """Fill a dataset with images of some labels, 2 s of each at a time."""
+def make_robot(folder: Path, labels: Sequence[str], images: int = 24, seed: int = 0) -> None:
+    """Fill a robot's dataset with images of some labels, 2 s of each at a time."""
     samples = []
     for index in range(images):
         label = labels[(index // 4) % len(labels)]
@@ -49,17 +51,8 @@ def make_dataset(folder: Path, labels: Sequence[str], images: int = 24, seed: in
                 height=48,
             )
         )
-    with Dataset(folder) as dataset:
-        dataset.add(samples)
-
-
-def make_robot(folder: Path, labels: Sequence[str], images: int = 24, seed: int = 0) -> Path:
-    """Make a robot's dataset and snapshot below a folder; return the snapshot's file."""
-    make_dataset(folder / "dataset", labels, images, seed)
-    path = folder / "snapshot.json"
     with Dataset(folder / "dataset") as dataset:
-        freeze(dataset, 0.25, 3.0).save(path)
-    return path
+        dataset.add(samples)
 
 
 def free_port() -> int:
@@ -128,21 +121,8 @@ def server(state_dir: Path, port: int, **settings: Any) -> Iterator[Process]:
 class Worker:
     """A real fleet worker, started as the ROS node starts it."""
 
-    def __init__(self, folder: Path, snapshot: Path, port: int, **changes: Any) -> None:
-        job = {
-            "robot": folder.name,
-            "server_address": f"127.0.0.1:{port}",
-            "root_certificates": "",
-            "connect_timeout_sec": 120.0,
-            "server_timeout_sec": 60.0,
-            "source": {"kind": "capture"},
-            "snapshot_path": str(snapshot),
-            "models_dir": str(folder / "models"),
-            "keep_versions": 5,
-            "threads": 0,
-            "nice": 0,
-            **changes,
-        }
+    def __init__(self, folder: Path, port: int, **changes: Any) -> None:
+        job = make_job(folder, server_address=f"127.0.0.1:{port}", **changes)
         self.events_path = folder / "events.jsonl"
         self.models_dir = folder / "models"
         with self.events_path.open("w") as events, (folder / "worker.log").open("w") as log:
@@ -154,7 +134,7 @@ class Worker:
                 text=True,
                 env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
             )
-        self.say(json.dumps(job))
+        self.say(job.to_json())
 
     def say(self, line: str) -> None:
         assert self.popen.stdin is not None
@@ -162,13 +142,13 @@ class Worker:
         self.popen.stdin.flush()
 
     @property
-    def events(self) -> list[dict[str, Any]]:
+    def events(self) -> list[Event]:
         lines = self.events_path.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        return [event for line in lines if (event := read_event(line))]
 
-    def has(self, name: str) -> bool:
-        """Return whether an event has arrived."""
-        return any(event["event"] == name for event in self.events)
+    @property
+    def states(self) -> list[RunState]:
+        return [event.state for event in self.events if isinstance(event, Progress)]
 
     def close(self) -> int:
         """Close the worker's input, as the end of its parent does, and return its exit code."""
@@ -183,9 +163,9 @@ class Worker:
 
 
 @contextmanager
-def worker(folder: Path, snapshot: Path, port: int, **changes: Any) -> Iterator[Worker]:
-    """Run a fleet worker."""
-    process = Worker(folder, snapshot, port, **changes)
+def worker(folder: Path, port: int, **changes: Any) -> Iterator[Worker]:
+    """Run a fleet worker on a robot's dataset; `changes` replace fields of its job."""
+    process = Worker(folder, port, **changes)
     try:
         yield process
     finally:

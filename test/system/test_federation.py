@@ -21,17 +21,32 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from fleet import CLASSES, SIZE_PX, Process, free_port, make_image, make_robot, server, worker
+from fleet import (
+    CLASSES,
+    SIZE_PX,
+    Process,
+    Worker,
+    free_port,
+    make_image,
+    make_robot,
+    server,
+    worker,
+)
 from waiting import wait_until
 
 from fl_robot_ros.cloud.checkpoint import load_checkpoint
-from fl_robot_ros.cloud.history import FINISHED, History
+from fl_robot_ros.cloud.history import History, RunStage
+from fl_robot_ros.data_source import DataSource, SourceKind
+from fl_robot_ros.dataset.dataset import Dataset
+from fl_robot_ros.dataset.snapshot import freeze
 from fl_robot_ros.delivery.manifest import Manifest
 from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.delivery.predictor import Predictor
 from fl_robot_ros.errors import ServerUnreachableError
 from fl_robot_ros.federation import protocol
 from fl_robot_ros.worker.fleet_connection import connect
+from fl_robot_ros.worker_link.event import Delivered, Failed, Frozen, Prepared, Progress, Reading
+from fl_robot_ros.worker_link.run_status import RunState
 
 TIMEOUT_SEC = 240.0
 
@@ -102,27 +117,26 @@ def recording_proxy(port: int, to_port: int) -> Iterator[bytearray]:
 
 def test_two_robots_learn_classes_that_neither_has_alone(tmp_path: Path) -> None:
     port, proxy_port = free_port(), free_port()
-    snapshots = {
-        "r1": make_robot(tmp_path / "r1", ["red", "green"], images=40, seed=1),
-        "r2": make_robot(tmp_path / "r2", ["green", "blue"], images=40, seed=2),
-    }
+    make_robot(tmp_path / "r1", ["red", "green"], images=40, seed=1)
+    make_robot(tmp_path / "r2", ["green", "blue"], images=40, seed=2)
     with (
         server(tmp_path / "state", port, num_rounds=4, local_epochs=4) as fl_server,
         recording_proxy(proxy_port, port) as sent,
     ):
         wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
         with (
-            worker(tmp_path / "r1", snapshots["r1"], port) as first,
-            worker(tmp_path / "r2", snapshots["r2"], proxy_port) as second,
+            worker(tmp_path / "r1", port) as first,
+            worker(tmp_path / "r2", proxy_port) as second,
         ):
             assert fl_server.popen.wait(TIMEOUT_SEC) == 0
             assert first.popen.wait(60.0) == 0
             assert second.popen.wait(60.0) == 0
             for robot in (first, second):
-                names = [event["event"] for event in robot.events]
-                assert names[:2] == ["connecting", "waiting"]
-                assert names[-1] == "delivered"
-                assert {"training", "evaluating", "delivering"} <= set(names)
+                assert isinstance(robot.events[0], Frozen)
+                assert robot.states[:2] == [RunState.CONNECTING, RunState.WAITING]
+                assert {RunState.TRAINING, RunState.EVALUATING} < set(robot.states)
+                assert robot.states[-1] == RunState.DELIVERING
+                assert isinstance(robot.events[-1], Delivered)
 
     for robot in ("r1", "r2"):
         version = ModelStore(tmp_path / robot / "models").current()
@@ -137,7 +151,7 @@ def test_two_robots_learn_classes_that_neither_has_alone(tmp_path: Path) -> None
     with History(tmp_path / "state") as history:
         run = history.last_run()
         assert run is not None
-        assert run.status == FINISHED
+        assert run.stage == RunStage.FINISHED
         rounds = history.rounds()
     assert [record.round for record in rounds] == [1, 2, 3, 4]
     assert all(record.robots == 2 for record in rounds)
@@ -162,11 +176,12 @@ def test_two_robots_learn_classes_that_neither_has_alone(tmp_path: Path) -> None
 
 def test_a_killed_server_and_a_killed_server_app_go_on_where_they_were(tmp_path: Path) -> None:
     port = free_port()
-    snapshots = [make_robot(tmp_path / name, ["red", "blue"]) for name in ("r1", "r2")]
+    for name in ("r1", "r2"):
+        make_robot(tmp_path / name, ["red", "blue"])
     state = tmp_path / "state"
     with (
-        worker(tmp_path / "r1", snapshots[0], port) as first,
-        worker(tmp_path / "r2", snapshots[1], port) as second,
+        worker(tmp_path / "r1", port) as first,
+        worker(tmp_path / "r2", port) as second,
     ):
         with server(state, port, num_rounds=5, local_epochs=1) as fl_server:
             wait_until(lambda: "round 2/5" in fl_server.text, "the server's line", TIMEOUT_SEC)
@@ -198,7 +213,11 @@ def test_a_killed_server_and_a_killed_server_app_go_on_where_they_were(tmp_path:
 
 def test_the_stock_supernode_runs_the_same_app(tmp_path: Path) -> None:
     port = free_port()
-    snapshots = [make_robot(tmp_path / name, ["red", "blue"]) for name in ("r1", "r2")]
+    for name in ("r1", "r2"):
+        make_robot(tmp_path / name, ["red", "blue"])
+    snapshot = tmp_path / "snapshot.json"
+    with Dataset(tmp_path / "r2" / "dataset") as dataset:
+        freeze(dataset, 0.25, 3.0).save(snapshot)
     with server(tmp_path / "state", port, num_rounds=1) as fl_server:
         wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
         models = tmp_path / "r2" / "models"
@@ -212,7 +231,7 @@ def test_the_stock_supernode_runs_the_same_app(tmp_path: Path) -> None:
                 "--port",
                 str(free_port()),
                 "--node-config",
-                f'snapshot="{snapshots[1]}" models-dir="{models}" robot="stock"',
+                f'snapshot="{snapshot}" models-dir="{models}" robot="stock"',
             ],
             tmp_path / "supernode.log",
             env={
@@ -222,7 +241,7 @@ def test_the_stock_supernode_runs_the_same_app(tmp_path: Path) -> None:
             },
         )
         try:
-            with worker(tmp_path / "r1", snapshots[0], port) as first:
+            with worker(tmp_path / "r1", port) as first:
                 assert fl_server.popen.wait(TIMEOUT_SEC) == 0, supernode.text
                 assert first.popen.wait(60.0) == 0
         finally:
@@ -242,31 +261,40 @@ def make_image_folder(folder: Path, labels: Sequence[str], seed: int) -> Path:
     return folder
 
 
+def folder_source(folder: Path) -> DataSource:
+    return DataSource(SourceKind.FOLDER, str(folder), 0, 1, 0.0, 0.2)
+
+
+def reason_of(failed: Worker) -> str:
+    """Return the reason in the last event of a worker."""
+    event = failed.events[-1]
+    assert isinstance(event, Failed)
+    return event.reason
+
+
 def test_robots_learn_from_folders_without_a_captured_dataset(tmp_path: Path) -> None:
     port = free_port()
     sources = {
-        name: make_image_folder(tmp_path / name / "images", labels, seed)
+        name: folder_source(make_image_folder(tmp_path / name / "images", labels, seed))
         for seed, (name, labels) in enumerate(
             {"r1": ["red", "green", "unknown"], "r2": ["green", "blue"]}.items()
         )
     }
     with server(tmp_path / "state", port, num_rounds=1) as fl_server:
         wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
-        jobs = {
-            name: {"source": {"kind": "folder", "location": str(folder)}, "snapshot_path": ""}
-            for name, folder in sources.items()
-        }
         with (
-            worker(tmp_path / "r1", Path(), port, **jobs["r1"]) as first,
-            worker(tmp_path / "r2", Path(), port, **jobs["r2"]) as second,
+            worker(tmp_path / "r1", port, source=sources["r1"], freeze=None) as first,
+            worker(tmp_path / "r2", port, source=sources["r2"], freeze=None) as second,
         ):
             assert fl_server.popen.wait(TIMEOUT_SEC) == 0
             assert first.popen.wait(60.0) == 0
             assert second.popen.wait(60.0) == 0
-    [prepared] = [event for event in first.events if event["event"] == "prepared"]
-    assert (prepared["train_images"], prepared["holdout_images"]) == (20, 4)
-    assert prepared["unmapped_labels"] == {"unknown": 12}
-    assert [event["event"] for event in first.events][:3] == ["connecting", "reading", "waiting"]
+    assert Prepared(20, 4, {"unknown": 12}) in first.events
+    assert first.events[:3] == [
+        Progress(RunState.CONNECTING),
+        Reading(str(sources["r1"])),
+        Progress(RunState.WAITING),
+    ]
     for name in sources:
         version = ModelStore(tmp_path / name / "models").current()
         assert version is not None
@@ -279,11 +307,10 @@ def test_a_source_that_is_gone_ends_the_run_with_one_line(tmp_path: Path) -> Non
     (tmp_path / "r1").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        source = {"kind": "folder", "location": str(tmp_path / "gone")}
-        with worker(tmp_path / "r1", Path(), port, source=source) as first:
+        source = folder_source(tmp_path / "gone")
+        with worker(tmp_path / "r1", port, source=source, freeze=None) as first:
             assert first.popen.wait(120.0) == 1
-    assert first.events[-1]["event"] == "failed"
-    assert f"there is no image in {tmp_path / 'gone'}" in first.events[-1]["reason"]
+    assert f"there is no image in {tmp_path / 'gone'}" in reason_of(first)
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:
@@ -327,7 +354,7 @@ def test_the_operators_model_is_trained_over_tls(tmp_path: Path) -> None:
     model.save(tmp_path / "own.keras")
     certificate, key = make_certificate(tmp_path)
     port = free_port()
-    snapshot = make_robot(tmp_path / "r1", CLASSES)
+    make_robot(tmp_path / "r1", CLASSES)
     with server(
         tmp_path / "state",
         port,
@@ -338,9 +365,9 @@ def test_the_operators_model_is_trained_over_tls(tmp_path: Path) -> None:
         ssl_ca_certfile=str(certificate),
     ) as fl_server:
         wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
-        with worker(tmp_path / "r1", snapshot, port, server_timeout_sec=2.0) as plain:
+        with worker(tmp_path / "r1", port, server_timeout_sec=2.0) as plain:
             assert plain.popen.wait(60.0) == 1
-        with worker(tmp_path / "r1", snapshot, port, root_certificates=str(certificate)) as first:
+        with worker(tmp_path / "r1", port, root_certificates=str(certificate)) as first:
             assert fl_server.popen.wait(TIMEOUT_SEC) == 0, fl_server.text
             assert first.popen.wait(60.0) == 0
     version = ModelStore(tmp_path / "r1" / "models").current()
@@ -368,14 +395,14 @@ def answer_badly(port: int, stop: threading.Event) -> None:
 
 def test_a_robot_that_sends_nonsense_is_named_and_left_out(tmp_path: Path) -> None:
     port = free_port()
-    snapshot = make_robot(tmp_path / "r1", ["red", "blue"])
+    make_robot(tmp_path / "r1", ["red", "blue"])
     stop = threading.Event()
     with server(tmp_path / "state", port, num_rounds=2) as fl_server:
         wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
         villain = threading.Thread(target=answer_badly, args=(port, stop))
         villain.start()
         try:
-            with worker(tmp_path / "r1", snapshot, port) as first:
+            with worker(tmp_path / "r1", port) as first:
                 assert fl_server.popen.wait(TIMEOUT_SEC) == 0
                 assert first.popen.wait(60.0) == 0
         finally:
@@ -388,24 +415,22 @@ def test_a_robot_that_sends_nonsense_is_named_and_left_out(tmp_path: Path) -> No
 
 
 def test_an_absent_server_is_told_in_time(tmp_path: Path) -> None:
-    snapshot = make_robot(tmp_path / "r1", ["red", "blue"])
+    make_robot(tmp_path / "r1", ["red", "blue"])
     port = free_port()
-    with worker(tmp_path / "r1", snapshot, port, connect_timeout_sec=1.0) as first:
+    with worker(tmp_path / "r1", port, connect_timeout_sec=1.0) as first:
         assert first.popen.wait(60.0) == 1
-    assert first.events[-1]["event"] == "failed"
-    assert f"no server at 127.0.0.1:{port} after 1 s" in first.events[-1]["reason"]
+    assert f"no server at 127.0.0.1:{port} after 1 s" in reason_of(first)
 
 
 def test_something_that_is_no_superlink_is_told(tmp_path: Path) -> None:
-    snapshot = make_robot(tmp_path / "r1", ["red", "blue"])
+    make_robot(tmp_path / "r1", ["red", "blue"])
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=_answer_nonsense, args=(listener,), daemon=True)
         thread.start()
         port = listener.getsockname()[1]
-        with worker(tmp_path / "r1", snapshot, port, server_timeout_sec=2.0) as first:
+        with worker(tmp_path / "r1", port, server_timeout_sec=2.0) as first:
             assert first.popen.wait(120.0) == 1
-    assert first.events[-1]["event"] == "failed"
-    assert f"127.0.0.1:{port}" in first.events[-1]["reason"]
+    assert f"127.0.0.1:{port}" in reason_of(first)
 
 
 def _answer_nonsense(listener: socket.socket) -> None:
@@ -421,12 +446,12 @@ def _answer_nonsense(listener: socket.socket) -> None:
 
 @pytest.mark.parametrize("how", ["cancel", "parent", "SIGTERM"])
 def test_a_waiting_worker_can_be_ended(tmp_path: Path, how: str) -> None:
-    snapshot = make_robot(tmp_path / "r1", ["red", "blue"])
+    make_robot(tmp_path / "r1", ["red", "blue"])
     port = free_port()
     with server(tmp_path / "state", port) as fl_server:
         wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
-        with worker(tmp_path / "r1", snapshot, port) as first:
-            wait_until(lambda: first.has("waiting"), "an event", TIMEOUT_SEC)
+        with worker(tmp_path / "r1", port) as first:
+            wait_until(lambda: RunState.WAITING in first.states, "an event", TIMEOUT_SEC)
             if how == "cancel":
                 first.say("cancel")
             elif how == "parent":

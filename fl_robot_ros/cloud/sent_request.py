@@ -1,8 +1,7 @@
-"""Sending messages to robots and waiting for their answers, through Flower's public Grid.
+"""A request to robots and their replies, through Flower's public Grid.
 
-`Grid.send_and_receive` looks for answers every 3 s, and waits for all of them before the next
-message can go out; here the waiting is apart from the sending, and looks sooner while answers are
-quick.
+`Grid.send_and_receive` polls every 3 s and blocks until the last reply. A `SentRequest` leaves the
+caller free to send the next one, and polls more often while replies come quickly.
 """
 
 from __future__ import annotations
@@ -18,11 +17,8 @@ _MIN_POLL_SEC = 0.1
 _MAX_POLL_SEC = 1.0
 
 
-class Question:
-    """One content sent to several robots, who answer in their own time.
-
-    A robot takes messages in the order in which they were sent.
-    """
+class SentRequest:
+    """The same request to several robots. A robot handles requests in the order of sending."""
 
     def __init__(
         self,
@@ -34,15 +30,15 @@ class Question:
         server_round: int,
         timeout_sec: float,
     ) -> None:
-        """Send it.
+        """Send the request.
 
         Args:
             grid: Flower's Grid.
-            content: What to send.
+            content: The content of the messages.
             message_type: `train`, `evaluate` or `query`.
             node_ids: Flower's numbers of the robots.
             server_round: Number of the round.
-            timeout_sec: How long to wait for answers, from now on.
+            timeout_sec: How long to wait for replies, from now on.
         """
         self.node_ids = tuple(node_ids)
         self._grid = grid
@@ -64,25 +60,25 @@ class Question:
             if message_id
         }
 
-    def answers(self) -> dict[int, Message]:
-        """Wait for the answers; to be called once.
+    def replies(self) -> dict[int, Message]:
+        """Wait for the replies; to be called once.
 
         Returns:
-            The answers, errors among them, by Flower's number of the robot. Flower answers by
-            itself for a robot whose heartbeat stops; whoever is missing did not answer in time.
+            The replies, errors among them, by Flower's number of the robot. A robot that does not
+            reply in time is missing; for one whose heartbeat stops Flower replies with an error.
         """
         waiting_since = time.monotonic()
-        answers: dict[int, Message] = {}
+        replies: dict[int, Message] = {}
         while self._waiting:
-            for answer in self._grid.pull_messages(set(self._waiting)):
-                # What an answer says of its sender is its claim; the id it answers is ours.
-                node_id = self._waiting.pop(answer.metadata.reply_to_message_id, None)
+            for reply in self._grid.pull_messages(set(self._waiting)):
+                # The sender in a reply is a robot's claim; the id of the request is the server's.
+                node_id = self._waiting.pop(reply.metadata.reply_to_message_id, None)
                 if node_id is not None:
-                    answers[node_id] = answer
+                    replies[node_id] = reply
             now = time.monotonic()
             if now - self._sent_at >= self._timeout_sec:
                 break
             if self._waiting:
                 pause = (now - waiting_since) * _POLL_SHARE
                 time.sleep(min(max(pause, _MIN_POLL_SEC), _MAX_POLL_SEC))
-        return answers
+        return replies

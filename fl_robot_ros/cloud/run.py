@@ -1,7 +1,7 @@
 """One run of the fleet: rounds of training and aggregation, then the delivery.
 
-A robot evaluates the global model of a round just before it trains from it in the next one: both
-messages go out together, so that a round is one trip to the robots and not two.
+A robot evaluates the global model of a round just before it trains from that model in the next
+round. Both requests go out together, so that a round is one trip to the robots.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from flwr.app import Message
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import Strategy
+from flwr.serverapp.strategy import FedAvg
 from numpy.typing import NDArray
 
 from fl_robot_ros.cloud.checkpoint import GlobalModel
-from fl_robot_ros.cloud.exchange import Question
 from fl_robot_ros.cloud.history import History, RoundRecord, RunRecord
-from fl_robot_ros.cloud.update_check import Answer, check_answers
+from fl_robot_ros.cloud.sent_request import SentRequest
+from fl_robot_ros.cloud.update_check import Reply, check_replies
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import ModelError, RunFailedError
 from fl_robot_ros.federation import protocol
@@ -36,7 +36,7 @@ _DELIVERY_TIMEOUT_SEC = 300.0
 _MAX_ATTEMPTS = 5
 
 
-class Fleet:
+class Run:
     """A run in progress."""
 
     def __init__(
@@ -45,29 +45,35 @@ class Fleet:
         grid: Grid,
         settings: ServerSettings,
         history: History,
-        strategy: Strategy,
         record: RunRecord,
         save: Callable[[GlobalModel], Any],
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Prepare.
+        """Send nothing yet.
 
         Args:
             grid: Flower's Grid.
             settings: The server's settings.
-            history: Where rounds, answers and lines for the operator go.
-            strategy: Flower strategy that averages the accepted answers.
+            history: Takes rounds, replies and lines for the operator.
             record: The run.
             save: Stores a checkpoint.
+            sleep: Waits for robots and before another attempt, in s.
         """
         self._grid = grid
         self._settings = settings
         self._history = history
-        self._strategy = strategy
+        self._strategy = FedAvg(
+            min_train_nodes=1,
+            min_evaluate_nodes=1,
+            min_available_nodes=1,
+            weighted_by_key=protocol.NUM_EXAMPLES,
+        )
         self._record = record
         self._save = save
+        self._sleep = sleep
         self._names = history.robot_names()
         self._clock = _RoundClock()
-        self._evaluation: tuple[RoundRecord, Question] | None = None
+        self._evaluation: tuple[RoundRecord, SentRequest] | None = None
 
     def run(self, model: GlobalModel) -> GlobalModel:
         """Do all rounds of the run that are left, then deliver; return the final model.
@@ -90,7 +96,7 @@ class Fleet:
         self._deliver(model)
         return model
 
-    def _train(self, model: GlobalModel) -> list[Answer]:
+    def _train(self, model: GlobalModel) -> list[Reply]:
         """Have robots train; return the updates that count, at least one.
 
         Raises:
@@ -98,12 +104,12 @@ class Fleet:
         """
         for attempt in range(_MAX_ATTEMPTS):
             if attempt:
-                time.sleep(2.0 ** (attempt - 1))
+                self._sleep(2.0 ** (attempt - 1))
             nodes = self._wait_for_robots()
             trainers = self._sample(nodes, self._settings.fraction_train, model.server_round)
-            question = self._ask(TRAIN, model, trainers)
-            self._finish_evaluation()  # which the robots do before they train
-            accepted = self._answers(TRAIN, model.server_round, question, model.weights.size)
+            request = self._send(TRAIN, model, trainers)
+            self._finish_evaluation()  # robots evaluate before they train
+            accepted = self._replies(TRAIN, model.server_round, request, model.weights.size)
             if accepted:
                 return accepted
         raise RunFailedError(
@@ -111,19 +117,19 @@ class Fleet:
         )
 
     def _ask_to_evaluate(self, model: GlobalModel, record: RoundRecord) -> None:
-        """Have robots evaluate the model of a round, and go on."""
+        """Have robots evaluate the model of a round, without waiting for them."""
         evaluators = self._sample(
             self._online(), self._settings.fraction_evaluate, model.server_round
         )
-        self._evaluation = record, self._ask(EVALUATE, model, evaluators)
+        self._evaluation = record, self._send(EVALUATE, model, evaluators)
 
     def _finish_evaluation(self) -> None:
-        """Wait for the evaluation that is under way, if there is one, and report its round."""
+        """Wait for the evaluation in progress, if there is one, and report its round."""
         if self._evaluation is None:
             return
-        record, question = self._evaluation
+        record, request = self._evaluation
         self._evaluation = None
-        evaluated = self._answers(EVALUATE, record.round, question)
+        evaluated = self._replies(EVALUATE, record.round, request)
         record = replace(
             record,
             loss=_weighted_mean(evaluated, "loss"),
@@ -136,7 +142,7 @@ class Fleet:
         return sorted(self._grid.get_node_ids())
 
     def _wait_for_robots(self) -> list[int]:
-        """Return the connected robots as soon as there are enough."""
+        """Wait for `min_nodes` connected robots; return all connected ones."""
         nodes = self._online()
         if len(nodes) >= self._settings.min_nodes:
             return nodes
@@ -149,7 +155,7 @@ class Fleet:
                     f"waiting for robots: {len(nodes)} of {self._settings.min_nodes} connected"
                 )
                 noted = (len(nodes), now)
-            time.sleep(_NODE_POLL_SEC)
+            self._sleep(_NODE_POLL_SEC)
         self._clock = _RoundClock()
         return nodes
 
@@ -159,7 +165,7 @@ class Fleet:
         generator = random.Random(self._settings.seed + server_round)
         return sorted(generator.sample(nodes, min(size, len(nodes))))
 
-    def _ask(self, phase: str, model: GlobalModel, nodes: Sequence[int]) -> Question:
+    def _send(self, phase: str, model: GlobalModel, nodes: Sequence[int]) -> SentRequest:
         """Send the model to robots."""
         settings = self._settings
         config = RunConfig(
@@ -173,7 +179,7 @@ class Fleet:
             learning_rate=settings.learning_rate,
             seed=settings.seed,
         )
-        return Question(
+        return SentRequest(
             self._grid,
             protocol.pack_request(config, model.weights),
             phase,
@@ -186,45 +192,45 @@ class Fleet:
             ),
         )
 
-    def _answers(
-        self, phase: str, server_round: int, question: Question, num_weights: int | None = None
-    ) -> list[Answer]:
-        """Wait for answers, check and note them; return those that count.
+    def _replies(
+        self, phase: str, server_round: int, request: SentRequest, num_weights: int | None = None
+    ) -> list[Reply]:
+        """Wait for replies, check and note them; return those that count.
 
         Args:
-            phase: What was asked.
-            server_round: In which round.
-            question: What was sent.
-            num_weights: Size of the global model; None where no weights are expected.
+            phase: The request's message type.
+            server_round: The request's round.
+            request: The request.
+            num_weights: Size of the global model; None if a reply has no weights.
         """
-        answers = check_answers(
-            question.answers(),
-            question.node_ids,
+        replies = check_replies(
+            request.replies(),
+            request.node_ids,
             num_weights=num_weights,
             max_examples=self._settings.max_examples,
         )
-        answers = [self._named(answer) for answer in answers]
-        self._history.add_answers(server_round, phase, answers)
-        for answer in answers:
-            if not answer.accepted:
-                self._history.add_event(f"round {server_round}: {answer.robot}: {answer.reason}")
-        accepted = [answer for answer in answers if answer.accepted]
+        replies = [self._named(reply) for reply in replies]
+        self._history.add_replies(server_round, phase, replies)
+        for reply in replies:
+            if not reply.accepted:
+                self._history.add_event(f"round {server_round}: {reply.robot}: {reply.reason}")
+        accepted = [reply for reply in replies if reply.accepted]
         self._clock.add(accepted)
         return accepted
 
-    def _named(self, answer: Answer) -> Answer:
-        """Return the answer with the name that the robot gave with its first one."""
-        if answer.is_named:
-            self._names[answer.node_id] = answer.robot
-        return replace(answer, robot=self._names.get(answer.node_id, answer.robot))
+    def _named(self, reply: Reply) -> Reply:
+        """Return the reply with the name that the robot gave in its first one."""
+        if reply.is_named:
+            self._names[reply.node_id] = reply.robot
+        return replace(reply, robot=self._names.get(reply.node_id, reply.robot))
 
-    def _aggregate(self, model: GlobalModel, accepted: Sequence[Answer]) -> NDArray[np.float32]:
+    def _aggregate(self, model: GlobalModel, accepted: Sequence[Reply]) -> NDArray[np.float32]:
         """Return the new global weights, float32 (number of weights,).
 
         Raises:
-            ModelError: The strategy gave something that cannot be weights of this model.
+            ModelError: The result cannot be weights of this model.
         """
-        messages = [answer.message for answer in accepted if answer.message is not None]
+        messages = [reply.message for reply in accepted if reply.message is not None]
         for message in messages:
             _keep_only(message, protocol.METRICS, protocol.NUM_EXAMPLES)
         arrays, _ = self._strategy.aggregate_train(model.server_round, messages)
@@ -233,14 +239,14 @@ class Fleet:
         mean = arrays[protocol.WEIGHTS].numpy().astype(np.float32)
         return check_weights(mean, model.weights.size)
 
-    def _record_round(self, server_round: int, trained: Sequence[Answer]) -> RoundRecord:
-        """Note a round whose model is there and not yet evaluated."""
+    def _record_round(self, server_round: int, trained: Sequence[Reply]) -> RoundRecord:
+        """Note a round whose model is not evaluated yet."""
         wall_sec, robot_compute_sec = self._clock.lap()
         record = RoundRecord(
             round=server_round,
             run=self._record.run,
             robots=len(trained),
-            num_examples=sum(answer.num_examples for answer in trained),
+            num_examples=sum(reply.num_examples for reply in trained),
             train_loss=_weighted_mean(trained, "loss"),
             loss=None,
             accuracy=None,
@@ -251,13 +257,13 @@ class Fleet:
         return record
 
     def _deliver(self, model: GlobalModel) -> None:
-        """Send the final model to the robots that took part and are still there."""
+        """Send the final model to the connected robots that took part."""
         record = self._record
         took_part = self._history.participants(record.first_round, record.last_round)
         nodes = [node for node in self._online() if node in took_part]
-        question = self._ask(QUERY, model, nodes)
-        answers = self._answers(QUERY, model.server_round, question)
-        delivered = sorted(answer.robot for answer in answers)
+        request = self._send(QUERY, model, nodes)
+        replies = self._replies(QUERY, model.server_round, request)
+        delivered = sorted(reply.robot for reply in replies)
         self._history.add_event(
             f"run {record.run}: model of round {model.server_round} delivered to "
             f"{name_list(delivered) or 'no robot'}"
@@ -265,18 +271,16 @@ class Fleet:
 
 
 class _RoundClock:
-    """Tells how long a round took, and how long of it the slowest robot worked."""
+    """Measures the time of a round, and the work of its slowest robot."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
         self._work_sec: dict[int, float] = {}
 
-    def add(self, answers: Sequence[Answer]) -> None:
-        """Count what robots say of the time that their work took."""
-        for answer in answers:
-            self._work_sec[answer.node_id] = (
-                self._work_sec.get(answer.node_id, 0.0) + answer.seconds
-            )
+    def add(self, replies: Sequence[Reply]) -> None:
+        """Add the working time that robots report."""
+        for reply in replies:
+            self._work_sec[reply.node_id] = self._work_sec.get(reply.node_id, 0.0) + reply.seconds
 
     def lap(self) -> tuple[float, float]:
         """Return the seconds of this round and of its slowest robot, and begin the next."""
@@ -296,16 +300,16 @@ def describe_round(record: RoundRecord, last_round: int) -> str:
     )
 
 
-def _weighted_mean(answers: Sequence[Answer], name: str) -> float | None:
-    """Return the mean of a metric over the answers, weighted by their images."""
-    total = sum(answer.num_examples for answer in answers)
+def _weighted_mean(replies: Sequence[Reply], name: str) -> float | None:
+    """Return the mean of a metric over the replies, weighted by their images."""
+    total = sum(reply.num_examples for reply in replies)
     if not total:
         return None
-    return float(sum(getattr(answer, name) * answer.num_examples for answer in answers) / total)
+    return float(sum(getattr(reply, name) * reply.num_examples for reply in replies) / total)
 
 
 def _keep_only(message: Message, record: str, key: str) -> None:
-    """Drop all other metrics: Flower's strategies want the same ones from every robot."""
+    """Drop all other metrics: Flower's strategies expect the same ones from every robot."""
     metrics = message.content.metric_records[record]
     for name in list(metrics):
         if name != key:
