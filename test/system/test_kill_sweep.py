@@ -1,6 +1,6 @@
 """Capture and import, killed at random instants: nothing that was acknowledged is lost.
 
-`KILLS=200 pytest test/integration/test_kill_sweep.py` does the long sweep.
+`KILLS=200 pytest test/system/test_kill_sweep.py` does the long sweep.
 """
 
 from __future__ import annotations

@@ -17,11 +17,11 @@ from waiting import wait_until
 
 
 class NodeProcess:
-    """One node in a process of its own; its output goes to a file."""
+    """One node, a module or a .py file, in a process of its own; its output goes to a file."""
 
     def __init__(
         self,
-        module: str,
+        program: str,
         parameters: Mapping[str, object],
         log: Path,
         env: Mapping[str, str],
@@ -29,7 +29,8 @@ class NodeProcess:
         prefix: Sequence[str] = (),
     ) -> None:
         self._log = log
-        command = [*prefix, sys.executable, "-m", module, "--ros-args", *ros_args]
+        words = [program] if program.endswith(".py") else ["-m", program]
+        command = [*prefix, sys.executable, *words, "--ros-args", *ros_args]
         for name, value in parameters.items():
             command += ["-p", f"{name}:={value}"]
         with log.open("wb") as stream:
