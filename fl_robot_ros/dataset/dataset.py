@@ -9,7 +9,8 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from fl_robot_ros.capture.new_sample import ALREADY_STORED, KEPT, LABELLED, OVER_QUOTA, NewSample
+from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.capture.verdicts import Verdict
 from fl_robot_ros.dataset.dataset_lock import FolderLock, WriteLock
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.index_file import open_index
@@ -96,14 +97,13 @@ class Dataset(DatasetReader):
             self._process_lock.close()
             self._folder_lock.close()
 
-    def add(self, batch: Sequence[NewSample]) -> list[str]:
+    def add(self, batch: Sequence[NewSample]) -> list[Verdict]:
         """Store samples: their files first, then all their rows in one transaction.
 
         Returns:
-            For each sample "kept" where it is new and safe on disk, "labelled" where it was known
-            without the label that it has now, "already_stored" where it is known and nothing
-            changes, "over_quota" where the budget is used up and others were worth
-            more.
+            For each sample KEPT where it is new and safe on disk, LABELLED where it was known
+            without the label that it has now, ALREADY_STORED where it is known and nothing
+            changes, OVER_QUOTA where the budget is used up and others were worth more.
 
         Raises:
             DatasetError: The disk is full or the folder unwritable, or a label or stamp is unfit;
@@ -121,8 +121,8 @@ class Dataset(DatasetReader):
             if evicted:
                 paths = iter(fresh)
                 for index, outcome in enumerate(outcomes):
-                    if outcome == KEPT and next(paths) in evicted:
-                        outcomes[index] = OVER_QUOTA
+                    if outcome == Verdict.KEPT and next(paths) in evicted:
+                        outcomes[index] = Verdict.OVER_QUOTA
             return outcomes
 
     def relabel(self, ids: Iterable[int], label: str) -> int:
@@ -246,16 +246,16 @@ class Dataset(DatasetReader):
 
     def _choose_new(
         self, batch: Sequence[NewSample], known: Container[int]
-    ) -> tuple[list[str], dict[str, NewSample]]:
+    ) -> tuple[list[Verdict], dict[str, NewSample]]:
         """Return each sample's outcome, and the new ones by their paths."""
         paths = [path_of_sample(sample) for sample in batch]
-        outcomes: list[str] = []
+        outcomes: list[Verdict] = []
         fresh: dict[str, NewSample] = {}
         keys = set()
         for number, (path, sample) in enumerate(zip(paths, batch, strict=True)):
             key = (sample.topic, sample.stamp_ns)
             is_new = not (number in known or path in fresh or key in keys)
-            outcomes.append(KEPT if is_new else ALREADY_STORED)
+            outcomes.append(Verdict.KEPT if is_new else Verdict.ALREADY_STORED)
             if is_new:
                 fresh[path] = sample
                 keys.add(key)
@@ -271,12 +271,12 @@ class Dataset(DatasetReader):
         self._totals.last_id = newest
         self._totals.add((item.label, 1, len(item.image_bytes)) for item in fresh.values())
 
-    def _label_known(self, batch: Sequence[NewSample], outcomes: list[str]) -> None:
+    def _label_known(self, batch: Sequence[NewSample], outcomes: list[Verdict]) -> None:
         """Give samples of the review pool the labels that they come with now."""
         known = [
             number
             for number, outcome in enumerate(outcomes)
-            if outcome == ALREADY_STORED and batch[number].label
+            if outcome == Verdict.ALREADY_STORED and batch[number].label
         ]
         if not known:
             return
@@ -287,7 +287,7 @@ class Dataset(DatasetReader):
                 numbers = [number for number in pooled if batch[number].label == label]
                 self._relabel([pooled[number] for number in numbers], label)
                 for number in numbers:
-                    outcomes[number] = LABELLED
+                    outcomes[number] = Verdict.LABELLED
         except (OSError, sqlite3.Error) as error:
             # What was new is stored.
             _logger.warning("dataset %s cannot label what it has: %s", self.path, error)
