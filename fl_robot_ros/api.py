@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fl_robot_ros.bags.bag import LabelMessage, open_bag
 from fl_robot_ros.capture.labelled_bag import LabelledBag
-from fl_robot_ros.dataset.open_to_read import open_to_read
+from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.snapshot import Snapshot, load_snapshot
 from fl_robot_ros.delivery.manifest import Manifest
@@ -18,6 +18,7 @@ from fl_robot_ros.images.frame import CompressedFrame, Frame, RawFrame
 
 __all__ = [
     "CompressedFrame",
+    "Dataset",
     "FlRobotError",
     "Frame",
     "LabelMessage",
@@ -31,5 +32,4 @@ __all__ = [
     "decode_frame",
     "load_snapshot",
     "open_bag",
-    "open_to_read",
 ]

@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 from typing import Literal, overload
 
-from fl_robot_ros.capture.new_sample import ALREADY_STORED, KEPT, LABELLED, OVER_QUOTA, NewSample
+from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.capture.verdicts import Verdict
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.index_reader import read_index
 from fl_robot_ros.dataset.index_writer import IndexWriter, StoredFile, open_index
@@ -146,13 +147,13 @@ class Dataset(DatasetReader):
             self._process_lock.close()
             self._folder_lock.close()
 
-    def add(self, batch: Sequence[NewSample]) -> list[str]:
+    def add(self, batch: Sequence[NewSample]) -> list[Verdict]:
         """Store samples: their files first, then all their rows in one transaction.
 
         Returns:
-            For each sample "kept" (new, and safe on disk), "labelled" (a sample of the review pool
-            got this label), "already_stored" (known; nothing changes) or "over_quota" (evicted at
-            once, because the budget is used up).
+            For each sample KEPT where it is new and safe on disk, LABELLED where it was known
+            without the label that it has now, ALREADY_STORED where it is known and nothing
+            changes, OVER_QUOTA where the budget is used up and others were worth more.
 
         Raises:
             DatasetError: The disk is full or the folder cannot be written, or a label or stamp is
@@ -170,8 +171,8 @@ class Dataset(DatasetReader):
             if evicted:
                 paths = iter(fresh)
                 for index, outcome in enumerate(outcomes):
-                    if outcome == KEPT and next(paths) in evicted:
-                        outcomes[index] = OVER_QUOTA
+                    if outcome == Verdict.KEPT and next(paths) in evicted:
+                        outcomes[index] = Verdict.OVER_QUOTA
             return outcomes
 
     def relabel(self, ids: Iterable[int], label: str) -> int:
@@ -305,16 +306,16 @@ class Dataset(DatasetReader):
 
     def _choose_new(
         self, batch: Sequence[NewSample], known: Container[int]
-    ) -> tuple[list[str], dict[str, NewSample]]:
+    ) -> tuple[list[Verdict], dict[str, NewSample]]:
         """Return each sample's outcome, and the new ones by their paths."""
         paths = [path_of_sample(sample) for sample in batch]
-        outcomes: list[str] = []
+        outcomes: list[Verdict] = []
         fresh: dict[str, NewSample] = {}
         keys = set()
         for number, (path, sample) in enumerate(zip(paths, batch, strict=True)):
             key = (sample.topic, sample.stamp_ns)
             is_new = not (number in known or path in fresh or key in keys)
-            outcomes.append(KEPT if is_new else ALREADY_STORED)
+            outcomes.append(Verdict.KEPT if is_new else Verdict.ALREADY_STORED)
             if is_new:
                 fresh[path] = sample
                 keys.add(key)
@@ -330,12 +331,12 @@ class Dataset(DatasetReader):
         self._totals.last_id = newest
         self._totals.add((item.label, 1, len(item.image_bytes)) for item in fresh.values())
 
-    def _label_known(self, batch: Sequence[NewSample], outcomes: list[str]) -> None:
+    def _label_known(self, batch: Sequence[NewSample], outcomes: list[Verdict]) -> None:
         """Give samples of the review pool the labels of the batch."""
         known = [
             number
             for number, outcome in enumerate(outcomes)
-            if outcome == ALREADY_STORED and batch[number].label
+            if outcome == Verdict.ALREADY_STORED and batch[number].label
         ]
         if not known:
             return
@@ -346,7 +347,7 @@ class Dataset(DatasetReader):
                 numbers = [number for number in pooled if batch[number].label == label]
                 self._relabel([pooled[number] for number in numbers], label)
                 for number in numbers:
-                    outcomes[number] = LABELLED
+                    outcomes[number] = Verdict.LABELLED
         except (OSError, sqlite3.Error) as error:
             # The new samples are stored already.
             _logger.warning("dataset %s cannot label known samples: %s", self.path, error)

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
+from fl_robot_ros.capture.verdicts import Verdict
 from fl_robot_ros.name_list import name_list
 from fl_robot_ros.worker_link.run_status import RunState, RunStatus
 
 # How long a lost or invalid frame keeps the diagnostics of capture at WARN.
 TROUBLE_SEC = 30
 _LOW_DISK_BYTES = 500_000_000
-_LOSSES = ("queue_full", "disk_full", "disk_error")
-_INVALID = ("bad_encoding", "bad_label")
+_LOSSES = (Verdict.QUEUE_FULL, Verdict.DISK_FULL, Verdict.DISK_ERROR)
+_INVALID = (Verdict.BAD_ENCODING, Verdict.BAD_LABEL)
 
 
 def to_status_message(status: RunStatus, robot: str, model_version: str) -> DiagnosticStatus:
@@ -82,7 +83,7 @@ def to_capture_message(
         summary = f"{summary}, no frames from {name_list(silent_topics)}"
     if lacks_labels_on:
         summary = f"{summary}, no label on {lacks_labels_on} yet"
-    values = {name: str(count) for name, count in verdicts.items()}
+    values = {str(name): str(count) for name, count in verdicts.items()}
     values.update({f"rate_hz {topic}": f"{rate:.1f}" for topic, rate in rates_hz.items()})
     values.update(labels_received=str(labels_received), newest_label=newest_label)
     values.update(queue_length=str(queue_length), bags=bags)

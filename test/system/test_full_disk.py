@@ -18,6 +18,7 @@ from waiting import wait_until
 from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.capture.pipeline import CapturePipeline
 from fl_robot_ros.cli.dataset import main
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.curation.check import check_dataset
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.images.frame import RawFrame
@@ -114,10 +115,13 @@ def test_capture_pauses_on_a_full_disk_and_resumes_when_there_is_room(
     with Dataset(small_disk / "data") as dataset:
         pipeline = CapturePipeline(
             dataset,
-            sample_rate_hz=1000.0,
-            queue_size=1000,
-            label_settle_sec=0.0,
-            disk_reserve_bytes=reserve_mb * MB,
+            ClientSettings(
+                sample_rate_hz=1000.0,
+                queue_size=1000,
+                label_settle_sec=0.0,
+                review_pool_size=0,
+                disk_reserve_mb=reserve_mb,
+            ),
         )
         camera = Camera(pipeline)
         pipeline.offer_label("cat", 0)

@@ -37,6 +37,7 @@ from pathlib import Path
 import numpy as np
 from fl_robot_ros.images.frame import RawFrame
 from fl_robot_ros.capture.pipeline import CapturePipeline
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.dataset.retention import Limits
 from fl_robot_ros.dataset.dataset import Dataset
 
@@ -51,9 +52,10 @@ class Telling(Dataset):
         return outcomes
 
 dataset = Telling(folder, Limits(samples_per_label=limit))
-pipeline = CapturePipeline(
-    dataset, sample_rate_hz=1000.0, label_settle_sec=0.0, keeps_unlabelled=True, threads=2
+settings = ClientSettings(
+    sample_rate_hz=1000.0, label_settle_sec=0.0, disk_reserve_mb=0, encoder_threads=2
 )
+pipeline = CapturePipeline(dataset, settings)
 print("ready", flush=True)
 
 def read_bag():

@@ -133,7 +133,7 @@ def test_a_label_reaches_a_moment_that_was_stored_by_the_other_topic(
     tmp_path: Path, dataset: Dataset
 ) -> None:
     record(tmp_path / "bag", images_of(everything()))
-    importer = pipeline(dataset, keeps_unlabelled=True)
+    importer = pipeline(dataset, review_pool_size=1)
     importer.import_bag(tmp_path / "bag", ["camera/image/compressed"])
     labels = tmp_path / "labels.csv"
     labels.write_text("start,end,label\n0,1.95,pallet\n1.95,9,person\n")
@@ -151,6 +151,6 @@ def test_cameras_of_several_robots_are_not_one(tmp_path: Path, dataset: Dataset)
             Item("/robot2/camera/image/compressed", time_ns, make_image(number), True, time_ns),
         ]
     record(tmp_path / "bag", items)
-    importer = pipeline(dataset, keeps_unlabelled=True)
+    importer = pipeline(dataset, review_pool_size=1)
     importer.import_bag(tmp_path / "bag")
     assert importer.verdicts == {"review": 20}

@@ -1,23 +1,18 @@
-"""From a client's settings to its capture."""
+"""Settings that name cameras, and those that reach the processor."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
 import pytest
 from pipeline_parts import frame
 
-from fl_robot_ros.capture.capture_options import pipeline_options, unused_names
+from fl_robot_ros.capture.camera_settings import label_rules, unused_names
+from fl_robot_ros.capture.frame_processor import FrameProcessor
+from fl_robot_ros.capture.privacy_mask import PrivacyMasks
 from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.labels.labeller import Labeller
 
 WHOLE = "0,0 1,0 1,1 0,1"
-
-
-def label_of(options: dict[str, Any], topic: str) -> str:
-    return Labeller(options["label_rules"]).label_of(topic, 0, 0)
 
 
 def test_masks_and_labels_of_another_name_are_the_topics_own() -> None:
@@ -26,14 +21,14 @@ def test_masks_and_labels_of_another_name_are_the_topics_own() -> None:
         topic_labels=("camera/image_raw: pallet", "image_raw: box", "rear: person"),
     )
     other_names = {"/front/rgb": ("/r1/camera/image_raw", "camera/image_raw"), "/rear": ("rgb",)}
-    options = pipeline_options(settings, other_names)
-    masks = options["processor"]._masks
+    labeller = Labeller(label_rules(settings, other_names))
+    masks = PrivacyMasks(settings.privacy_masks, other_names)
     for topic in ("/front/rgb", "/r1/camera/image_raw", "/camera/image_raw/compressed"):
         assert len(masks.of(topic)) == 1, topic
-        assert label_of(options, topic) == "pallet", topic
+        assert labeller.label_of(topic, 0, 0) == "pallet", topic
     assert masks.of("/rear") == []
-    assert label_of(options, "/rear") == "person"
-    assert label_of(options, "/left") == ""
+    assert labeller.label_of("/rear", 0, 0) == "person"
+    assert labeller.label_of("/left", 0, 0) == ""
 
 
 def test_a_mask_or_label_of_no_camera_is_named() -> None:
@@ -50,17 +45,15 @@ def test_a_mask_or_label_of_no_camera_is_named() -> None:
 
 
 def test_settings_reach_the_processor() -> None:
-    dark = pipeline_options(ClientSettings(min_brightness=255.0))["processor"]
-    assert dark.process(frame(0)).verdict == "dark"
-    fine, coarse = (
-        pipeline_options(ClientSettings(jpeg_quality=quality))["processor"].process(frame(0))
-        for quality in (95, 5)
-    )
-    assert len(fine.sample.image_bytes) > len(coarse.sample.image_bytes)
-    black = pipeline_options(ClientSettings(), decode=lambda _: np.zeros((8, 8, 3), np.uint8))
-    assert black["processor"].process(frame(0)).sample.width == 8
+    assert FrameProcessor(ClientSettings(min_brightness=255.0)).process(frame(0)).verdict == "dark"
+    sizes = []
+    for quality in (95, 5):
+        sample = FrameProcessor(ClientSettings(jpeg_quality=quality)).process(frame(0)).sample
+        assert sample is not None
+        sizes.append(len(sample.image_bytes))
+    assert sizes[0] > sizes[1]
 
 
-def test_a_mask_of_another_form_is_refused() -> None:
+def test_an_invalid_mask_is_refused() -> None:
     with pytest.raises(SettingError, match="privacy mask"):
-        pipeline_options(ClientSettings(privacy_masks=("camera",)))
+        FrameProcessor(ClientSettings(privacy_masks=("camera",)))
