@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from fl_robot_ros.bags.bag_metadata import METADATA_NAME, BagMetadata, read_metadata
-from fl_robot_ros.bags.recorded_message import Salvage
 from fl_robot_ros.dependency import BAG_MODULES, require
 from fl_robot_ros.errors import BagError, LabelError
 
 if TYPE_CHECKING:
-    from fl_robot_ros.bags.bag_storage import StorageFile
+    from fl_robot_ros.bags.bag_storage import BagStorage
 
 _STORAGE_SUFFIXES = (".mcap", ".db3")
 # The second is what a recorder that was killed leaves.
 _ROS1_SUFFIXES = (".bag", ".bag.active")
 _COMPRESSED_SUFFIX = ".zstd"
 _LABEL_SUFFIXES = (".csv", ".yaml", ".yml")
-_PACKED_BLOCK_BYTES = 1 << 16
-_BLOCK_BYTES = 1 << 20
 # Of many files, so many are named.
 _MAX_NAMED = 5
 _UNLISTED = f"it was not read, as {METADATA_NAME} does not list it; read it by itself"
-# Black images pack well, but what unpacks to more than 1 GiB and 1000 times its size is damaged
-# or meant to fill the disk.
-_FREE_UNPACKED_BYTES, _MAX_UNPACKED_SHARE = 1 << 30, 1000
 
 
 @dataclass(frozen=True)
@@ -79,8 +71,8 @@ class BagFiles:
             )
         return present[0] if present else None
 
-    def open_files(self, unpacker: Unpacker) -> Iterator[StorageFile]:
-        """Look into each storage file, in the order of recording.
+    def open(self) -> BagStorage:
+        """Look into the storage files.
 
         Raises:
             MissingPackageError: A package that reads bags is not installed.
@@ -88,10 +80,9 @@ class BagFiles:
         """
         require(BAG_MODULES)
         # Imported late, as a robot that reads no bags need not have these packages.
-        from fl_robot_ros.bags.bag_storage import StorageFile
+        from fl_robot_ros.bags.bag_storage import BagStorage
 
-        for path in self.files:
-            yield StorageFile(path, unpacker, self.metadata.promised)
+        return BagStorage(self)
 
 
 def is_bag(path: Path) -> bool:
@@ -173,74 +164,9 @@ def _label_files(place: Callable[[str], Path], prefix: str = "") -> list[Path]:
     return [place(f"{prefix}labels{suffix}") for suffix in _LABEL_SUFFIXES]
 
 
-class Unpacker:
-    """Unpacks compressed storage files into a temporary folder, where one lies at a time."""
-
-    def __init__(self) -> None:
-        self._unpacked: tuple[Path, Path] | None = None
-        self._stack = ExitStack()
-
-    def place(self, path: Path, salvage: Salvage) -> Path:
-        """Return where a storage file lies unpacked until the next one is asked for.
-
-        Args:
-            path: The file, which may be no compressed one.
-            salvage: Is told what was lost.
-
-        Raises:
-            OSError: It cannot be read, or there is no room to unpack it.
-        """
-        if not is_compressed(path):
-            return path
-        if self._unpacked is None or self._unpacked[0] != path:
-            self.close()
-            folder = self._stack.enter_context(TemporaryDirectory(prefix="fl_robot_ros_bag_"))
-            target = Path(folder, path.stem)
-            try:
-                _unpack(path, target, salvage)
-            except OSError:
-                self.close()
-                raise
-            self._unpacked = path, target
-        return self._unpacked[1]
-
-    def close(self) -> None:
-        """Remove what was unpacked."""
-        self._unpacked = None
-        self._stack.close()
-
-
 def is_compressed(path: Path) -> bool:
     """Say whether a storage file is compressed as a whole."""
     return path.suffix == _COMPRESSED_SUFFIX
-
-
-def _unpack(path: Path, target: Path, salvage: Salvage) -> None:
-    from fl_robot_ros.bags.zstd import ZstdDecompressor, ZstdError
-
-    room = _FREE_UNPACKED_BYTES + _MAX_UNPACKED_SHARE * path.stat().st_size
-    decompressor = ZstdDecompressor()
-    with path.open("rb") as packed, target.open("wb") as file:
-        while room > 0:
-            block = b""
-            if decompressor.eof:
-                block = decompressor.unused_data or packed.read(_PACKED_BLOCK_BYTES)
-                if not block:
-                    return
-                decompressor = ZstdDecompressor()
-            elif decompressor.needs_input:
-                block = packed.read(_PACKED_BLOCK_BYTES)
-                if not block:
-                    salvage.note("its compressed data is cut off")
-                    return
-            try:
-                content = decompressor.decompress(block, _BLOCK_BYTES)
-            except ZstdError as error:
-                salvage.note(f"its compressed data is damaged: {error}")
-                return
-            file.write(content)
-            room -= len(content)
-    salvage.note("its compressed data unpacks to more than 1000 times its size")
 
 
 def _present_name(folder: Path, name: str) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from fl_robot_ros.bags.recorded_message import TopicCounts, is_time, type_as
+from fl_robot_ros.bags.bag_topic import Topic, TopicCounts, topic_of
+from fl_robot_ros.bags.storage import is_time
 
 METADATA_NAME = "metadata.yaml"
 # A bag of a thousand topics and files has about 1 MB of it.
@@ -26,7 +27,7 @@ class BagMetadata:
 
     Attributes:
         names: File names, without folders, which could lead out of that of the bag.
-        promised: Number of messages by topic and message type.
+        promised: Number of messages by topic.
         start_ns: When the recording began, in ns; None where it does not say.
     """
 
@@ -43,14 +44,14 @@ def read_metadata(path: Path) -> BagMetadata:
             content: Any = yaml.load(file.read(_MAX_BYTES), yaml.BaseLoader)
         information = content["rosbag2_bagfile_information"]
         names = [PurePath(item).name for item in information["relative_file_paths"]]
-        promised: Counter[tuple[str, str]] = Counter()
+        promised: Counter[Topic] = Counter()
         for item in information["topics_with_message_count"]:
             topic = item["topic_metadata"]
             name, message_type, count = topic["name"], topic["type"], item["message_count"]
             serialization = topic.get("serialization_format", "cdr")
             if not all(isinstance(text, str) for text in (name, message_type, serialization)):
                 return BagMetadata()
-            promised[name, type_as(message_type, serialization)] += max(0, int(count))
+            promised[topic_of(name, message_type, serialization)] += max(0, int(count))
     except _ERRORS:
         return BagMetadata()
     return BagMetadata(tuple(dict.fromkeys(names)), dict(promised), _start_ns(information))

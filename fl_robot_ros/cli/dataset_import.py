@@ -13,7 +13,8 @@ from rich.console import Console
 
 from fl_robot_ros.bags.bag_files import is_bag
 from fl_robot_ros.bags.camera_choice import describe_other
-from fl_robot_ros.capture.capture_options import pipeline_options, unused_names
+from fl_robot_ros.capture.camera_settings import unused_names
+from fl_robot_ros.capture.verdicts import Verdict
 from fl_robot_ros.cli.client_params import read_capture_settings
 from fl_robot_ros.cli.dataset_options import dataset_path
 from fl_robot_ros.cli.terminal import (
@@ -147,12 +148,8 @@ def _import_bag(
 ) -> bool:
     """Import a rosbag; return whether all of it was read and stored."""
     from fl_robot_ros.capture.pipeline import CapturePipeline
-    from fl_robot_ros.capture.verdicts import VERDICTS
 
-    options = pipeline_options(settings)
-    options["keeps_unlabelled"] = True
-    options["disk_reserve_bytes"] = _RESERVE_BYTES
-    pipeline = CapturePipeline(dataset, **options)
+    pipeline = CapturePipeline(dataset, settings)
     topics = settings.image_topics or None
     try:
         with progress(console, f"importing {path.name}") as on_progress:
@@ -169,7 +166,7 @@ def _import_bag(
     say(console, f"{path}: {number(report.frames_read, 'frame')} from {shown(found)}")
     for other, chosen in report.other_topics.items():
         say(console, f"  {describe_other(other, chosen)}")
-    seen = [*report.topics, *(topic for topic, _ in report.other_topics)]
+    seen = [*report.topics, *(topic.name for topic in report.other_topics)]
     unseen = [
         name for name in topics or () if not any(topic_matches(topic, (name,)) for topic in seen)
     ]
@@ -178,12 +175,15 @@ def _import_bag(
     if report.label_file:
         say(console, f"  labels by time from {report.label_file}")
     verdicts = pipeline.verdicts
-    for verdict, meaning in VERDICTS.items():
+    for verdict in Verdict:
         if verdicts[verdict]:
-            say(console, f"  {verdicts[verdict]:,} {verdict.replace('_', ' ')}: {meaning}")
+            name = verdict.value.replace("_", " ")
+            say(console, f"  {verdicts[verdict]:,} {name}: {verdict.meaning}")
     if report.loss:
         say(console, f"{path} could not be read whole: {shown(report.loss)}")
-    lost = verdicts["bad_encoding"] + verdicts["disk_full"] + verdicts["disk_error"]
+    lost = sum(
+        verdicts[name] for name in (Verdict.BAD_ENCODING, Verdict.DISK_FULL, Verdict.DISK_ERROR)
+    )
     if lost and pipeline.last_error:
         say(console, f"  the last reason: {shown(pipeline.last_error)}")
     return not lost and not report.loss

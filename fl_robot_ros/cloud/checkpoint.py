@@ -1,6 +1,6 @@
 """The server's checkpoints: the global model after every round.
 
-checkpoints/round-00007.npz     weights with all that is needed to go on
+checkpoints/round-00007.npz     weights and all that a restart needs
 checkpoints/round-00007.keras   the same model for people
 """
 
@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +45,7 @@ class GlobalModel:
 
 
 def save_checkpoint(folder: Path, model: GlobalModel) -> Path:
-    """Write a checkpoint; return its file.
+    """Write a checkpoint atomically; return its file.
 
     Raises:
         ModelError: The file cannot be written.
@@ -67,14 +70,14 @@ def load_checkpoint(path: Path) -> GlobalModel:
     """Read a checkpoint.
 
     Raises:
-        ModelError: The file is damaged or no checkpoint.
+        ModelError: The file is damaged, or not a checkpoint.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             weights = np.asarray(content["weights"])
             description = json.loads(str(content["description"]))
         if weights.dtype != np.float32 or weights.ndim != 1 or not np.isfinite(weights).all():
-            raise ModelError("its weights are no finite flat float32 array")
+            raise ModelError("its weights are not a flat float32 array of finite numbers")
         return GlobalModel(
             server_round=int(description["server_round"]),
             weights=weights,
@@ -89,7 +92,7 @@ def load_checkpoint(path: Path) -> GlobalModel:
 
 
 def newest_checkpoint(folder: Path) -> tuple[GlobalModel | None, list[str]]:
-    """Return the newest readable checkpoint, and why newer ones were passed over."""
+    """Return the newest readable checkpoint, and the errors of newer ones."""
     complaints: list[str] = []
     if not folder.is_dir():
         return None, complaints
@@ -99,3 +102,63 @@ def newest_checkpoint(folder: Path) -> tuple[GlobalModel | None, list[str]]:
         except ModelError as error:
             complaints.append(str(error))
     return None, complaints
+
+
+class CheckpointWriter:
+    """Writes checkpoints, each with a Keras file for people.
+
+    The Keras file is written in a thread while the next round goes on. `with` waits for the last.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Take the folder of the checkpoints."""
+        self._folder = folder
+        self._keras_model: Any = None
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._keras_file: Future[None] | None = None
+
+    def __enter__(self) -> CheckpointWriter:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Wait for the last Keras file.
+
+        Raises:
+            ModelError: The file cannot be written, and there is no other error.
+        """
+        self._pool.shutdown()
+        if error is None:
+            self._finish()
+
+    def save(self, model: GlobalModel) -> None:
+        """Write a checkpoint, and begin with its Keras file.
+
+        Raises:
+            ModelError: The checkpoint, or the Keras file of the last one, cannot be written.
+        """
+        path = save_checkpoint(self._folder, model)
+        self._finish()
+        self._keras_file = self._pool.submit(self._write_keras_file, path, model)
+
+    def _finish(self) -> None:
+        if self._keras_file is not None:
+            self._keras_file.result()
+
+    def _write_keras_file(self, path: Path, model: GlobalModel) -> None:
+        from fl_robot_ros.learning.architecture import model_from_architecture
+        from fl_robot_ros.learning.weights import set_packed_weights
+
+        if self._keras_model is None:
+            self._keras_model = model_from_architecture(model.architecture)
+        set_packed_weights(self._keras_model, model.weights)
+        try:
+            with staging_file(path.with_suffix(".keras")) as file:
+                self._keras_model.save(file)
+        except OSError as error:
+            raise ModelError(f"checkpoint {path} has no Keras file: {error}") from error

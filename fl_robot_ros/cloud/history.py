@@ -1,6 +1,6 @@
-"""The server's memory of runs, rounds and robots, in one SQLite file.
+"""The history of runs, rounds and robots, in one SQLite file.
 
-The ServerApp writes it; `fl_server` reads it while the run goes on and prints what is new.
+The ServerApp writes the file; `fl_server` reads it during a run and prints new lines.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from types import TracebackType
 
-from fl_robot_ros.cloud.update_check import Answer
+from fl_robot_ros.cloud.update_check import Reply
 from fl_robot_ros.errors import RunFailedError
 
 HISTORY_FILE = "history.sqlite3"
-
-RUNNING, FINISHED, FAILED, INTERRUPTED = "running", "finished", "failed", "interrupted"
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -41,21 +40,30 @@ CREATE TABLE IF NOT EXISTS events (
 """
 
 
+class RunStage(str, Enum):
+    """How far a run has come; the value is stored."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """One run.
 
     Attributes:
         run: Number, from 1.
-        status: `running`, `finished`, `failed` or `interrupted`.
+        stage: How far it has come.
         first_round: Number of its first round.
         last_round: Number of the last round that was planned.
-        pid: Process of the ServerApp, None before it started.
-        reason: Why it failed, "" otherwise.
+        pid: Process of the ServerApp, None before its start.
+        reason: Why the run failed, "" otherwise.
     """
 
     run: int
-    status: str
+    stage: RunStage
     first_round: int
     last_round: int
     pid: int | None
@@ -64,20 +72,20 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """One round whose global model is there.
+    """One round with a new global model.
 
     Attributes:
         round: Number since the first run, from 1.
         run: Number of its run.
         robots: Robots whose training counted.
-        num_examples: Images that they trained on.
-        train_loss: Their mean training loss, weighted by images.
-        loss: Mean loss of the new global model on the robots' holdout data; None before they have
-            evaluated it, which they do in the next round.
-        accuracy: Likewise its accuracy, 0 to 1.
+        num_examples: Images that these robots trained on.
+        train_loss: Mean training loss of these robots, weighted by images.
+        loss: Mean loss of the new global model on the robots' holdout images; None until the
+            robots evaluate the model in the next round.
+        accuracy: Mean accuracy, 0 to 1; None as for the loss.
         wall_sec: Time from the last round's model to this one.
-        robot_compute_sec: What the slowest robot worked in that time: its evaluation of the last
-            round's model plus its training.
+        robot_compute_sec: Working time of the slowest robot in that time: the evaluation of the
+            last round's model, and the training.
     """
 
     round: int
@@ -92,13 +100,13 @@ class RoundRecord:
 
 
 class History:
-    """The history file; usable by several processes at once."""
+    """The history file, for one writer and any number of readers at once."""
 
     def __init__(self, state_dir: Path) -> None:
         """Open or create the file.
 
         Raises:
-            RunFailedError: It cannot be opened.
+            RunFailedError: The file cannot be opened.
         """
         path = state_dir / HISTORY_FILE
         try:
@@ -130,22 +138,22 @@ class History:
         """Note a new run; return its number."""
         cursor = self._database.execute(
             "INSERT INTO runs (started, status, first_round, last_round) VALUES (?, ?, ?, ?)",
-            (time.time(), RUNNING, first_round, last_round),
+            (time.time(), RunStage.RUNNING, first_round, last_round),
         )
         return int(cursor.lastrowid or 0)
 
     def set_process(self, run: int, pid: int | None) -> None:
-        """Note the ServerApp's process of a run, and that it goes on."""
+        """Note the ServerApp's process of a run, and that the run goes on."""
         self._database.execute(
             "UPDATE runs SET pid = ?, status = ?, reason = NULL, ended = NULL WHERE run = ?",
-            (pid, RUNNING, run),
+            (pid, RunStage.RUNNING, run),
         )
 
-    def end_run(self, run: int, status: str, reason: str = "") -> None:
+    def end_run(self, run: int, stage: RunStage, reason: str = "") -> None:
         """Note how a run ended."""
         self._database.execute(
             "UPDATE runs SET ended = ?, status = ?, reason = ? WHERE run = ?",
-            (time.time(), status, reason, run),
+            (time.time(), stage, reason, run),
         )
 
     def run(self, run: int) -> RunRecord | None:
@@ -162,10 +170,10 @@ class History:
             + clause,
             values,
         ).fetchone()
-        return RunRecord(*row) if row else None
+        return RunRecord(row[0], RunStage(row[1]), *row[2:]) if row else None
 
     def add_round(self, record: RoundRecord) -> None:
-        """Note a round, in place of what was noted of it before."""
+        """Note a round, or replace its record."""
         self._database.execute(
             "INSERT OR REPLACE INTO rounds (round, run, robots, num_examples, train_loss, loss, "
             "accuracy, wall_sec, robot_compute_sec, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -191,13 +199,13 @@ class History:
         )
         return [RoundRecord(*row) for row in rows]
 
-    def add_answers(self, server_round: int, phase: str, answers: Sequence[Answer]) -> None:
-        """Note what every robot that was asked did in a round.
+    def add_replies(self, server_round: int, phase: str, replies: Sequence[Reply]) -> None:
+        """Note the reply of every robot that was asked in a round.
 
         Args:
             server_round: Number of the round.
             phase: `train`, `evaluate` or `query` (the delivery).
-            answers: The robots' answers.
+            replies: The replies, those that do not count too.
         """
         self._database.executemany(
             "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -205,21 +213,21 @@ class History:
                 (
                     server_round,
                     phase,
-                    str(answer.node_id),
-                    answer.robot,
-                    answer.accepted,
-                    answer.reason,
-                    answer.num_examples,
-                    answer.loss if answer.accepted else None,
-                    answer.accuracy if answer.accepted else None,
-                    answer.seconds,
+                    str(reply.node_id),
+                    reply.robot,
+                    reply.accepted,
+                    reply.reason,
+                    reply.num_examples,
+                    reply.loss if reply.accepted else None,
+                    reply.accuracy if reply.accepted else None,
+                    reply.seconds,
                 )
-                for answer in answers
+                for reply in replies
             ],
         )
 
     def participants(self, first_round: int, last_round: int) -> set[int]:
-        """Return Flower's numbers of the robots with an answer that counted in these rounds."""
+        """Return Flower's numbers of the robots whose reply counted in these rounds."""
         rows = self._database.execute(
             "SELECT DISTINCT node_id FROM answers WHERE accepted AND round BETWEEN ? AND ?",
             (first_round, last_round),

@@ -1,7 +1,8 @@
-"""What must hold before a server starts: its files are there, its port is free."""
+"""Checks before a server starts: its files exist and its port is free."""
 
 from __future__ import annotations
 
+import errno
 import socket
 import ssl
 import time
@@ -22,11 +23,11 @@ _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
 def check_readiness(settings: ServerSettings, checkpoints: Path) -> None:
-    """Check what the settings name outside of this program.
+    """Check the files and the port that the settings name.
 
     Args:
         settings: The server's settings.
-        checkpoints: Folder of the checkpoints, which need not exist.
+        checkpoints: Folder of the checkpoints; it may be missing.
 
     Raises:
         SettingError: A file is missing or of the wrong kind, the checkpoints are for other
@@ -44,17 +45,17 @@ def check_readiness(settings: ServerSettings, checkpoints: Path) -> None:
 
 
 def input_of(settings: ServerSettings) -> Preprocessing:
-    """Return the model's input that the settings ask for."""
+    """Return the model's input, as set."""
     return Preprocessing(
         settings.input_height, settings.input_width, settings.input_channels, settings.input_scale
     )
 
 
 def check_same_task(model: GlobalModel, settings: ServerSettings) -> None:
-    """Refuse to go on from a checkpoint of other classes or another input.
+    """Check that a checkpoint is for the classes and the input of the settings.
 
     Raises:
-        SettingError: They differ.
+        SettingError: The classes or the input differ.
     """
     wanted = input_of(settings)
     if model.classes != settings.classes or model.preprocessing != wanted:
@@ -66,7 +67,7 @@ def check_same_task(model: GlobalModel, settings: ServerSettings) -> None:
 
 
 def _check_keras_file(path: Path) -> None:
-    """Look at the beginning of a model's file, for which TensorFlow need not be loaded."""
+    """Check the first bytes of a model's file, without loading TensorFlow."""
     if path.suffix == _KERAS_SUFFIXES[0]:
         is_keras = zipfile.is_zipfile(path)
     else:
@@ -98,17 +99,17 @@ def _check_tls(settings: ServerSettings) -> None:
 
 
 def _check_port(host: str, port: int) -> None:
-    """See that the port can be listened on, after a moment if need be."""
+    """Check that the port can be listened on; one in use may become free in a moment."""
     end = time.monotonic() + _PORT_TIMEOUT_SEC
     while True:
         try:
             _listen(host, port)
             return
         except OSError as error:
-            if time.monotonic() > end:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > end:
                 raise SettingError(
                     f"cannot listen on host {host!r}, port {port}: {error.strerror or error}; "
-                    f"choose another, or stop the program that has it"
+                    f"choose another, or stop the program that uses it"
                 ) from error
         time.sleep(_POLL_SEC)
 

@@ -1,7 +1,7 @@
 """The server process: a SuperLink, one run after another, and a line about each round.
 
-Whatever ends in the middle (a ServerApp, the SuperLink, this process) is taken up again from the
-newest checkpoint.
+A run goes on from its newest checkpoint after the end of a ServerApp, of the SuperLink or of this
+process.
 """
 
 from __future__ import annotations
@@ -17,14 +17,7 @@ from pathlib import Path
 import yaml
 
 from fl_robot_ros.cloud.checkpoint import newest_checkpoint
-from fl_robot_ros.cloud.history import (
-    FAILED,
-    FINISHED,
-    INTERRUPTED,
-    RUNNING,
-    History,
-    RunRecord,
-)
+from fl_robot_ros.cloud.history import History, RunRecord, RunStage
 from fl_robot_ros.cloud.readiness import check_readiness
 from fl_robot_ros.cloud.server_app import CHECKPOINTS, SETTINGS_FILE
 from fl_robot_ros.cloud.superlink import LOG_FILE, SuperLink
@@ -39,7 +32,7 @@ _MAX_RESTARTS = 3
 
 
 class FleetServer:
-    """Serves a fleet until its runs are done or somebody stops it."""
+    """Serves a fleet until its runs are done or `stop` is set."""
 
     def __init__(
         self, settings: ServerSettings, say: Callable[[str], None], stop: threading.Event
@@ -68,8 +61,8 @@ class FleetServer:
         """Do one run, or with `continuous` run after run; return whether the last one succeeded.
 
         Raises:
-            SettingError: Another server uses the state folder, or what the settings name is not
-                as it must be.
+            SettingError: Another server uses the state folder, or a file or port that the
+                settings name cannot be used.
             RunFailedError: The SuperLink does not start.
         """
         with self._locked(), History(self.state_dir) as history:
@@ -89,7 +82,7 @@ class FleetServer:
             return succeeded
 
     def _serve_run(self, superlink: SuperLink, history: History) -> bool:
-        """Do one run, taking it up again where something died; return whether it succeeded."""
+        """Do one run, with restarts after an interruption; return whether it succeeded."""
         record = self._begin_or_resume(history)
         for restart in range(_MAX_RESTARTS + 1):
             if self._stop.is_set():
@@ -99,13 +92,13 @@ class FleetServer:
                 superlink.start()
             history.set_process(record.run, None)
             superlink.submit(record.run)
-            status, reason = self._follow(superlink, history, record.run)
-            if status == FINISHED:
+            stage, reason = self._follow(superlink, history, record.run)
+            if stage == RunStage.FINISHED:
                 self._say(f"run {record.run} finished; checkpoints in {CHECKPOINTS}/")
                 return True
             if self._stop.is_set():
                 return False
-            if status == FAILED:
+            if stage == RunStage.FAILED:
                 self._say(f"run {record.run} failed: {reason}")
                 if self._settings.continuous:
                     self._stop.wait(10.0)
@@ -113,7 +106,7 @@ class FleetServer:
             self._say(f"run {record.run} was interrupted: {reason}")
             if restart < _MAX_RESTARTS:
                 self._say("going on from the newest checkpoint")
-        history.end_run(record.run, FAILED, f"interrupted {_MAX_RESTARTS + 1} times")
+        history.end_run(record.run, RunStage.FAILED, f"interrupted {_MAX_RESTARTS + 1} times")
         return False
 
     def _begin_or_resume(self, history: History) -> RunRecord:
@@ -121,7 +114,7 @@ class FleetServer:
         last = history.last_run()
         model, _ = newest_checkpoint(self.state_dir / CHECKPOINTS)
         done = model.server_round if model else 0
-        if last and last.status in (RUNNING, INTERRUPTED):
+        if last and last.stage in (RunStage.RUNNING, RunStage.INTERRUPTED):
             self._say(f"resuming run {last.run} after round {done} of {last.last_round}")
             return last
         run = history.begin_run(done + 1, done + self._settings.num_rounds)
@@ -131,44 +124,51 @@ class FleetServer:
         self._say(f"run {run}: rounds {record.first_round} to {record.last_round}")
         return record
 
-    def _follow(self, superlink: SuperLink, history: History, run: int) -> tuple[str, str]:
-        """Print what happens until the run ends; return how it did, and why."""
+    def _follow(self, superlink: SuperLink, history: History, run: int) -> tuple[RunStage, str]:
+        """Print new lines until the run ends; return how it ended, and why."""
         started = time.monotonic()
         while not self._stop.wait(_POLL_SEC):
             self._print_events(history)
             record = history.run(run)
-            if record is None or record.status in (FINISHED, FAILED):
+            if record is None or record.stage in (RunStage.FINISHED, RunStage.FAILED):
                 self._print_events(history)
-                return (record.status, record.reason) if record else (FAILED, "not in the history")
+                return (
+                    (record.stage, record.reason)
+                    if record
+                    else (RunStage.FAILED, "not in the history")
+                )
             if record.pid is not None and not _alive(record.pid):
                 return self._end_of_dead_run(history, run)
             if not superlink.running:
                 self._end_server_app(history, run)
-                return INTERRUPTED, "the SuperLink ended"
+                return RunStage.INTERRUPTED, "the SuperLink ended"
             if record.pid is None and time.monotonic() - started > _SERVER_APP_START_SEC:
-                return FAILED, f"the ServerApp does not start, see {self.state_dir / LOG_FILE}"
-        return INTERRUPTED, "the server was stopped"
+                return (
+                    RunStage.FAILED,
+                    f"the ServerApp does not start, see {self.state_dir / LOG_FILE}",
+                )
+        return RunStage.INTERRUPTED, "the server was stopped"
 
-    def _end_of_dead_run(self, history: History, run: int) -> tuple[str, str]:
-        """Return how a run ended whose process is gone: it may just have finished."""
+    def _end_of_dead_run(self, history: History, run: int) -> tuple[RunStage, str]:
+        """Return how a run without a process ended: it may just have finished."""
         self._print_events(history)
         record = history.run(run)
-        if record is not None and record.status in (FINISHED, FAILED):
-            return record.status, record.reason
-        return INTERRUPTED, "the ServerApp's process ended"
+        if record is not None and record.stage in (RunStage.FINISHED, RunStage.FAILED):
+            return record.stage, record.reason
+        return RunStage.INTERRUPTED, "the ServerApp's process ended"
 
     def _interrupt(self, history: History) -> None:
-        """Note that the run in progress was left, and end its process."""
+        """End the process of the run in progress, and note the interruption."""
         last = history.last_run()
-        if last is not None and last.status == RUNNING:
+        if last is not None and last.stage == RunStage.RUNNING:
             self._end_server_app(history, last.run)
-            history.end_run(last.run, INTERRUPTED, "the server was stopped")
-            self._say(f"run {last.run} left; starting the server again takes it up")
+            history.end_run(last.run, RunStage.INTERRUPTED, "the server was stopped")
+            self._say(f"run {last.run} interrupted; the next start of the server resumes it")
 
     def _end_left_over(self, history: History) -> None:
         """End the ServerApp that a killed server may have left running."""
         last = history.last_run()
-        if last is not None and last.status == RUNNING:
+        if last is not None and last.stage == RunStage.RUNNING:
             self._end_server_app(history, last.run)
 
     def _end_server_app(self, history: History, run: int) -> None:
@@ -209,7 +209,7 @@ class FleetServer:
         """Keep other servers away from the state folder.
 
         Raises:
-            SettingError: Another one is there, or the folder cannot be written.
+            SettingError: Another server uses the folder, or it cannot be written.
         """
         try:
             lock = ProcessLock(self.state_dir / ".lock")
@@ -235,7 +235,7 @@ def _alive(pid: int) -> bool:
 
 
 def _is_server_app(pid: int) -> bool:
-    """Return whether a process is a Flower ServerApp, so that no stranger is ever killed."""
+    """Return whether a process is a Flower ServerApp: its number may belong to another now."""
     try:
         return b"serverapp" in Path(f"/proc/{pid}/cmdline").read_bytes() and _alive(pid)
     except OSError:

@@ -1,8 +1,8 @@
-"""The server's check of what robots send, before any of it is averaged.
+"""The server's check of the robots' replies before they are averaged.
 
 Flower's FedAvg takes a NaN, a weight of 10^9 or of -9 into the mean, and stops the run over an
-array of another shape. Here every answer is looked at by itself: one bad robot is left out of
-the round and named, the others go on.
+array of another shape. Here each reply is checked by itself: an invalid one is left out of the
+round and its robot is named; the others count.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ MAX_NAME_LENGTH = 64
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One robot's answer, or the lack of it.
+class Reply:
+    """The reply of one robot, or the lack of it.
 
     Attributes:
         node_id: Flower's number of the robot's connection.
         robot: Name that the robot gave; "node <id>" where it gave none.
-        message: The answer; None where there is none.
-        reason: Why the answer does not count; "" if it counts.
+        message: The message; None without a reply.
+        reason: Why the reply does not count; "" if it counts.
         num_examples: Images that the robot trained or evaluated on.
-        loss: Mean loss; NaN where the answer does not count.
-        accuracy: 0 to 1; NaN where the answer does not count.
+        loss: Mean loss; NaN if the reply does not count.
+        accuracy: 0 to 1; NaN if the reply does not count.
         seconds: The robot's time for the work.
     """
 
@@ -60,50 +60,50 @@ class Answer:
 
     @property
     def accepted(self) -> bool:
-        """Whether the answer counts."""
+        """Whether the reply counts."""
         return not self.reason
 
 
-def check_answers(
-    replies: Mapping[int, Message],
+def check_replies(
+    messages: Mapping[int, Message],
     asked: Iterable[int],
     *,
     num_weights: int | None,
     max_examples: int,
-) -> list[Answer]:
-    """Check every answer by itself.
+) -> list[Reply]:
+    """Check each reply by itself.
 
     Args:
-        replies: What came back, by Flower's number of the robot.
+        messages: Replies by Flower's number of the robot.
         asked: Flower's numbers of the robots that were asked.
         num_weights: Size of the global model; None where no weights are expected.
         max_examples: Most images that a robot may claim.
 
     Returns:
-        One answer for every robot asked, in that order.
+        One reply for each robot asked, in that order.
     """
     return [
-        check_answer(node_id, replies.get(node_id), num_weights, max_examples) for node_id in asked
+        check_reply(node_id, messages.get(node_id), num_weights, max_examples) for node_id in asked
     ]
 
 
-def check_answer(
+def check_reply(
     node_id: int, message: Message | None, num_weights: int | None, max_examples: int
-) -> Answer:
-    """Check one answer; never raises for what a robot sent."""
+) -> Reply:
+    """Check one reply; the content of a message raises nothing."""
     robot = _unnamed(node_id)
     if message is None:
-        return Answer(node_id, robot, None, "no answer in time")
+        return Reply(node_id, robot, None, "no reply in time")
     if message.has_error():
-        return Answer(node_id, robot, message, printable(message.error.reason or "", 300))
+        return Reply(node_id, robot, message, printable(message.error.reason or "", 300))
     robot = _robot_name(message) or robot
     try:
         metrics = _checked_metrics(message, max_examples)
         if num_weights is not None:
             check_weights(unpack_weights(message), num_weights)
     except (ProtocolError, ModelError) as error:
-        return Answer(node_id, robot, message, f"refused: {error}")
-    return Answer(
+        return Reply(node_id, robot, message, f"refused: {error}")
+    return Reply(
         node_id,
         robot,
         message,
@@ -125,15 +125,15 @@ def _robot_name(message: Message) -> str:
 
 
 def printable(text: str, length: int) -> str:
-    """Return text from the network fit for a terminal and a log: one line, no control codes."""
+    """Return text from the network as one line without control codes, at most `length` long."""
     return "".join(c if c.isprintable() else " " for c in text[:length]).strip()
 
 
 def _checked_metrics(message: Message, max_examples: int) -> dict[str, float]:
-    """Return the numbers that the server uses.
+    """Return the metrics that the server uses.
 
     Raises:
-        ProtocolError: One is missing, no finite number, or out of range.
+        ProtocolError: A metric is missing, not a finite number, or out of range.
     """
     record = message.content.metric_records.get(METRICS)
     if record is None:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fl_robot_ros.capture.new_sample import KEPT, LABELLED, NewSample
+from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.capture.verdicts import Verdict
 from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.curation.sample_manifest import read_topics
 from fl_robot_ros.dataset.dataset import Dataset
@@ -210,9 +211,9 @@ def _store(
             f"stored twice"
         )
     for item, outcome in zip(batch, dataset.add(batch), strict=True):
-        if outcome == KEPT:
+        if outcome == Verdict.KEPT:
             report.added[item.label] += 1
-        elif outcome == LABELLED:
+        elif outcome == Verdict.LABELLED:
             report.labelled[item.label] += 1
         else:
             report.already_stored += 1

@@ -13,11 +13,11 @@ from fl_robot_ros.dataset.sample_paths import file_name, parse_image_name
 from fl_robot_ros.errors import LabelError
 from fl_robot_ros.labels.agreed_labels import AgreedLabels
 from fl_robot_ros.labels.image_folder import read_image_folder
-from fl_robot_ros.labels.label_list import (
+from fl_robot_ros.labels.image_list import (
     SHA256,
-    LabelList,
+    ImageList,
     path_parts,
-    read_label_list,
+    read_image_list,
 )
 from fl_robot_ros.labels.label_ranges import LabelRanges
 from fl_robot_ros.name_list import name_list
@@ -85,7 +85,7 @@ class ListedLabels:
 def choose_by_csv(path: Path) -> LabelChooser:
     """Return a chooser for a list of images or a label file.
 
-    A list of images, as `read_label_list` takes it, identifies samples by file name in any folder,
+    A list of images, as `read_image_list` takes it, identifies samples by file name in any folder,
     with a column sha256 by name and content, and without a column of files by id. A label file
     has the columns start, end, label and, if need be, topic.
 
@@ -93,7 +93,7 @@ def choose_by_csv(path: Path) -> LabelChooser:
         LabelError: The file is neither, contradicts itself, or has relative times.
     """
     try:
-        listed = None if path.suffix.lower() in (".yaml", ".yml") else read_label_list(path)
+        listed = None if path.suffix.lower() in (".yaml", ".yml") else read_image_list(path)
         if listed is not None and not listed.lacks:
             by_rows = _choose_by_files(listed) if listed.file_columns else _choose_by_ids(listed)
             return replace(by_rows, source=f"label file {path}", description=listed.description)
@@ -149,7 +149,7 @@ def choose_by_folder(folder: Path) -> LabelChooser:
     return replace(chooser, source=str(folder), description=remarks)
 
 
-def _choose_by_files(listed: LabelList) -> ListedLabels:
+def _choose_by_files(listed: ImageList) -> ListedLabels:
     columns = {name.lower() for name in listed.columns}
     has_hash = SHA256 in columns
     has_own_ids = not listed.is_label_studios and _EXPORT_FILE in {
@@ -195,7 +195,7 @@ def _choose_by_files(listed: LabelList) -> ListedLabels:
     return ListedLabels(labels.labels, places, key_of, ids)
 
 
-def _choose_by_ids(listed: LabelList) -> ListedLabels:
+def _choose_by_ids(listed: ImageList) -> ListedLabels:
     labels: AgreedLabels[object] = AgreedLabels()
     places: dict[object, str] = {}
     for row in listed.images:

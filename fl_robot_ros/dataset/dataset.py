@@ -10,7 +10,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 from typing import Literal, overload
 
-from fl_robot_ros.capture.new_sample import ALREADY_STORED, KEPT, LABELLED, OVER_QUOTA, NewSample
+from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.capture.verdicts import Verdict
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.index_reader import read_index
 from fl_robot_ros.dataset.index_writer import IndexWriter, StoredFile, open_index
@@ -143,13 +144,13 @@ class Dataset(DatasetReader):
             self._process_lock.close()
             self._folder_lock.close()
 
-    def add(self, batch: Sequence[NewSample]) -> list[str]:
+    def add(self, batch: Sequence[NewSample]) -> list[Verdict]:
         """Store samples: their files first, then all their rows in one transaction.
 
         Returns:
-            For each sample "kept" (new, and safe on disk), "labelled" (a sample of the review pool
-            got this label), "already_stored" (known; nothing changes) or "over_quota" (evicted at
-            once, because the budget is used up).
+            For each sample KEPT where it is new and safe on disk, LABELLED where it was known
+            without the label that it has now, ALREADY_STORED where it is known and nothing
+            changes, OVER_QUOTA where the budget is used up and others were worth more.
 
         Raises:
             DatasetError: The disk is full or the folder cannot be written, or a label or stamp is
@@ -167,8 +168,8 @@ class Dataset(DatasetReader):
             if evicted:
                 paths = iter(fresh)
                 for index, outcome in enumerate(outcomes):
-                    if outcome == KEPT and next(paths) in evicted:
-                        outcomes[index] = OVER_QUOTA
+                    if outcome == Verdict.KEPT and next(paths) in evicted:
+                        outcomes[index] = Verdict.OVER_QUOTA
             return outcomes
 
     def relabel(self, ids: Iterable[int], label: str) -> int:
@@ -310,12 +311,12 @@ class Dataset(DatasetReader):
         self._totals.last_id = newest
         self._totals.add((item.label, 1, len(item.image_bytes)) for item in fresh.values())
 
-    def _label_known(self, batch: Sequence[NewSample], outcomes: list[str]) -> None:
+    def _label_known(self, batch: Sequence[NewSample], outcomes: list[Verdict]) -> None:
         """Give samples of the review pool the labels of the batch."""
         known = [
             number
             for number, outcome in enumerate(outcomes)
-            if outcome == ALREADY_STORED and batch[number].label
+            if outcome == Verdict.ALREADY_STORED and batch[number].label
         ]
         if not known:
             return
@@ -326,7 +327,7 @@ class Dataset(DatasetReader):
                 numbers = [number for number in pooled if batch[number].label == label]
                 self._relabel([pooled[number] for number in numbers], label)
                 for number in numbers:
-                    outcomes[number] = LABELLED
+                    outcomes[number] = Verdict.LABELLED
         except (OSError, sqlite3.Error) as error:
             # The new samples are stored already.
             _logger.warning("dataset %s cannot label known samples: %s", self.path, error)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from typing import NamedTuple
 
-from fl_robot_ros.capture.new_sample import ALREADY_STORED, KEPT, NewSample
+from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.capture.verdicts import Verdict
 from fl_robot_ros.dataset.index_writer import IndexWriter
 from fl_robot_ros.dataset.sample_paths import path_of_sample
 
@@ -57,7 +58,7 @@ def identify(index: IndexWriter, batch: Sequence[NewSample]) -> IdentifiedBatch:
 
 def choose_new(
     batch: Sequence[NewSample], known: Container[int]
-) -> tuple[list[str], dict[str, NewSample]]:
+) -> tuple[list[Verdict], dict[str, NewSample]]:
     """Return the outcome of each sample of an identified batch, and the new samples by path.
 
     Args:
@@ -67,13 +68,13 @@ def choose_new(
     Raises:
         DatasetError: A stamp has more than 64 bits.
     """
-    outcomes: list[str] = []
+    outcomes: list[Verdict] = []
     fresh: dict[str, NewSample] = {}
     keys = set()
     for number, sample in enumerate(batch):
         path, key = path_of_sample(sample), (sample.topic, sample.stamp_ns)
         is_new = not (number in known or path in fresh or key in keys)
-        outcomes.append(KEPT if is_new else ALREADY_STORED)
+        outcomes.append(Verdict.KEPT if is_new else Verdict.ALREADY_STORED)
         if is_new:
             fresh[path] = sample
             keys.add(key)

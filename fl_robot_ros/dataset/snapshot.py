@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fl_robot_ros.atomic_file import staging_file
-from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.split import split_by_time
-from fl_robot_ros.errors import FlRobotError, SnapshotError
+from fl_robot_ros.errors import SnapshotError
 
 SCHEMA_VERSION = 3
 
@@ -75,23 +73,6 @@ class Snapshot:
                 file.write_text(json.dumps(content), encoding="utf-8")
         except OSError as error:
             raise SnapshotError(f"snapshot {path} cannot be written: {error}") from error
-
-
-@dataclass(frozen=True)
-class FrozenSnapshot:
-    """A snapshot's file, and how many samples it has.
-
-    Attributes:
-        path: The file that `Snapshot.save` wrote.
-        train: Samples to train on.
-        holdout: Samples held out.
-        left_out: Labelled samples on neither side.
-    """
-
-    path: str
-    train: int
-    holdout: int
-    left_out: int
 
 
 def freeze(
@@ -181,36 +162,3 @@ def _from_row(row: Any) -> Sample:
 
 def _utc(created_ns: int) -> str:
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(created_ns / 1e9))
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Freeze a dataset and print the snapshot's file and numbers as JSON; return the exit code.
-
-    Args:
-        arguments: Folder of the dataset, folder for the snapshot, holdout fraction, longest
-            segment in s, gap in s, id of the last sample.
-    """
-    dataset_dir, folder, holdout_fraction, segment_sec, gap_sec, max_id = arguments
-    try:
-        with Dataset(Path(dataset_dir)) as dataset:
-            snapshot = freeze(
-                dataset,
-                float(holdout_fraction),
-                float(segment_sec),
-                int(max_id),
-                gap_sec=float(gap_sec),
-            )
-        path = Path(folder) / f"{snapshot.id}.json"
-        snapshot.save(path)
-    except FlRobotError as error:
-        print(error, file=sys.stderr)
-        return 1
-    counts = FrozenSnapshot(
-        str(path), len(snapshot.train), len(snapshot.holdout), snapshot.left_out
-    )
-    print(json.dumps(asdict(counts)))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,9 +1,9 @@
-"""What server and robots say to each other, as Flower records.
+"""The messages between server and robots, as Flower records.
 
 Train and evaluate are Flower's message types of that name; the final model goes out in a `query`
 message. A message from the server holds `arrays` (one packed array, see `learning.weights`) and
 `config` (a `RunConfig`, the same for all of a run, so that a robot need not fetch it twice); the
-number of the round is the message's group. A robot answers with `metrics`, after training also
+number of the round is the message's group. A robot replies with `metrics`, after training also
 with `arrays`, and the first time with its name in `config`. Nothing else leaves a robot.
 """
 
@@ -35,10 +35,12 @@ CLASS_COUNTS = "class-counts"
 ROBOT = "robot"
 DELIVERED_VERSION = "model-version"
 
+Metrics = dict[str, int | float | list[int] | list[float]]
+
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What a robot must know to take part in a run.
+    """The parameters of a run, the same for all of its messages.
 
     Attributes:
         run: Number of the run, from 1.
@@ -71,7 +73,7 @@ class RunConfig:
 
     @classmethod
     def from_record(cls, record: ConfigRecord) -> RunConfig:
-        """Read and check what came over the network.
+        """Read and check a record from the network.
 
         Raises:
             ProtocolError: A value is missing, of the wrong kind or out of range.
@@ -105,7 +107,7 @@ class RunConfig:
         try:
             values["preprocessing"] = Preprocessing.from_dict(json.loads(values["preprocessing"]))
         except (TypeError, ValueError, ModelError) as error:
-            raise ProtocolError(f"'preprocessing' is unfit: {error}") from error
+            raise ProtocolError(f"'preprocessing' is invalid: {error}") from error
         return cls(**values)
 
 
@@ -113,7 +115,7 @@ def pack_request(config: RunConfig, weights: NDArray[np.float32]) -> RecordDict:
     """Return the content of a message from the server to a robot.
 
     Args:
-        config: What the robot must know.
+        config: The parameters of the run.
         weights: float32 (number of weights,).
     """
     return RecordDict({ARRAYS: _to_arrays(weights), CONFIG: config.to_record()})
@@ -121,10 +123,10 @@ def pack_request(config: RunConfig, weights: NDArray[np.float32]) -> RecordDict:
 
 @dataclass(frozen=True)
 class Request:
-    """What a message from the server asks for.
+    """The content of a message from the server.
 
     Attributes:
-        config: What holds for the run.
+        config: The parameters of the run.
         server_round: Number of the round since the first run, from 1.
         weights: The global model, unchecked: of any dtype and shape.
     """
@@ -135,7 +137,7 @@ class Request:
 
 
 def unpack_request(message: Message) -> Request:
-    """Return what a message from the server asks for.
+    """Return the content of a message from the server.
 
     Raises:
         ProtocolError: A record is missing or of the wrong kind.
@@ -150,10 +152,10 @@ def unpack_request(message: Message) -> Request:
 
 
 def unpack_weights(message: Message) -> NDArray[np.generic]:
-    """Return the packed weights of a message, of any dtype and shape: check them before use.
+    """Return the packed weights of a message, unchecked: of any dtype and shape.
 
     Raises:
-        ProtocolError: The message holds no array record with exactly the one array.
+        ProtocolError: The message lacks the array, holds more arrays, or cannot be decoded.
     """
     arrays = message.content.array_records.get(ARRAYS)
     if arrays is None or list(arrays.keys()) != [WEIGHTS]:
@@ -167,23 +169,23 @@ def unpack_weights(message: Message) -> NDArray[np.generic]:
 
 def reply(
     message: Message,
-    metrics: dict[str, int | float | list[int] | list[float]],
+    metrics: Metrics,
     weights: NDArray[np.float32] | None = None,
-    answers: dict[str, str] | None = None,
+    texts: dict[str, str] | None = None,
 ) -> Message:
-    """Return a robot's answer to a message.
+    """Return a robot's reply to a message.
 
     Args:
         message: The server's message.
         metrics: Numbers; `num-examples` weights the aggregation.
         weights: float32 (number of weights,), after training.
-        answers: Strings for the server, such as the robot's name.
+        texts: Strings for the server, such as the robot's name.
     """
     content = RecordDict({METRICS: MetricRecord(metrics)})
     if weights is not None:
         content[ARRAYS] = _to_arrays(weights)
-    if answers:
-        content[CONFIG] = ConfigRecord(dict(answers))
+    if texts:
+        content[CONFIG] = ConfigRecord(dict(texts))
     return Message(content, reply_to=message)
 
 

@@ -20,60 +20,6 @@ _FORBIDDEN_CLASSES = frozenset(
 )
 
 
-def build_reference_cnn(
-    height: int, width: int, channels: int, num_classes: int, seed: int = 0
-) -> keras.Model:
-    """Build the seed system's CNN with freshly initialised weights.
-
-    Two 3x3 convolutions (32 and 64 filters, ReLU), each followed by 2x2 max pooling, then
-    dropout of 0.5 and a softmax over the classes.
-
-    Args:
-        height: Rows of the input, 10 px or more.
-        width: Columns of the input, 10 px or more.
-        channels: 1 or 3.
-        num_classes: Outputs, 2 or more.
-        seed: Seed of the initial weights.
-
-    Raises:
-        ModelError: The input is too small for the two convolutions, or there are too few classes.
-    """
-    if min(height, width) < 10 or num_classes < 2:
-        raise ModelError(
-            f"reference CNN for {width}x{height} px and {num_classes} classes; expected at least "
-            "10x10 px and 2 classes"
-        )
-    keras.utils.set_random_seed(seed)
-    layers = keras.layers
-    return keras.Sequential(
-        [
-            keras.Input((height, width, channels)),
-            layers.Conv2D(32, 3, activation="relu"),
-            layers.MaxPooling2D(2),
-            layers.Conv2D(64, 3, activation="relu"),
-            layers.MaxPooling2D(2),
-            layers.Flatten(),
-            layers.Dropout(0.5),
-            layers.Dense(num_classes, activation="softmax"),
-        ],
-        name="reference_cnn",
-    )
-
-
-def load_initial_model(path: str) -> keras.Model:
-    """Load the operator's own Keras classifier.
-
-    Raises:
-        ModelError: The file is missing, no Keras model, or needs code that robots do not have.
-    """
-    try:
-        model = keras.saving.load_model(path, compile=False, safe_mode=True)
-        model_from_architecture(architecture_of(model))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ModelError(f"initial model {path} cannot be loaded: {error}") from error
-    return model
-
-
 def architecture_of(model: keras.Model) -> str:
     """Return the architecture of a model as JSON, without weights."""
     return str(model.to_json())

@@ -1,4 +1,4 @@
-"""What a robot learns from in a run, whatever the source."""
+"""The learning data of a run, whatever its source."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from fl_robot_ros.data_source import FOLDER, HUB, TFDS, DataSource
-from fl_robot_ros.errors import DatasetError
+from fl_robot_ros.data_source import DataSource, SourceKind
+from fl_robot_ros.errors import SnapshotError
 from fl_robot_ros.images.preprocessing import Preprocessing
-from fl_robot_ros.learning.file_data import open_image_folder
+from fl_robot_ros.learning.file_data import open_image_folder, open_snapshot
 from fl_robot_ros.learning.hub_data import open_hub
 from fl_robot_ros.learning.tfds_data import open_tfds
 from fl_robot_ros.learning.training_data import LabelledImages
@@ -33,16 +33,23 @@ class LearningData(Protocol):
         ...
 
 
-def open_source(source: DataSource) -> LearningData:
-    """Open a source other than the captured dataset; a hub dataset is downloaded now.
+def open_learning_data(source: DataSource, snapshot: Path | None) -> LearningData:
+    """Open the images of a run; a hub dataset is downloaded now.
+
+    Args:
+        source: The source.
+        snapshot: File of the frozen dataset; for a captured source only.
 
     Raises:
-        DatasetError: It cannot be opened, or the library for it is not installed.
+        SnapshotError: The snapshot is missing, unreadable or altered.
+        DatasetError: The source cannot be opened, or its library is not installed.
     """
-    if source.kind == FOLDER:
+    if source.kind == SourceKind.FOLDER:
         return open_image_folder(Path(source.location), source.holdout_fraction)
-    if source.kind == TFDS:
+    if source.kind == SourceKind.TFDS:
         return open_tfds(Path(source.location), source.holdout_fraction)
-    if source.kind == HUB:
+    if source.kind == SourceKind.HUB:
         return open_hub(source)
-    raise DatasetError(f"data source {source.kind!r} is none that can be opened by itself")
+    if snapshot is None:
+        raise SnapshotError("a run of captured images needs a snapshot of the dataset")
+    return open_snapshot(snapshot)

@@ -22,8 +22,9 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
 from fl_robot_ros.capture.bag_queue import BagImporter
-from fl_robot_ros.capture.capture_options import pipeline_options, unused_names
+from fl_robot_ros.capture.camera_settings import unused_names
 from fl_robot_ros.capture.pipeline import CapturePipeline
+from fl_robot_ros.capture.verdicts import Verdict
 from fl_robot_ros.config import (
     ClientSettings,
     existing_file,
@@ -36,7 +37,6 @@ from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.retention import Limits
 from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.errors import DatasetError, FlRobotError, SettingError
-from fl_robot_ros.images.frame import Frame
 from fl_robot_ros.labels.label_text import MAX_LABEL_CHARACTERS
 from fl_robot_ros.name_list import name_list
 from fl_robot_ros.nodes.status_message import (
@@ -48,18 +48,18 @@ from fl_robot_ros.nodes.status_message import (
     to_worker_message,
 )
 from fl_robot_ros.process_lock import ProcessLock
-from fl_robot_ros.robot.run_control import RunControl, describe
+from fl_robot_ros.robot.run_control import RunControl
+from fl_robot_ros.robot.worker_process import WorkerProcesses
 from fl_robot_ros.robot.worker_python import WorkerPython
 from fl_robot_ros.ros.camera_subscription import CameraSubscription
 from fl_robot_ros.ros.command_line import NodeCommand
-from fl_robot_ros.ros.frame_decoder import find_decoder
 from fl_robot_ros.ros.label_subscription import LabelSubscription
 from fl_robot_ros.ros.lifetime import run_node
 from fl_robot_ros.ros.logging_bridge import LoggingBridge
 from fl_robot_ros.ros.qos import LATCHED, reliable_qos
 from fl_robot_ros.ros.settings import declare_settings
 from fl_robot_ros.ros.topic_names import names_by_topic
-from fl_robot_ros.worker_link.run_status import FAILED
+from fl_robot_ros.worker_link.run_status import RunState
 
 _DIAGNOSTICS_PERIOD_SEC = 1.0
 # Frames that may wait in the middleware while a callback runs.
@@ -122,9 +122,6 @@ class ClientNode(Node):  # type: ignore[misc]
         data_dir = resolve_data_dir(settings.data_dir, self.get_namespace())
         self._lock = _lock(data_dir)
         self._log_bridge = LoggingBridge(self)
-        decode, decoder_line = find_decoder()
-        self.get_logger().info(decoder_line)
-        options = pipeline_options(settings, other_names, decode)
         known_names = [*other_names, *chain.from_iterable(other_names.values())]
         for line in unused_names(settings, known_names):
             self.get_logger().warning(line)
@@ -136,17 +133,15 @@ class ClientNode(Node):  # type: ignore[misc]
                 total_bytes=settings.max_dataset_mb * _BYTES_PER_MB,
             ),
         )
-        self._store = ModelStore(data_dir / "models", settings.keep_versions)
+        self._store = ModelStore(data_dir / "models")
         for line in self._store.repair():
             self.get_logger().warning(line)
-        self._capture_enabled = settings.capture_enabled
-        self._pipeline = CapturePipeline(self._dataset, **options)
-        self._pipeline.set_enabled(settings.capture_enabled)
+        self._pipeline = CapturePipeline(self._dataset, settings, other_names)
         self._run = RunControl(
             self._dataset,
             settings,
             source,
-            worker_python,
+            WorkerProcesses(worker_python, data_dir),
             data_dir,
             self._robot,
             address,
@@ -168,7 +163,7 @@ class ClientNode(Node):  # type: ignore[misc]
         )
         # One for each full name: a camera may be named twice, as "camera" and "/camera".
         self._cameras = [
-            CameraSubscription(self, names[0], self._on_frame, _CAMERA_DEPTH)
+            CameraSubscription(self, names[0], self._pipeline.offer_frame, _CAMERA_DEPTH)
             for names in other_names.values()
         ]
         self._told_rates: set[str] = set()
@@ -207,9 +202,6 @@ class ClientNode(Node):  # type: ignore[misc]
         self._lock.close()
         super().destroy_node()
 
-    def _on_frame(self, frame: Frame) -> None:
-        self._pipeline.offer_frame(frame)
-
     async def _start_round(self, request: Trigger.Request, response: Trigger.Response) -> object:
         is_done = Future()
         try:
@@ -244,10 +236,9 @@ class ClientNode(Node):  # type: ignore[misc]
         return self._answered("rollback_model", response)
 
     def _set_capture(self, request: SetBool.Request, response: SetBool.Response) -> object:
-        self._capture_enabled = bool(request.data)
-        self._pipeline.set_enabled(self._capture_enabled)
+        self._pipeline.is_enabled = bool(request.data)
         response.success = True
-        response.message = "capturing" if self._capture_enabled else "capture is paused"
+        response.message = "capturing" if request.data else "capture is paused"
         return self._answered("set_capture", response)
 
     def _answered(
@@ -290,10 +281,10 @@ class ClientNode(Node):  # type: ignore[misc]
                 self.get_logger().info(f"current model: {path}")
         version = current.name if current is not None else ""
         self._status_publisher.publish(to_status_message(status, self._robot, version))
-        line = describe(status)
+        line = str(status)
         if line != self._published_state:
             self._published_state = line
-            if status.state == FAILED:
+            if status.state == RunState.FAILED:
                 self.get_logger().error(line)
             else:
                 self.get_logger().info(line)
@@ -314,7 +305,9 @@ class ClientNode(Node):  # type: ignore[misc]
         verdicts, labels = self._pipeline.verdicts, self._labels
         before_trouble = self._past_verdicts[0] if self._past_verdicts else Counter[str]()
         self._past_verdicts.append(verdicts)
-        lacks_labels = not labels.count and (verdicts["review"] or verdicts["unlabelled"])
+        lacks_labels = not labels.count and (
+            verdicts[Verdict.REVIEW] or verdicts[Verdict.UNLABELLED]
+        )
         message = DiagnosticArray()
         message.header.stamp = self.get_clock().now().to_msg()
         message.status = [
@@ -332,11 +325,13 @@ class ClientNode(Node):  # type: ignore[misc]
                 bags=self._bags.progress,
                 bags_pending=self._bags.pending,
                 last_error=self._pipeline.last_error,
-                is_enabled=self._capture_enabled,
+                is_enabled=self._pipeline.is_enabled,
                 is_disk_full=self._pipeline.is_disk_full,
             ),
             self._dataset_message(),
-            to_worker_message(self._robot, self._run.status, self._run.worker_pid),
+            to_worker_message(
+                self._robot, self._run.status, self._run.worker_pid, self._run.silent_sec
+            ),
         ]
         self._diagnostics_publisher.publish(message)
 

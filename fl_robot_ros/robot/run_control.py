@@ -1,92 +1,133 @@
-"""Starts, follows and leaves the robot's runs."""
+"""A robot's runs: start, progress, cancellation and end of one run at a time.
+
+    idle, failed --start--> connecting --Progress--> waiting <--> training, evaluating, delivering
+
+A run ends with its worker's process, and nothing else ends it: the state is then `idle` after a
+delivery or a cancellation, and `failed` otherwise. A worker may be silent for hours, for example
+while it waits for other robots, so silence ends no run: `silent_sec` shows its length, and a
+worker that does not listen is ended by force some seconds after `cancel`.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
-import subprocess
-import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from fl_robot_ros.config import ClientSettings, expand_path
 from fl_robot_ros.data_source import DataSource
 from fl_robot_ros.dataset.dataset import Dataset
-from fl_robot_ros.dataset.snapshot import FrozenSnapshot
-from fl_robot_ros.errors import FlRobotError, RunRefusedError, SnapshotError
+from fl_robot_ros.errors import FlRobotError, RunFailedError, RunRefusedError
 from fl_robot_ros.name_list import count_list
-from fl_robot_ros.robot.worker_process import WorkerProcess, describe_exit
-from fl_robot_ros.robot.worker_python import WorkerPython
-from fl_robot_ros.worker_link.run_status import (
-    CONNECTING,
-    DELIVERING,
-    EVALUATING,
-    FAILED,
-    FINISHED,
-    IDLE,
-    TRAINING,
-    WAITING,
-    RunStatus,
-)
+from fl_robot_ros.worker_link.event import Delivered, Event, Failed, Frozen, Prepared, Progress
+from fl_robot_ros.worker_link.job import FreezeRequest, Job
+from fl_robot_ros.worker_link.run_status import FINISHED, RunState, RunStatus
 
-SNAPSHOTS_KEPT = 3
-_STATES = (CONNECTING, WAITING, TRAINING, EVALUATING, DELIVERING)
-_FOLLOWED = ("run", "round", "rounds", "epoch", "epochs", "loss", "accuracy")
+_LEFT = "the run was left"
 
 _logger = logging.getLogger(__name__)
 
 
+class Worker(Protocol):
+    """A worker that was started."""
+
+    @property
+    def pid(self) -> int:
+        """Number of its process."""
+        ...
+
+    def cancel(self) -> None:
+        """Have the worker leave the run, by force in the end; return at once."""
+        ...
+
+    def stop(self) -> None:
+        """End the worker and wait for its end."""
+        ...
+
+
+class Workers(Protocol):
+    """Starts workers: `WorkerProcesses`, or a double in a test."""
+
+    def known_problem(self) -> str:
+        """Return why no worker can run, as far as it is known; "" otherwise. Returns at once."""
+        ...
+
+    def check(self) -> str:
+        """Return why no worker can run, "" if one can; may take seconds."""
+        ...
+
+    def start(
+        self, job: Job, on_event: Callable[[Event], None], on_exit: Callable[[str], None]
+    ) -> Worker:
+        """Start a worker.
+
+        Args:
+            job: The run.
+            on_event: Called with each event, from another thread.
+            on_exit: Called once, from another thread, with the way in which the worker ended.
+
+        Raises:
+            OSError: The worker cannot be started.
+        """
+        ...
+
+    def stop(self) -> None:
+        """End a check that is in progress, and all later ones."""
+        ...
+
+
 class RunControl:
-    """One run at a time: snapshot, worker, status. All methods but `stop` return at once."""
+    """One run at a time. All methods return at once, but for `stop`."""
 
     def __init__(
         self,
         dataset: Dataset,
         settings: ClientSettings,
         source: DataSource,
-        python: WorkerPython,
+        workers: Workers,
         data_dir: Path,
         robot: str,
         server_address: str,
         on_change: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare; nothing is started.
+        """Start nothing yet.
 
         Args:
             dataset: The robot's dataset.
             settings: The client's settings.
-            source: What the runs learn from.
-            python: The interpreter of the workers.
-            data_dir: Folder of snapshots, models and the worker's log.
+            source: The learning data.
+            workers: Starts the workers.
+            data_dir: Folder of the snapshots and of the model versions.
             robot: The robot's name.
             server_address: host:port of the server.
-            on_change: Called, from any thread, after the status changed.
+            on_change: Called, from any thread, after a change of the status.
+            clock: Returns a time in s.
         """
         self._dataset = dataset
         self._settings = settings
         self._source = source
-        self._python = python
+        self._workers = workers
         self._data_dir = data_dir
         self._robot = robot
         self._server_address = server_address
         self._on_change = on_change
+        self._clock = clock
         # Guards everything below.
         self._lock = threading.Lock()
         self._status = RunStatus()
-        self._worker: WorkerProcess | None = None
-        self._is_cancelled = False
-        self._is_delivered = False
+        self._started: Future[str] = Future()
         self._starter: threading.Thread | None = None
-        self._freezer: subprocess.Popen[str] | None = None
-
-    @property
-    def models_dir(self) -> Path:
-        """Folder of the model versions."""
-        return self._data_dir / "models"
+        self._worker: Worker | None = None
+        self._is_cancelled = False
+        self._outcome: Delivered | Failed | None = None
+        self._heard_at = 0.0
+        self._num_unlabelled = 0
 
     @property
     def status(self) -> RunStatus:
@@ -96,43 +137,54 @@ class RunControl:
 
     @property
     def worker_pid(self) -> int | None:
-        """Process of the worker, None without one."""
+        """Number of the worker's process, None without one."""
         with self._lock:
             return self._worker.pid if self._worker else None
 
+    @property
+    def silent_sec(self) -> float | None:
+        """Time since the start or the newest event of the worker in s, None without a worker."""
+        with self._lock:
+            return self._clock() - self._heard_at if self._worker else None
+
     def start(self) -> Future[str]:
-        """Start a run with the samples stored so far, or another source.
+        """Start a run with the samples stored so far, or with another source.
 
         Returns:
-            Completed, before `on_change` is called, when the worker is started, with a line for
-            people; or with the RunRefusedError, SnapshotError or OSError that kept it from that.
+            Completed when the worker has its data and goes to the server, with a line for
+            people, or with the FlRobotError or OSError that prevented it; in either case before
+            `on_change` is called.
 
         Raises:
-            RunRefusedError: A run is on, there are too few samples, or the
-                interpreter of the worker is known not to fit.
+            RunRefusedError: A run is in progress, there are too few samples, or no worker can
+                run.
             DatasetError: The dataset cannot be read.
         """
-        counts = self._dataset.counts() if self._source.is_captured else {}
+        is_captured = self._source.is_captured
+        counts = self._dataset.counts() if is_captured else {}
+        num_unlabelled = self._dataset.num_unlabelled() if is_captured else 0
         total = sum(counts.values())
-        needed = self._settings.min_samples if self._source.is_captured else 0
+        needed = self._settings.min_samples if is_captured else 0
         with self._lock:
-            if self._status.is_active or self._worker is not None:
-                raise RunRefusedError(f"a run is on already: {describe(self._status)}")
+            if self._status.is_active:
+                raise RunRefusedError(f"a run is on already: {self._status}")
             if total < needed:
                 raise RunRefusedError(
                     f"{total} labelled images; min_samples asks for at least {needed}"
                 )
-            problem = self._python.known_problem()
+            problem = self._workers.known_problem()
             if problem:
                 raise RunRefusedError(problem)
-            self._is_cancelled = self._is_delivered = False
-            self._status = RunStatus(CONNECTING, "starting the worker", samples=total)
-            started: Future[str] = Future()
-            self._starter = threading.Thread(
-                target=self._start,
-                args=(self._dataset.last_id(), len(counts), started),
-                daemon=True,
+            self._is_cancelled, self._outcome = False, None
+            self._started = started = Future[str]()
+            self._num_unlabelled = num_unlabelled
+            data = f"{total} images of {len(counts)} labels" if counts else str(self._source)
+            self._status = RunStatus(
+                RunState.CONNECTING, "starting the worker", samples=total, data=data
             )
+            max_id = self._dataset.last_id()
+            self._dataset.pin(max_id)  # until the worker has read the images
+            self._starter = threading.Thread(target=self._start, args=(max_id,), daemon=True)
             self._starter.start()
         self._on_change()
         return started
@@ -141,11 +193,11 @@ class RunControl:
         """Leave the run; return a line for people.
 
         Raises:
-            RunRefusedError: There is no run.
+            RunRefusedError: No run is in progress.
         """
         with self._lock:
             if not self._status.is_active:
-                raise RunRefusedError(f"there is no run to leave: {describe(self._status)}")
+                raise RunRefusedError(f"there is no run to leave: {self._status}")
             self._is_cancelled = True
             worker = self._worker
             self._status = replace(self._status, detail="leaving the run")
@@ -155,185 +207,145 @@ class RunControl:
         return "leaving the run"
 
     def stop(self) -> None:
-        """Leave the run, if there is one, and wait up to about 1 s for the worker's end."""
+        """Leave the run, if there is one, and wait up to about 2 s for the worker's end."""
         with self._lock:
             self._is_cancelled = True
-            self._python.stop()
-            starter, worker = self._starter, self._worker
-            if self._freezer is not None:
-                self._freezer.kill()
+            starter = self._starter
+        self._workers.stop()
         if starter is not None:
             starter.join()
-            with self._lock:
-                worker = self._worker
+        with self._lock:
+            worker = self._worker
         if worker is not None:
             worker.stop()
 
-    def _start(self, max_id: int, labels: int, started: Future[str]) -> None:
-        """Freeze the snapshot, if the source is the dataset, and start the worker, in a thread."""
-        settings = self._settings
-        # Until the worker has read the images of the snapshot.
-        self._dataset.pin(max_id)
+    def _start(self, max_id: int) -> None:
+        """Start the worker, in a thread: the check of its Python may take seconds."""
         try:
-            problem = self._python.check()
+            problem = self._workers.check()
             if problem:
                 raise RunRefusedError(problem)
-            data, snapshot_path = str(self._source), ""
-            if self._source.is_captured:
-                snapshot = self._freeze(max_id)
-                data, snapshot_path = self._describe(snapshot, labels), snapshot.path
-            certificates = settings.root_certificates
-            job = {
-                "robot": self._robot,
-                "server_address": self._server_address,
-                "root_certificates": certificates and str(expand_path(certificates)),
-                "connect_timeout_sec": settings.connect_timeout_sec,
-                "server_timeout_sec": settings.server_timeout_sec,
-                "source": asdict(self._source),
-                "snapshot_path": snapshot_path,
-                "models_dir": str(self.models_dir),
-                "keep_versions": settings.keep_versions,
-                "threads": settings.worker_threads,
-                "nice": settings.worker_nice,
-            }
             with self._lock:
                 if self._is_cancelled:
-                    raise RunRefusedError("the run was left")
-                self._worker = WorkerProcess(
-                    self._python.path, job, self._data_dir, self._on_event, self._on_exit
-                )
-                self._status = replace(self._status, data=data)
-            started.set_result(f"run started with {data}; server {self._server_address}")
+                    raise RunRefusedError(_LEFT)
+                self._heard_at = self._clock()
+                self._worker = self._workers.start(self._job(max_id), self._on_event, self._end)
         except (FlRobotError, OSError) as error:
-            self._dataset.pin(0)
-            with self._lock:
-                if self._is_cancelled:
-                    self._status = RunStatus(IDLE, "the run was left")
-                else:
-                    self._status = RunStatus(FAILED, f"the run did not start: {error}")
-            started.set_exception(error)
-        self._on_change()
+            self._end(f"the run did not start: {error}", error)
+        else:
+            self._on_change()
 
-    def _freeze(self, max_id: int) -> FrozenSnapshot:
-        """Freeze the dataset up to a sample.
-
-        A process of its own does it, so that the node stays small beside a large dataset.
-
-        Raises:
-            SnapshotError: It cannot be done.
-        """
+    def _job(self, max_id: int) -> Job:
         settings = self._settings
-        folder = self._data_dir / "snapshots"
-        arguments = [
-            self._dataset.path,
-            folder,
-            settings.holdout_fraction,
-            settings.segment_sec,
-            settings.split_gap_sec,
-            max_id,
-        ]
-        with self._lock:
-            if self._is_cancelled:
-                raise SnapshotError("the run was left")
-            self._freezer = subprocess.Popen(
-                [sys.executable, "-m", "fl_robot_ros.dataset.snapshot", *map(str, arguments)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        output, errors = self._freezer.communicate()
-        code = self._freezer.returncode
-        with self._lock:
-            self._freezer = None
-        if code:
-            reason = errors.strip().splitlines()[-1:] or [f"exit code {code}"]
-            raise SnapshotError(f"the dataset could not be frozen: {reason[0]}")
-        self._prune_snapshots(folder)
-        return FrozenSnapshot(**json.loads(output))
-
-    def _describe(self, snapshot: FrozenSnapshot, labels: int) -> str:
-        """Return in one line what becomes of the dataset's images in a run."""
-        total = snapshot.train + snapshot.holdout + snapshot.left_out
-        text = (
-            f"{total} images of {labels} labels: {snapshot.train} to train on, "
-            f"{snapshot.holdout} held out"
+        certificates = settings.root_certificates
+        freeze = FreezeRequest(
+            dataset_dir=str(self._dataset.path),
+            snapshots_dir=str(self._data_dir / "snapshots"),
+            max_id=max_id,
+            segment_sec=settings.segment_sec,
+            gap_sec=settings.split_gap_sec,
         )
-        if snapshot.left_out:
-            text += (
-                f", {snapshot.left_out} left out (nearer than split_gap_sec, "
-                f"{self._settings.split_gap_sec:g} s, to one held out)"
-            )
-        waiting = self._dataset.num_unlabelled()
-        return text + (f"; {waiting} more wait for a label" if waiting else "")
+        return Job(
+            robot=self._robot,
+            server_address=self._server_address,
+            root_certificates=certificates and str(expand_path(certificates)),
+            connect_timeout_sec=settings.connect_timeout_sec,
+            server_timeout_sec=settings.server_timeout_sec,
+            source=self._source,
+            freeze=freeze if self._source.is_captured else None,
+            models_dir=str(self._data_dir / "models"),
+            keep_versions=settings.keep_versions,
+            threads=settings.worker_threads,
+            nice=settings.worker_nice,
+        )
 
-    def _on_event(self, event: dict[str, Any]) -> None:
+    def _on_event(self, event: Event) -> None:
         """Take one event of the worker."""
-        name = event.get("event")
+        started = None
         with self._lock:
+            self._heard_at = self._clock()
             status = self._status
-            if name in _STATES:
-                followed = {key: event[key] for key in _FOLLOWED if key in event}
-                if "epoch" not in followed:
-                    followed.update(epoch=0, epochs=0)
-                self._status = replace(status, state=str(name), detail="", **followed)
-            elif name == "reading":
-                self._status = replace(status, detail=f"reading {event.get('source')}")
-            elif name == "prepared":
+            if isinstance(event, Progress):
+                status = _after_progress(status, event)
+                started = None if self._started.done() else self._started
+            elif isinstance(event, Frozen):
+                status = replace(status, data=status.data + self._describe_sides(event))
+            elif isinstance(event, Prepared):
                 self._dataset.pin(0)
-                self._status = replace(status, data=_describe_data(event))
-                _logger.info("%s", self._status.data)
-            elif name == "delivered":
-                self._is_delivered = True
-                self._status = replace(
-                    status,
-                    state=DELIVERING,
-                    detail=f"model {event.get('version')} is stored",
-                    accuracy=event.get("holdout_accuracy"),
+                status = replace(status, data=_describe_data(event))
+                _logger.info("%s", status.data)
+            elif isinstance(event, Delivered):
+                self._outcome = event
+                detail = f"model {event.version} is stored"
+                status = replace(
+                    status, state=RunState.DELIVERING, detail=detail, accuracy=event.accuracy
                 )
-            elif name == "failed":
-                self._status = replace(status, state=FAILED, detail=str(event.get("reason")))
+            elif isinstance(event, Failed):
+                self._outcome = event
+            else:
+                status = replace(status, detail=f"reading {event.source}")
+            if self._is_cancelled:
+                status = replace(status, detail=self._status.detail)
+            self._status = status
+        if started is not None:
+            started.set_result(f"run started with {status.data}; server {self._server_address}")
         self._on_change()
 
-    def _on_exit(self, code: int) -> None:
-        """Take the worker's end."""
+    def _end(self, how: str, error: Exception | None = None) -> None:
+        """Take the end of the worker, or the error that prevented its start.
+
+        Args:
+            how: How the worker ended; the reason of the failure when it gave none.
+            error: The error.
+        """
         self._dataset.pin(0)
         with self._lock:
-            log_path = self._worker.log_path if self._worker else self._data_dir
             self._worker = None
-            status = self._status
-            if self._is_delivered:
-                self._status = replace(status, state=IDLE, detail=FINISHED)
+            if isinstance(self._outcome, Delivered):
+                self._status = replace(self._status, state=RunState.IDLE, detail=FINISHED)
             elif self._is_cancelled:
-                self._status = RunStatus(IDLE, "the run was left")
-            elif status.state != FAILED:
-                self._status = replace(status, state=FAILED, detail=describe_exit(code, log_path))
+                self._status = RunStatus(RunState.IDLE, _LEFT)
+            else:
+                reason = self._outcome.reason if self._outcome else how
+                self._status = replace(self._status, state=RunState.FAILED, detail=reason)
+            started, detail = self._started, self._status.detail
+        if not started.done():
+            started.set_exception(error or RunFailedError(detail))
         self._on_change()
 
-    def _prune_snapshots(self, folder: Path) -> None:
-        """Keep the newest snapshots; their names begin with the time."""
-        for path in sorted(folder.glob("*.json"))[:-SNAPSHOTS_KEPT]:
-            path.unlink(missing_ok=True)
+    def _describe_sides(self, frozen: Frozen) -> str:
+        """Return what becomes of the dataset's images in a run."""
+        text = f": {frozen.train} to train on, {frozen.holdout} held out"
+        if frozen.left_out:
+            text += (
+                f", {frozen.left_out} left out (nearer than split_gap_sec, "
+                f"{self._settings.split_gap_sec:g} s, to one held out)"
+            )
+        waiting = self._num_unlabelled
+        return text + (f"; {waiting} more wait for a label" if waiting else "")
 
 
-def describe(status: RunStatus) -> str:
-    """Return a status in one line."""
-    parts = [status.state]
-    if status.is_active and status.round:
-        parts.append(f"round {status.round} of {status.rounds}")
-    if status.detail:
-        parts.append(status.detail)
-    return ", ".join(parts)
-
-
-def _describe_data(event: dict[str, Any]) -> str:
-    """Return what the worker found in its data, in one line."""
-    text = (
-        f"{event.get('train_images')} images to train on, {event.get('holdout_images')} held out"
+def _after_progress(status: RunStatus, event: Progress) -> RunStatus:
+    """Return the status after an event; loss and accuracy stay until there are newer ones."""
+    return replace(
+        status,
+        state=event.state,
+        detail="",
+        run=event.run,
+        round=event.round,
+        rounds=event.rounds,
+        epoch=event.epoch,
+        epochs=event.epochs,
+        loss=status.loss if event.loss is None else event.loss,
+        accuracy=status.accuracy if event.accuracy is None else event.accuracy,
     )
-    unmapped = event.get("unmapped_labels")
-    if unmapped:
-        text += f"; labels that are no class of this run: {count_list(unmapped)}"
-    if event.get("unreadable_images"):
-        text += f"; {event['unreadable_images']} unreadable images"
+
+
+def _describe_data(event: Prepared) -> str:
+    """Return in one line what the worker found in its data."""
+    text = f"{event.train_images} images to train on, {event.holdout_images} held out"
+    if event.unmapped_labels:
+        text += f"; labels that are no class of this run: {count_list(event.unmapped_labels)}"
+    if event.unreadable_images:
+        text += f"; {event.unreadable_images} unreadable images"
     return text

@@ -1,23 +1,48 @@
-"""The fleet worker as a child process: how it is started, heard and ended."""
+"""The fleet worker as a child process: its start, its events and its end."""
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import fl_robot_ros
-from fl_robot_ros.robot.worker_python import worker_environment
+from fl_robot_ros.robot.worker_python import WorkerPython, worker_environment
+from fl_robot_ros.worker_link.event import Event, read_event
+from fl_robot_ros.worker_link.job import CANCEL, Job
 
 WORKER_MODULE = "fl_robot_ros.worker.worker"
+# A worker gives a step in progress 10 s to end.
+_CANCEL_TIMEOUT_SEC = 15.0
 # The node has 2 s for its end, before launch (5 s) or an impatient user kills it. A worker that
 # loads TensorFlow or is in the middle of a step does not listen; what it writes is atomic.
 _STOP_TIMEOUT_SEC = 1.0
+
+
+class WorkerProcesses:
+    """Starts workers in one interpreter."""
+
+    def __init__(self, python: WorkerPython, work_dir: Path) -> None:
+        """Start nothing yet.
+
+        Args:
+            python: Interpreter with Flower and TensorFlow.
+            work_dir: Existing folder for the log `worker.log`.
+        """
+        self._python = python
+        self._work_dir = work_dir
+        self.known_problem = python.known_problem
+        self.check = python.check
+        self.stop = python.stop
+
+    def start(
+        self, job: Job, on_event: Callable[[Event], None], on_exit: Callable[[str], None]
+    ) -> WorkerProcess:
+        """Start a worker; see `WorkerProcess`."""
+        return WorkerProcess(self._python.path, job, self._work_dir, on_event, on_exit)
 
 
 class WorkerProcess:
@@ -26,27 +51,30 @@ class WorkerProcess:
     def __init__(
         self,
         python: Path,
-        job: Mapping[str, Any],
+        job: Job,
         work_dir: Path,
-        on_event: Callable[[dict[str, Any]], None],
-        on_exit: Callable[[int], None],
+        on_event: Callable[[Event], None],
+        on_exit: Callable[[str], None],
+        *,
+        cancel_timeout_sec: float = _CANCEL_TIMEOUT_SEC,
     ) -> None:
         """Start the worker.
 
         Args:
             python: Interpreter with Flower and TensorFlow.
-            job: The values of the worker's `WorkerJob`.
+            job: The run.
             work_dir: Existing folder for the log `worker.log`.
             on_event: Called with each event.
-            on_exit: Called once, with the exit code, or minus the number of the signal.
+            on_exit: Called once, after the last event, with the way in which the process ended.
+            cancel_timeout_sec: Time from `cancel` to the end by force.
 
         Raises:
             OSError: The process or the log cannot be started.
         """
-        self.log_path = work_dir / "worker.log"
-        if self.log_path.exists():
-            self.log_path.replace(work_dir / "worker.log.1")
-        with self.log_path.open("wb") as log:
+        self._log_path = work_dir / "worker.log"
+        if self._log_path.exists():
+            self._log_path.replace(work_dir / "worker.log.1")
+        with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 [str(python), "-m", WORKER_MODULE],
                 stdin=subprocess.PIPE,
@@ -55,10 +83,13 @@ class WorkerProcess:
                 env=_environment(python, work_dir),
                 text=True,
                 encoding="utf-8",
+                errors="replace",
             )
         self._on_event = on_event
         self._on_exit = on_exit
-        self._say(json.dumps(dict(job)))
+        self._killer = threading.Timer(cancel_timeout_sec, self._process.kill)
+        self._killer.daemon = True
+        self._say(job.to_json())
         self._listener = threading.Thread(target=self._listen, name="worker", daemon=True)
         self._listener.start()
 
@@ -68,12 +99,14 @@ class WorkerProcess:
         return self._process.pid
 
     def cancel(self) -> None:
-        """Ask the worker to leave the run; it answers with its end."""
-        self._say("cancel")
+        """Ask the worker to leave the run, and end it by force if it does not; return at once."""
+        self._say(CANCEL)
+        if self._killer.ident is None:
+            self._killer.start()
 
     def stop(self) -> None:
-        """End the worker, gently at first, and wait for it."""
-        self.cancel()
+        """Ask the worker to leave the run, wait up to 1 s, and end it by force."""
+        self._say(CANCEL)
         try:
             self._process.wait(_STOP_TIMEOUT_SEC)
         except subprocess.TimeoutExpired:
@@ -88,30 +121,32 @@ class WorkerProcess:
                 self._process.stdin.write(line + "\n")
                 self._process.stdin.flush()
         except (OSError, ValueError):
-            pass  # it has ended, which the listener reports
+            pass  # the process has ended, which the listener reports
 
     def _listen(self) -> None:
         """Pass events on until the worker ends."""
-        if self._process.stdout is not None:
-            for line in self._process.stdout:
-                try:
-                    event = json.loads(line)
-                except ValueError:
-                    continue
-                if isinstance(event, dict):
-                    self._on_event(event)
+        for line in self._process.stdout or ():
+            event = read_event(line)
+            if event is not None:
+                self._on_event(event)
         code = self._process.wait()
+        self._killer.cancel()
         for pipe in (self._process.stdin, self._process.stdout):
             try:
                 if pipe is not None:
                     pipe.close()
             except OSError:
-                pass  # what was still to be written has no reader
-        self._on_exit(code)
+                pass  # the last line written has no reader
+        self._on_exit(describe_exit(code, self._log_path))
 
 
 def describe_exit(code: int, log_path: Path) -> str:
-    """Return in words how a worker ended that gave no reason."""
+    """Return in words how a worker ended that gave no reason.
+
+    Args:
+        code: Exit code, or minus the number of the signal.
+        log_path: The worker's log.
+    """
     if code >= 0:
         return f"the worker ended with exit code {code}, see {log_path}"
     try:
@@ -125,7 +160,7 @@ def describe_exit(code: int, log_path: Path) -> str:
 def _environment(python: Path, work_dir: Path) -> dict[str, str]:
     """Return the worker's environment.
 
-    Another interpreter gets a folder with nothing but this package to import from.
+    Another interpreter finds this package, and nothing else of the node's own Python.
     """
     environment = worker_environment(python)
     if python != Path(sys.executable):

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fl_robot_ros.data_source import CAPTURE, HUB, TFDS
+from fl_robot_ros.data_source import SourceKind
 from fl_robot_ros.dependency import (
     LEARNING_ENVIRONMENT,
     LEARNING_MODULES,
@@ -25,7 +25,10 @@ from fl_robot_ros.errors import SettingError
 from fl_robot_ros.robot import worker_probe
 
 _OLDEST_PYTHON = (3, 11)  # Flower's
-_SOURCE_MODULES = {TFDS: ("tensorflow_datasets",), HUB: ("flwr_datasets",)}
+_SOURCE_MODULES = {
+    SourceKind.TFDS: ("tensorflow_datasets",),
+    SourceKind.HUB: ("flwr_datasets",),
+}
 _ENVIRONMENT_ADVICE = f"{LEARNING_ENVIRONMENT} and set worker_python to its bin/python"
 _TIMEOUT_SEC = 60.0
 # Of a check that is not to be relied on: never like what `_changes` finds.
@@ -48,7 +51,7 @@ class WorkerPython:
         path: The interpreter.
     """
 
-    def __init__(self, setting: str, source_kind: str = CAPTURE) -> None:
+    def __init__(self, setting: str, source_kind: SourceKind) -> None:
         """Find the interpreter; it is not started.
 
         Args:

@@ -1,6 +1,6 @@
-"""A robot's part in a run: its data, its model and its answers to the server.
+"""A robot's part in a run: its data, its model and its replies to the server.
 
-Kept between messages, so that a robot decodes its images and compiles its model once a run.
+A participant lives for a whole run: images are decoded, and the model is compiled, once.
 """
 
 from __future__ import annotations
@@ -23,29 +23,20 @@ from fl_robot_ros.errors import FlRobotError, ProtocolError
 from fl_robot_ros.federation import protocol
 from fl_robot_ros.federation.protocol import RunConfig
 from fl_robot_ros.learning.export import export_model
-from fl_robot_ros.learning.file_data import open_snapshot
-from fl_robot_ros.learning.learning_data import LearningData, open_source
-from fl_robot_ros.learning.trainer import Trainer
+from fl_robot_ros.learning.learning_data import LearningData, open_learning_data
+from fl_robot_ros.learning.trainer import EvaluationResult, Trainer, TrainingResult
 from fl_robot_ros.learning.training_data import LabelledImages
 from fl_robot_ros.learning.weights import set_packed_weights
 from fl_robot_ros.name_list import count_list
-from fl_robot_ros.worker.progress import ProgressWriter
+from fl_robot_ros.worker_link.event import Delivered, EventWriter, Prepared, Progress
+from fl_robot_ros.worker_link.run_status import RunState
 
-_SOURCE_KEYS = (
+_SETTING_KEYS = (
     *("dataset-source", "partition-id", "num-partitions", "dirichlet-alpha"),
-    "holdout-fraction",
+    *("holdout-fraction", "keep-versions"),
 )
 
 _logger = logging.getLogger(__name__)
-
-
-def open_data(source: DataSource, snapshot_path: str) -> LearningData:
-    """Open what to learn from: a snapshot of the captured dataset, or another source.
-
-    Raises:
-        FlRobotError: It cannot be read.
-    """
-    return open_snapshot(Path(snapshot_path)) if source.is_captured else open_source(source)
 
 
 @dataclass
@@ -64,31 +55,31 @@ class Participant:
 
     Attributes:
         robot: The robot's name.
-        data: What to learn from.
+        data: The learning data.
         models_dir: Folder of the robot's model versions.
         keep_versions: Model versions kept on disk.
         server: host:port, for the manifest.
-        progress: Where events go.
-        should_stop: Asked while training; true leaves the run.
+        events: Tells the node what happens.
+        should_stop: Polled in training; True leaves the run.
     """
 
     robot: str
     data: LearningData
     models_dir: Path
-    keep_versions: int = 5
+    keep_versions: int
     server: str = ""
-    progress: ProgressWriter = field(default_factory=ProgressWriter)
+    events: EventWriter = field(default_factory=EventWriter)
     should_stop: Callable[[], bool] = lambda: False
     _prepared: _Prepared | None = None
     _is_introduced: bool = False
 
     @classmethod
     def from_node_config(cls, config: Mapping[str, Any]) -> Participant:
-        """Make it from Flower's node configuration, as `flower-supernode --node-config` gives it.
+        """Read Flower's node configuration, the argument of `flower-supernode --node-config`.
 
         Raises:
             ProtocolError: `models-dir`, or both `snapshot` and `dataset-source`, are missing.
-            SettingError: A value of the data source is unfit.
+            SettingError: A setting is invalid.
             FlRobotError: The data cannot be read.
         """
         data_key = "dataset-source" if config.get("dataset-source") else "snapshot"
@@ -97,29 +88,31 @@ class Participant:
                 raise ProtocolError(
                     f"the node configuration lacks '{key}'; start the SuperNode with "
                     '--node-config \'snapshot="FILE" models-dir="FOLDER" robot="NAME"\'; '
-                    'dataset-source="folder:/path" may stand for the snapshot'
+                    'dataset-source="folder:/path" may replace the snapshot'
                 )
-        names = {key: key.replace("-", "_") for key in _SOURCE_KEYS}
+        names = {key: key.replace("-", "_") for key in _SETTING_KEYS}
         settings = ClientSettings.from_mapping(
             {name: config[key] for key, name in names.items() if key in config}
         )
         return cls(
             robot=str(config.get("robot", "robot")),
-            data=open_data(DataSource.from_settings(settings), str(config.get("snapshot", ""))),
+            data=open_learning_data(
+                DataSource.from_settings(settings), Path(str(config.get("snapshot", "")))
+            ),
             models_dir=Path(str(config["models-dir"])),
-            keep_versions=int(config.get("keep-versions", 5)),
+            keep_versions=settings.keep_versions,
         )
 
     def train(self, message: Message) -> Message:
-        """Train on this robot's data and answer with the new weights.
+        """Train on this robot's data; return the reply with the new weights.
 
         Raises:
-            FlRobotError: The message, the model or the data is unfit, or the run was left.
+            FlRobotError: The message, the model or the data is invalid, or the run was left.
         """
         request = protocol.unpack_request(message)
         config = request.config
         prepared = self._prepare(config)
-        self._report("training", request, epoch=0, epochs=config.local_epochs)
+        self._report(RunState.TRAINING, request, epochs=config.local_epochs)
         result = prepared.trainer.train(
             request.weights,
             prepared.train,
@@ -128,58 +121,47 @@ class Participant:
             learning_rate=config.learning_rate,
             seed=config.seed + request.server_round,
             on_epoch=lambda epoch, metrics: self._report(
-                "training", request, epoch=epoch, epochs=config.local_epochs, **metrics
+                RunState.TRAINING,
+                request,
+                epoch=epoch,
+                epochs=config.local_epochs,
+                loss=metrics["loss"],
+                accuracy=metrics["accuracy"],
             ),
             should_stop=self.should_stop,
         )
-        self._report("waiting", request)
-        return self._reply(
-            message,
-            {
-                protocol.NUM_EXAMPLES: result.num_examples,
-                protocol.LOSS: result.loss,
-                protocol.ACCURACY: result.accuracy,
-                protocol.SECONDS: result.seconds,
-                protocol.CLASS_COUNTS: prepared.train.class_counts(len(config.classes)),
-            },
-            result.weights,
-        )
+        self._report(RunState.WAITING, request)
+        counts = prepared.train.class_counts(len(config.classes))
+        metrics = {**_metrics(result), protocol.CLASS_COUNTS: counts}
+        return self._reply(message, metrics, result.weights)
 
     def evaluate(self, message: Message) -> Message:
-        """Evaluate the global model on this robot's holdout data.
+        """Evaluate the global model on this robot's holdout images; return the reply.
 
         Raises:
-            FlRobotError: The message, the model or the data is unfit.
+            FlRobotError: The message, the model or the data is invalid.
         """
         request = protocol.unpack_request(message)
         config = request.config
         prepared = self._prepare(config)
-        self._report("evaluating", request)
+        self._report(RunState.EVALUATING, request)
         result = prepared.trainer.evaluate(request.weights, prepared.holdout)
-        self._report("waiting", request, loss=result.loss, accuracy=result.accuracy)
-        return self._reply(
-            message,
-            {
-                protocol.NUM_EXAMPLES: result.num_examples,
-                protocol.LOSS: result.loss,
-                protocol.ACCURACY: result.accuracy,
-                protocol.SECONDS: result.seconds,
-            },
-        )
+        self._report(RunState.WAITING, request, loss=result.loss, accuracy=result.accuracy)
+        return self._reply(message, _metrics(result))
 
     def deliver(self, message: Message) -> Message:
-        """Check the final model on this robot, store it as the current version and say so.
+        """Evaluate the final model and store it as the current version; return the reply.
 
         Raises:
-            FlRobotError: The message or the model is unfit, or it cannot be stored.
+            FlRobotError: The message or the model is invalid, or the model cannot be stored.
         """
         request = protocol.unpack_request(message)
         config = request.config
         prepared = self._prepare(config)
-        self._report("delivering", request)
+        self._report(RunState.DELIVERING, request)
         result = prepared.trainer.evaluate(request.weights, prepared.holdout)
         set_packed_weights(prepared.trainer.model, request.weights)
-        store = ModelStore(self.models_dir, self.keep_versions)
+        store = ModelStore(self.models_dir)
         metrics = {
             "holdout_loss": result.loss,
             "holdout_accuracy": result.accuracy,
@@ -193,60 +175,39 @@ class Participant:
             classes=list(config.classes),
             preprocessing=config.preprocessing.to_dict(),
             metrics=metrics,
+            keep_versions=self.keep_versions,
             run=config.run,
             round=request.server_round,
             server=self.server,
             robot=self.robot,
         )
-        self.progress.event(
-            "delivered",
-            run=config.run,
-            round=request.server_round,
-            path=str(version),
-            version=version.name,
-            **metrics,
-        )
+        self.events.write(Delivered(version.name, result.accuracy))
         return self._reply(
-            message,
-            {
-                protocol.NUM_EXAMPLES: result.num_examples,
-                protocol.LOSS: result.loss,
-                protocol.ACCURACY: result.accuracy,
-                protocol.SECONDS: result.seconds,
-            },
-            answers={protocol.DELIVERED_VERSION: version.name},
+            message, _metrics(result), texts={protocol.DELIVERED_VERSION: version.name}
         )
 
     def _reply(
         self,
         message: Message,
-        metrics: dict[str, int | float | list[int] | list[float]],
+        metrics: protocol.Metrics,
         weights: NDArray[np.float32] | None = None,
-        answers: dict[str, str] | None = None,
+        texts: dict[str, str] | None = None,
     ) -> Message:
-        """Return an answer, the first one of this process with the robot's name."""
+        """Return a reply; the first one of this process carries the robot's name."""
         name = {} if self._is_introduced else {protocol.ROBOT: self.robot}
         self._is_introduced = True
-        return protocol.reply(message, metrics, weights, {**name, **(answers or {})})
+        return protocol.reply(message, metrics, weights, {**name, **(texts or {})})
 
     def _prepare(self, config: RunConfig) -> _Prepared:
-        """Return trainer and data for this configuration, from the last call where it is equal."""
+        """Return trainer and data for a configuration; those of the last call if it is equal."""
         key = (config.architecture, config.classes, config.preprocessing)
         if self._prepared is None or self._prepared.key != key:
             trainer = Trainer(config.architecture, config.preprocessing, config.classes)
             train, holdout = self.data.load(config.classes, config.preprocessing)
-            unmapped, unreadable = (
-                train.unmapped + holdout.unmapped,
-                train.unreadable + holdout.unreadable,
-            )
+            unmapped = train.unmapped + holdout.unmapped
+            unreadable = train.unreadable + holdout.unreadable
             self._prepared = _Prepared(key, trainer, train, holdout)
-            self.progress.event(
-                "prepared",
-                train_images=len(train),
-                holdout_images=len(holdout),
-                unmapped_labels=dict(unmapped),
-                unreadable_images=unreadable,
-            )
+            self.events.write(Prepared(len(train), len(holdout), dict(unmapped), unreadable))
             if unmapped or unreadable:
                 _logger.warning(
                     "left out: %d unreadable images; labels that are no class of this run: %s",
@@ -258,9 +219,9 @@ class Participant:
     def _current_accuracy(
         self, store: ModelStore, config: RunConfig, holdout: LabelledImages
     ) -> float | None:
-        """Return the accuracy, 0 to 1, of the model in use on the same images.
+        """Return the accuracy, 0 to 1, of the current model on the same images.
 
-        None where there is none, or none that knows the same classes and input.
+        None without a current model, or with one of other classes or another input.
         """
         current = store.current()
         if current is None:
@@ -280,11 +241,17 @@ class Participant:
             return None
         return float(right / len(holdout))
 
-    def _report(self, event: str, request: protocol.Request, **values: Any) -> None:
-        self.progress.event(
-            event,
-            run=request.config.run,
-            round=request.server_round,
-            rounds=request.config.last_round,
-            **values,
+    def _report(self, state: RunState, request: protocol.Request, **values: Any) -> None:
+        config = request.config
+        self.events.write(
+            Progress(state, config.run, request.server_round, config.last_round, **values)
         )
+
+
+def _metrics(result: TrainingResult | EvaluationResult) -> protocol.Metrics:
+    return {
+        protocol.NUM_EXAMPLES: result.num_examples,
+        protocol.LOSS: result.loss,
+        protocol.ACCURACY: result.accuracy,
+        protocol.SECONDS: result.seconds,
+    }

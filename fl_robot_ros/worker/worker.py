@@ -1,36 +1,33 @@
 """The fleet worker: the process in which one robot takes part in one run.
 
-The ROS node starts `python -m fl_robot_ros.worker.worker`, writes a `WorkerJob` as the first
-line of its standard input and reads events (see `progress`) from its standard output. A later line
-`cancel`, or the end of the input because the node is gone, makes the worker leave the run.
-Everything that libraries print goes to standard error.
+The ROS node starts `python -m fl_robot_ros.worker.worker`, writes a job (`worker_link.job`) as the
+first line of standard input and reads events (`worker_link.event`) from standard output. A later
+line `cancel`, or the end of the input because the node is gone, makes the worker leave the run.
+The output of libraries goes to standard error.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
 
-from fl_robot_ros.data_source import DataSource
-from fl_robot_ros.errors import (
-    FlRobotError,
-    ProtocolError,
-    RunCancelledError,
-    RunFailedError,
-)
-from fl_robot_ros.worker.progress import ProgressWriter
+from fl_robot_ros.dataset.dataset import Dataset
+from fl_robot_ros.dataset.snapshot import freeze
+from fl_robot_ros.errors import FlRobotError, RunCancelledError, RunFailedError
 from fl_robot_ros.worker.reachability import wait_for_listener
+from fl_robot_ros.worker_link.event import EventWriter, Failed, Frozen, Progress, Reading
+from fl_robot_ros.worker_link.job import CANCEL, FreezeRequest, Job
+from fl_robot_ros.worker_link.run_status import RunState
 
-# Poll often while answers are quick, seldom while the server lets wait: the delay that polling
-# adds stays a twentieth of the waiting.
+_SNAPSHOTS_KEPT = 3
+# Polls are frequent while messages come quickly, and rare during a long wait: polling adds a
+# twentieth of the wait.
 _POLL_SHARE = 0.05
 _MIN_POLL_SEC = 0.1
 _MAX_POLL_SEC = 2.0
@@ -42,52 +39,8 @@ _FAREWELL_POLL_SEC = 0.25
 _logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class WorkerJob:
-    """What the worker must know.
-
-    Attributes:
-        robot: The robot's name.
-        server_address: host:port of the SuperLink.
-        root_certificates: PEM file of the certificate authority; "" for plain HTTP.
-        connect_timeout_sec: How long to try to reach the server.
-        server_timeout_sec: How long to outlive the loss of the server.
-        source: The fields of the `DataSource` to learn from.
-        snapshot_path: JSON file of the snapshot of the captured dataset; "" with another source.
-        models_dir: Folder of the model versions.
-        keep_versions: Model versions kept.
-        threads: Threads to train with; 0: as many as there are cores.
-        nice: Niceness to add, 0 to 19.
-    """
-
-    robot: str
-    server_address: str
-    root_certificates: str
-    connect_timeout_sec: float
-    server_timeout_sec: float
-    source: dict[str, Any]
-    snapshot_path: str
-    models_dir: str
-    keep_versions: int
-    threads: int
-    nice: int
-
-    @classmethod
-    def from_json(cls, text: str) -> WorkerJob:
-        """Read a job.
-
-        Raises:
-            ProtocolError: The text is no job.
-        """
-        try:
-            values = json.loads(text)
-            return cls(**{field.name: values[field.name] for field in fields(cls)})
-        except (ValueError, KeyError, TypeError) as error:
-            raise ProtocolError(f"the worker got no job but {text[:200]!r}") from error
-
-
 class CommandReader:
-    """Listens for the parent's wish to leave the run, and for the parent's end."""
+    """Listens for the line `cancel` and for the end of the parent process."""
 
     def __init__(self, stream: TextIO) -> None:
         """Start listening.
@@ -96,50 +49,51 @@ class CommandReader:
             stream: Standard input, after the job.
         """
         self.stop = threading.Event()
-        self.parent_gone = False
         self._stream = stream
         threading.Thread(target=self._listen, name="commands", daemon=True).start()
 
     def _listen(self) -> None:
         for line in self._stream:
-            if line.strip() == "cancel":
+            if line.strip() == CANCEL:
                 break
-        else:
-            self.parent_gone = True
         self.stop.set()
         # A step that never ends must not keep the process alive.
         time.sleep(_SHUTDOWN_GRACE_SEC)
         os._exit(1)
 
 
-def run_job(job: WorkerJob, progress: ProgressWriter, stop: threading.Event) -> None:
-    """Take part in one run, from connecting to the delivery of the final model.
+def run_job(job: Job, events: EventWriter, stop: threading.Event) -> None:
+    """Take part in one run, from the snapshot to the delivery of the final model.
 
     Raises:
         ServerUnreachableError: The server is not there, or went away for too long.
         RunCancelledError: `stop` was set.
-        FlRobotError: Something else went wrong.
+        FlRobotError: The data, the model or the server's messages cannot be used.
     """
-    progress.event("connecting", server=job.server_address)
+    snapshot = None
+    if job.freeze is not None:
+        snapshot = _freeze(job.freeze, job.source.holdout_fraction, events)
+    _step_back(job.nice)
+    events.write(Progress(RunState.CONNECTING))
     wait_for_listener(job.server_address, job.connect_timeout_sec, stop)
     if job.threads:
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(job.threads)
         os.environ["TF_NUM_INTEROP_THREADS"] = str(job.threads)
     # Flower and TensorFlow take seconds to load, and are only needed now.
+    from fl_robot_ros.learning.learning_data import open_learning_data
     from fl_robot_ros.worker import client_app
     from fl_robot_ros.worker.fleet_connection import connect
-    from fl_robot_ros.worker.participant import Participant, open_data
+    from fl_robot_ros.worker.participant import Participant
 
-    source = DataSource(**job.source)
-    if not source.is_captured:
-        progress.event("reading", source=str(source))
+    if snapshot is None:
+        events.write(Reading(str(job.source)))
     participant = Participant(
         robot=job.robot,
-        data=open_data(source, job.snapshot_path),
+        data=open_learning_data(job.source, snapshot),
         models_dir=Path(job.models_dir),
         keep_versions=job.keep_versions,
         server=job.server_address,
-        progress=progress,
+        events=events,
         should_stop=stop.is_set,
     )
     client_app.set_participant(participant)
@@ -149,18 +103,42 @@ def run_job(job: WorkerJob, progress: ProgressWriter, stop: threading.Event) -> 
         root_certificates=job.root_certificates,
         server_timeout_sec=job.server_timeout_sec,
     ) as connection:
-        progress.event("waiting")
+        events.write(Progress(RunState.WAITING))
         # Flower's connection swallows what is raised inside it.
         try:
-            _answer_until_delivered(connection, client_app.app, stop)
+            _reply_until_delivered(connection, client_app.app, stop)
         except Exception as error:
             outcome = error
     if outcome is not None:
         raise outcome
 
 
-def _answer_until_delivered(connection: Any, app: Any, stop: threading.Event) -> None:
-    """Answer one message after another; return after the delivery."""
+def _freeze(request: FreezeRequest, holdout_fraction: float, events: EventWriter) -> Path:
+    """Freeze the captured dataset; return the snapshot's file.
+
+    Raises:
+        DatasetError: The dataset cannot be read.
+        SnapshotError: The dataset has no labelled images, or the file cannot be written.
+    """
+    with Dataset(Path(request.dataset_dir)) as dataset:
+        snapshot = freeze(
+            dataset,
+            holdout_fraction,
+            request.segment_sec,
+            request.max_id,
+            gap_sec=request.gap_sec,
+        )
+    folder = Path(request.snapshots_dir)
+    path = folder / f"{snapshot.id}.json"
+    snapshot.save(path)
+    for old in sorted(folder.glob("*.json"))[:-_SNAPSHOTS_KEPT]:  # names begin with the time
+        old.unlink(missing_ok=True)
+    events.write(Frozen(len(snapshot.train), len(snapshot.holdout), snapshot.left_out))
+    return path
+
+
+def _reply_until_delivered(connection: Any, app: Any, stop: threading.Event) -> None:
+    """Reply to one message after another; return after the delivery."""
     from flwr.app import Context, RecordDict
 
     waiting_since = time.monotonic()
@@ -178,8 +156,8 @@ def _answer_until_delivered(connection: Any, app: Any, stop: threading.Event) ->
             run_config={},
         )
         start = time.monotonic()
-        answer, error = _run_app(app, message, context)
-        connection.send(answer, time.monotonic() - start)
+        reply, error = _run_app(app, message, context)
+        connection.send(reply, time.monotonic() - start)
         waiting_since = time.monotonic()
         if message.metadata.message_type.startswith("query"):
             if error is not None:
@@ -187,13 +165,13 @@ def _answer_until_delivered(connection: Any, app: Any, stop: threading.Event) ->
             _wait_for_end(connection, message.metadata.run_id, stop)
             return
         if error is not None:
-            # What went wrong once would go wrong in every round.
+            # The same error would come back in every round.
             raise error
     raise RunCancelledError("the run was left")
 
 
 def _wait_for_end(connection: Any, run_id: int, stop: threading.Event) -> None:
-    """Stay until the run is over: Flower drops the answer of a robot that is not connected."""
+    """Stay until the run is over: Flower drops the reply of a robot that disconnects."""
     deadline = time.monotonic() + _FAREWELL_SEC
     while time.monotonic() < deadline and not connection.run_ended(run_id):
         if stop.wait(_FAREWELL_POLL_SEC):
@@ -201,7 +179,7 @@ def _wait_for_end(connection: Any, run_id: int, stop: threading.Event) -> None:
 
 
 def _run_app(app: Any, message: Any, context: Any) -> tuple[Any, Exception | None]:
-    """Return the app's answer, or an answer that tells the server why there is none."""
+    """Return the app's reply; after an error a reply that tells the server the reason."""
     from flwr.app import Error, Message
 
     try:
@@ -217,19 +195,19 @@ def _run_app(app: Any, message: Any, context: Any) -> tuple[Any, Exception | Non
 
 
 def _step_back(nice: int) -> None:
-    """Leave the processor, and in need of memory the life, to the robot's other processes."""
+    """Give the robot's other processes precedence: more processor time, a later OOM kill."""
     os.nice(nice)
     try:
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
     except OSError as error:
-        _logger.info("the worker's place in the order of the OOM killer stays as it is: %s", error)
+        _logger.info("the OOM killer treats this worker as any other process: %s", error)
 
 
 def main() -> int:
     """Run the worker; return its exit code: 0 delivered, 1 failed, 3 cancelled."""
-    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every poll
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # one line for each poll
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -237,23 +215,21 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
-    progress = ProgressWriter(events)
+    events = EventWriter(stdout)
     try:
-        job = WorkerJob.from_json(sys.stdin.readline())
+        job = Job.from_json(sys.stdin.readline())
         commands = CommandReader(sys.stdin)
-        _step_back(job.nice)
         signal.signal(signal.SIGTERM, lambda *_: commands.stop.set())
-        run_job(job, progress, commands.stop)
+        run_job(job, events, commands.stop)
     except RunCancelledError:
-        progress.event("cancelled")
         return 3
     except FlRobotError as error:
         _logger.error("%s", error)
-        progress.event("failed", reason=str(error))
+        events.write(Failed(str(error)))
         return 1
     except Exception as error:
         _logger.exception("the worker failed")
-        progress.event("failed", reason=f"{type(error).__name__}: {error}")
+        events.write(Failed(f"{type(error).__name__}: {error}"))
         return 1
     return 0
 

@@ -1,1 +1,1 @@
-"""What a robot's node and its worker process say to each other. Python's own library alone."""
+"""The link between a robot's node and its worker process, of the standard library alone."""

@@ -1,41 +1,48 @@
-"""Where a robot stands in a run."""
+"""The state of a robot in a run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from enum import Enum
 
-IDLE = "idle"
-CONNECTING = "connecting"
-WAITING = "waiting"
-TRAINING = "training"
-EVALUATING = "evaluating"
-DELIVERING = "delivering"
-FAILED = "failed"
-
-# Detail of the state after a run to its end.
+# The detail of the state after a complete run.
 FINISHED = "the run is finished"
+
+
+class RunState(str, Enum):
+    """What a robot does in a run; the value is the message of `fl/status`."""
+
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    WAITING = "waiting"
+    TRAINING = "training"
+    EVALUATING = "evaluating"
+    DELIVERING = "delivering"
+    FAILED = "failed"
+
+    def __str__(self) -> str:
+        return self.value
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """One robot's state at one moment.
+    """The state of one robot at one moment.
 
     Attributes:
-        state: `idle`, `connecting`, `waiting`, `training`, `evaluating`, `delivering` or
-            `failed`.
-        detail: One line for people: what happened last, or why it failed.
-        run: Number of the server's run, 0 before the robot knows it.
+        state: What the robot does.
+        detail: One line for people: the newest step, or why the run failed.
+        run: Number of the server's run; 0 before the robot knows it.
         round: Number of the round, since the server's first run.
         rounds: Number of the run's last round.
-        epoch: Epochs of this round that are done.
+        epoch: Finished epochs of this round.
         epochs: Epochs of this round.
         loss: Newest loss, of training or evaluation.
         accuracy: Newest accuracy, 0 to 1.
-        samples: Labelled images in the run's snapshot; 0 with another source than the dataset.
-        data: What the run learns from, in one line: as frozen, then as the worker could use it.
+        samples: Labelled images in the dataset when the run began; 0 for another data source.
+        data: The learning data in one line: as frozen, later as the worker could read it.
     """
 
-    state: str = IDLE
+    state: RunState = RunState.IDLE
     detail: str = ""
     run: int = 0
     round: int = 0
@@ -49,11 +56,11 @@ class RunStatus:
 
     @property
     def is_active(self) -> bool:
-        """Whether the robot takes part in a run, or tries to."""
-        return self.state not in (IDLE, FAILED)
+        """Whether a run is in progress."""
+        return self.state not in (RunState.IDLE, RunState.FAILED)
 
     def values(self) -> dict[str, str]:
-        """Return the fields as text, those without a value as ""."""
+        """Return all fields as text; "" stands for a missing number."""
         texts = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -62,3 +69,12 @@ class RunStatus:
             else:
                 texts[field.name] = "" if value is None else str(value)
         return texts
+
+    def __str__(self) -> str:
+        """Return the status in one line."""
+        parts = [str(self.state)]
+        if self.is_active and self.round:
+            parts.append(f"round {self.round} of {self.rounds}")
+        if self.detail:
+            parts.append(self.detail)
+        return ", ".join(parts)

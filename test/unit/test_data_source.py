@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from worker_job import make_job
 
 from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.data_source import DataSource
 from fl_robot_ros.errors import SettingError
+from fl_robot_ros.worker_link.job import Job
 
 
 def source(**values: Any) -> DataSource:
@@ -18,7 +19,7 @@ def source(**values: Any) -> DataSource:
 
 
 def test_the_captured_dataset_is_the_default() -> None:
-    assert source(dataset_source="capture") == source() == DataSource()
+    assert source(dataset_source="capture") == source()
     assert source().is_captured
     assert str(source()) == "capture"
 
@@ -32,7 +33,8 @@ def test_a_source_survives_the_way_to_the_worker(tmp_path: Path) -> None:
         source(dataset_source=f"hub:{tmp_path}", dirichlet_alpha=0.5),
     ):
         assert not made.is_captured
-        assert DataSource(**asdict(made)) == made
+        job = make_job(tmp_path, source=made, freeze=None)
+        assert Job.from_json(job.to_json()) == job
     assert str(source(dataset_source=f"folder:{tmp_path}")) == f"folder:{tmp_path}"
     hub = source(dataset_source="hub:uoft-cs/cifar10", num_partitions=3)
     assert str(hub) == "hub:uoft-cs/cifar10, partition 0 of 3"

@@ -32,13 +32,13 @@ ROOMS = (
     *("name_list", "topic_name", "data_source"),
     *("images", "labels", "bags", "playback", "capture", "dataset", "curation"),
     *("worker_link", "learning", "delivery", "federation", "cloud", "worker"),
-    *("robot", "ros", "nodes", "demo", "cli"),
+    *("robot", "api", "ros", "nodes", "demo", "cli"),
 )
 ROBOT_ROOMS = {
     *("atomic_file", "config", "data_source", "dependency", "errors", "name_list", "paths"),
     *("process_lock", "setting"),
     *("topic_name", "images", "labels", "bags", "playback", "capture", "dataset", "curation"),
-    *("worker_link", "delivery", "robot", "ros", "nodes"),
+    *("worker_link", "delivery", "robot", "api", "ros", "nodes"),
 }
 NODES = ("client", "perception", "streamer", "call")
 

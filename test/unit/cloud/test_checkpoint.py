@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fl_robot_ros.cloud.checkpoint import (
+    CheckpointWriter,
     GlobalModel,
     load_checkpoint,
     newest_checkpoint,
@@ -15,6 +18,7 @@ from fl_robot_ros.cloud.checkpoint import (
 )
 from fl_robot_ros.errors import ModelError
 from fl_robot_ros.images.preprocessing import Preprocessing
+from fl_robot_ros.learning.initial_model import initial_model
 
 
 def model(server_round: int, value: float = 0.5) -> GlobalModel:
@@ -86,3 +90,43 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     place.write_text("in the way")
     with pytest.raises(ModelError, match="cannot be written"):
         save_checkpoint(place, model(1))
+
+
+def keras_model(server_round: int) -> GlobalModel:
+    preprocessing = Preprocessing(12, 12, 3, 1 / 255)
+    architecture, weights = initial_model("", preprocessing, ("a", "b"), 0)
+    return GlobalModel(server_round, weights, architecture, ("a", "b"), preprocessing)
+
+
+def writers() -> list[str]:
+    return [one.name for one in threading.enumerate() if one.name.startswith("checkpoint")]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_last_keras_file_is_complete_whether_the_run_fails_or_not(
+    tmp_path: Path, fails: bool
+) -> None:
+    with suppress(RuntimeError), CheckpointWriter(tmp_path) as writer:
+        for number in (1, 2):
+            writer.save(keras_model(number))
+        if fails:
+            raise RuntimeError("the run")
+    assert writers() == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"round-0000{number}.{suffix}" for number in (1, 2) for suffix in ("keras", "npz")
+    ]
+
+
+def test_a_keras_file_that_cannot_be_written_hides_no_other_error(tmp_path: Path) -> None:
+    def write(error: Exception | None) -> None:
+        with CheckpointWriter(tmp_path) as writer:
+            writer.save(keras_model(1))
+            if error is not None:
+                raise error
+
+    (tmp_path / "round-00001.keras").mkdir()
+    with pytest.raises(ModelError, match="has no Keras file"):
+        write(None)
+    with pytest.raises(RuntimeError, match="the run"):
+        write(RuntimeError("the run"))
+    assert writers() == []

@@ -19,7 +19,7 @@ from flwr.app import (
 from flwr.serverapp.strategy import FedAvg
 from numpy.typing import NDArray
 
-from fl_robot_ros.cloud.update_check import Answer, check_answer, check_answers
+from fl_robot_ros.cloud.update_check import Reply, check_replies, check_reply
 from fl_robot_ros.federation import protocol
 
 SIZE = 5
@@ -30,7 +30,7 @@ def request() -> Message:
     return Message(RecordDict(), dst_node_id=1, message_type="train")
 
 
-def answer(weights: NDArray[Any] | None = None, robot: str = "r1", **changes: Any) -> Message:
+def reply(weights: NDArray[Any] | None = None, robot: str = "r1", **changes: Any) -> Message:
     packed = np.ones(SIZE, np.float32) if weights is None else weights
     metrics = {**GOOD, **{name.replace("_", "-"): value for name, value in changes.items()}}
     content = RecordDict(
@@ -43,12 +43,12 @@ def answer(weights: NDArray[Any] | None = None, robot: str = "r1", **changes: An
     return Message(content, reply_to=request())
 
 
-def check(message: Message | None) -> Answer:
-    return check_answer(7, message, SIZE, max_examples=1000)
+def check(message: Message | None) -> Reply:
+    return check_reply(7, message, SIZE, max_examples=1000)
 
 
-def test_a_sound_answer_counts() -> None:
-    checked = check(answer())
+def test_a_sound_reply_counts() -> None:
+    checked = check(reply())
     assert checked.accepted
     assert (checked.robot, checked.num_examples, checked.accuracy) == ("r1", 10, 0.75)
 
@@ -56,67 +56,67 @@ def test_a_sound_answer_counts() -> None:
 @pytest.mark.parametrize(
     ("message", "reason"),
     [
-        (answer(np.full(SIZE, np.nan, np.float32)), "5 of 5 weights are not finite"),
-        (answer(np.array([1, 1, 1, 1, np.inf], np.float32)), "1 of 5"),
-        (answer(np.ones(SIZE + 1, np.float32)), "6 weights; the model has 5"),
-        (answer(np.ones((1, SIZE), np.float32)), "expected float32"),
-        (answer(np.ones(SIZE, np.float64)), "float64"),
-        (answer(num_examples=10**9), "expected 1 to 1000"),
-        (answer(num_examples=-9), "expected 1 to 1000"),
-        (answer(num_examples=0), "expected 1 to 1000"),
-        (answer(num_examples=None), "'num-examples' is None"),
-        (answer(num_examples=math.nan), "expected a finite number"),
-        (answer(loss=math.inf), "'loss' is inf"),
-        (answer(accuracy=1.5), "expected 0 to 1"),
-        (answer(seconds=-1.0), "'seconds' is -1"),
-        (answer(loss=[1.0, 2.0]), "expected a finite number"),
+        (reply(np.full(SIZE, np.nan, np.float32)), "5 of 5 weights are not finite"),
+        (reply(np.array([1, 1, 1, 1, np.inf], np.float32)), "1 of 5"),
+        (reply(np.ones(SIZE + 1, np.float32)), "6 weights; the model has 5"),
+        (reply(np.ones((1, SIZE), np.float32)), "expected float32"),
+        (reply(np.ones(SIZE, np.float64)), "float64"),
+        (reply(num_examples=10**9), "expected 1 to 1000"),
+        (reply(num_examples=-9), "expected 1 to 1000"),
+        (reply(num_examples=0), "expected 1 to 1000"),
+        (reply(num_examples=None), "'num-examples' is None"),
+        (reply(num_examples=math.nan), "expected a finite number"),
+        (reply(loss=math.inf), "'loss' is inf"),
+        (reply(accuracy=1.5), "expected 0 to 1"),
+        (reply(seconds=-1.0), "'seconds' is -1"),
+        (reply(loss=[1.0, 2.0]), "expected a finite number"),
         (Message(RecordDict(), reply_to=request()), "'metrics' is missing"),
         (Message(Error(0, "out of memory"), reply_to=request()), "out of memory"),
-        (None, "no answer in time"),
+        (None, "no reply in time"),
     ],
 )
-def test_an_unsound_answer_does_not_count(message: Message | None, reason: str) -> None:
+def test_an_unsound_reply_does_not_count(message: Message | None, reason: str) -> None:
     checked = check(message)
     assert not checked.accepted
     assert reason in checked.reason
 
 
 def test_missing_and_extra_arrays_are_refused() -> None:
-    extra = answer()
+    extra = reply()
     extra.content["arrays"] = ArrayRecord(
         {"weights": Array(np.ones(SIZE, np.float32)), "more": Array(np.ones(1, np.float32))}
     )
-    none = answer()
+    none = reply()
     del none.content["arrays"]
     for message in (extra, none):
         assert "expected one array" in check(message).reason
 
 
 def test_an_array_that_cannot_be_read_is_refused() -> None:
-    message = answer()
+    message = reply()
     array = message.content.array_records["arrays"]["weights"]
     array.data = b"\x93NUMPY garbage"
     assert "cannot be read" in check(message).reason
 
 
 def test_names_from_the_network_are_one_clean_line() -> None:
-    checked = check(answer(robot="evil\x1b[2J\nrobot" + "x" * 200))
+    checked = check(reply(robot="evil\x1b[2J\nrobot" + "x" * 200))
     assert "\x1b" not in checked.robot
     assert "\n" not in checked.robot
     assert len(checked.robot) <= 64
-    assert check(answer(robot="")).robot == "node 7"
+    assert check(reply(robot="")).robot == "node 7"
 
 
 def test_aggregation_is_the_weighted_mean_of_the_accepted() -> None:
     replies = {
-        1: answer(np.full(SIZE, 1.0, np.float32), num_examples=30),
-        2: answer(np.full(SIZE, 5.0, np.float32), num_examples=10),
-        3: answer(np.full(SIZE, np.nan, np.float32), num_examples=1),
-        4: answer(np.full(SIZE, -9e9, np.float32), num_examples=10**9),
+        1: reply(np.full(SIZE, 1.0, np.float32), num_examples=30),
+        2: reply(np.full(SIZE, 5.0, np.float32), num_examples=10),
+        3: reply(np.full(SIZE, np.nan, np.float32), num_examples=1),
+        4: reply(np.full(SIZE, -9e9, np.float32), num_examples=10**9),
     }
-    answers = check_answers(replies, [1, 2, 3, 4, 5], num_weights=SIZE, max_examples=1000)
-    assert [item.accepted for item in answers] == [True, True, False, False, False]
-    accepted = [item.message for item in answers if item.accepted and item.message]
+    checked = check_replies(replies, [1, 2, 3, 4, 5], num_weights=SIZE, max_examples=1000)
+    assert [item.accepted for item in checked] == [True, True, False, False, False]
+    accepted = [item.message for item in checked if item.accepted and item.message]
     arrays, _ = FedAvg().aggregate_train(1, accepted)
     assert arrays is not None
     np.testing.assert_allclose(arrays[protocol.WEIGHTS].numpy(), np.full(SIZE, 2.0))

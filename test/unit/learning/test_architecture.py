@@ -3,47 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import keras
-import numpy as np
 import pytest
 
 from fl_robot_ros.errors import ModelError
-from fl_robot_ros.learning.architecture import (
-    architecture_of,
-    build_reference_cnn,
-    load_initial_model,
-    model_from_architecture,
-)
-
-
-def test_reference_cnn_is_the_one_of_the_seed_system() -> None:
-    model = build_reference_cnn(32, 32, 3, 10)
-    kinds = [type(layer).__name__ for layer in model.layers]
-    assert kinds == [
-        "Conv2D",
-        "MaxPooling2D",
-        "Conv2D",
-        "MaxPooling2D",
-        "Flatten",
-        "Dropout",
-        "Dense",
-    ]
-    assert model.count_params() == 42442
-    assert model.output_shape == (None, 10)
-
-
-def test_the_seed_decides_the_initial_weights() -> None:
-    first, same, other = (build_reference_cnn(16, 16, 1, 2, seed=seed) for seed in (1, 1, 2))
-    assert np.array_equal(first.get_weights()[0], same.get_weights()[0])
-    assert not np.array_equal(first.get_weights()[0], other.get_weights()[0])
-
-
-@pytest.mark.parametrize(("height", "classes"), [(9, 2), (32, 1)])
-def test_reference_cnn_refuses_what_it_cannot_be(height: int, classes: int) -> None:
-    with pytest.raises(ModelError, match="expected at least"):
-        build_reference_cnn(height, 32, 3, classes)
+from fl_robot_ros.learning.architecture import architecture_of, model_from_architecture
+from fl_robot_ros.learning.initial_model import build_reference_cnn
 
 
 def test_an_architecture_is_rebuilt_with_the_same_shapes() -> None:
@@ -95,17 +61,3 @@ def _with_module(module: str) -> str:
 def test_hostile_architectures_are_refused(architecture: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         model_from_architecture(architecture)
-
-
-def test_an_own_model_is_loaded(tmp_path: Path) -> None:
-    path = tmp_path / "own.keras"
-    build_reference_cnn(12, 12, 3, 4).save(path)
-    assert load_initial_model(str(path)).output_shape == (None, 4)
-
-
-def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "own.keras"
-    path.write_bytes(b"PK\x03\x04 not a model")
-    for wrong in (path, tmp_path / "absent.keras"):
-        with pytest.raises(ModelError, match="cannot be loaded"):
-            load_initial_model(str(wrong))

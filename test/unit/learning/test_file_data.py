@@ -9,15 +9,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from made_source import make_source, open_data
 
 from fl_robot_ros.capture.new_sample import NewSample
-from fl_robot_ros.data_source import DataSource
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.snapshot import freeze, hash_samples
 from fl_robot_ros.errors import DatasetError
 from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.learning.file_data import open_image_folder, open_snapshot
-from fl_robot_ros.learning.learning_data import open_source
 
 CLASSES = ("blue", "red")
 COLOURS = {"blue": (0, 0, 200), "red": (200, 0, 0)}
@@ -37,7 +36,7 @@ def write(folder: Path, label: str, count: int, suffix: str = ".png") -> None:
 def test_a_share_of_each_class_is_held_out(tmp_path: Path) -> None:
     for label in CLASSES:
         write(tmp_path / label, label, 10)
-    train, holdout = open_source(DataSource("folder", str(tmp_path), holdout_fraction=0.3)).load(
+    train, holdout = open_data(make_source("folder", str(tmp_path), holdout_fraction=0.3)).load(
         CLASSES, INPUT
     )
     assert train.class_counts(2) == [7, 7]

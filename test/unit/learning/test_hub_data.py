@@ -13,11 +13,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from made_source import make_source, open_data
 
 from fl_robot_ros.data_source import DataSource
 from fl_robot_ros.errors import DatasetError
 from fl_robot_ros.images.preprocessing import Preprocessing
-from fl_robot_ros.learning.learning_data import open_source
 
 datasets = pytest.importorskip("datasets", reason="needs the extra hub")
 pytest.importorskip("flwr_datasets", reason="needs the extra hub")
@@ -75,7 +75,7 @@ def parquet_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def images_of(source: DataSource) -> tuple[set[tuple[int, int]], set[tuple[int, int]]]:
     """Return label and number of every image to train on and held out."""
     sides = []
-    for side in open_source(source).load(NAMES, INPUT):
+    for side in open_data(source).load(NAMES, INPUT):
         found = [
             (int(label), int(image[0, 0, 2 - label]) - 100)
             for image, label in zip(side.images, side.labels, strict=True)
@@ -91,7 +91,7 @@ def images_of(source: DataSource) -> tuple[set[tuple[int, int]], set[tuple[int, 
 def test_partitions_are_disjoint_and_complete(image_folder: Path, alpha: float) -> None:
     parts = []
     for number in range(3):
-        source = DataSource("hub", str(image_folder), number, 3, alpha, 0.25)
+        source = make_source("hub", str(image_folder), number, 3, alpha, 0.25)
         train, holdout = images_of(source)
         parts.append(train | holdout)
         assert len(holdout) >= 1
@@ -108,7 +108,7 @@ def test_partitions_are_disjoint_and_complete(image_folder: Path, alpha: float) 
 
 
 def test_a_copy_of_a_hub_dataset_is_read(parquet_folder: Path) -> None:
-    data = open_source(DataSource("hub", str(parquet_folder), 0, 1, 0.0, 0.2))
+    data = open_data(make_source("hub", str(parquet_folder), 0, 1, 0.0, 0.2))
     train, holdout = data.load(("RED", "green", "blue"), INPUT)
     assert np.add(train.class_counts(3), holdout.class_counts(3)).tolist() == [30, 30, 28]
     assert train.unreadable + holdout.unreadable == 1
@@ -121,26 +121,26 @@ def test_a_copy_of_a_hub_dataset_is_read(parquet_folder: Path) -> None:
 @pytest.mark.filterwarnings("ignore:The specified min_partition_size")
 def test_what_cannot_be_partitioned_is_told(image_folder: Path) -> None:
     with pytest.raises(DatasetError, match=r"partition 0 of 45 cannot be loaded: ValueError: "):
-        open_source(DataSource("hub", str(image_folder), 0, 45, 0.1))
+        open_data(make_source("hub", str(image_folder), 0, 45, 0.1))
     for alpha in (0.0, 0.1):
         with pytest.raises(DatasetError, match="dataset has 90 rows; expected at least 2 for"):
-            open_source(DataSource("hub", str(image_folder), 95, 100, alpha))
+            open_data(make_source("hub", str(image_folder), 95, 100, alpha))
     text = image_folder.parent / "text"
     text.mkdir()
     datasets.Dataset.from_dict({"a": [1], "b": [2]}).to_parquet(text / "train.parquet")
     with pytest.raises(DatasetError, match=r"no column of type Image; it has a \(Value\), b"):
-        open_source(DataSource("hub", str(text)))
+        open_data(make_source("hub", str(text)))
     with pytest.raises(DatasetError, match="cannot be loaded: "):
-        open_source(DataSource("hub", str(image_folder.parent / "gone")))
+        open_data(make_source("hub", str(image_folder.parent / "gone")))
 
 
 _OPEN = """
 import sys
 from fl_robot_ros.data_source import DataSource
 from fl_robot_ros.errors import DatasetError
-from fl_robot_ros.learning.learning_data import open_source
+from fl_robot_ros.learning.hub_data import open_hub
 try:
-    open_source(DataSource("hub", "uoft-cs/cifar10", 0, 2))
+    open_hub(DataSource("hub", "uoft-cs/cifar10", 0, 2, 0.0, 0.2))
 except DatasetError as error:
     print(error)
 """
@@ -176,4 +176,4 @@ def test_without_the_extra_the_error_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "flwr_datasets", None)
     with pytest.raises(DatasetError, match=r"pip install 'fl_robot_ros\[hub\]'"):
-        open_source(DataSource("hub", str(tmp_path)))
+        open_data(make_source("hub", str(tmp_path)))

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 from hub_server import Hub
+from made_source import make_source
 
 from fl_robot_ros.data_source import DataSource
 
@@ -107,8 +108,8 @@ def opened(hub: Hub, home: Path, sources: Sequence[DataSource], offline: str = "
 def test_robots_share_out_what_is_downloaded_and_later_what_is_in_the_cache(
     tmp_path: Path, files: dict[str, bytes]
 ) -> None:
-    equal = [DataSource("hub", "lab/signs", number, 3) for number in range(3)]
-    unequal = [DataSource("hub", "lab/signs", number, 3, 0.5) for number in range(3)]
+    equal = [make_source("hub", "lab/signs", number, 3) for number in range(3)]
+    unequal = [make_source("hub", "lab/signs", number, 3, 0.5) for number in range(3)]
     hub = Hub({"lab/signs": files})
     with hub.running():
         seen = opened(hub, tmp_path, [*equal, *unequal])
@@ -118,14 +119,14 @@ def test_robots_share_out_what_is_downloaded_and_later_what_is_in_the_cache(
     assert {len(train) + len(holdout) for train, holdout in seen[:3]} == {PER_CLASS}
     assert len({len(train) for train, _ in seen[3:]}) > 1
     # The hub is gone.
-    again = opened(hub, tmp_path, [unequal[1], DataSource("hub", "lab/other")])
+    again = opened(hub, tmp_path, [unequal[1], make_source("hub", "lab/other")])
     assert again[0] == seen[4]
     assert f"the hub {hub.url} cannot be reached" in again[1]
     assert "is not in the cache; see to the connection, or copy the dataset to this" in again[1]
     # A robot that was switched off in mid-write.
     [cached] = tmp_path.rglob("signs-train.arrow")
     cached.write_bytes(cached.read_bytes()[:5000])
-    damaged, absent = opened(hub, tmp_path, [equal[0], DataSource("hub", "lab/other")], "1")
+    damaged, absent = opened(hub, tmp_path, [equal[0], make_source("hub", "lab/other")], "1")
     assert f"if the copy in the cache {tmp_path} is damaged, remove it" in damaged
     assert f"the hub {hub.url} cannot be reached (HF_HUB_OFFLINE is set), and" in absent
 
@@ -146,7 +147,7 @@ def test_what_the_hub_does_not_give_is_told_in_one_line(
     )
     names = ["gone", "gated", "torn", "card", "broken", "untrained"]
     with hub.running():
-        errors = opened(hub, tmp_path, [DataSource("hub", f"lab/{name}") for name in names])
+        errors = opened(hub, tmp_path, [make_source("hub", f"lab/{name}") for name in names])
     for name, error in zip(names, errors, strict=True):
         assert f"hub:lab/{name}, partition 0 of 1 cannot be loaded: " in error
         assert "\n" not in error

@@ -10,14 +10,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from made_source import make_source, open_data
 from numpy.typing import NDArray
 
 from fl_robot_ros.capture.new_sample import NewSample
-from fl_robot_ros.data_source import DataSource
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.errors import DatasetError
 from fl_robot_ros.images.preprocessing import Preprocessing
-from fl_robot_ros.learning.learning_data import open_source
 from fl_robot_ros.learning.tfds_data import open_tfds
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs the extra tfds")
@@ -93,7 +92,7 @@ def test_features_are_found_by_type_and_a_share_is_held_out(
     tmp_path: Path, file_format: str
 ) -> None:
     folder = write(tmp_path / "mine" / "1.0.0", {"train": 10}, file_format)
-    data = open_source(DataSource("tfds", str(folder), holdout_fraction=0.2))
+    data = open_data(make_source("tfds", str(folder), holdout_fraction=0.2))
     train, holdout = data.load(("red", "BLUE"), INPUT)
     assert (train.class_counts(2), holdout.class_counts(2)) == ([8, 8], [2, 2])
     assert (train.unmapped, holdout.unmapped) == ({"green": 8}, {"green": 2})
@@ -234,7 +233,7 @@ def test_an_export_of_a_dataset_is_read(tmp_path: Path, monkeypatch: pytest.Monk
         rows = list(builder.as_dataset(split).as_numpy_iterator())
         assert sorted(row["image/class/text"].decode() for row in rows) == sorted(expected)
         assert all(row["image/encoded"].shape == (20, 24, 3) for row in rows)
-    train, holdout = open_source(DataSource("tfds", str(tmp_path / "out"))).load(
+    train, holdout = open_data(make_source("tfds", str(tmp_path / "out"))).load(
         ["\u6258\u76d8", "red"], INPUT
     )
     assert (len(train) + len(holdout), train.unreadable) == (4, 0)

@@ -13,8 +13,9 @@ from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.delivery.predictor import Predictor
 from fl_robot_ros.errors import ModelError, RunCancelledError, SnapshotError
 from fl_robot_ros.images.preprocessing import Preprocessing
-from fl_robot_ros.learning.architecture import architecture_of, build_reference_cnn
+from fl_robot_ros.learning.architecture import architecture_of
 from fl_robot_ros.learning.export import check_parity, export_model
+from fl_robot_ros.learning.initial_model import build_reference_cnn
 from fl_robot_ros.learning.trainer import Trainer
 from fl_robot_ros.learning.training_data import LabelledImages, load_images, map_label
 from fl_robot_ros.learning.weights import check_weights, pack_weights, set_packed_weights
@@ -166,10 +167,11 @@ def test_what_is_exported_predicts_as_the_trained_model_does(
 ) -> None:
     result = train(trainer, start, data, epochs=6)
     set_packed_weights(trainer.model, result.weights)
-    version = ModelStore(tmp_path, 5).add(
+    version = ModelStore(tmp_path).add(
         lambda folder: export_model(trainer.model, folder),
         classes=list(CLASSES),
         preprocessing=INPUT.to_dict(),
+        keep_versions=5,
         metrics={},
     )
     predictor = Predictor(version)

@@ -9,8 +9,11 @@ import pytest
 from bare_python import BarePython
 from needed_packages import learns
 
+from fl_robot_ros.data_source import SourceKind
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.robot.worker_python import WorkerPython
+
+CAPTURE = SourceKind.CAPTURE
 
 
 def script(path: Path, text: str) -> str:
@@ -21,7 +24,7 @@ def script(path: Path, text: str) -> str:
 
 @learns
 def test_the_python_of_these_tests_can_run_a_worker() -> None:
-    python = WorkerPython("")
+    python = WorkerPython("", CAPTURE)
     assert python.known_problem() == ""
     assert python.check() == ""
     assert python.known_problem() == ""
@@ -32,14 +35,14 @@ def test_what_is_no_program_is_refused_at_once(tmp_path: Path, name: str) -> Non
     (tmp_path / "folder").mkdir()
     (tmp_path / "plain.txt").write_text("not executable")
     with pytest.raises(SettingError, match=r"^worker_python is '.*', which is no program; expect"):
-        WorkerPython(str(tmp_path / name))
+        WorkerPython(str(tmp_path / name), CAPTURE)
 
 
 @learns
 def test_all_that_is_missing_is_named_with_the_command_that_installs_it(tmp_path: Path) -> None:
     bare = BarePython(tmp_path / "venv")
     bare.take("numpy*")
-    python = WorkerPython(str(bare.path))
+    python = WorkerPython(str(bare.path), CAPTURE)
     assert python.known_problem() == ""  # Nobody has asked yet.
     problem = python.check()
     assert python.known_problem() == problem
@@ -58,9 +61,9 @@ def test_all_that_is_missing_is_named_with_the_command_that_installs_it(tmp_path
 @learns
 def test_what_a_source_needs_is_asked_for_too(tmp_path: Path) -> None:
     bare = BarePython(tmp_path / "venv")
-    assert "flwr-datasets" in WorkerPython(str(bare.path), "hub").check()
-    assert "tensorflow-datasets" in WorkerPython(str(bare.path), "tfds").check()
-    assert "datasets" not in WorkerPython(str(bare.path), "folder").check()
+    assert "flwr-datasets" in WorkerPython(str(bare.path), SourceKind.HUB).check()
+    assert "tensorflow-datasets" in WorkerPython(str(bare.path), SourceKind.TFDS).check()
+    assert "datasets" not in WorkerPython(str(bare.path), SourceKind.FOLDER).check()
 
 
 @pytest.mark.parametrize(
@@ -78,7 +81,7 @@ def test_a_version_out_of_bounds_is_named(tmp_path: Path, version: str, fits: bo
     facts.mkdir()
     (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: flwr\nVersion: {version}\n")
     (facts / "top_level.txt").write_text("flwr\n")
-    problem = WorkerPython(str(bare.path)).check()
+    problem = WorkerPython(str(bare.path), CAPTURE).check()
     if fits:
         assert problem == ""
     else:
@@ -91,11 +94,11 @@ def test_an_old_python_and_one_of_the_system_are_told_to_make_an_environment(
 ) -> None:
     answer = '{"python": [3, %d, 1], "is_venv": false, "places": [], "versions": {}}'
     old = script(tmp_path / "old", f"echo '{answer % 10}'")
-    problem = WorkerPython(old).check()
+    problem = WorkerPython(old, CAPTURE).check()
     assert "Python 3.10.1, is too old for Flower, which needs 3.11; give learning a" in problem
     assert "virtual environment (README, On a robot, step 2) and set worker_python" in problem
     system = script(tmp_path / "system", f"echo '{answer % 12}'")
-    problem = WorkerPython(system).check()
+    problem = WorkerPython(system, CAPTURE).check()
     assert "lacks flwr, " in problem
     assert problem.endswith("step 2) and set worker_python to its bin/python")
     assert "pip install" not in problem
@@ -103,7 +106,7 @@ def test_an_old_python_and_one_of_the_system_are_told_to_make_an_environment(
 
 @pytest.mark.parametrize("text", ["exit 1", "echo hello", "echo nonsense >&2; exit 3"])
 def test_what_does_not_answer_is_asked_again(tmp_path: Path, text: str) -> None:
-    python = WorkerPython(script(tmp_path / "odd", text))
+    python = WorkerPython(script(tmp_path / "odd", text), CAPTURE)
     problem = python.check()
     assert f"{tmp_path / 'odd'} does not answer as Python does: " in problem
     assert "\n" not in problem
@@ -113,7 +116,9 @@ def test_what_does_not_answer_is_asked_again(tmp_path: Path, text: str) -> None:
 
 
 def test_a_check_ends_when_it_is_stopped(tmp_path: Path) -> None:
-    python = WorkerPython(script(tmp_path / "slow", f"touch {tmp_path}/runs; exec sleep 1000"))
+    python = WorkerPython(
+        script(tmp_path / "slow", f"touch {tmp_path}/runs; exec sleep 1000"), CAPTURE
+    )
     checking = threading.Thread(target=python.check)
     checking.start()
     while not (tmp_path / "runs").exists():

@@ -1,0 +1,121 @@
+"""The events of a worker: lines of JSON on its standard output."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, TextIO
+
+from fl_robot_ros.worker_link.run_status import RunState
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """The captured dataset is frozen: the images on each side, and those near a held out one."""
+
+    train: int
+    holdout: int
+    left_out: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The worker's state, and what it knows of the round: see `RunStatus`.
+
+    `loss` and `accuracy` are None where there is nothing new.
+    """
+
+    state: RunState
+    run: int = 0
+    round: int = 0
+    rounds: int = 0
+    epoch: int = 0
+    epochs: int = 0
+    loss: float | None = None
+    accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A data source is being opened, which may take a download."""
+
+    source: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The images are in memory; `unmapped_labels` are no classes of the run."""
+
+    train_images: int
+    holdout_images: int
+    unmapped_labels: Mapping[str, int] = field(default_factory=dict)
+    unreadable_images: int = 0
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """The final model is stored; `accuracy` is 0 to 1, on this robot's holdout images."""
+
+    version: str
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The run failed; `reason` is one line for people."""
+
+    reason: str
+
+
+Event = Frozen | Progress | Reading | Prepared | Delivered | Failed
+
+_KINDS: dict[str, type[Any]] = {
+    kind.__name__.lower(): kind
+    for kind in (Frozen, Progress, Reading, Prepared, Delivered, Failed)
+}
+_IS_OF: dict[str, Callable[[Any], bool]] = {
+    "int": lambda value: isinstance(value, int),
+    "float": lambda value: isinstance(value, float),
+    "float | None": lambda value: isinstance(value, (float, type(None))),
+    "str": lambda value: isinstance(value, str),
+    "Mapping[str, int]": lambda value: all(isinstance(count, int) for count in value.values()),
+    "RunState": lambda value: value in list(RunState),
+}
+
+
+class EventWriter:
+    """Writes events to a stream, and nothing without one, as under `flower-supernode`."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        """Take the stream."""
+        self._stream = stream
+
+    def write(self, event: Event) -> None:
+        """Write one event, unless the node is gone; the worker notices that by itself."""
+        if self._stream is None:
+            return
+        try:
+            line = json.dumps({"event": type(event).__name__.lower(), **asdict(event)})
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (BrokenPipeError, ValueError):
+            self._stream = None
+
+
+def read_event(line: str) -> Event | None:
+    """Return the event in a line; None for anything else.
+
+    Lines may come from a newer version of the worker, as after an update of a running robot:
+    unknown kinds of events, states and fields are ignored.
+    """
+    try:
+        values = json.loads(line)
+        kind = _KINDS[values["event"]]
+        known = [field for field in fields(kind) if field.name in values]
+        if not all(_IS_OF[str(field.type)](values[field.name]) for field in known):
+            return None
+        event: Event = kind(**{field.name: values[field.name] for field in known})
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+    return replace(event, state=RunState(event.state)) if isinstance(event, Progress) else event

@@ -1,0 +1,463 @@
+"""Runs of a real fleet: SuperLink, ServerApp, workers, TensorFlow."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from fleet import (
+    CLASSES,
+    SIZE_PX,
+    Process,
+    Worker,
+    free_port,
+    make_image,
+    make_robot,
+    server,
+    worker,
+)
+from waiting import wait_until
+
+from fl_robot_ros.cloud.checkpoint import load_checkpoint
+from fl_robot_ros.cloud.history import History, RunStage
+from fl_robot_ros.data_source import DataSource, SourceKind
+from fl_robot_ros.dataset.dataset import Dataset
+from fl_robot_ros.dataset.snapshot import freeze
+from fl_robot_ros.delivery.manifest import Manifest
+from fl_robot_ros.delivery.model_store import ModelStore
+from fl_robot_ros.delivery.predictor import Predictor
+from fl_robot_ros.errors import ServerUnreachableError
+from fl_robot_ros.federation import protocol
+from fl_robot_ros.worker.fleet_connection import connect
+from fl_robot_ros.worker_link.event import Delivered, Failed, Frozen, Prepared, Progress, Reading
+from fl_robot_ros.worker_link.run_status import RunState
+
+TIMEOUT_SEC = 240.0
+
+
+def processes_naming(text: str) -> list[str]:
+    """Return the command lines of all living processes that name a text."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            environment = (entry / "environ").read_bytes().decode(errors="replace")
+        except (OSError, ValueError):
+            continue
+        if entry.name != str(os.getpid()) and (text in command or text in environment):
+            found.append(command)
+    return found
+
+
+@contextmanager
+def recording_proxy(port: int, to_port: int) -> Iterator[bytearray]:
+    """Pass TCP traffic on to another port; yield all bytes that clients sent."""
+    sent = bytearray()
+    ends: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+
+    def pump(source: socket.socket, sink: socket.socket, record: bytearray | None) -> None:
+        try:
+            while data := source.recv(65536):
+                if record is not None:
+                    record.extend(data)
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # one side went away, which the other notices by itself
+
+    def serve(listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            try:
+                upstream = socket.create_connection(("127.0.0.1", to_port))
+            except OSError:
+                client.close()
+                continue
+            ends.extend((client, upstream))
+            for arguments in ((client, upstream, sent), (upstream, client, None)):
+                threads.append(threading.Thread(target=pump, args=arguments, daemon=True))
+                threads[-1].start()
+
+    with socket.create_server(("127.0.0.1", port)) as listener:
+        server_thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        server_thread.start()
+        try:
+            yield sent
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            server_thread.join()
+            for end in ends:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
+            for end in ends:
+                end.close()
+
+
+def test_two_robots_learn_classes_that_neither_has_alone(tmp_path: Path) -> None:
+    port, proxy_port = free_port(), free_port()
+    make_robot(tmp_path / "r1", ["red", "green"], images=40, seed=1)
+    make_robot(tmp_path / "r2", ["green", "blue"], images=40, seed=2)
+    with (
+        server(tmp_path / "state", port, num_rounds=4, local_epochs=4) as fl_server,
+        recording_proxy(proxy_port, port) as sent,
+    ):
+        wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
+        with (
+            worker(tmp_path / "r1", port) as first,
+            worker(tmp_path / "r2", proxy_port) as second,
+        ):
+            assert fl_server.popen.wait(TIMEOUT_SEC) == 0
+            assert first.popen.wait(60.0) == 0
+            assert second.popen.wait(60.0) == 0
+            for robot in (first, second):
+                assert isinstance(robot.events[0], Frozen)
+                assert robot.states[:2] == [RunState.CONNECTING, RunState.WAITING]
+                assert {RunState.TRAINING, RunState.EVALUATING} < set(robot.states)
+                assert robot.states[-1] == RunState.DELIVERING
+                assert isinstance(robot.events[-1], Delivered)
+
+    for robot in ("r1", "r2"):
+        version = ModelStore(tmp_path / robot / "models").current()
+        assert version is not None
+        manifest = Manifest.load(version)
+        assert (manifest.run, manifest.round, manifest.robot) == (1, 4, robot)
+        predictor = Predictor(version)
+        for label in CLASSES:  # each robot recognises what it never saw
+            image = cv2.imdecode(np.frombuffer(make_image(label, 999), np.uint8), 1)
+            assert predictor.predict(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).label == label
+
+    with History(tmp_path / "state") as history:
+        run = history.last_run()
+        assert run is not None
+        assert run.stage == RunStage.FINISHED
+        rounds = history.rounds()
+    assert [record.round for record in rounds] == [1, 2, 3, 4]
+    assert all(record.robots == 2 for record in rounds)
+    assert all(record.wall_sec >= record.robot_compute_sec > 0 for record in rounds)
+    assert "round 4/4  robots 2  samples" in fl_server.text
+    for number in range(5):
+        assert load_checkpoint(tmp_path / f"state/checkpoints/round-{number:05d}.npz")
+        assert (tmp_path / f"state/checkpoints/round-{number:05d}.keras").is_file()
+
+    # What left the second robot: no part of any of its images, in no form.
+    assert len(sent) > 10_000
+    for path in (tmp_path / "r2" / "dataset").rglob("*.jpg"):
+        content = path.read_bytes()
+        assert content[300:332] not in sent
+        pixels = cv2.imread(str(path))
+        assert pixels[5, :12].tobytes() not in sent
+        small = cv2.resize(pixels, (12, 12), interpolation=cv2.INTER_AREA)
+        assert small[5].tobytes() not in sent
+        assert (small[5].astype(np.float32) / 255).tobytes() not in sent
+    wait_until(lambda: not processes_naming(str(tmp_path)), "the end of all processes")
+
+
+def test_a_killed_server_and_a_killed_server_app_go_on_where_they_were(tmp_path: Path) -> None:
+    port = free_port()
+    for name in ("r1", "r2"):
+        make_robot(tmp_path / name, ["red", "blue"])
+    state = tmp_path / "state"
+    with (
+        worker(tmp_path / "r1", port) as first,
+        worker(tmp_path / "r2", port) as second,
+    ):
+        with server(state, port, num_rounds=5, local_epochs=1) as fl_server:
+            wait_until(lambda: "round 2/5" in fl_server.text, "the server's line", TIMEOUT_SEC)
+            fl_server.popen.kill()
+            fl_server.popen.wait()
+        wait_until(
+            lambda: not any("superlink" in line for line in processes_naming(str(state))),
+            "the SuperLink ends with its parent",
+            60.0,
+        )
+        with server(state, port, num_rounds=5, local_epochs=1) as fl_server, History(state) as now:
+            # Killed between the last round and the delivery.
+            wait_until(lambda: len(now.rounds()) == 5, "the last round's model", TIMEOUT_SEC)
+            run = now.last_run()
+            assert run is not None
+            assert run.pid is not None
+            os.kill(run.pid, signal.SIGKILL)
+            assert fl_server.popen.wait(TIMEOUT_SEC) == 0
+            assert "resuming run 1" in fl_server.text
+            assert "going on from the newest checkpoint" in fl_server.text
+            assert "model of round 5 delivered to r1, r2" in fl_server.text
+            assert first.popen.wait(60.0) == 0
+            assert second.popen.wait(60.0) == 0
+    with History(state) as history:
+        assert [record.round for record in history.rounds()] == [1, 2, 3, 4, 5]
+        assert {record.run for record in history.rounds()} == {1}
+        assert None not in {record.accuracy for record in history.rounds()}
+
+
+def test_the_stock_supernode_runs_the_same_app(tmp_path: Path) -> None:
+    port = free_port()
+    for name in ("r1", "r2"):
+        make_robot(tmp_path / name, ["red", "blue"])
+    snapshot = tmp_path / "snapshot.json"
+    with Dataset(tmp_path / "r2" / "dataset") as dataset:
+        freeze(dataset, 0.25, 3.0).save(snapshot)
+    with server(tmp_path / "state", port, num_rounds=1) as fl_server:
+        wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
+        models = tmp_path / "r2" / "models"
+        bin_dir = Path(sys.executable).parent
+        supernode = Process(
+            [
+                str(bin_dir / "flower-supernode"),
+                "--insecure",
+                "--superlink",
+                f"127.0.0.1:{port}",
+                "--port",
+                str(free_port()),
+                "--node-config",
+                f'snapshot="{snapshot}" models-dir="{models}" robot="stock"',
+            ],
+            tmp_path / "supernode.log",
+            env={
+                "FLWR_HOME": str(tmp_path / "flwr"),
+                "FLWR_TELEMETRY_ENABLED": "0",
+                "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}",
+            },
+        )
+        try:
+            with worker(tmp_path / "r1", port) as first:
+                assert fl_server.popen.wait(TIMEOUT_SEC) == 0, supernode.text
+                assert first.popen.wait(60.0) == 0
+        finally:
+            supernode.stop()
+    version = ModelStore(models).current()
+    assert version is not None, supernode.text
+    assert Manifest.load(version).robot == "stock"
+    assert "delivered to r1, stock" in fl_server.text
+
+
+def make_image_folder(folder: Path, labels: Sequence[str], seed: int) -> Path:
+    """Write a folder of class folders."""
+    for label in labels:
+        (folder / label).mkdir(parents=True)
+        for number in range(12):
+            (folder / label / f"{number}.jpg").write_bytes(make_image(label, 100 * seed + number))
+    return folder
+
+
+def folder_source(folder: Path) -> DataSource:
+    return DataSource(SourceKind.FOLDER, str(folder), 0, 1, 0.0, 0.2)
+
+
+def reason_of(failed: Worker) -> str:
+    """Return the reason in the last event of a worker."""
+    event = failed.events[-1]
+    assert isinstance(event, Failed)
+    return event.reason
+
+
+def test_robots_learn_from_folders_without_a_captured_dataset(tmp_path: Path) -> None:
+    port = free_port()
+    sources = {
+        name: folder_source(make_image_folder(tmp_path / name / "images", labels, seed))
+        for seed, (name, labels) in enumerate(
+            {"r1": ["red", "green", "unknown"], "r2": ["green", "blue"]}.items()
+        )
+    }
+    with server(tmp_path / "state", port, num_rounds=1) as fl_server:
+        wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
+        with (
+            worker(tmp_path / "r1", port, source=sources["r1"], freeze=None) as first,
+            worker(tmp_path / "r2", port, source=sources["r2"], freeze=None) as second,
+        ):
+            assert fl_server.popen.wait(TIMEOUT_SEC) == 0
+            assert first.popen.wait(60.0) == 0
+            assert second.popen.wait(60.0) == 0
+    assert Prepared(20, 4, {"unknown": 12}) in first.events
+    assert first.events[:3] == [
+        Progress(RunState.CONNECTING),
+        Reading(str(sources["r1"])),
+        Progress(RunState.WAITING),
+    ]
+    for name in sources:
+        version = ModelStore(tmp_path / name / "models").current()
+        assert version is not None
+        assert Manifest.load(version).metrics["holdout_images"] == 4.0
+        image = cv2.imdecode(np.frombuffer(make_image("red", 999), np.uint8), 1)
+        assert Predictor(version).predict(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).label in CLASSES
+
+
+def test_a_source_that_is_gone_ends_the_run_with_one_line(tmp_path: Path) -> None:
+    (tmp_path / "r1").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        source = folder_source(tmp_path / "gone")
+        with worker(tmp_path / "r1", port, source=source, freeze=None) as first:
+            assert first.popen.wait(120.0) == 1
+    assert f"there is no image in {tmp_path / 'gone'}" in reason_of(first)
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """Write a self-signed certificate for 127.0.0.1 and its key; return both files."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fleet")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    certificate_file, key_file = folder / "server.pem", folder / "server.key"
+    certificate_file.write_bytes(certificate.public_bytes(Encoding.PEM))
+    key_file.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+    )
+    return certificate_file, key_file
+
+
+def test_the_operators_model_is_trained_over_tls(tmp_path: Path) -> None:
+    import keras
+
+    model = keras.Sequential(
+        [
+            keras.layers.Input((SIZE_PX, SIZE_PX, 3)),
+            keras.layers.Flatten(),
+            keras.layers.Dense(8, "relu", name="operators_own"),
+            keras.layers.Dense(len(CLASSES), "softmax"),
+        ]
+    )
+    model.save(tmp_path / "own.keras")
+    certificate, key = make_certificate(tmp_path)
+    port = free_port()
+    make_robot(tmp_path / "r1", CLASSES)
+    with server(
+        tmp_path / "state",
+        port,
+        min_nodes=1,
+        initial_model=str(tmp_path / "own.keras"),
+        ssl_certfile=str(certificate),
+        ssl_keyfile=str(key),
+        ssl_ca_certfile=str(certificate),
+    ) as fl_server:
+        wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
+        with worker(tmp_path / "r1", port, server_timeout_sec=2.0) as plain:
+            assert plain.popen.wait(60.0) == 1
+        with worker(tmp_path / "r1", port, root_certificates=str(certificate)) as first:
+            assert fl_server.popen.wait(TIMEOUT_SEC) == 0, fl_server.text
+            assert first.popen.wait(60.0) == 0
+    version = ModelStore(tmp_path / "r1" / "models").current()
+    assert version is not None
+    delivered = keras.saving.load_model(version / "model.keras")
+    assert [layer.name for layer in delivered.layers] == [layer.name for layer in model.layers]
+    assert not np.allclose(delivered.get_weights()[0], model.get_weights()[0])
+
+
+def answer_badly(port: int, stop: threading.Event) -> None:
+    """Take part as a robot that answers every training with weights that are not numbers."""
+    with connect(f"127.0.0.1:{port}", root_certificates="", server_timeout_sec=5.0) as link:
+        while not stop.wait(0.1):
+            try:
+                message = link.receive()
+                if message is None:
+                    continue
+                weights = protocol.unpack_request(message).weights
+                metrics = {"num-examples": 10**6, "loss": 0.0, "accuracy": 1.0, "seconds": 0.0}
+                broken = np.full(weights.shape, np.nan, np.float32)
+                link.send(protocol.reply(message, metrics, broken, {"robot": "villain"}), 0.0)
+            except ServerUnreachableError:
+                return  # the run is over
+
+
+def test_a_robot_that_sends_nonsense_is_named_and_left_out(tmp_path: Path) -> None:
+    port = free_port()
+    make_robot(tmp_path / "r1", ["red", "blue"])
+    stop = threading.Event()
+    with server(tmp_path / "state", port, num_rounds=2) as fl_server:
+        wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
+        villain = threading.Thread(target=answer_badly, args=(port, stop))
+        villain.start()
+        try:
+            with worker(tmp_path / "r1", port) as first:
+                assert fl_server.popen.wait(TIMEOUT_SEC) == 0
+                assert first.popen.wait(60.0) == 0
+        finally:
+            stop.set()
+            villain.join()
+    assert "round 1: villain: refused: 19587 of 19587 weights are not finite" in fl_server.text
+    with History(tmp_path / "state") as history:
+        assert [record.robots for record in history.rounds()] == [1, 1]
+    assert ModelStore(tmp_path / "r1" / "models").current() is not None
+
+
+def test_an_absent_server_is_told_in_time(tmp_path: Path) -> None:
+    make_robot(tmp_path / "r1", ["red", "blue"])
+    port = free_port()
+    with worker(tmp_path / "r1", port, connect_timeout_sec=1.0) as first:
+        assert first.popen.wait(60.0) == 1
+    assert f"no server at 127.0.0.1:{port} after 1 s" in reason_of(first)
+
+
+def test_something_that_is_no_superlink_is_told(tmp_path: Path) -> None:
+    make_robot(tmp_path / "r1", ["red", "blue"])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=_answer_nonsense, args=(listener,), daemon=True)
+        thread.start()
+        port = listener.getsockname()[1]
+        with worker(tmp_path / "r1", port, server_timeout_sec=2.0) as first:
+            assert first.popen.wait(120.0) == 1
+    assert f"127.0.0.1:{port}" in reason_of(first)
+
+
+def _answer_nonsense(listener: socket.socket) -> None:
+    while True:
+        try:
+            client, _ = listener.accept()
+            with client:
+                client.recv(1000)
+                client.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        except OSError:
+            return
+
+
+@pytest.mark.parametrize("how", ["cancel", "parent", "SIGTERM"])
+def test_a_waiting_worker_can_be_ended(tmp_path: Path, how: str) -> None:
+    make_robot(tmp_path / "r1", ["red", "blue"])
+    port = free_port()
+    with server(tmp_path / "state", port) as fl_server:
+        wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
+        with worker(tmp_path / "r1", port) as first:
+            wait_until(lambda: RunState.WAITING in first.states, "an event", TIMEOUT_SEC)
+            if how == "cancel":
+                first.say("cancel")
+            elif how == "parent":
+                first.close()
+            else:
+                first.popen.terminate()
+            assert first.popen.wait(30.0) == 3
+        assert fl_server.stop(signal.SIGINT) == 130
+    wait_until(lambda: not processes_naming(str(tmp_path)), "the end of all processes")

@@ -1,0 +1,237 @@
+"""A run of rounds over a grid of robots that do what the test says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from flwr.app import Error, Message
+from flwr.serverapp import Grid
+
+from fl_robot_ros.cloud.checkpoint import GlobalModel
+from fl_robot_ros.cloud.history import History, RoundRecord
+from fl_robot_ros.cloud.run import Run
+from fl_robot_ros.config import ServerSettings
+from fl_robot_ros.errors import RunFailedError
+from fl_robot_ros.federation import protocol
+from fl_robot_ros.images.preprocessing import Preprocessing
+
+SIZE = 4
+Robot = Callable[[Message], "Message | None"]
+
+
+def sound(name: str, step: float = 1.0, num_examples: int = 10, accuracy: float = 0.5) -> Robot:
+    """Return a robot that adds a step to all weights."""
+
+    def reply(message: Message) -> Message:
+        weights = protocol.unpack_weights(message).astype(np.float32) + np.float32(step)
+        metrics: protocol.Metrics = {
+            "num-examples": num_examples,
+            "loss": 0.25,
+            "accuracy": accuracy,
+            "seconds": 0.0,
+        }
+        is_training = message.metadata.message_type == "train"
+        return protocol.reply(message, metrics, weights if is_training else None, {"robot": name})
+
+    return reply
+
+
+def broken(message: Message) -> Message:
+    return Message(Error(0, "out of memory"), reply_to=message)
+
+
+def silent(message: Message) -> None:
+    return None
+
+
+@dataclass
+class FakeGrid:
+    """Robots that reply at once or never, and a log of what was sent and asked for."""
+
+    robots: dict[int, Robot]
+    online: Iterator[list[int]] | None = None
+    log: list[tuple[str, str, int, tuple[int, ...]]] = field(default_factory=list)
+    _replies: dict[str, Message | None] = field(default_factory=dict)
+    _phases: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+
+    def get_node_ids(self) -> list[int]:
+        return next(self.online) if self.online else list(self.robots)
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        ids = []
+        for message in messages:
+            key = str(len(self._replies))
+            metadata = message.metadata
+            metadata.__dict__["_message_id"] = key
+            self._replies[key] = self.robots[metadata.dst_node_id](message)
+            self._phases[key] = (
+                metadata.message_type,
+                int(metadata.group_id),
+                metadata.dst_node_id,
+            )
+            ids.append(key)
+        self._note("sent", ids)
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        ids = sorted(message_ids)
+        self._note("asked", ids)
+        return [reply for key in ids if (reply := self._replies.pop(key, None))]
+
+    def _note(self, what: str, ids: list[str]) -> None:
+        if ids:
+            phase, number, _ = self._phases[ids[0]]
+            self.log.append((what, phase, number, tuple(self._phases[key][2] for key in ids)))
+
+    def sent(self, phase: str) -> list[tuple[int, ...]]:
+        """Return the robots of every request of a phase."""
+        return [nodes for what, kind, _, nodes in self.log if (what, kind) == ("sent", phase)]
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Iterator[History]:
+    with History(tmp_path) as opened:
+        yield opened
+
+
+def model(server_round: int = 0) -> GlobalModel:
+    weights = np.zeros(SIZE, np.float32)
+    return GlobalModel(server_round, weights, "{}", ("a", "b"), Preprocessing(8, 8, 3, 1.0))
+
+
+def run_rounds(
+    grid: FakeGrid, history: History, begin: int = 0, **settings: Any
+) -> tuple[GlobalModel, list[GlobalModel], list[float]]:
+    """Do a run after round `begin`; return the final model, the saved models and the pauses."""
+    values = ServerSettings(classes=("a", "b"), **{"min_nodes": 1, "num_rounds": 1, **settings})
+    record = history.run(history.begin_run(begin + 1, begin + values.num_rounds))
+    assert record is not None
+    saved: list[GlobalModel] = []
+    pauses: list[float] = []
+    run = Run(
+        grid=cast(Grid, grid),
+        settings=values,
+        history=history,
+        record=record,
+        save=saved.append,
+        sleep=pauses.append,
+    )
+    return run.run(model(begin)), saved, pauses
+
+
+def events(history: History) -> list[str]:
+    return [text for _, text in history.events_after(0)]
+
+
+def test_rounds_end_in_the_weighted_mean_and_its_delivery(history: History) -> None:
+    grid = FakeGrid({1: sound("r1", 1.0, 30, 0.9), 2: sound("r2", 5.0, 10, 0.5)})
+    final, saved, _ = run_rounds(grid, history, num_rounds=2, fraction_train=1.0)
+    np.testing.assert_allclose(final.weights, np.full(SIZE, 4.0))  # 2 rounds of (30 + 50) / 40
+    assert [item.server_round for item in saved] == [1, 2]
+    np.testing.assert_allclose(saved[0].weights, np.full(SIZE, 2.0))
+    rounds = history.rounds()
+    assert [(item.round, item.robots, item.num_examples) for item in rounds] == [
+        (1, 2, 40),
+        (2, 2, 40),
+    ]
+    assert [item.accuracy for item in rounds] == pytest.approx([0.8, 0.8])
+    assert events(history)[-1] == "run 1: model of round 2 delivered to r1, r2"
+    assert "round 2/2  robots 2  samples 40  loss 0.2500  accuracy 0.800" in events(history)[-2]
+
+
+def test_robots_evaluate_a_model_before_they_train_from_it(history: History) -> None:
+    """Both requests are under way together: a round is one trip to the robots."""
+    grid = FakeGrid({1: sound("r1")})
+    run_rounds(grid, history, num_rounds=2)
+    assert [entry[:3] for entry in grid.log] == [
+        ("sent", "train", 1),
+        ("asked", "train", 1),
+        ("sent", "evaluate", 1),
+        ("sent", "train", 2),
+        ("asked", "evaluate", 1),
+        ("asked", "train", 2),
+        ("sent", "evaluate", 2),
+        ("asked", "evaluate", 2),
+        ("sent", "query", 2),
+        ("asked", "query", 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("robots", "fraction", "min_nodes", "drawn"),
+    [(10, 0.5, 1, 5), (10, 0.01, 1, 1), (10, 0.01, 4, 4), (3, 1.0, 2, 3), (2, 0.5, 2, 2)],
+)
+def test_a_fraction_of_the_robots_takes_part_and_never_too_few(
+    history: History, robots: int, fraction: float, min_nodes: int, drawn: int
+) -> None:
+    grid = FakeGrid({number: sound(f"r{number}") for number in range(1, robots + 1)})
+    run_rounds(
+        grid,
+        history,
+        num_rounds=3,
+        fraction_train=fraction,
+        fraction_evaluate=fraction,
+        min_nodes=min_nodes,
+    )
+    for phase in ("train", "evaluate"):
+        assert [len(nodes) for nodes in grid.sent(phase)] == 3 * [drawn]
+    if drawn < robots:
+        assert len(set(grid.sent("train"))) > 1  # another draw in every round
+
+
+def test_a_run_waits_for_enough_robots_and_says_so(history: History) -> None:
+    robots = {1: sound("r1"), 2: sound("r2")}
+    grid = FakeGrid(robots, iter([[], [1], [1], *(50 * [[1, 2]])]))
+    _, _, pauses = run_rounds(grid, history, min_nodes=2)
+    assert len(pauses) == 2
+    assert events(history)[0] == "waiting for robots: 1 of 2 connected"
+    assert grid.sent("train") == [(1, 2)]
+
+
+def test_a_robot_with_an_error_is_named_and_left_out(history: History) -> None:
+    grid = FakeGrid({1: sound("r1", 3.0), 2: broken})
+    final, _, _ = run_rounds(grid, history, fraction_train=1.0)
+    np.testing.assert_allclose(final.weights, np.full(SIZE, 3.0))
+    assert "round 1: node 2: out of memory" in events(history)
+    assert events(history)[-1].endswith("delivered to r1")
+    assert grid.sent("query") == [(1,)]  # only those that took part
+
+
+def test_a_silent_robot_holds_a_round_up_until_its_end_and_no_longer(history: History) -> None:
+    grid = FakeGrid({1: sound("r1"), 2: silent})
+    final, _, _ = run_rounds(grid, history, fraction_train=1.0, round_timeout_sec=1.0)
+    np.testing.assert_allclose(final.weights, np.ones(SIZE))
+    assert "round 1: node 2: no reply in time" in events(history)
+
+
+def test_a_round_without_an_update_is_tried_again(history: History) -> None:
+    attempts: list[Message] = []
+
+    def recovers(message: Message) -> Message | None:
+        attempts.append(message)
+        return broken(message) if len(attempts) < 3 else sound("r1")(message)
+
+    final, _, pauses = run_rounds(FakeGrid({1: recovers}), history)
+    np.testing.assert_allclose(final.weights, np.ones(SIZE))
+    assert pauses == [1.0, 2.0]
+
+
+def test_a_run_without_an_update_fails_in_the_end(history: History) -> None:
+    grid = FakeGrid({1: broken})
+    with pytest.raises(RunFailedError, match="round 1: no update counted in 5 attempts"):
+        run_rounds(grid, history)
+    assert len(grid.sent("train")) == 5
+    assert history.rounds() == []
+
+
+def test_a_run_goes_on_with_the_evaluation_that_a_stop_cut_off(history: History) -> None:
+    grid = FakeGrid({1: sound("r1", accuracy=0.75)})
+    history.add_round(RoundRecord(3, 1, 1, 10, 0.5, None, None, 1.0, 0.5))
+    run_rounds(grid, history, begin=3)
+    assert [entry[:3] for entry in grid.log][:2] == [("sent", "evaluate", 3), ("sent", "train", 4)]
+    assert [item.accuracy for item in history.rounds()] == [0.75, 0.75]
