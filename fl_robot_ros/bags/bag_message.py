@@ -1,4 +1,4 @@
-"""From the serialized messages of a bag to frames and labels."""
+"""Frames and labels from the serialized messages of a bag."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _NS_PER_SEC = 1_000_000_000
 
 @dataclass(frozen=True)
 class LabelMessage:
-    """A label as it was recorded.
+    """A recorded label.
 
     Attributes:
         topic: Name of its topic, as recorded.
-        label: Its text, not cleaned; "" ends the label before it.
+        label: Its text as published; "" ends the label before it.
         published_ns: When it was recorded, in ns.
     """
 
@@ -34,22 +34,22 @@ class LabelMessage:
 
 @functools.cache
 def _typestore(is_ros1: bool) -> Typestore:
-    """Return a store of types, which compiles what it needs once."""
+    """Return the type store, made once because it compiles its deserializers."""
     from rosbags.typesys import Stores, get_typestore
 
     return get_typestore(Stores.ROS1_NOETIC if is_ros1 else Stores.ROS2_HUMBLE)
 
 
 def wrong_time(message: RecordedMessage) -> str:
-    """Say of a message that it cannot have been recorded when it says."""
+    """Describe a message whose time cannot be a time of recording."""
     return f"a message on {message.topic.name} has the time {message.recorded_ns} ns"
 
 
 class MessageReader:
     """Deserializes images and labels.
 
-    The three message types have been the same in all of ROS 2, so that a bag's own definitions,
-    which may be missing or odd, are not needed.
+    The three message types are the same in every ROS 2 distribution, so the bag's own definitions,
+    which may be missing or wrong, are not needed.
     """
 
     def read(self, message: RecordedMessage) -> Frame | LabelMessage:
@@ -83,11 +83,11 @@ class MessageReader:
                 data=content.data,
             )
         except Exception as error:
-            # The generated deserializers check little: broken bytes end in errors of any kind.
+            # The generated deserializers check little: broken bytes raise errors of any kind.
             raise _broken(message, error) from error
 
     def cdr(self, message: RecordedMessage) -> bytes:
-        """Return the content of a message as ROS 2 serializes it.
+        """Return a message in the serialization of ROS 2 (CDR).
 
         Raises:
             BagError: The message is broken.
@@ -101,7 +101,7 @@ class MessageReader:
             raise _broken(message, error) from error
 
     def _deserialize(self, message: RecordedMessage) -> Any:
-        # A view, as slices of bytes are copies.
+        # A view, because slices of bytes are copies.
         data = memoryview(message.data)
         if message.is_ros1:
             return _typestore(is_ros1=True).deserialize_ros1(data, message.topic.message_type)
@@ -109,5 +109,5 @@ class MessageReader:
 
 
 def _broken(message: RecordedMessage, error: Exception) -> BagError:
-    """Say of a message that it is broken."""
+    """Return the error for a broken message."""
     return BagError(f"a message on {message.topic.name} is broken: {error!r}"[:300])

@@ -17,7 +17,7 @@ from fl_robot_ros.images.image_files import read_image
 from fl_robot_ros.labels.image_folder import read_image_folder
 from fl_robot_ros.playback.source import Item, StreamedImage
 
-# As many as a robot keeps by default, so that none is lost on the way.
+# The default rate of capture, so that a robot keeps every image.
 FOLDER_RATE_HZ = ClientSettings.sample_rate_hz
 _FALLBACK_VIDEO_HZ = 30.0  # Where a file does not say.
 
@@ -31,11 +31,11 @@ class FolderSource:
         """List the images.
 
         Args:
-            folder: Images, in class folders or split folders or none.
+            folder: Images, with or without class folders and split folders.
             rate_hz: Images per second.
 
         Raises:
-            SourceError: There is no image in it, or it is not clear what the labels are.
+            SourceError: The folder has no images, or ambiguous labels.
         """
         self.image_types: dict[str, str] = {}
         self.label_topics: tuple[str, ...] = ()
@@ -55,7 +55,7 @@ class FolderSource:
         )
 
     def items(self) -> Iterator[Item]:
-        """Yield every image that can be read."""
+        """Yield every readable image."""
         for index, (path, label) in enumerate(self.images):
             image = read_image(path)
             if image is None:
@@ -64,7 +64,7 @@ class FolderSource:
             yield StreamedImage(image, label if self._labelled else None, index / self._rate_hz)
 
     def close(self) -> None:
-        """Nothing is open between two images."""
+        """Do nothing: no file is open between two images."""
 
 
 class VideoSource:
@@ -121,10 +121,10 @@ class CameraSource:
 
         Args:
             device: Number of the camera, or its device file.
-            rate_hz: Frames per second to keep of those that the camera gives; 0: all.
+            rate_hz: Frames per second to keep; 0: all.
 
         Raises:
-            SourceError: The camera is not there or cannot be opened.
+            SourceError: The camera is missing or cannot be opened.
         """
         self.image_types: dict[str, str] = {}
         self.label_topics: tuple[str, ...] = ()
@@ -141,7 +141,7 @@ class CameraSource:
         """Yield frames as they come.
 
         Raises:
-            SourceError: The camera stopped delivering.
+            SourceError: The camera delivers no more frames.
         """
         start = time.monotonic()
         next_sec = 0.0
@@ -149,13 +149,13 @@ class CameraSource:
             now_sec = time.monotonic() - start
             if now_sec < next_sec:
                 continue
-            # On a grid in time, so that the rate does not sink by the jitter of each frame.
+            # On a time grid, so that the jitter of single frames does not lower the rate.
             next_sec = max(next_sec + self._period_sec, now_sec - self._period_sec)
             yield StreamedImage(image, None, now_sec)
         raise SourceError(f"{self.description} stopped delivering frames")
 
     def close(self) -> None:
-        """Let go of the camera."""
+        """Release the camera."""
         self._capture.release()
 
 
