@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl_robot_ros.bags.bag_files import BagFiles, find_bag_files, is_bag
-from fl_robot_ros.bags.bag_message import LabelMessage, MessageReader
+from fl_robot_ros.bags.bag_message import LabelMessage, read_message
 from fl_robot_ros.bags.bag_topic import IMAGE_TYPES, Topic, Wanted, unreadable_topics
 from fl_robot_ros.bags.camera_choice import other_topics
 from fl_robot_ros.errors import BagError
@@ -117,7 +117,6 @@ class BagReader(Iterator["Frame | LabelMessage"]):
         self._bag = bag
         self._image_topics = image_topics
         self._allows_fallback = allows_fallback
-        self._reader = MessageReader()
         self._broken_messages = 0
         # Whether a topic is wanted, for the topics of the messages so far.
         self._seen: dict[Topic, bool] = {}
@@ -152,7 +151,7 @@ class BagReader(Iterator["Frame | LabelMessage"]):
     def _item(self, message: RecordedMessage) -> Frame | LabelMessage | None:
         """Count a message and return its frame or label; None: the message is broken."""
         try:
-            item = self._reader.read(message)
+            item = read_message(message)
         except BagError as error:
             if not self._broken_messages:
                 self.report.add_loss(str(error))

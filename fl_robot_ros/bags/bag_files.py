@@ -121,14 +121,20 @@ def find_bag_files(path: Path) -> BagFiles:
     present = sorted(items, key=_by_number)
     listed = path / METADATA_NAME
     metadata = read_metadata(listed) if _is_file(listed) else BagMetadata()
-    names = [_present_name(path, name) for name in metadata.names if _is_storage(name)]
+    by_name = {file.name: file for file in present}
     files: list[Path] = []
     losses: list[str] = []
-    for file in (path / name for name in dict.fromkeys(names)):
-        if _is_file(file):
+    for name in filter(_is_storage, metadata.names):
+        # Some versions of rosbag2 list compressed files by their unpacked name.
+        unpacked = name.removesuffix(_COMPRESSED_SUFFIX)
+        names = (name, unpacked, unpacked + _COMPRESSED_SUFFIX)
+        file = next((by_name[item] for item in names if item in by_name), None)
+        if file is None:
+            losses.append(f"{name}: the file is missing")
+        elif file not in files:
             files.append(file)
-        else:
-            losses.append(f"{file.name}: the file is missing")
+    found = {_unpacked_name(file) for file in files}
+    others = [file for file in present if _unpacked_name(file) not in found]
     if not files:
         files = present
         if len({_series(file) for file in files}) > 1:
@@ -137,11 +143,11 @@ def find_bag_files(path: Path) -> BagFiles:
                 f"folder {path} has no {METADATA_NAME}, and files of several recordings: "
                 f"{', '.join(file.name for file in files[:_MAX_NAMED])}; read each by itself"
             )
-    elif others := _others(files, present):
+    else:
         series = {_series(file) for file in files}
         losses += [f"{file.name}: {_UNLISTED}" for file in others if _series(file) not in series]
-        files += [file for file in others if _series(file) in series]
-        files.sort(key=_by_number)
+        unlisted = [file for file in others if _series(file) in series]
+        files = sorted([*files, *unlisted], key=_by_number) if unlisted else files
     if not files:
         raise BagError(f"folder {path} has no .mcap or .db3 file; expected a rosbag2 folder")
     return BagFiles(path, tuple(files), tuple(losses), metadata)
@@ -165,18 +171,6 @@ def _label_files(place: Callable[[str], Path], prefix: str = "") -> list[Path]:
 def is_compressed(path: Path) -> bool:
     """Say whether a storage file is compressed as a whole."""
     return path.suffix == _COMPRESSED_SUFFIX
-
-
-def _present_name(folder: Path, name: str) -> str:
-    """Return the present name of a listed file, compressed or not."""
-    names = (name, name + _COMPRESSED_SUFFIX, name.removesuffix(_COMPRESSED_SUFFIX))
-    return next((other for other in names if _is_file(folder / other)), name)
-
-
-def _others(found: list[Path], present: list[Path]) -> list[Path]:
-    """Return the files that are not among those found, neither compressed nor unpacked."""
-    names = {_unpacked_name(file) for file in found}
-    return [file for file in present if _unpacked_name(file) not in names]
 
 
 def _unpacked_name(path: Path) -> str:

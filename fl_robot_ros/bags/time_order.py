@@ -26,18 +26,21 @@ def in_time_order(
     held: list[tuple[int, int, RecordedMessage]] = []
     held_bytes = 0
     number = 0
+
+    def oldest() -> RecordedMessage:
+        nonlocal held_bytes
+        message = heapq.heappop(held)[2]
+        held_bytes -= len(message.data) + _OVERHEAD_BYTES
+        return message
+
     for start_ns, messages in chunks:
         while held and held[0][0] < start_ns:
-            oldest = heapq.heappop(held)[2]
-            held_bytes -= len(oldest.data) + _OVERHEAD_BYTES
-            yield oldest
+            yield oldest()
         for message in messages:
             heapq.heappush(held, (message.recorded_ns, number, message))
             number += 1
             held_bytes += len(message.data) + _OVERHEAD_BYTES
             while held_bytes > MAX_HELD_BYTES:
-                oldest = heapq.heappop(held)[2]
-                held_bytes -= len(oldest.data) + _OVERHEAD_BYTES
-                yield oldest
+                yield oldest()
     while held:
-        yield heapq.heappop(held)[2]
+        yield oldest()

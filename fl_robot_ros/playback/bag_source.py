@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from fl_robot_ros.bags.bag_files import find_bag_files
-from fl_robot_ros.bags.bag_message import LabelMessage, MessageReader, wrong_time
+from fl_robot_ros.bags.bag_message import LabelMessage, cdr_of, read_message, wrong_time
 from fl_robot_ros.bags.bag_topic import Topic, TopicCounts, unreadable_topics
 from fl_robot_ros.bags.camera_choice import describe_other, other_topics
 from fl_robot_ros.bags.storage import RecordedMessage, is_time
@@ -76,7 +76,6 @@ class BagSource:
         Raises:
             SourceError: The bag, or every image in it, is unreadable.
         """
-        reader = MessageReader()
         images = 0
         start_ns: int | None = None
         for message in self._messages():
@@ -89,10 +88,10 @@ class BagSource:
             topic = message.topic.name.lstrip("/")
             try:
                 if message.topic.has_images:
-                    yield RecordedImage(topic, reader.cdr(message), due_sec)
+                    yield RecordedImage(topic, cdr_of(message), due_sec)
                     images += 1
                     continue
-                content = reader.read(message)
+                content = read_message(message)
             except BagError as error:
                 self.skipped.append(str(error))
                 continue

@@ -22,10 +22,19 @@ FOLDER_RATE_HZ = ClientSettings.sample_rate_hz
 _FALLBACK_VIDEO_HZ = 30.0  # Where a file does not say.
 
 
-class FolderSource:
-    """The images of a folder in the order of their names, labelled as `read_image_folder` does."""
+class _ImageSource:
+    """A source without recorded topics."""
 
     is_live = False
+
+    def __init__(self) -> None:
+        self.image_types: dict[str, str] = {}
+        self.label_topics: tuple[str, ...] = ()
+        self.skipped: list[str] = []
+
+
+class FolderSource(_ImageSource):
+    """The images of a folder in the order of their names, labelled as `read_image_folder` does."""
 
     def __init__(self, folder: Path, rate_hz: float = FOLDER_RATE_HZ) -> None:
         """List the images.
@@ -37,8 +46,7 @@ class FolderSource:
         Raises:
             SourceError: The folder has no images, or ambiguous labels.
         """
-        self.image_types: dict[str, str] = {}
-        self.label_topics: tuple[str, ...] = ()
+        super().__init__()
         found = read_image_folder(folder)
         self.skipped = found.left_out_lines()
         self.images = [(image.path, image.label) for image in found.images]
@@ -67,10 +75,8 @@ class FolderSource:
         """Do nothing: no file is open between two images."""
 
 
-class VideoSource:
+class VideoSource(_ImageSource):
     """A video file or network stream by OpenCV."""
-
-    is_live = False
 
     def __init__(self, place: str) -> None:
         """Open the video.
@@ -81,9 +87,7 @@ class VideoSource:
         Raises:
             SourceError: OpenCV cannot open it.
         """
-        self.image_types: dict[str, str] = {}
-        self.label_topics: tuple[str, ...] = ()
-        self.skipped: list[str] = []
+        super().__init__()
         self._place = place
         self._capture = _open_capture(place, f"video {place}")
         rate = self._capture.get(cv2.CAP_PROP_FPS)
@@ -111,7 +115,7 @@ class VideoSource:
         self._capture.release()
 
 
-class CameraSource:
+class CameraSource(_ImageSource):
     """A camera by cv2.VideoCapture."""
 
     is_live = True
@@ -126,9 +130,7 @@ class CameraSource:
         Raises:
             SourceError: The camera is missing or cannot be opened.
         """
-        self.image_types: dict[str, str] = {}
-        self.label_topics: tuple[str, ...] = ()
-        self.skipped: list[str] = []
+        super().__init__()
         if isinstance(device, int) and Path("/dev").exists():
             device_file = Path(f"/dev/video{device}")
             if Path("/sys/class").exists() and not device_file.exists():
