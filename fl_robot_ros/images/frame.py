@@ -10,7 +10,7 @@ from typing import Union
 import numpy as np
 from numpy.typing import NDArray
 
-# Enough bytes to tell two images of a camera apart, and few beside the work of encoding one.
+# Enough to tell two images of a camera apart, and cheap compared with encoding one.
 _DIGESTED_BYTES = 1 << 12
 
 FrameData = Union[bytes, bytearray, memoryview, "array.array[int]", NDArray[np.uint8]]
@@ -23,14 +23,14 @@ class RawFrame:
     Attributes:
         topic: Name of the camera's topic.
         stamp_ns: Capture time from the header, in ns since the epoch of the camera's clock;
-            `published_ns` where the header says 0.
+            `published_ns` if the header has 0.
         published_ns: When the message was published or recorded, in ns; the time base for labels.
         encoding: Pixel format by its ROS name, for example "rgb8".
         height: Rows of pixels.
         width: Pixels in a row.
         step: Bytes in a row, padding included.
         is_bigendian: Whether numbers wider than a byte have their high byte first.
-        data: The pixels, at least `height * step` bytes.
+        data: The pixels, `height * step` bytes or more; the last row may lack its padding.
     """
 
     topic: str
@@ -51,9 +51,9 @@ class CompressedFrame:
     Attributes:
         topic: Name of the camera's topic.
         stamp_ns: Capture time from the header, in ns since the epoch of the camera's clock;
-            `published_ns` where the header says 0.
+            `published_ns` if the header has 0.
         published_ns: When the message was published or recorded, in ns; the time base for labels.
-        format: What the publisher calls the compression, for example "jpeg".
+        format: The publisher's name of the compression, for example "jpeg".
         data: The bytes of the image file.
     """
 
@@ -68,12 +68,12 @@ Frame = RawFrame | CompressedFrame
 
 
 def frame_digest(data: FrameData) -> str:
-    """Return 16 hexadecimal digits that tell a frame's data from that of others.
+    """Return 16 hexadecimal digits that identify a frame's data.
 
-    They come from its length and 4,096 bytes of it or more, evenly taken.
+    A hash of its length and of 4,096 or more of its bytes, evenly spaced.
     """
     values = frame_bytes(data)
-    # An odd step meets every channel and column.
+    # An odd step visits every channel and column.
     sample = values[:: len(values) // _DIGESTED_BYTES | 1]
     return hashlib.sha256(b"%d " % len(values) + sample.tobytes()).hexdigest()[:16]
 
