@@ -1,4 +1,4 @@
-"""A ROS parameter file of `fl_client`, for commands that work without ROS."""
+"""Reading of an `fl_client` parameter file without ROS."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from fl_robot_ros.cli.yaml_file import read_yaml
 from fl_robot_ros.config import ClientSettings, PerceptionSettings, StreamerSettings
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.name_list import name_list
 
 _NODE = "fl_client"
 _WILDCARDS = ("*", "**")
-# What a bag's frames depend on.
+# The settings that apply to frames of a bag.
 _TAKEN = (
     *("image_topics", "sample_rate_hz", "jpeg_quality", "encoder_threads"),
     *("label_hold_sec", "label_lookback_sec", "topic_labels", "privacy_masks"),
     *("min_brightness", "max_brightness", "min_sharpness", "min_difference_bits"),
 )
-# One file may serve several nodes.
+# A file may have parameters of several nodes.
 _KNOWN = {
     *("use_sim_time", "qos_overrides", "start_type_description_service"),
     *(
@@ -33,16 +32,16 @@ _KNOWN = {
 
 
 def read_capture_settings(path: Path) -> ClientSettings:
-    """Return what a parameter file says of a client's capture, the rest as by default.
+    """Return the capture settings of a parameter file, and defaults for the rest.
 
-    As with ROS, the file's parts for any node and for `fl_client` count, the later ones more.
+    As in ROS, sections for '/**' and for `fl_client` apply, later ones override earlier ones.
 
     Raises:
-        SettingError: The file cannot be read, has no part for the client or those of several, or a
-            name or a value is wrong. An unknown name might be a misspelt mask.
+        SettingError: The file cannot be read, has no section for the client or sections for
+            several, or a name or a value is invalid. An unknown name might be a misspelt mask.
     """
     values: dict[str, Any] = {}
-    parts = list(_parts(_read(path), ""))
+    parts = list(_parts(read_yaml(path), ""))
     if not parts:
         raise SettingError(
             f"{path} has no parameters of {_NODE}; expected a line '/**:' or '{_NODE}:', and "
@@ -65,17 +64,8 @@ def read_capture_settings(path: Path) -> ClientSettings:
         raise SettingError(f"{path}: {error}") from error
 
 
-def _read(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingError(f"cannot read {path}: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SettingError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-
-
 def _parts(content: Any, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the name of each node that may be a client, and its parameters."""
+    """Yield the name and the parameters of each section that applies to a client."""
     if not isinstance(content, dict):
         return
     for key, below in content.items():

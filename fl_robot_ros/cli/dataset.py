@@ -1,4 +1,4 @@
-"""`fl_dataset`: shows, checks, fills, labels and exports a robot's dataset."""
+"""`fl_dataset`: show, check, fill, label and export a robot's dataset."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = parse_options(args)
     for stream in (sys.stdout, sys.stderr):
-        # A label that the terminal cannot show must not end the command.
+        # A label in characters that the terminal lacks must not end the command.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     console = Console(highlight=False)
@@ -63,7 +63,7 @@ def main(args: Sequence[str] | None = None) -> int:
         print_error(f"fl_dataset: {error}")
         return 1
     except KeyboardInterrupt:
-        print_error("fl_dataset: interrupted; what was done stays done")
+        print_error("fl_dataset: interrupted; completed work is kept")
         return 130
 
 
@@ -102,11 +102,11 @@ def _print_summary(summary: DatasetSummary, console: Console) -> None:
     )
     if summary.verdicts:
         counts = ", ".join(f"{name} {count:,}" for name, count in summary.verdicts.items())
-        say(console, f"what became of every frame so far: {counts}")
+        say(console, f"frames so far, by verdict: {counts}")
 
 
 def _cells(item: LabelSummary, total: int) -> list[str]:
-    """Return a row of the table of labels, but for the name."""
+    """Return the row of a label, without its name."""
     share = f"{item.images / total:.1%}" if total else ""
     dates = utc_minute(item.first_ns), utc_minute(item.last_ns)
     return [f"{item.images:,}", share, size(item.size_bytes), *dates]
@@ -118,10 +118,10 @@ def _check(options: argparse.Namespace, console: Console) -> int:
     with _open(options) as dataset, progress(console, "checking") as on_progress:
         report = check_dataset(dataset, on_progress=on_progress)
     _print_check(report, console)
-    print_names(console, "what a repair cannot mend (see `check --help`)", report.unrepaired)
+    print_names(console, "beyond repair (see `check --help`)", report.unrepaired)
     if report.is_repairable:
         what = "the rest" if report.unrepaired else "this"
-        say(console, f"`fl_dataset check --repair` mends {what}; stop the robot's client before")
+        say(console, f"`fl_dataset check --repair` repairs {what}; stop the robot's client first")
     what = "folders that `fl_dataset check --repair` would rename like their labels"
     print_names(console, what, report.old_folders)
     return 0 if report.is_sound else 1
@@ -135,7 +135,7 @@ def _repair(options: argparse.Namespace, console: Console) -> int:
         report = repair_dataset(dataset, on_progress=on_progress)
     _print_check(report, console)
     if report.unrepaired:
-        print_names(console, "what could not be repaired", report.unrepaired)
+        print_names(console, "not repaired", report.unrepaired)
     elif not report.is_sound:
         say(console, "repaired")
     print_names(console, "folders renamed like their labels", report.old_folders)
@@ -144,18 +144,18 @@ def _repair(options: argparse.Namespace, console: Console) -> int:
 
 def _print_check(report: CheckReport, console: Console) -> None:
     for what, paths in (
-        ("files that are gone", [sample.path for sample in report.missing]),
-        ("files with another image than was stored", [item.path for item in report.altered]),
-        ("files that are broken", [sample.path for sample in report.broken]),
-        ("files that cannot be read", [sample.path for sample in report.unreadable]),
-        ("images that the index does not know", report.stray),
-        ("broken files that the index does not know", report.rubbish),
+        ("missing files", [sample.path for sample in report.missing]),
+        ("files with another image than the stored one", [item.path for item in report.altered]),
+        ("broken files", [sample.path for sample in report.broken]),
+        ("unreadable files", [sample.path for sample in report.unreadable]),
+        ("images that the index lacks", report.stray),
+        ("broken files that the index lacks", report.rubbish),
     ):
         print_names(console, what, paths)
     if report.foreign:
-        say(console, f"{report.foreign} other files lie in the folder; they are left alone")
+        say(console, f"{number(report.foreign, 'other file')} in the folder, left alone")
     if report.is_sound:
-        say(console, f"{number(report.samples, 'sample')} checked, all is well")
+        say(console, f"{number(report.samples, 'sample')} checked, all sound")
     else:
         say(console, f"{number(report.samples, 'sample')} checked")
 
@@ -175,7 +175,7 @@ def _export(options: argparse.Namespace, console: Console) -> int:
     count = number(report.exported.total(), "image")
     say(console, f"{count} exported to {options.to}{by_label(report.exported)}")
     names = [f"{sample.path}: {reason}" for sample, reason in report.left_out]
-    print_names(console, "images left out (`fl_dataset check` tells more)", names)
+    print_names(console, "images left out (see `fl_dataset check`)", names)
     return 1 if report.left_out else 0
 
 
@@ -193,11 +193,11 @@ def _label(options: argparse.Namespace, console: Console) -> int:
     if plan.same:
         say(console, f"{plan.same:,} had that label already")
     if plan.protected:
-        say(console, f"{plan.protected:,} have another label and were left alone; see --all")
+        say(console, f"{plan.protected:,} keep another label; see --all")
     print_names(console, "without a sample", unmatched)
     if total or plan.same or plan.protected:
         return 1 if unmatched else 0
-    say(console, "no sample fits; `fl_dataset info` and `sheet` show what there is")
+    say(console, "no sample matches; `fl_dataset info` and `sheet` show what there is")
     return 1
 
 

@@ -1,4 +1,4 @@
-"""`fl_dataset import`: rosbags and folders of images on their way into a dataset."""
+"""`fl_dataset import`: rosbags and folders of images."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _RESERVE_BYTES = ClientSettings().disk_reserve_mb * 1_000_000
 
 
 def import_paths(options: argparse.Namespace, console: Console) -> int:
-    """Take rosbags and folders in; return the exit code: 0 where all could be read and stored.
+    """Import rosbags and folders; return the exit code: 0 if all was read and stored.
 
     Raises:
-        FlRobotError: The dataset or an option cannot be used.
+        FlRobotError: The dataset cannot be used, or an option is invalid.
     """
     bags = {path for path in options.paths if _is_bag(path)}
     if options.label and bags == {*options.paths}:
@@ -59,7 +59,7 @@ def import_paths(options: argparse.Namespace, console: Console) -> int:
                 else:
                     is_whole &= _import_folder(console, dataset, path, options.label)
             except (FlRobotError, OSError) as error:
-                # The others may do.
+                # Other paths may still be imported.
                 print_error(f"fl_dataset: {error}")
                 is_whole = False
     return 0 if is_whole else 1
@@ -67,7 +67,7 @@ def import_paths(options: argparse.Namespace, console: Console) -> int:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Dataset]:
-    """Open a dataset; a new one into which nothing came is removed again."""
+    """Open a dataset; remove a new one that stays empty."""
     new_folders = [folder for folder in (path, *path.parents) if not folder.exists()]
     with Dataset(path) as dataset:
         try:
@@ -88,12 +88,12 @@ def _remove_if_empty(dataset: Dataset, new_folders: Sequence[Path]) -> None:
 
 
 def _bag_settings(options: argparse.Namespace, console: Console) -> ClientSettings:
-    """Return how bags are captured: by the parameter file, and by options that go before it.
+    """Return the settings for bags: those of the parameter file, overridden by options.
 
     Raises:
-        SettingError: The file or a value in it is wrong.
+        SettingError: The file or a value in it is invalid.
     """
-    # Without image topics, all are read.
+    # No image topics: all are read.
     settings = ClientSettings(image_topics=())
     if options.params:
         settings = read_capture_settings(options.params)
@@ -116,7 +116,7 @@ def _is_bag(path: Path) -> bool:
 
 
 def _import_folder(console: Console, dataset: Dataset, path: Path, label: str) -> bool:
-    """Import a folder of images; return whether all of it could be read."""
+    """Import a folder of images; return whether all images were read."""
     with progress(console, f"importing {path.name}") as on_progress:
         report = import_images(
             dataset, path, label=label, reserve_bytes=_RESERVE_BYTES, on_progress=on_progress
@@ -126,12 +126,12 @@ def _import_folder(console: Console, dataset: Dataset, path: Path, label: str) -
         labelled = number(report.labelled.total(), "image")
         text += f", {labelled} of the review pool labelled{by_label(report.labelled)}"
     if report.already_stored:
-        text += f", {report.already_stored:,} there already"
+        text += f", {report.already_stored:,} stored already"
     say(console, text)
     names = [f"{file.relative_to(path)}: {kept}" for file, kept in report.otherwise_labelled]
-    print_names(console, "there already with another label, which stays (see label --all)", names)
+    print_names(console, "stored already with another label, which stays (see label --all)", names)
     names = [f"{file.relative_to(path)}: {reason}" for file, reason in report.unreadable]
-    print_names(console, "files that were not taken", names)
+    print_names(console, "files that were left out", names)
     for line in report.remarks:
         say(console, f"  {line}")
     for line in report.left_out:
@@ -146,7 +146,7 @@ def _import_bag(
     path: Path,
     label_file: Path | None,
 ) -> bool:
-    """Import a rosbag; return whether all of it could be read and stored."""
+    """Import a rosbag; return whether all of it was read and stored."""
     from fl_robot_ros.capture.pipeline import CapturePipeline
 
     pipeline = CapturePipeline(dataset, settings)

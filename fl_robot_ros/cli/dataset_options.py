@@ -21,7 +21,7 @@ _RATE_HZ = ClientSettings().sample_rate_hz
 
 _EPILOG = f"""\
 Every command takes --dataset FOLDER, or --data-dir FOLDER for the dataset/ in
-a robot's data folder, {DEFAULT_DATA_DIR} unless said otherwise. They work while
+a robot's data folder (default: {DEFAULT_DATA_DIR}). The commands work while
 fl_client captures; only `check --repair` needs the dataset for itself.
 `fl_dataset COMMAND --help` tells more.
 
@@ -33,53 +33,55 @@ examples:
   fl_dataset export --to sorted/ --unlabelled
   fl_dataset label --from-folder sorted/
 
-exit code: 0 done; 1 not all of it can be done, or something is wrong with the
-dataset; 2 wrong command line; 130 interrupted
+exit code: 0 done; 1 not everything could be done, or the dataset is damaged;
+2 invalid command line; 130 interrupted
 """
 
 _CHECK_EPILOG = """\
-A repair forgets samples whose file is gone or no image any more, takes
-images that the index does not know into it, with the label of their folder,
-and removes broken files with a sample's name. A lost index is made anew; the
-names of the cameras are lost with it. Other files are left alone, and so are
-files that cannot be read, copies of a sample in another folder, and images
-in a folder whose name is no label's: move them away, or mend their disk or
-their rights.
+A repair makes index and files agree:
+  - samples whose file is missing or no image any more leave the index
+  - images that the index lacks enter it, with the label of their folder
+  - broken files with the name of a sample are removed
+  - label folders with the escaped names of an earlier version (%E6%89%98)
+    are renamed like their labels
+A lost index is created anew, without the names of the cameras.
 
-exit code: 0 all is well, or was repaired; 1 something is wrong
+A repair leaves other files alone, and these, which need your decision: files
+that cannot be read, copies of a sample in a second folder, and images in a
+folder that is not named like a label.
+
+exit code: 0 the dataset is sound or was repaired; 1 faults remain
 """
 
 _IMPORT_EPILOG = """\
-PATH is one of these:
+PATH is a rosbag or a folder of images:
   BAG     a rosbag2 folder, one .mcap or .db3 file, or a ROS 1 .bag. Labels
           come from a label file (--labels, or labels.csv or labels.yaml in the
           bag's folder, or drive.mcap.labels.csv beside drive.mcap) and from
           the topic fl/label.
-  FOLDER  images, in one subfolder for each class, named like the class; or in
-          split folders (train, valid, test, ...), with class folders in them
-          or they in class folders; or with a list of labels beside them:
-          metadata.csv or .jsonl (Hugging Face), _classes.csv (Roboflow).
-          Images in none of these, or in "unlabelled", have no label. A folder
-          named like a split is a class where it lies among class folders.
-What has no label goes to the review pool. Importing again adds nothing twice,
-and gives labels to what waits in the pool; a FOLDER of other images than an
-export's is known by its name, so that under another name it is new.
+  FOLDER  images in one subfolder for each class, named like the class. Split
+          folders (train, valid, test, ...) may hold class folders or lie in
+          them. Or a list of labels lies beside the images: metadata.csv or
+          .jsonl (Hugging Face), _classes.csv (Roboflow). Other images, and
+          those in "unlabelled", have no label. A folder named like a split is
+          a class if it lies among class folders.
+Images without a label go to the review pool. A second import of the same data
+adds nothing, and labels images of the pool. A folder is known by its name:
+renamed, its images are new, except those of an export.
 
-Nothing is masked, and of a rosbag every frame at --rate is taken, unless
---params FILE says otherwise: the parameter file of a client, like
-config/client.yaml. From it come image_topics, sample_rate_hz, jpeg_quality,
-label_hold_sec, label_lookback_sec, topic_labels, privacy_masks and the limits
-min_... and max_brightness, for rosbags alone; images of a FOLDER are never
-masked. --topics and --rate go before the file.
+Of a rosbag, every frame at --rate is imported, and nothing is masked, unless
+--params FILE names the parameter file of a client, like config/client.yaml.
+Its image_topics, sample_rate_hz, jpeg_quality, label_hold_sec,
+label_lookback_sec, topic_labels, privacy_masks and the limits min_... and
+max_brightness then apply to rosbags. Images of a FOLDER are never masked.
+--topics and --rate override the file.
 
-JPEG files in colour are stored byte for byte, other images as JPEG. Like
-frames of a camera, they are not turned as EXIF says. The capture time is when
-a file was last changed; a file with a name as the dataset gives them keeps its
-time, and with the samples.csv of an export its camera. The topic of the others
-is import/FOLDER. Class folders have no folders of their own; a dataset is to be
-exported first. Files are known by their content where the suffix says nothing.
-Of 16-bit images with one channel (depth, thermal) the range is spread, as of
-16UC1 from a rosbag.
+Colour JPEG files are stored byte for byte, other images as JPEG, without
+rotation by EXIF. 16-bit images of one channel (depth, thermal) are scaled to
+their range, as 16UC1 from a rosbag. The capture time of an image is when its
+file was last changed, and its topic import/FOLDER; images of an export keep
+their time, and with its samples.csv their topic. Class folders must not be
+nested. Export a dataset before you import it into another.
 
 examples:
   fl_dataset import drive.mcap --labels drive.csv --topics camera_left/image_raw --rate 2
@@ -90,54 +92,55 @@ examples:
 
 _EXPORT_EPILOG = """\
 formats:
-  folder    one subfolder for each class, as
-            keras.utils.image_dataset_from_directory reads them; characters of
-            a label beyond letters, digits, "-", "_" and space are written as
-            %XX
+  folder    one subfolder for each class, named like the label, for
+            keras.utils.image_dataset_from_directory
   tfrecord  files of tf.train.Example with image/encoded, image/format,
             image/filename, image/class/text and image/class/label, the number
-            of the line in labels.txt, from 0; tfds.builder_from_directory
-            reads them too, as splits "train" and "unlabelled"
-Beside them, samples.csv has id, label, topic, stamp_ns, path and sha256 of
-each image. `fl_dataset import FOLDER` brings a folder back, into another
-dataset too, as it was.
+            of the line in labels.txt, from 0; also for
+            tfds.builder_from_directory, with the splits "train" and
+            "unlabelled". Needs TensorFlow and tensorflow-datasets:
+            pip install './fl_robot_ros[learning,tfds]'
+samples.csv beside the images has id, label, topic, stamp_ns, path and sha256
+of each image. `fl_dataset import FOLDER` restores an exported folder, also
+into another dataset.
 """
 
 _LABEL_EPILOG = """\
-Only the review pool gets labels, so that nothing is overwritten by mistake;
-with --all labelled samples do too, and --as "" puts them back into the pool. T
-is seconds since the epoch, or a date with its time zone.
+Without --all, only images of the review pool get a label, so that no label is
+overwritten by mistake. --all --as "" moves images back to the pool. T is
+seconds since the epoch, or a date with its time zone.
 
-FILE lists images and their labels, CSV or JSON Lines, as a labelling tool
-writes it of an export's images: Label Studio's CSV, Roboflow's _classes.csv (a
-column of 0 and 1 for each class), Hugging Face's metadata.csv. A column of
-image files (image, filename, file_name, path, ...; paths or URLs) says which
-samples are meant, by their file names; with a column sha256, as in an export's
-samples.csv, by content too. A list without such a column goes by id. The label
-is in the column label, or in the only one called choice, class, category, ...
-The command says which columns it took. A list that contradicts itself changes
-nothing. Or FILE has start,end,label[,topic].
+FILE is one of these:
+  - a list of images and labels, CSV or JSON Lines, as a labelling tool writes
+    it: Label Studio's CSV, Roboflow's _classes.csv (a column of 0 and 1 for
+    each class), Hugging Face's metadata.csv. A column of image files (image,
+    filename, file_name, path, ...; paths or URLs) identifies samples by file
+    name, with a column sha256 (as in an export's samples.csv) also by content;
+    a list without such a column goes by id. The label is in the column label,
+    or in the only one called choice, class, category, ... The command says
+    which columns it reads, and refuses a list that contradicts itself.
+  - a label file with the columns start,end,label[,topic]
 
 examples:
   fl_dataset label --id 3,7-12 --as pallet
   fl_dataset label --from-time 2024-05-01T12:00:00Z --to-time 2024-05-01T12:05:00Z --as "stop sign"
   fl_dataset label --csv labels.csv --all
-  fl_dataset export --to sorted/ --unlabelled    # then move files out of sorted/unlabelled/
-  fl_dataset label --from-folder sorted/         # into folders named like their labels, and this
+  fl_dataset export --to sorted/ --unlabelled    # move files from sorted/unlabelled/
+  fl_dataset label --from-folder sorted/         # to folders named like labels, then this
 """
 
 _SHEET_EPILOG = """\
-Of letters that OpenCV has no glyph for (before its version 5: all but ASCII),
-accents are dropped, others become their code points, such as \\u6258. The number
-under an image is its id for `fl_dataset label --id`.
+The number under an image is its id for `fl_dataset label --id`. Letters that
+OpenCV cannot draw (before version 5, all but ASCII) lose their accent or
+appear as code points, such as \\u6258.
 """
 
 
 def parse_options(args: Sequence[str] | None) -> argparse.Namespace:
-    """Parse a command line; a wrong one ends the program with exit code 2."""
+    """Parse a command line; an invalid one ends the program with exit code 2."""
     parser = argparse.ArgumentParser(
         prog="fl_dataset",
-        description="Look after a robot's dataset: see, check, fill, label and export it.",
+        description="Show, check, fill, label and export a robot's dataset.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -178,7 +181,7 @@ def _add_command(
         type=full_path,
         default=DEFAULT_DATA_DIR,
         metavar="FOLDER",
-        help="the robot's data folder, whose dataset/ is meant (default: %(default)s)",
+        help="the robot's data folder, with dataset/ in it (default: %(default)s)",
     )
     where.add_argument(
         "--dataset", type=full_path, metavar="FOLDER", help="the dataset's own folder"
@@ -187,7 +190,7 @@ def _add_command(
 
 
 def _add_info(commands: _Commands[argparse.ArgumentParser]) -> None:
-    parser = _add_command(commands, "info", "Show labels, images, times, cameras and space.")
+    parser = _add_command(commands, "info", "Show labels, images, times, cameras and disk space.")
     parser.add_argument("--json", action="store_true", help="print JSON, with times in ns")
 
 
@@ -196,13 +199,13 @@ def _add_check(commands: _Commands[argparse.ArgumentParser]) -> None:
         commands, "check", "Compare every file with the index.", epilog=_CHECK_EPILOG
     )
     parser.add_argument(
-        "--repair", action="store_true", help="mend what is found; stop the robot's client first"
+        "--repair", action="store_true", help="repair faults; stop the robot's client first"
     )
 
 
 def _add_import(commands: _Commands[argparse.ArgumentParser]) -> None:
     parser = _add_command(
-        commands, "import", "Take rosbags and folders of images in.", epilog=_IMPORT_EPILOG
+        commands, "import", "Import rosbags and folders of images.", epilog=_IMPORT_EPILOG
     )
     parser.add_argument(
         "paths", type=full_path, nargs="+", metavar="PATH", help="a rosbag or a folder"
@@ -215,7 +218,7 @@ def _add_import(commands: _Commands[argparse.ArgumentParser]) -> None:
         type=topic_list,
         action="extend",
         metavar="TOPIC,...",
-        help="image topics of the rosbags, as front/image,rear/image (default: as --params says, "
+        help="image topics of the rosbags, as front/image,rear/image (default: those of --params, "
         "else all)",
     )
     parser.add_argument(
@@ -223,20 +226,20 @@ def _add_import(commands: _Commands[argparse.ArgumentParser]) -> None:
         type=setting_value(ClientSettings, "sample_rate_hz"),
         metavar="HZ",
         help="frames kept per second and camera of a rosbag "
-        f"(default: as --params says, else {_RATE_HZ})",
+        f"(default: that of --params, else {_RATE_HZ})",
     )
     parser.add_argument(
         "--params",
         type=full_path,
         metavar="FILE",
-        help="parameter file of a client, whose masks, labels and limits apply to the rosbags",
+        help="parameter file of a client, whose masks, labels and limits apply to rosbags",
     )
     parser.add_argument(
         "--label",
         type=_label,
         default="",
         metavar="NAME",
-        help="label of images in no class folder",
+        help="label of images without a class folder",
     )
 
 
@@ -249,13 +252,13 @@ def _add_export(commands: _Commands[argparse.ArgumentParser]) -> None:
         type=full_path,
         required=True,
         metavar="FOLDER",
-        help="a folder that is new or empty",
+        help="a new or empty folder",
     )
     parser.add_argument(
         "--format", choices=("folder", "tfrecord"), default="folder", help="default: %(default)s"
     )
     parser.add_argument(
-        "--unlabelled", action="store_true", help="also the review pool, into unlabelled/"
+        "--unlabelled", action="store_true", help="include the review pool, in unlabelled/"
     )
 
 
@@ -268,23 +271,25 @@ def _add_label(commands: _Commands[argparse.ArgumentParser]) -> argparse.Argumen
         help="samples with these ids, as 3,7-12",
     )
     parser.add_argument(
-        "--from-time", type=_time, metavar="T", help="samples captured from then on"
+        "--from-time", type=_time, metavar="T", help="samples captured at this time or later"
     )
-    parser.add_argument("--to-time", type=_time, metavar="T", help="samples captured before")
-    parser.add_argument("--topic", metavar="TOPIC", help="of the times, only this camera's")
     parser.add_argument(
-        "--csv", type=full_path, metavar="FILE", help="samples and labels that a file names"
+        "--to-time", type=_time, metavar="T", help="samples captured before this time"
+    )
+    parser.add_argument("--topic", metavar="TOPIC", help="with times, only samples of this topic")
+    parser.add_argument(
+        "--csv", type=full_path, metavar="FILE", help="samples and labels of a file"
     )
     parser.add_argument(
         "--from-folder",
         type=full_path,
         metavar="FOLDER",
-        help="samples whose exported files were sorted there",
+        help="exported samples, sorted into class folders",
     )
     parser.add_argument(
         "--as", dest="label", type=_label, metavar="LABEL", help="the label to give"
     )
-    parser.add_argument("--all", action="store_true", help="change labelled samples too")
+    parser.add_argument("--all", action="store_true", help="also change labelled samples")
     return parser
 
 
@@ -300,13 +305,13 @@ def _add_sheet(commands: _Commands[argparse.ArgumentParser]) -> None:
         type=whole_number(1),
         default=12,
         metavar="N",
-        help="most images of a label, spread over its time (default: %(default)s)",
+        help="most images of a label, spread over time (default: %(default)s)",
     )
     parser.add_argument(
         "--label",
         type=_label,
         metavar="NAME",
-        help='draw this label alone; "" for the review pool',
+        help='draw only this label; "" for the review pool',
     )
 
 

@@ -1,4 +1,4 @@
-"""Types of options: a value that is wrong in itself is a wrong command line."""
+"""Types of command-line options, for argparse."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _Value = TypeVar("_Value")
 
 
 def option_type(parse: Callable[[str], _Value]) -> Callable[[str], _Value]:
-    """Return a type for argparse that reports a value in the words of what reads it.
+    """Return a type for argparse that reports an invalid value with the parser's own message.
 
     Args:
-        parse: Reads the value; raises FlRobotError or ValueError where it is wrong.
+        parse: Reads the value; raises FlRobotError or ValueError for an invalid one.
     """
 
     def read(text: str) -> _Value:
@@ -31,7 +31,7 @@ def option_type(parse: Callable[[str], _Value]) -> Callable[[str], _Value]:
 
 
 def whole_number(minimum: int) -> Callable[[str], int]:
-    """Return the type of whole numbers from a minimum to 999999999."""
+    """Return a type for whole numbers from a minimum to 999999999."""
 
     def read(text: str) -> int:
         if not (text.isdecimal() and len(text) < 10 and int(text) >= minimum):
@@ -42,7 +42,7 @@ def whole_number(minimum: int) -> Callable[[str], int]:
 
 
 def setting_value(cls: type[Settings], name: str) -> Callable[[str], float]:
-    """Return the type of an option that stands for a setting which is a number."""
+    """Return a type for an option that sets a numeric setting, with its range."""
 
     def read(text: str) -> float:
         try:
@@ -57,18 +57,18 @@ def setting_value(cls: type[Settings], name: str) -> Callable[[str], float]:
 @option_type
 def full_path(text: str) -> Path:
     """Return an absolute path with ~ and environment variables expanded."""
-    # Else a variable without a value would stand for the folder that one is in.
+    # An unset variable would otherwise mean the current folder.
     if not text:
         raise ValueError("the path is empty")
     try:
         return expand_path(text)
     except RuntimeError as error:
-        raise ValueError(f"{text!r} names a user that there is not") from error
+        raise ValueError(f"{text!r} names an unknown user") from error
 
 
 @option_type
 def topic_list(text: str) -> list[str]:
-    """Return the names of topics that commas part."""
+    """Return topic names separated by commas."""
     names = [name.strip() for name in text.split(",")]
     if not all(names):
         raise ValueError(f"{text!r}; expected names of topics, as front/image,rear/image")

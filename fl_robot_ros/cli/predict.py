@@ -1,4 +1,4 @@
-"""`fl_predict`: runs a model on a folder of images or a rosbag and shows how well it does."""
+"""`fl_predict`: runs a model on a folder of images or a rosbag, and shows its accuracy."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ known, and a contact sheet.
 """
 
 _EPILOG = """\
-the labels that the predictions are compared with:
+true labels come from:
   FOLDER  class folders, split folders (train, valid, test, ...) of them, or a
           metadata.csv or _classes.csv beside the images
-  BAG     as an import would give them: a label file (--labels, or labels.csv
-          or labels.yaml in the bag's folder), then the topic fl/label
-          (std_msgs/String), that of each robot for its own cameras
-Images without a label, or with one that the model does not know, are
-predicted and do not count towards the accuracy.
+  BAG     as in an import, a label file (--labels, or labels.csv or labels.yaml
+          in the bag's folder), then the topic fl/label (std_msgs/String), that
+          of each robot for its own cameras
+Images without a label, or with one that the model lacks, are predicted and do
+not count towards the accuracy.
 
 examples:
   fl_predict --model ~/.ros/fl_robot_ros/models/current --images test/ --sheet sheet.png
   fl_predict --model models/v00003/model.tflite --images drive.mcap --limit 500
   fl_predict --model models/current --images drive/ --topics robot1/camera/image_raw
 
-exit code: 0 done; 1 the model or the images cannot be used; 2 wrong command
+exit code: 0 done; 1 the model or the images cannot be used; 2 invalid command
 line; 130 interrupted
 """
 
@@ -65,7 +65,7 @@ class Example:
     Attributes:
         name: File name, or number in the bag.
         image: uint8 (H, W, 3), RGB; None where it could not be read.
-        label: Its true label, "" where it is not known.
+        label: Its true label, "" where it is unknown.
     """
 
     name: str
@@ -102,13 +102,13 @@ class _BagImages:
 
     @property
     def total(self) -> int | None:
-        """How many frames there will be, None where the bag does not say."""
+        """Expected number of frames, None if the bag does not tell."""
         expected = self._bag.report.frames_expected or self._limit
         return min(expected, self._limit) if expected and self._limit else expected
 
     @property
     def notes(self) -> list[str]:
-        """Lines about the topics that were read, where labels are from, and what was lost."""
+        """Lines about the topics, the origin of the labels, and what was lost."""
         report = self._bag.report
         label_file = report.label_file
         read = ", ".join(f"{topic} ({count:,})" for topic, count in self._counts.items())
@@ -146,7 +146,7 @@ class _BagImages:
 
 
 class _TileChoice:
-    """Keeps a bounded number of tiles, spread evenly over a stream of unknown length."""
+    """Keeps up to a number of tiles, spread evenly over a stream of unknown length."""
 
     def __init__(self, limit: int) -> None:
         self.tiles: list[Tile] = []
@@ -155,7 +155,7 @@ class _TileChoice:
         self._seen = 0
 
     def offer(self, example: Example, prediction: Prediction) -> None:
-        """Keep every n-th; when there are too many, every second of them and half as often."""
+        """Keep every n-th example; beyond the limit, drop every second tile and double n."""
         if self._seen % self._stride == 0 and example.image is not None:
             image = fit_image(example.image, _TILE_PX)
             truth = example.label or None

@@ -1,4 +1,4 @@
-"""Predictions counted and compared with the labels that are known."""
+"""Counts of predictions, and of right ones where labels are known."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FIRST_ROWS = 10
 
 @dataclass
 class ClassScore:
-    """How the images of one class did; without labels, those predicted as the class."""
+    """Score of one class: of its images, or of unlabelled images predicted as the class."""
 
     images: int = 0
     right: int = 0
@@ -20,15 +20,15 @@ class ClassScore:
 
 @dataclass
 class Scoreboard:
-    """What came out, over all images.
+    """Scores over all images.
 
     Attributes:
         classes: The model's classes.
         rows: Name, predicted label, confidence and true label of the first images.
-        by_label: Scores of the images whose label the model knows.
-        by_prediction: Scores of all others.
-        unreadable: Images that could not be read.
-        foreign: How many images have each label that the model does not know.
+        by_label: Scores of the images with a label of the model, by label.
+        by_prediction: Scores of all other images, by prediction.
+        unreadable: Number of images that could not be read.
+        foreign: Number of images by label, for labels that the model lacks.
     """
 
     classes: tuple[str, ...]
@@ -42,9 +42,9 @@ class Scoreboard:
         """Count one prediction.
 
         Args:
-            name: What to call the image.
-            label: Its true label, "" where it is not known.
-            prediction: What the model says.
+            name: Name of the image.
+            label: Its true label, "" where it is unknown.
+            prediction: The model's prediction.
         """
         if len(self.rows) < FIRST_ROWS:
             self.rows.append((name, prediction.label, prediction.confidence, label))
@@ -66,10 +66,10 @@ class Scoreboard:
 
     @property
     def compared(self) -> int:
-        """Number of predictions that could be compared with a label."""
+        """Number of predictions with a known label."""
         return sum(score.images for score in self.by_label.values())
 
     @property
     def right(self) -> int:
-        """Number of right ones among them."""
+        """Number of right predictions among the compared ones."""
         return sum(score.right for score in self.by_label.values())

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fl_robot_ros.cli.option_type import full_path
+from fl_robot_ros.cli.yaml_file import read_yaml
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.dependency import LEARNING_MODULES, require
 from fl_robot_ros.errors import FlRobotError, LabelError, SettingError
@@ -24,8 +23,8 @@ from fl_robot_ros.setting import describe_range, setting_type
 _DESCRIPTION = """\
 Serve a fleet of robots: start a Flower SuperLink, wait for robots, train one
 model with them round by round, keep a checkpoint of every round, and send the
-robots the result. Ctrl-C stops it; started again, it goes on after the newest
-checkpoint.
+robots the result. Ctrl-C stops the server; the next start resumes from the
+newest checkpoint.
 """
 
 _EPILOG = """\
@@ -33,8 +32,8 @@ examples:
   fl_server --classes cup phone --min-nodes 1
   fl_server --config my_server.yaml --port 9000 --state-dir fleet --num-rounds 10
 
-A command-line option wins over the file. Exit status: 0 the run finished, 1 it
-failed, 2 a setting is wrong, 130 stopped by Ctrl-C or SIGTERM.
+Command-line options override the file. Exit code: 0 the run finished, 1 it
+failed, 2 a setting is invalid, 130 stopped by Ctrl-C or SIGTERM.
 """
 
 
@@ -56,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     try:
         settings = _read_settings(options.pop("config"), options)
-        # Flower takes a second to load: --help and wrong settings need not wait for it.
+        # Flower takes a second to load, which --help and invalid settings need not wait for.
         require(LEARNING_MODULES)
         from fl_robot_ros.cloud.server import FleetServer
 
@@ -107,19 +106,14 @@ def _read_settings(path: Path | None, options: dict[str, Any]) -> ServerSettings
     """
     values: dict[str, Any] = {}
     if path:
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise SettingError(f"cannot read {path}: {error.strerror}") from error
-        except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise SettingError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        content = read_yaml(path)
         if not isinstance(content, dict | None):
             raise SettingError(f"{path} holds no settings; expected lines like 'port: 8000'")
         values.update(content or {})
     values.update({name: value for name, value in options.items() if value is not None})
     settings = ServerSettings.from_mapping(values)
     try:
-        # As robots' labels are, with which they are compared.
+        # In the clean form of robots' labels, for comparison with them.
         classes = tuple(map(clean_label, settings.classes))
     except LabelError as error:
         raise SettingError(f"classes: {error}") from error

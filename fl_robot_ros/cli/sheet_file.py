@@ -1,4 +1,4 @@
-"""Contact sheets on their way into PNG files."""
+"""PNG files of contact sheets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def write_sheet(path: Path, sheet: NDArray[np.uint8]) -> None:
         sheet: uint8 (H, W, 3), RGB.
 
     Raises:
-        OSError: It cannot be written; the message names the file and the reason.
+        OSError: The file cannot be written; the message names the file and the reason.
     """
     is_done, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     try:

@@ -1,4 +1,4 @@
-"""Where the console scripts start, so that no program ends in a traceback while it loads."""
+"""Entry points of the console scripts; a package that fails to import is reported in one line."""
 
 import sys
 from functools import partial
@@ -12,10 +12,10 @@ def _start(module: str, interrupted: int) -> int:
 
     Args:
         module: Its module.
-        interrupted: Exit code after an interrupt that the program itself does not see.
+        interrupted: Exit code after an interrupt while the program loads.
 
     Returns:
-        Its exit code; 1 where a package that it needs cannot be imported.
+        Its exit code; 1 if a package cannot be imported.
     """
     try:
         return int(import_module(module).main())

@@ -1,4 +1,4 @@
-"""What the commands show: progress, counts, and names that a terminal can take."""
+"""Output of the commands: progress bars, counts, and names in printable characters."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fl_robot_ros.name_list import name_list
 
-# Of a long list of what is wrong, so many are named.
+# Names shown of a long list.
 _MAX_NAMED = 20
 
-_ERRORS = 2  # The error stream's number.
+_ERRORS = 2  # File descriptor of the error stream.
 
 OnProgress = Callable[[int, "int | None"], None]
 
 
 @contextmanager
 def progress(console: Console, what: str) -> Iterator[OnProgress]:
-    """Show a bar while something lasts; yields what takes the number done and of all."""
+    """Show a progress bar; yield a function of the number done and the total, None: unknown."""
     if not console.is_terminal:
-        # Into a file, a bar would only leave an empty line.
+        # In a file, a bar would leave an empty line.
         yield lambda done, total: None
         return
     columns = (
@@ -33,11 +33,11 @@ def progress(console: Console, what: str) -> Iterator[OnProgress]:
         TextColumn("{task.fields[count]}", style="progress.download", markup=False),
         TimeRemainingColumn(),
     )
-    # What a library writes of a broken image would break the bar, and names no file.
+    # A library's warning about a broken image names no file, and would break the bar.
     silence = _muted_libraries() if os.isatty(_ERRORS) else nullcontext()
     bar = Progress(*columns, console=console, transient=True)
     with silence, bar:
-        # The bar of a task that is not started moves to and fro: its end is not known.
+        # The bar of a task that is not started moves to and fro, for an unknown total.
         task = bar.add_task(shown(what), start=False, count="")
 
         def on_progress(done: int, total: int | None) -> None:
@@ -51,7 +51,7 @@ def progress(console: Console, what: str) -> Iterator[OnProgress]:
 
 @contextmanager
 def _muted_libraries() -> Iterator[None]:
-    """Drop what libraries in C write to the error stream; Python's own goes by way of the bar."""
+    """Drop the output of C libraries to the error stream; rich redirects Python's own."""
     kept = os.dup(_ERRORS)
     try:
         with Path(os.devnull).open("w") as nowhere:
@@ -63,7 +63,7 @@ def _muted_libraries() -> Iterator[None]:
 
 
 def print_names(console: Console, what: str, names: Sequence[str]) -> None:
-    """Print how many there are of something, and the first of them."""
+    """Print a line with the number of names, and the first of them; nothing for none."""
     if not names:
         return
     say(console, f"{what}: {len(names):,}")
@@ -74,13 +74,13 @@ def print_names(console: Console, what: str, names: Sequence[str]) -> None:
 
 
 def by_label(counts: Mapping[str, int]) -> str:
-    """Return counts by label, those of the first of them, as the end of a line."""
+    """Return ": label count, ...", for the end of a line."""
     texts = [f"{label or 'to be labelled'} {count:,}" for label, count in sorted(counts.items())]
     return f": {name_list(texts)}" if texts else ""
 
 
 def number(count: int, noun: str) -> str:
-    """Return a number of things."""
+    """Return a number with its noun in singular or plural."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
@@ -92,7 +92,7 @@ def size(size_bytes: int) -> str:
 
 
 def shown(text: str, keep: str = "") -> str:
-    """Return a name from a disk or a bag in printable characters."""
+    """Return a name in printable characters, others escaped, except those to keep."""
     return "".join(
         character
         if character.isprintable() or character in keep

@@ -65,7 +65,7 @@ class CheckReport:
 
     @property
     def is_repairable(self) -> bool:
-        """Whether a repair mends something."""
+        """Whether a repair would change something."""
         return self._faults() > len(self.unrepaired)
 
     def _faults(self) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from fl_robot_ros.curation.sample_manifest import ManifestWriter, manifest_writer
+from fl_robot_ros.curation.sample_manifest import manifest_writer
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.sample_paths import file_name, folder_of_label
@@ -96,12 +96,16 @@ class OpenExport:
     """Owns the samples.csv and the report of an export that is being written."""
 
     def __init__(
-        self, dataset: DatasetReader, manifest: ManifestWriter, total: int, on_progress: Progress
+        self,
+        dataset: DatasetReader,
+        write_row: Callable[[Sample, str, str], None],
+        total: int,
+        on_progress: Progress,
     ) -> None:
         """Begin an export; see `open_export`."""
         self.report = ImageExport()
         self._dataset = dataset
-        self._manifest = manifest
+        self._write_row = write_row
         self._done, self._total = 0, total
         self._on_progress = on_progress
 
@@ -118,7 +122,7 @@ class OpenExport:
                 path = f"{folder}/{file_name(sample.path)}"
                 yield ExportedImage(sample, path, content)
                 sha256 = sample.sha256 or hashlib.sha256(content).hexdigest()
-                self._manifest.add(sample, path, sha256)
+                self._write_row(sample, path, sha256)
                 self.report.exported[sample.label] += 1
             self._done += 1
             self._on_progress(self._done, self._total)
@@ -157,7 +161,7 @@ def open_export(
         target.mkdir(parents=True, exist_ok=True)
         if any(target.iterdir()):
             raise DatasetError(f"{target} is not empty; expected a new or empty folder")
-        with manifest_writer(target) as manifest:
-            yield OpenExport(dataset, manifest, total, on_progress)
+        with manifest_writer(target) as write_row:
+            yield OpenExport(dataset, write_row, total, on_progress)
     except OSError as error:
         raise DatasetError(f"cannot export to {target}: {error.strerror or error}") from error

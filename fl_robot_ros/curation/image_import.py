@@ -1,4 +1,4 @@
-"""Folders of images on their way into the dataset."""
+"""Import of a folder of images into a dataset."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.capture.verdicts import Verdict
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.curation.sample_manifest import read_topics
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.sample import IMPORT_PREFIX
@@ -27,27 +28,27 @@ from fl_robot_ros.labels.folder_layout import INDEX_NAME, MANIFEST_NAME
 from fl_robot_ros.labels.image_folder import ImageFolder, read_image_folder
 from fl_robot_ros.labels.label_text import clean_label
 
-# Samples stored with one transaction, and the most memory that they may take.
+# Samples stored in one transaction, and the most memory that they may take.
 _BATCH = 64
 _BATCH_BYTES = 64_000_000
 _MAX_FILE_BYTES = 256_000_000
-_JPEG_QUALITY = 95
-_UNFIT_FOR_TOPIC = re.compile(r"[^\w.-]+")
+_JPEG_QUALITY = ClientSettings().jpeg_quality
+_INVALID_IN_TOPIC = re.compile(r"[^\w.-]+")
 
 
 @dataclass
 class ImageImport:
-    """What became of the images of a folder.
+    """The result of an import.
 
     Attributes:
-        added: Number of new samples by label; "" for those that went to the review pool.
-        labelled: Number of images by label that the dataset had without one.
-        already_stored: Number of images that the dataset has already.
-        otherwise_labelled: Those of them that have another label there than the folder gives
-            them, each with the label that it keeps.
-        unreadable: The files that are no whole image, each with the reason.
-        left_out: What was left out, one line for each reason.
-        remarks: How the folder was read, where that could have been otherwise.
+        added: Number of new samples by label, "" for the review pool.
+        labelled: Number of samples of the review pool that got a label, by label.
+        already_stored: Number of images that the dataset had already.
+        otherwise_labelled: Those of them with another label than the folder gives, each with the
+            label that it keeps.
+        unreadable: Files that are no whole image, each with the reason.
+        left_out: One line for each reason to leave files out.
+        remarks: Decisions about an ambiguous folder layout, one line each.
     """
 
     added: Counter[str] = field(default_factory=Counter)
@@ -67,39 +68,38 @@ def import_images(
     reserve_bytes: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImageImport:
-    """Take the images of a folder into a dataset.
+    """Import the images of a folder into a dataset.
 
-    Class folders and lists beside the images give the labels, as `read_image_folder` finds them;
-    the rest goes to the review pool. Splits are taken together. A JPEG file of three channels is
-    stored byte for byte, anything else as a JPEG of quality 95; like the capture, this takes no
-    notice of an orientation in EXIF, and stores the pixels as they lie in the file.
+    Labels come from class folders and lists beside the images, as `read_image_folder` finds them;
+    images without one go to the review pool. All splits are imported. A JPEG file of three
+    channels is stored byte for byte, anything else as a JPEG of a client's default quality. As in
+    capture, an orientation in EXIF is ignored: the pixels are stored as they lie in the file.
 
-    A file with a name as the dataset gives it keeps its capture time, and the topic that a
-    samples.csv in the folder says, else `import/<folder name>/<the name's hash>`; where the
-    dataset has a file of that name and content, it is that sample. Any other is from
-    `import/<folder name>` at the time when it was last changed, some ns later where another
-    image has that time; of those, an image that the topic has already is not stored twice,
-    whatever its file is called.
+    A file with the name of a sample keeps its capture time, and its topic by the folder's
+    samples.csv, else `import/<folder name>/<hash in the file name>`; it is an existing sample if
+    the dataset has one of that name and content. Any other file gets the topic
+    `import/<folder name>` and the time of its last change, some ns later if the topic has an
+    image of that time; an image whose content the topic has already is not stored twice.
 
     Args:
         dataset: The dataset.
         folder: The images.
-        label: Label of images that no class folder gives one; "" for none.
-        reserve_bytes: Room that stays free on the disk.
-        on_progress: Called at the start and after each image with the number done and of all.
+        label: Label of images without one, "" for none.
+        reserve_bytes: Space to leave free on the disk.
+        on_progress: Called at the start and after each image with the number done and the total.
 
     Raises:
         SourceError: The folder, its samples.csv or the name of a class folder cannot be read,
-            there is no image, it is not clear what the labels are, or the folder is a dataset.
-        LabelError: The label is unfit.
-        DatasetError: The disk is full or the dataset unwritable; what was stored before stays.
+            there is no image, the labels are ambiguous, or the folder is a dataset.
+        LabelError: The label is invalid.
+        DatasetError: The disk is full, or the dataset cannot be written; earlier images stay.
     """
     label = clean_label(label)
     found = _find(folder)
     images = [(image.path, image.label) for image in found.images]
     remarks = list(found.remarks)
     if any(image.split for image in found.images):
-        remarks.append("all splits are taken; each run decides anew what is held out")
+        remarks.append("all splits are imported; each run chooses its own holdout")
     manifest = folder / MANIFEST_NAME
     naming = _Naming(dataset, folder, read_topics(manifest) if manifest.is_file() else {})
     report = ImageImport(left_out=found.left_out_lines(), remarks=remarks)
@@ -125,10 +125,11 @@ def import_images(
 
 
 def _find(folder: Path) -> ImageFolder:
-    """Find the images of a folder, in class folders or none.
+    """Find the images of a folder.
 
     Raises:
-        SourceError: The folder cannot be read, has no image or deeper ones, or is a dataset.
+        SourceError: The folder cannot be read, has no image or nested class folders, or is a
+            dataset.
     """
     if (folder / INDEX_NAME).exists():
         raise SourceError(f"{folder} is a dataset; export it first, and import the export")
@@ -143,7 +144,7 @@ def _find(folder: Path) -> ImageFolder:
 
 @dataclass(frozen=True)
 class _Image:
-    """An image file as it will be stored."""
+    """An image file in its stored form."""
 
     content: bytes
     width: int
@@ -155,10 +156,10 @@ class _Image:
 
 
 class _Naming:
-    """Gives every image its topic and its stamp, the same ones whenever it comes."""
+    """Gives each image a topic and a stamp, the same in every import."""
 
     def __init__(self, dataset: Dataset, folder: Path, topics: Mapping[str, str]) -> None:
-        name = _UNFIT_FOR_TOPIC.sub("_", folder.resolve().name) or "images"
+        name = _INVALID_IN_TOPIC.sub("_", folder.resolve().name) or "images"
         self._topic = f"{IMPORT_PREFIX}{name}"
         self._topics = topics
         samples = dataset.samples() + dataset.unlabelled()
@@ -173,7 +174,7 @@ class _Naming:
         self._labels = {(sample.topic, sample.stamp_ns): sample.label for sample in samples}
 
     def key(self, name: str, image: _Image) -> tuple[str, int]:
-        """Return topic and stamp; those of the sample where the dataset has the image."""
+        """Return topic and stamp in ns: those of its sample for an image of the dataset."""
         digest = hashlib.sha256(image.content).hexdigest()
         parts = parse_image_name(name)
         if parts is not None:
@@ -187,12 +188,12 @@ class _Naming:
             stamp_ns += 1
         self._stamps.add(stamp_ns)
         self._contents[digest] = stamp_ns
-        # Unpacked from an archive, thousands of files may have one time.
+        # Thousands of files from an archive may have the same time.
         self._next_stamps[changed_ns] = stamp_ns + 1
         return self._topic, stamp_ns
 
     def kept_label(self, item: NewSample) -> str:
-        """Return the label that the sample of this topic and stamp will have; the first stays."""
+        """Return the label that the sample of this topic and stamp keeps: its first one."""
         key = (item.topic, item.stamp_ns)
         self._labels[key] = self._labels.get(key) or item.label
         return self._labels[key]
@@ -206,8 +207,8 @@ def _store(
     if batch and free_bytes - size_bytes < reserve_bytes:
         raise DatasetError(
             f"dataset {dataset.path}: the disk has {free_bytes // 1_000_000} MB left, and "
-            f"{reserve_bytes // 1_000_000} MB stay free; make room and import again: what is "
-            f"stored already is not stored twice"
+            f"{reserve_bytes // 1_000_000} MB stay free; make room and import again: nothing is "
+            f"stored twice"
         )
     for item, outcome in zip(batch, dataset.add(batch), strict=True):
         if outcome == Verdict.KEPT:
@@ -223,15 +224,15 @@ def _read(path: Path) -> _Image:
 
     Raises:
         OSError: The file cannot be read.
-        FrameError: It is no whole image.
+        FrameError: The file is no whole image.
     """
     status = path.stat()
-    # Some file systems take any time; stamps have 64 bits, and room above for those alike.
+    # File systems allow any time; a stamp has 64 bits, with room above for equal times.
     changed_ns = min(max(status.st_mtime_ns, 0), STAMP_LIMIT // 2)
     if status.st_size > _MAX_FILE_BYTES:
         raise FrameError(f"{status.st_size} bytes; expected at most {_MAX_FILE_BYTES}")
     content = path.read_bytes()
-    # Fails where the file is cut off or damaged, which decoders do not.
+    # Unlike full decoders, this fails on a truncated or damaged file.
     is_known = content.startswith((JPEG_MAGIC, PNG_MAGIC))
     header = read_image_header(frame_bytes(content)) if is_known else None
     if header is not None and header.jpeg is not None:

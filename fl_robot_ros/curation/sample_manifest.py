@@ -1,12 +1,11 @@
-"""samples.csv: what an export knows of its images and their files cannot say."""
+"""samples.csv of an export: the metadata that file names cannot carry."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fl_robot_ros.atomic_file import staging_file
 from fl_robot_ros.dataset.sample import Sample
@@ -14,58 +13,32 @@ from fl_robot_ros.dataset.sample_paths import file_name, hash_topic, parse_image
 from fl_robot_ros.errors import SourceError
 from fl_robot_ros.labels.folder_layout import MANIFEST_NAME
 
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
-
 COLUMNS = ("id", "label", "topic", "stamp_ns", "path", "sha256")
 
 
-class ManifestWriter:
-    """Writes the rows of a manifest."""
-
-    def __init__(self, file: SupportsWrite[str]) -> None:
-        """Write the header.
-
-        Args:
-            file: An open text file.
-
-        Raises:
-            OSError: It cannot be written.
-        """
-        self._writer = csv.writer(file, lineterminator="\n")
-        self._writer.writerow(COLUMNS)
-
-    def add(self, sample: Sample, path: str, sha256: str) -> None:
-        """Write a row.
-
-        Args:
-            sample: The sample.
-            path: Where its image is in the export.
-            sha256: SHA-256 (hex) of the image.
-
-        Raises:
-            OSError: The file cannot be written.
-        """
-        row = (sample.id, sample.label, sample.topic, sample.stamp_ns, path, sha256)
-        self._writer.writerow(row)
-
-
 @contextmanager
-def manifest_writer(folder: Path) -> Iterator[ManifestWriter]:
-    """Write samples.csv in a folder; it gets its name when it is complete.
+def manifest_writer(folder: Path) -> Iterator[Callable[[Sample, str, str], None]]:
+    """Write samples.csv in a folder, which appears when it is complete.
+
+    Yields:
+        Writes a row: a sample, the path of its image in the export, and the image's SHA-256 (hex).
 
     Raises:
-        OSError: It cannot be written.
+        OSError: The file cannot be written.
     """
     with staging_file(folder / MANIFEST_NAME) as staging:
         with staging.open("w", encoding="utf-8", newline="") as file:
-            yield ManifestWriter(file)
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(COLUMNS)
+            yield lambda sample, path, sha256: rows.writerow(
+                (sample.id, sample.label, sample.topic, sample.stamp_ns, path, sha256)
+            )
 
 
 def read_topics(path: Path) -> dict[str, str]:
-    """Read which topic the images of an export came from.
+    """Read the topics of the images of an export.
 
-    Rows whose image has no name of a dataset, or the name of another topic, are left out.
+    Rows whose file name is not that of a sample of this topic are left out.
 
     Args:
         path: A samples.csv.
@@ -74,7 +47,7 @@ def read_topics(path: Path) -> dict[str, str]:
         Topic by file name.
 
     Raises:
-        SourceError: It cannot be read, or lacks a column.
+        SourceError: The file cannot be read, or lacks a column.
     """
     topics: dict[str, str] = {}
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal, overload
@@ -15,7 +15,7 @@ from fl_robot_ros.capture.verdicts import Verdict
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.index_reader import read_index
 from fl_robot_ros.dataset.index_writer import IndexWriter, StoredFile, open_index
-from fl_robot_ros.dataset.retention import Limits, choose_victims, fair_share
+from fl_robot_ros.dataset.retention import Limits, over_budget
 from fl_robot_ros.dataset.sample_files import (
     LOCK_NAME,
     WRITE_LOCK_NAME,
@@ -23,12 +23,11 @@ from fl_robot_ros.dataset.sample_files import (
     has_dataset,
     make_folder,
 )
-from fl_robot_ros.dataset.sample_identity import IdentifiedBatch, identify
+from fl_robot_ros.dataset.sample_identity import IdentifiedBatch, choose_new, identify
 from fl_robot_ros.dataset.sample_paths import (
     file_name,
     folder_of_label,
     folders_of_labels,
-    path_of_sample,
     remove_empty_folders,
 )
 from fl_robot_ros.dataset.sample_totals import SampleTotals
@@ -37,8 +36,6 @@ from fl_robot_ros.labels.folder_layout import INDEX_NAME
 from fl_robot_ros.labels.label_text import clean_label
 from fl_robot_ros.process_lock import ProcessLock
 
-# A full class is thinned by 1/100 of its limit at a time, which costs less than one by one.
-_THINNING_SHARE = 100
 _WRITE_TIMEOUT_SEC = 30.0
 
 _logger = logging.getLogger(__name__)
@@ -90,7 +87,7 @@ class Dataset(DatasetReader):
                 if for_repair and not self._folder_lock.acquire():
                     raise DatasetError(
                         f"dataset {path} is open in another process; stop the robot's client, or "
-                        f"whoever uses it, and repair again"
+                        f"the other command, and repair again"
                     )
                 self._process_lock = ProcessLock(self.path / WRITE_LOCK_NAME)
                 opened.callback(self._process_lock.close)
@@ -162,7 +159,7 @@ class Dataset(DatasetReader):
         with self._writing():
             with self._transaction():
                 batch, known, _ = self._identified(batch)
-                outcomes, fresh = self._choose_new(batch, known)
+                outcomes, fresh = choose_new(batch, known)
                 if fresh:
                     self._insert(fresh)
             self._place(fresh)
@@ -304,23 +301,6 @@ class Dataset(DatasetReader):
                 )
         return identified
 
-    def _choose_new(
-        self, batch: Sequence[NewSample], known: Container[int]
-    ) -> tuple[list[Verdict], dict[str, NewSample]]:
-        """Return each sample's outcome, and the new ones by their paths."""
-        paths = [path_of_sample(sample) for sample in batch]
-        outcomes: list[Verdict] = []
-        fresh: dict[str, NewSample] = {}
-        keys = set()
-        for number, (path, sample) in enumerate(zip(paths, batch, strict=True)):
-            key = (sample.topic, sample.stamp_ns)
-            is_new = not (number in known or path in fresh or key in keys)
-            outcomes.append(Verdict.KEPT if is_new else Verdict.ALREADY_STORED)
-            if is_new:
-                fresh[path] = sample
-                keys.add(key)
-        return outcomes, fresh
-
     def _insert(self, fresh: Mapping[str, NewSample]) -> None:
         """Write new samples, given by their paths, and their rows."""
         for folder in set(map(_folder, fresh)):
@@ -377,39 +357,12 @@ class Dataset(DatasetReader):
         """Evict samples beyond the budget; return their paths."""
         evicted: set[str] = set()
         try:
-            self._evict(evicted)
+            for files in over_budget(self._index, self._totals, self._limits, self._pinned_id):
+                evicted |= self._remove(files)
         except (OSError, sqlite3.Error) as error:
             # The new samples are stored already; the next batch tries again.
             _logger.warning("dataset %s cannot evict samples over quota: %s", self.path, error)
         return evicted
-
-    def _evict(self, evicted: set[str]) -> None:
-        """Evict samples beyond the budget, and add their paths to `evicted`."""
-        # All labels, since another process may have changed any.
-        for label in list(self._totals.counts):
-            limit = self._limits.samples_of(label)
-            excess = self._totals.counts[label] - limit
-            if limit and excess > 0:
-                evicted |= self._thin(label, excess + limit // _THINNING_SHARE)
-        while self._limits.total_bytes and self._totals.sizes.total() > self._limits.total_bytes:
-            share = fair_share(self._totals.sizes.values(), self._limits.total_bytes)
-            # The largest class gives way, so that rare ones stay.
-            for label, size_bytes in self._totals.sizes.most_common():
-                count = self._totals.counts[label]
-                excess = (size_bytes - share) * count // max(size_bytes, 1)
-                gone = self._thin(label, max(1, count // _THINNING_SHARE, excess))
-                evicted |= gone
-                if gone:
-                    break
-            else:
-                break  # everything is pinned
-
-    def _thin(self, label: str, count: int) -> set[str]:
-        """Evict samples of one label; return their paths."""
-        files = self._index.files_of_label(label)
-        evictable = [file.id > self._pinned_id for file in files]
-        victims = choose_victims([file.stamp_ns for file in files], count, evictable)
-        return self._remove([files[index] for index in victims])
 
     def _remove(self, files: Sequence[StoredFile]) -> set[str]:
         """Remove samples; return their paths."""

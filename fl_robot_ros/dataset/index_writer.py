@@ -256,7 +256,7 @@ class IndexWriter(IndexReader):
             (version,) = self._writer.execute("PRAGMA user_version").fetchone()
             if version > SCHEMA_VERSION:
                 raise DatasetError(
-                    f"index {self._path} has schema version {version}; this program knows "
+                    f"index {self._path} has schema version {version}; this program reads "
                     f"versions up to {SCHEMA_VERSION}; update it"
                 )
             for statements in _UPGRADES[version:]:

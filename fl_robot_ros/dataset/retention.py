@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+
+from fl_robot_ros.dataset.index_writer import IndexWriter, StoredFile
+from fl_robot_ros.dataset.sample_totals import SampleTotals
+
+# A full class is thinned by 1/100 of it at a time, which costs less than one by one.
+_THINNING_SHARE = 100
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,47 @@ class Limits:
     def samples_of(self, label: str) -> int:
         """Return the most samples of a label, "" for none."""
         return self.samples_per_label if label else self.unlabelled
+
+
+def over_budget(
+    index: IndexWriter, totals: SampleTotals, limits: Limits, pinned_id: int
+) -> Iterator[list[StoredFile]]:
+    """Yield files to remove, until the dataset is within its budget or the rest is pinned.
+
+    Args:
+        index: The index.
+        totals: Its totals; the caller removes each group before it takes the next.
+        limits: The budget.
+        pinned_id: Samples up to this id stay.
+
+    Raises:
+        sqlite3.Error: The index cannot be read.
+    """
+
+    def victims(label: str, count: int) -> list[StoredFile]:
+        files = index.files_of_label(label)
+        evictable = [file.id > pinned_id for file in files]
+        chosen = choose_victims([file.stamp_ns for file in files], count, evictable)
+        return [files[number] for number in chosen]
+
+    # All labels, since another process may have changed any.
+    for label in list(totals.counts):
+        limit = limits.samples_of(label)
+        excess = totals.counts[label] - limit
+        if limit and excess > 0:
+            yield victims(label, excess + limit // _THINNING_SHARE)
+    while limits.total_bytes and totals.sizes.total() > limits.total_bytes:
+        share = fair_share(totals.sizes.values(), limits.total_bytes)
+        # The largest class gives way, so that rare ones stay.
+        for label, size_bytes in totals.sizes.most_common():
+            count = totals.counts[label]
+            excess = (size_bytes - share) * count // max(size_bytes, 1)
+            files = victims(label, max(1, count // _THINNING_SHARE, excess))
+            if files:
+                yield files
+                break
+        else:
+            return  # everything is pinned
 
 
 def fair_share(sizes: Iterable[int], total: int) -> int:

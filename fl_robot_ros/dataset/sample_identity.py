@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.capture.verdicts import Verdict
 from fl_robot_ros.dataset.index_writer import IndexWriter
 from fl_robot_ros.dataset.sample_paths import path_of_sample
 
@@ -53,6 +54,31 @@ def identify(index: IndexWriter, batch: Sequence[NewSample]) -> IdentifiedBatch:
         again = index.known([_key(samples[number]) for number in numbers])
         known |= {numbers[position] for position in again}
     return IdentifiedBatch(samples, known, list(repeats.values()))
+
+
+def choose_new(
+    batch: Sequence[NewSample], known: Container[int]
+) -> tuple[list[Verdict], dict[str, NewSample]]:
+    """Return the outcome of each sample of an identified batch, and the new samples by path.
+
+    Args:
+        batch: The samples.
+        known: Positions of those that the dataset has.
+
+    Raises:
+        DatasetError: A stamp has more than 64 bits.
+    """
+    outcomes: list[Verdict] = []
+    fresh: dict[str, NewSample] = {}
+    keys = set()
+    for number, sample in enumerate(batch):
+        path, key = path_of_sample(sample), (sample.topic, sample.stamp_ns)
+        is_new = not (number in known or path in fresh or key in keys)
+        outcomes.append(Verdict.KEPT if is_new else Verdict.ALREADY_STORED)
+        if is_new:
+            fresh[path] = sample
+            keys.add(key)
+    return outcomes, fresh
 
 
 def _key(sample: NewSample) -> tuple[str, int, str]:

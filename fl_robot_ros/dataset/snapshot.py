@@ -26,13 +26,13 @@ class Snapshot:
 
     Attributes:
         id: Name made of the creation time and the content hash.
-        created_ns: When it was frozen, in ns since the epoch.
-        dataset_dir: Absolute folder that the samples' paths are relative to.
+        created_ns: Time of freezing, in ns since the epoch.
+        dataset_dir: Absolute folder of the dataset, the base of the samples' paths.
         train: Samples to train on, oldest first.
-        holdout: Samples to evaluate on, oldest first; of other time segments than `train`.
-        content_hash: SHA-256 (hex) over every sample, its image's own hash among it, and the
-            side it is on; equal hashes mean equal training and holdout data.
-        left_out: Labelled samples on neither side: too near in time to a held out one.
+        holdout: Samples to evaluate on, oldest first, of other time segments than `train`.
+        content_hash: SHA-256 (hex) over all samples, with the hashes of their images, and their
+            sides; equal hashes mean equal training and holdout data.
+        left_out: Number of labelled samples on neither side: too close in time to a held-out one.
     """
 
     id: str
@@ -84,14 +84,14 @@ def freeze(
     gap_sec: float = 0.0,
     clock: Callable[[], int] = time.time_ns,
 ) -> Snapshot:
-    """Freeze the dataset as it is now.
+    """Freeze the present samples of a dataset.
 
     Args:
         dataset: The dataset; its files stay where they are.
         holdout_fraction: Share of each class's time segments kept for evaluation, 0 to 1.
         segment_sec: Longest stretch of time that goes to one side as a whole, in s.
         max_id: Take only samples up to this id; None: all.
-        gap_sec: Shortest time between training and holdout of a class, in s.
+        gap_sec: Shortest time between training and holdout samples of a class, in s.
         clock: Returns the time in ns since the epoch.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Train and holdout, split by time: neighbouring frames of a video are near-copies."""
+"""Split into training and holdout by time, since neighbouring frames are near-copies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.errors import SnapshotError
 
 _NS_PER_SEC = 1_000_000_000
-# Share of a class's samples outside the holdout that the gap leaves at least.
+# Smallest share of a class's samples outside the holdout that the gap leaves for training.
 _LEAST_TRAINED = 0.2
 
 
@@ -25,11 +25,11 @@ def split_by_time(
     The samples of each class are cut into segments of at most `segment_sec`. Whole segments go to
     the holdout, spread over time, so that its share follows the fraction. A class whose holdout
     would be smaller than its largest segment is cut once, near its end, in a pause if there is
-    one. What lies nearer than `gap_sec` to a held out sample of its class is on neither side; a
-    gap that leaves less than a fifth of what could train is halved until it does not. A class of
-    imported photos, whose times say nothing, has no gap. Each class of two or more samples is on
-    both sides; a single sample goes to training. The same samples always give the same split, in
-    whatever order they come.
+    one. Samples within `gap_sec` of a held-out sample of their class are on neither side; a gap
+    that leaves less than a fifth of the possible training samples is halved until it leaves more.
+    A class of imported photos, whose times mean nothing, has no gap. Each class of two or more
+    samples is on both sides; a single sample goes to training. The split depends on the samples
+    only, not on their order.
 
     Args:
         samples: Samples of any number of classes and topics.
@@ -64,7 +64,7 @@ def split_by_time(
 def _split_class(
     items: list[Sample], holdout_fraction: float, segment_sec: float, gap_ns: int
 ) -> tuple[list[Sample], list[Sample]]:
-    """Split the samples of one class, which are in order of time."""
+    """Split the samples of one class, sorted by time."""
     segments = _cut_into_segments(items, segment_sec)
     sizes = list(map(len, segments))
     if holdout_fraction * len(items) < max(sizes):
@@ -75,7 +75,7 @@ def _split_class(
     holdout = [item for index in sorted(held) for item in segments[index]]
     left = [item for index, items in enumerate(segments) if index not in held for item in items]
     train = _apart(left, holdout, gap_ns)
-    # Less of a gap is better than little to train on.
+    # A smaller gap is better than little training data.
     if gap_ns and len(train) < _LEAST_TRAINED * (1 - holdout_fraction) * len(items):
         return _split_class(items, holdout_fraction, segment_sec, gap_ns // 2)
     return train, holdout
@@ -86,7 +86,7 @@ def _by_time(sample: Sample) -> tuple[int, str, int]:
 
 
 def _cut_into_segments(samples: Sequence[Sample], segment_sec: float) -> list[list[Sample]]:
-    """Cut samples of one class, in order of time, into segments."""
+    """Cut samples of one class, sorted by time, into segments."""
     segments: list[list[Sample]] = []
     longest_ns = segment_sec * _NS_PER_SEC
     for sample in samples:
@@ -98,7 +98,7 @@ def _cut_into_segments(samples: Sequence[Sample], segment_sec: float) -> list[li
 
 
 def _apart(samples: list[Sample], holdout: list[Sample], gap_ns: int) -> list[Sample]:
-    """Return the samples that are far enough from every one that is held out."""
+    """Return the samples at least `gap_ns` away from all held-out samples."""
     times = [item.stamp_ns for item in holdout]
 
     def is_apart(sample: Sample) -> bool:
@@ -110,10 +110,9 @@ def _apart(samples: list[Sample], holdout: list[Sample], gap_ns: int) -> list[Sa
 
 
 def _cut_once(items: list[Sample], holdout_fraction: float, gap_ns: int) -> list[list[Sample]]:
-    """Cut samples by time in two, the second for holdout; those of one instant stay together.
+    """Cut samples by time in two, the second part for holdout, never between equal times.
 
-    Of all cuts, the one that costs the fewest samples: those that the holdout has too many or too
-    few, and those that the gap takes.
+    The best cut costs the fewest samples: surplus or missing in the holdout, or lost to the gap.
     """
     count = len(items)
     if count == 1:
@@ -133,9 +132,8 @@ def _cut_once(items: list[Sample], holdout_fraction: float, gap_ns: int) -> list
 def _choose_segments(sizes: Sequence[int], holdout_fraction: float) -> set[int]:
     """Return the indices of the segments to hold out, at least one and not all.
 
-    What the holdout is owed grows with each segment; a segment is held out as soon as all of it
-    is owed, and the last also where most of it is. So the last, which needs no gap behind it, is
-    held out where possible.
+    The debt to the holdout grows with each segment by its share; a segment is held out once the
+    debt covers it. For the last segment, which needs no gap behind it, more than half is enough.
     """
     held: set[int] = set()
     owed = 0.0

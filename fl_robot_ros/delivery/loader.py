@@ -1,4 +1,4 @@
-"""Models loaded beside the work, so that no frame waits for a file."""
+"""Loading of models in a thread, so that no frame waits for a file."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from fl_robot_ros.errors import ModelError
 
 
 class ModelLoader:
-    """A thread that loads the model asked for last.
-
-    Requests that were overtaken by a newer one before their turn are passed over.
-    """
+    """Owns a thread that loads the requested model; a newer request replaces one that waits."""
 
     def __init__(
         self,
@@ -24,8 +21,8 @@ class ModelLoader:
         """Start the thread.
 
         Args:
-            on_loaded: Called in the thread with the path as requested and the model.
-            on_failed: Called in the thread with the path as requested and the reason.
+            on_loaded: Called in the thread with the requested path and the model.
+            on_failed: Called in the thread with the requested path and the reason.
             num_threads: Threads of the LiteRT interpreter, 1 or more.
         """
         self._on_loaded = on_loaded
@@ -38,13 +35,13 @@ class ModelLoader:
         self._thread.start()
 
     def request(self, path: str) -> None:
-        """Ask for a model; returns at once."""
+        """Request a model; returns at once."""
         with self._condition:
             self._request = path
             self._condition.notify()
 
     def stop(self) -> None:
-        """End the thread; a load under way is finished first."""
+        """End the thread, after a load in progress."""
         with self._condition:
             self._is_stopping = True
             self._condition.notify()
@@ -66,7 +63,7 @@ class ModelLoader:
         except ModelError as error:
             self._on_failed(path, error)
         except Exception as error:
-            # A model is foreign data: whatever it provokes must not end the thread.
+            # A model is foreign data: no error of it may end the thread.
             self._on_failed(path, ModelError(f"{path}: {type(error).__name__}: {error}"))
         else:
             self._on_loaded(path, predictor)

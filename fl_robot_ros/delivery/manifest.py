@@ -1,4 +1,4 @@
-"""The manifest of a model version: what lies in its folder, and where it came from."""
+"""The manifest of a model version: its files, its input and outputs, and its origin."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a model version is made of; checked when it is made, so a Manifest is always sound.
+    """The content of a manifest; checked at construction, so that a Manifest is always valid.
 
     Attributes:
         version: Name of the version, the name of its folder.
@@ -37,12 +37,12 @@ class Manifest:
         files: SHA-256 in lower-case hexadecimal of every file beside the manifest, by file name.
         classes: Class names in the order of the model's outputs.
         preprocessing: Size, channels and scale of the input, as `Preprocessing.to_dict` gives it.
-        metrics: Finite numbers by name, for example accuracy on the robot's holdout data.
-        run: Number of the run that made the model, 0 or more.
-        round: Number of its last round, 0 or more.
-        server: Address of the server it came from.
-        robot: Name of the robot that stored it.
-        previous: Name of the version that was current before, "" for the first.
+        metrics: Finite numbers by name, for example the accuracy on the robot's holdout data.
+        run: Number of the run that trained the model, 0 or more.
+        round: Number of the run's last round, 0 or more.
+        server: Address of the run's server.
+        robot: Name of the robot that stored the version.
+        previous: Name of the version that was current before, "" for the first version.
         schema_version: Version of this format.
     """
 
@@ -63,7 +63,7 @@ class Manifest:
         """Check every field.
 
         Raises:
-            ModelError: A field has the wrong type, or a value that no manifest may have.
+            ModelError: A field has the wrong type or an invalid value.
         """
         if type(self.schema_version) is not int or self.schema_version != SCHEMA_VERSION:
             raise ModelError(
@@ -98,7 +98,7 @@ class Manifest:
             path: The version's folder, or the manifest file itself.
 
         Raises:
-            ModelError: The file is missing, unreadable, no JSON, or not a sound manifest.
+            ModelError: The file is missing, unreadable, no JSON or no valid manifest.
         """
         place = _manifest_file(path)
         values = _read_json(place)
@@ -115,7 +115,7 @@ class Manifest:
             raise ModelError(f"{place}: {error}") from error
 
     def read_file(self, folder: Path, name: str) -> bytes:
-        """Read one of the version's files and verify it; what is returned is what was hashed.
+        """Read and verify a file of the version; the returned content is the one that was hashed.
 
         Args:
             folder: The version's folder.
@@ -164,7 +164,7 @@ def _manifest_file(path: Path) -> Path:
 
 
 def _read_json(place: Path) -> Any:
-    """Return what the JSON file holds, or raise ModelError."""
+    """Return the content of a JSON file, or raise ModelError."""
     try:
         with place.open("rb") as stream:
             content = stream.read(_MAX_MANIFEST_BYTES + 1)
@@ -223,7 +223,7 @@ def _check_classes(name: str, value: Any) -> None:
         if not clean or clean != item:
             _refuse(name, item, "class names without outer spaces, none of them empty")
     if len(set(value)) != len(value):
-        _refuse(name, value, "class names that differ")
+        _refuse(name, value, "different class names")
 
 
 def _check_preprocessing(name: str, value: Any) -> None:
@@ -248,7 +248,7 @@ def _check_metrics(name: str, value: Any) -> None:
 
 
 _CHECKS: dict[str, Callable[[str, Any], None]] = {
-    "schema_version": lambda name, value: None,  # Checked before all others.
+    "schema_version": lambda name, value: None,  # Checked first, for its own message.
     "version": _check_version,
     "created": _check_text,
     "files": _check_files,

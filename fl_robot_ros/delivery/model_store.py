@@ -4,8 +4,8 @@
     models/v00002/
     models/current   symbolic link, replaced atomically
 
-A version appears under its name only when all its files are written and synced, so a reader never
-sees half of one, whatever instant the power goes.
+A version gets its name when all its files are written and synced, so that a reader sees whole
+versions only, also after a power cut.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _VERSION = re.compile(r"v(\d{5,})")
 
 
 class ModelStore:
-    """Model versions below one folder. One process writes at a time; any may read."""
+    """Owns the folder of the model versions. One process writes at a time; any may read."""
 
     def __init__(self, models_dir: Path) -> None:
         """Open the store; nothing is created before the first version.
@@ -67,7 +67,7 @@ class ModelStore:
         """Store a new version and make it current.
 
         Args:
-            export: Writes the model's files into the empty folder that it is given.
+            export: Writes the model's files into a given empty folder.
             classes: Class names in the order of the outputs.
             preprocessing: The model's input, as `Preprocessing.to_dict` gives it.
             metrics: Finite numbers by name.
@@ -79,7 +79,7 @@ class ModelStore:
             The absolute folder of the new version.
 
         Raises:
-            ModelError: The files cannot be written; the store is then as it was.
+            ModelError: The files cannot be written; the store is unchanged.
         """
         previous = self.current()
         try:
@@ -115,7 +115,7 @@ class ModelStore:
         return folder
 
     def rollback(self) -> Path:
-        """Make the version that the current one replaced current again; return its folder.
+        """Make the version before the current one current again; return its folder.
 
         Raises:
             ModelError: There is no earlier version, or the link cannot be replaced.
@@ -134,9 +134,9 @@ class ModelStore:
         return folder
 
     def repair(self) -> list[str]:
-        """Remove what an interrupted `add` left behind; return what was done, in words.
+        """Clean up after an interrupted `add`; return a line for each change.
 
-        To be called while no other process adds a version.
+        No other process may add a version meanwhile.
         """
         done: list[str] = []
         if not self.models_dir.is_dir():

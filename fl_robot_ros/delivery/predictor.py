@@ -1,4 +1,4 @@
-"""A model version at work: LiteRT inference on one image at a time."""
+"""Inference with a model version, by LiteRT, one image at a time."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from fl_robot_ros.dependency import describe_unimportable
 from fl_robot_ros.errors import ModelError
 from fl_robot_ros.images.preprocessing import Preprocessing
 
-# The first one that can be imported is used; they offer the same Interpreter.
+# The first importable module is used; all offer the same Interpreter.
 _RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says about one image.
+    """A model's outputs for one image.
 
     Attributes:
         label: The most probable class.
@@ -36,12 +36,12 @@ class Prediction:
 
 
 class Predictor:
-    """Runs one verified model version. Not for use by two threads at once.
+    """Owns the interpreter of one verified model version. Not for use by two threads at once.
 
     Attributes:
-        path: The .tflite file that was loaded.
-        manifest: The manifest that it was verified against.
-        preprocessing: How an image becomes the model's input.
+        path: The loaded .tflite file.
+        manifest: The manifest of its version.
+        preprocessing: The conversion of an image to the model's input.
     """
 
     def __init__(self, model_path: Path | str, num_threads: int = 1) -> None:
@@ -53,8 +53,8 @@ class Predictor:
             num_threads: Threads of the interpreter, 1 or more.
 
         Raises:
-            ModelError: Nothing is there, the manifest is unsound, the file's hash differs, LiteRT
-                is not installed, or the model's inputs and outputs are not what the manifest says.
+            ModelError: There is no model, the manifest is invalid, the file's hash differs, LiteRT
+                is not installed, or the model's inputs and outputs contradict the manifest.
         """
         folder, name = locate_model(Path(model_path))
         self.path = folder / name
@@ -92,7 +92,7 @@ class Predictor:
         return Prediction(self.manifest.classes[best], float(output[best]), output)
 
     def infer(self, model_input: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the outputs for an image that is preprocessed already.
+        """Return the outputs for a preprocessed image.
 
         Args:
             model_input: float32 (height, width, channels), in the model's range.
@@ -114,7 +114,7 @@ class Predictor:
         return output
 
     def _check_tensors(self) -> tuple[int, int]:
-        """Prepare for one image; return the indices of the input and the output tensor."""
+        """Allocate tensors for one image; return the indices of input and output."""
         interpreter = self._interpreter
         shape = (1, *self.preprocessing.input_shape)
         try:
@@ -147,7 +147,7 @@ class Predictor:
 
 
 def locate_model(path: Path) -> tuple[Path, str]:
-    """Return the folder and the name of the .tflite file that a model path stands for.
+    """Return the folder and the name of the .tflite file of a model path.
 
     Args:
         path: As for `Predictor`.
@@ -155,7 +155,7 @@ def locate_model(path: Path) -> tuple[Path, str]:
     Raises:
         ModelError: There is no such file or folder.
     """
-    # Resolved, because `current` may point elsewhere between reading the manifest and the model.
+    # Resolved, because `current` may change between reading the manifest and the model.
     if path.is_dir():
         return path.resolve(), TFLITE_FILE
     if not path.exists():
@@ -185,7 +185,7 @@ def _make_interpreter(path: Path, content: bytes, num_threads: int) -> Any:
 
 
 def _fits(details: Any, shape: tuple[int, ...]) -> bool:
-    """Say whether an input of open or equal sizes can take the shape."""
+    """Say whether an input has the shape, or open dimensions where it differs."""
     signature = [int(size) for size in details["shape_signature"]]
     return len(signature) == len(shape) and all(
         size in (-1, wanted) for size, wanted in zip(signature, shape, strict=True)

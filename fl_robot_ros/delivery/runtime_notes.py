@@ -1,4 +1,4 @@
-"""What LiteRT writes to the error stream by itself."""
+"""The note that LiteRT writes to the error stream."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 _STDERR = 2
-# Written at the first model of a process; no log level and no variable turns it off.
+# Written for the first model of a process; no log level and no variable disables it.
 _NOTE = b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU."
 
-# Guards the error stream, and what follows.
+# Guards the error stream and `_is_over`.
 _lock = threading.Lock()
 _is_over = False
 
 
 @contextmanager
 def without_note() -> Iterator[None]:
-    """Drop the note that LiteRT uses its own CPU kernels; pass on all else that is written.
+    """Drop the note about LiteRT's CPU kernels, and delay all other output of any thread.
 
-    What else is written meanwhile, by any thread, comes a moment later. Only the first time in a
-    process, because the note comes only then.
+    Acts on the first call in a process only, since the note comes with the first model.
     """
     global _is_over
     with _lock:

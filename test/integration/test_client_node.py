@@ -418,7 +418,7 @@ def test_a_run_from_bag_to_model_path_with_a_worker_killed_on_the_way(
                 RUN_TIMEOUT_SEC,
             )
             wait_until(lambda: robot.state == "idle", "the end of the run", 60.0)
-            version = ModelStore(tmp_path / "robot" / "models").current()
+            version = ModelStore(tmp_path / "robot" / "models", 5).current()
             assert version is not None
             manifest = Manifest.load(version)
             assert (manifest.run, manifest.round) == (run, 2 * run)

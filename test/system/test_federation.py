@@ -139,7 +139,7 @@ def test_two_robots_learn_classes_that_neither_has_alone(tmp_path: Path) -> None
                 assert isinstance(robot.events[-1], Delivered)
 
     for robot in ("r1", "r2"):
-        version = ModelStore(tmp_path / robot / "models").current()
+        version = ModelStore(tmp_path / robot / "models", 5).current()
         assert version is not None
         manifest = Manifest.load(version)
         assert (manifest.run, manifest.round, manifest.robot) == (1, 4, robot)
@@ -246,7 +246,7 @@ def test_the_stock_supernode_runs_the_same_app(tmp_path: Path) -> None:
                 assert first.popen.wait(60.0) == 0
         finally:
             supernode.stop()
-    version = ModelStore(models).current()
+    version = ModelStore(models, 5).current()
     assert version is not None, supernode.text
     assert Manifest.load(version).robot == "stock"
     assert "delivered to r1, stock" in fl_server.text
@@ -296,7 +296,7 @@ def test_robots_learn_from_folders_without_a_captured_dataset(tmp_path: Path) ->
         Progress(RunState.WAITING),
     ]
     for name in sources:
-        version = ModelStore(tmp_path / name / "models").current()
+        version = ModelStore(tmp_path / name / "models", 5).current()
         assert version is not None
         assert Manifest.load(version).metrics["holdout_images"] == 4.0
         image = cv2.imdecode(np.frombuffer(make_image("red", 999), np.uint8), 1)
@@ -370,7 +370,7 @@ def test_the_operators_model_is_trained_over_tls(tmp_path: Path) -> None:
         with worker(tmp_path / "r1", port, root_certificates=str(certificate)) as first:
             assert fl_server.popen.wait(TIMEOUT_SEC) == 0, fl_server.text
             assert first.popen.wait(60.0) == 0
-    version = ModelStore(tmp_path / "r1" / "models").current()
+    version = ModelStore(tmp_path / "r1" / "models", 5).current()
     assert version is not None
     delivered = keras.saving.load_model(version / "model.keras")
     assert [layer.name for layer in delivered.layers] == [layer.name for layer in model.layers]
@@ -411,7 +411,7 @@ def test_a_robot_that_sends_nonsense_is_named_and_left_out(tmp_path: Path) -> No
     assert "round 1: villain: refused: 19587 of 19587 weights are not finite" in fl_server.text
     with History(tmp_path / "state") as history:
         assert [record.robots for record in history.rounds()] == [1, 1]
-    assert ModelStore(tmp_path / "r1" / "models").current() is not None
+    assert ModelStore(tmp_path / "r1" / "models", 5).current() is not None
 
 
 def test_an_absent_server_is_told_in_time(tmp_path: Path) -> None:

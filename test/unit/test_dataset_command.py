@@ -57,16 +57,16 @@ def test_info_of_an_empty_dataset(tmp_path: Path, capsys: Output) -> None:
 def test_check_finds_and_repairs(tmp_path: Path, capsys: Output) -> None:
     data = filled(tmp_path / "data", "cat", "cat", "dog", "")
     assert run("check", data) == 0
-    assert "4 samples checked, all is well" in capsys.readouterr().out
+    assert "4 samples checked, all sound" in capsys.readouterr().out
     broken, gone = sorted((data / "cat").iterdir())
     gone.unlink()
     broken.write_bytes(b"no image")
     (data / "dog" / "77_0123abcd.jpg").write_bytes(jpeg(77))
     assert run("check", data) == 1
     output = capsys.readouterr().out
-    assert f"files that are gone: 1\n  cat/{gone.name}" in output
-    assert f"files that are broken: 1\n  cat/{broken.name}" in output
-    assert "images that the index does not know: 1\n  dog/77_0123abcd.jpg" in output
+    assert f"missing files: 1\n  cat/{gone.name}" in output
+    assert f"broken files: 1\n  cat/{broken.name}" in output
+    assert "images that the index lacks: 1\n  dog/77_0123abcd.jpg" in output
     assert "--repair" in output
     assert run("check", data, "--repair") == 0
     assert "repaired" in capsys.readouterr().out
@@ -80,7 +80,7 @@ def test_what_cannot_be_repaired_is_exit_code_1(tmp_path: Path, capsys: Output) 
     (data / "no%label\x1b[31m" / "7_0123abcd.jpg").write_bytes(jpeg(7))
     assert run("check", data, "--repair") == 1
     output = capsys.readouterr().out
-    assert "what could not be repaired: 1\n  no%label\\x1b[31m/7_0123abcd.jpg" in output
+    assert "not repaired: 1\n  no%label\\x1b[31m/7_0123abcd.jpg" in output
 
 
 def test_a_lost_index_is_made_anew_by_a_repair_alone(tmp_path: Path, capsys: Output) -> None:
@@ -103,13 +103,13 @@ def test_a_check_offers_a_repair_only_for_what_it_mends(tmp_path: Path, capsys: 
         assert run("check", data, *arguments) == 1
         output = capsys.readouterr().out
         assert f": 2\n   no label/7_0123abcd.jpg\n  dog/{copied.name}" in output
-        assert "--repair` mends" not in output
+        assert "--repair` repairs" not in output
     # With the sample gone, what was its copy can take its place.
     copied.unlink()
     assert run("check", data) == 1
     output = capsys.readouterr().out
-    assert "what a repair cannot mend (see `check --help`): 1\n   no label/" in output
-    assert "`fl_dataset check --repair` mends the rest" in output
+    assert "beyond repair (see `check --help`): 1\n   no label/" in output
+    assert "`fl_dataset check --repair` repairs the rest" in output
     assert run("check", data, "--repair") == 1
     assert counts(data) == {"dog": 2}
 
@@ -156,7 +156,7 @@ def test_labels_are_given_in_every_way(tmp_path: Path, capsys: Output) -> None:
     assert run("label", data, "--id", "1-3", "--as", " dog ") == 0
     output = capsys.readouterr().out
     assert "2 samples changed: dog 2" in output
-    assert "1 have another label and were left alone; see --all" in output
+    assert "1 keep another label; see --all" in output
     times = ["--from-time", str(START_NS // 10**9 + 3), "--to-time", "2023-11-14T22:13:25Z"]
     assert run("label", data, *times, "--topic", "camera", "--as", "owl") == 0
     assert counts(data) == {"cat": 1, "dog": 2, "owl": 2, "": 5}
@@ -186,7 +186,7 @@ def test_ids_that_no_sample_has_are_named(tmp_path: Path, capsys: Output) -> Non
     output = capsys.readouterr().out
     assert "without a sample: 30\n  100\n" in output
     assert "and 10 more" in output
-    assert "no sample fits" in output
+    assert "no sample matches" in output
 
 
 def test_what_a_list_names_that_is_no_sample_is_told(tmp_path: Path, capsys: Output) -> None:

@@ -32,7 +32,7 @@ def test_images_are_imported_once(tmp_path: Path, capsys: Output) -> None:
     assert "2 new images: to be labelled 1, cat 1" in capsys.readouterr().out
     assert run("import", data, source, "--label", "dog") == 0
     output = capsys.readouterr().out
-    assert "0 new images, 1 image of the review pool labelled: dog 1, 1 there already" in output
+    assert "0 new images, 1 image of the review pool labelled: dog 1, 1 stored already" in output
     assert counts(data) == {"cat": 1, "dog": 1}
     assert run("import", tmp_path / "other", source, "--label", "dog") == 0
     assert counts(tmp_path / "other") == {"cat": 1, "dog": 1}
@@ -43,7 +43,7 @@ def test_images_that_have_another_label_already_are_named(tmp_path: Path, capsys
     for folder, number in (("cat", 1), ("cat", 2), ("dog", 2), ("unlabelled", 1), ("elk", 3)):
         (source / folder).mkdir(parents=True, exist_ok=True)
         (source / folder / f"{number}.jpg").write_bytes(jpeg(number))
-    told = "there already with another label, which stays (see label --all): "
+    told = "stored already with another label, which stays (see label --all): "
     assert run("import", tmp_path / "data", source) == 0
     assert f"{told}1\n  dog/2.jpg: cat\n" in capsys.readouterr().out
     # Whoever sorts the folder anew does not sort the dataset.
@@ -51,7 +51,7 @@ def test_images_that_have_another_label_already_are_named(tmp_path: Path, capsys
     (source / "cat" / "1.jpg").unlink()
     assert run("import", tmp_path / "data", source) == 0
     output = capsys.readouterr().out
-    assert "0 new images, 4 there already" in output
+    assert "0 new images, 4 stored already" in output
     assert f"{told}2\n  dog/2.jpg: cat\n  dog/3.jpg: elk\n" in output
     assert counts(tmp_path / "data") == {"cat": 2, "elk": 1}
 
@@ -66,7 +66,7 @@ def test_splits_are_told_and_their_folders_are_no_labels(tmp_path: Path, capsys:
     assert capsys.readouterr().out == (
         f"{source}: 4 new images: cat 2, dog 2\n"
         "  split folders train, valid, test, with class folders in them\n"
-        "  all splits are taken; each run decides anew what is held out\n"
+        "  all splits are imported; each run chooses its own holdout\n"
         "  left out: README.txt: no image\n"
     )
     assert counts(tmp_path / "data") == {"cat": 2, "dog": 2}
@@ -81,7 +81,7 @@ def test_images_that_cannot_be_read_are_counted_and_named(tmp_path: Path, capsys
     (source / os.fsdecode(b"not-utf8-\xff.jpg")).write_bytes(b"no image")
     assert run("import", tmp_path / "data", source) == 1
     output = capsys.readouterr().out
-    assert "files that were not taken: 26" in output
+    assert "files that were left out: 26" in output
     assert "bad00\\x1b[2J[red].jpg: " in output
     assert "and 6 more" in output
     assert "\x1b" not in output
@@ -301,7 +301,7 @@ def test_an_interrupt_is_exit_code_130_and_leaves_a_sound_dataset(tmp_path: Path
         child.kill()
         child.wait()
     assert child.returncode == 130
-    assert errors.decode().strip() == "fl_dataset: interrupted; what was done stays done"
+    assert errors.decode().strip() == "fl_dataset: interrupted; completed work is kept"
     assert run("check", data) == 0
     assert 0 < counts(data)[""] < 400
 

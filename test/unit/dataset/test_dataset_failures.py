@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -93,14 +94,30 @@ def test_batch_fails_when_nothing_of_it_is_still_being_written(tmp_path: Path) -
         assert list((tmp_path / ".staging").iterdir()) == []
 
 
-def test_full_disk_of_the_index_stores_nothing_of_the_batch(tmp_path: Path) -> None:
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connection]:
+    """The connections that the test opens; a dataset opens the one that writes first."""
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def remembered(*arguments: Any, **named: Any) -> sqlite3.Connection:
+        opened.append(connect(*arguments, **named))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", remembered)
+    return opened
+
+
+def test_full_disk_of_the_index_stores_nothing_of_the_batch(
+    tmp_path: Path, connections: list[sqlite3.Connection]
+) -> None:
     with Dataset(tmp_path) as dataset:
         dataset.add([new(1)])
-        dataset._index._writer.execute("PRAGMA max_page_count = 1")
+        connections[0].execute("PRAGMA max_page_count = 1")
         with pytest.raises(DatasetError, match="full"):
             dataset.add([new(number, topic="/" + "long" * 500) for number in range(2, 50)])
         assert agree(dataset)
-        dataset._index._writer.execute("PRAGMA max_page_count = 1000000")
+        connections[0].execute("PRAGMA max_page_count = 1000000")
         assert dataset.add([new(2)]) == ["kept"]
         assert agree(dataset)
 
@@ -115,7 +132,7 @@ STEPS = 22
 
 @pytest.mark.parametrize("step", range(1, STEPS + 1))
 def test_power_cut_at_any_step_leaves_index_and_files_in_agreement(
-    tmp_path: Path, step: int
+    tmp_path: Path, connections: list[sqlite3.Connection], step: int
 ) -> None:
     steps = 0
 
@@ -147,7 +164,7 @@ def test_power_cut_at_any_step_leaves_index_and_files_in_agreement(
             dataset.remove([2])
             told = 3
     assert (told == 3) == (step == STEPS)
-    dataset._index._writer.close()
+    connections[0].close()
     dataset.close()
     with Dataset(tmp_path) as dataset:
         assert agree(dataset)

@@ -32,14 +32,14 @@ def add(
 
 
 def test_an_empty_store_has_no_current_version(tmp_path: Path) -> None:
-    store = ModelStore(tmp_path / "models")
+    store = ModelStore(tmp_path / "models", 5)
     assert store.current() is None
     assert store.versions() == []
     assert not (tmp_path / "models").exists()
 
 
 def test_a_new_version_is_current_and_its_manifest_tells_all(tmp_path: Path) -> None:
-    store = ModelStore(tmp_path / "models")
+    store = ModelStore(tmp_path / "models", 5)
     first = add(store, run=1, round=3, server="cloud:8000", robot="r1")
     second = add(store, b"better", run=2, round=6)
     assert store.current() == second == tmp_path / "models" / "v00002"
@@ -51,7 +51,7 @@ def test_a_new_version_is_current_and_its_manifest_tells_all(tmp_path: Path) -> 
 
 
 def test_a_failed_export_leaves_everything_as_it_was(tmp_path: Path) -> None:
-    store = ModelStore(tmp_path / "models")
+    store = ModelStore(tmp_path / "models", 5)
     first = add(store)
 
     def break_down(folder: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_failed_export_leaves_everything_as_it_was(tmp_path: Path) -> None:
 
 
 def test_rollback_goes_back_along_the_versions_that_were_replaced(tmp_path: Path) -> None:
-    store = ModelStore(tmp_path / "models")
+    store = ModelStore(tmp_path / "models", 5)
     first, second = add(store), add(store)
     assert store.rollback() == first == store.current()
     third = add(store)
@@ -79,7 +79,7 @@ def test_rollback_goes_back_along_the_versions_that_were_replaced(tmp_path: Path
 
 def test_rollback_of_an_empty_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no current model"):
-        ModelStore(tmp_path).rollback()
+        ModelStore(tmp_path, 5).rollback()
 
 
 def test_old_versions_go_but_never_the_current_one_or_its_predecessor(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_old_versions_go_but_never_the_current_one_or_its_predecessor(tmp_path: 
 
 
 def test_repair_removes_what_a_power_cut_left(tmp_path: Path) -> None:
-    store = ModelStore(tmp_path / "models")
+    store = ModelStore(tmp_path / "models", 5)
     version = add(store)
     unfinished = store.models_dir / ".staging-abc"
     unfinished.mkdir()
@@ -112,7 +112,7 @@ def test_a_link_to_anything_but_a_version_is_no_current_version(
     tmp_path: Path, target: str
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
-    store = ModelStore(tmp_path / "models")
+    store = ModelStore(tmp_path / "models", 5)
     store.models_dir.mkdir()
     if target:
         (store.models_dir / "current").symlink_to(target)
