@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from fl_robot_ros.cloud.checkpoint import GlobalModel
 from fl_robot_ros.cloud.history import History, RoundRecord, RunRecord
 from fl_robot_ros.cloud.sent_request import SentRequest
-from fl_robot_ros.cloud.update_check import Reply, check_replies
+from fl_robot_ros.cloud.update_check import Reply, check_reply
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import ModelError, RunFailedError
 from fl_robot_ros.federation import protocol
@@ -203,13 +203,11 @@ class Run:
             request: The request.
             num_weights: Size of the global model; None if a reply has no weights.
         """
-        replies = check_replies(
-            request.replies(),
-            request.node_ids,
-            num_weights=num_weights,
-            max_examples=self._settings.max_examples,
-        )
-        replies = [self._named(reply) for reply in replies]
+        messages, most = request.replies(), self._settings.max_examples
+        replies = [
+            self._named(check_reply(node_id, messages.get(node_id), num_weights, most))
+            for node_id in request.node_ids
+        ]
         self._history.add_replies(server_round, phase, replies)
         for reply in replies:
             if not reply.accepted:

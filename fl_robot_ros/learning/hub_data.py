@@ -1,4 +1,4 @@
-"""This robot's part of a hub dataset, or of a local copy of one, as learning data."""
+"""This robot's partition of a hub dataset, or of a local copy, as learning data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TRAIN_SPLIT = "train"
 _HUB_TIMEOUT_SEC = 10.0
 # One image to train on and one to hold out.
 _MIN_PARTITION_SIZE = 2
-# As huggingface_hub reads its variables.
+# The values that huggingface_hub takes for true.
 _TRUE = ("1", "ON", "YES", "TRUE")
 # All robots must draw the same partitions.
 _PARTITION_SEED = 42
@@ -27,15 +27,15 @@ _logger = logging.getLogger(__name__)
 
 
 def open_hub(source: DataSource) -> EncodedData:
-    """Download the dataset, unless it is in the cache or on this disk, and take one partition.
+    """Load one partition, after a download if the dataset is not on this disk yet.
 
-    Split `train` is partitioned over the robots; a share of each class of the partition is held
-    out. The first column of type `Image` is the image, the first of type `ClassLabel` its
-    label. A hub that cannot be reached is asked once; what is in the cache is used then.
+    The split `train` is partitioned over the robots; a share of each class of the partition is
+    held out. The first column of type `Image` holds the images, the first of type `ClassLabel`
+    their labels. A hub that cannot be reached is tried once; then the cache is used.
 
     Raises:
-        DatasetError: The dataset or the hub cannot be reached, is not of this form, is too
-            small, or flwr-datasets is not installed.
+        DatasetError: The dataset cannot be loaded, lacks a column, is too small for its
+            partitions, or flwr-datasets is not installed.
     """
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -48,7 +48,7 @@ def open_hub(source: DataSource) -> EncodedData:
         raise _not_installed(source, error) from error
     datasets.disable_progress_bars()
     try:
-        # Its shuffle is seeded: all robots see the images in the same order.
+        # The seed gives all robots the images in the same order.
         whole = flwr_datasets.FederatedDataset(
             dataset=source.location, partitioners={}, seed=_PARTITION_SEED
         ).load_split(_TRAIN_SPLIT)
@@ -76,7 +76,7 @@ def open_hub(source: DataSource) -> EncodedData:
         images = part.select_columns([image]).cast_column(image, datasets.Image(decode=False))
     except DatasetError:
         raise
-    # What the libraries make of a broken connection or a stranger's files is any exception.
+    # The libraries raise any exception for a broken connection or invalid files.
     except Exception as error:
         raise hub_error(source, error, offline_reason) from error
     return EncodedData(
@@ -87,15 +87,15 @@ def open_hub(source: DataSource) -> EncodedData:
 
 
 def _reach_hub(source: DataSource) -> str:
-    """Ask the hub for an answer; where there is none, let its library use the cache at once.
+    """Try to reach the hub; if that fails, have its library use the cache at once.
 
-    The library would ask six times for each of many files before it looks there.
+    The library alone would try six times for each of many files first.
 
     Returns:
-        Why the hub cannot be reached; "" where it answers.
+        Why the hub cannot be reached; "" if it can.
 
     Raises:
-        DatasetError: The library is not installed.
+        DatasetError: httpx is not installed.
     """
     try:
         import httpx
@@ -114,10 +114,10 @@ def _reach_hub(source: DataSource) -> str:
 
 
 def _check_size(source: DataSource, rows: int) -> None:
-    """See that there is enough for every partition.
+    """Check that every partition gets enough images.
 
     Raises:
-        DatasetError: There is not.
+        DatasetError: The dataset is too small.
     """
     if rows < source.num_partitions * _MIN_PARTITION_SIZE:
         raise DatasetError(
@@ -130,7 +130,7 @@ def _first(source: DataSource, features: Any, kind: type) -> str:
     """Return the name of the first column of a type.
 
     Raises:
-        DatasetError: There is none.
+        DatasetError: The dataset has none.
     """
     for name, feature in features.items():
         if isinstance(feature, kind):
@@ -140,7 +140,7 @@ def _first(source: DataSource, features: Any, kind: type) -> str:
 
 
 def _read(source: DataSource, images: Any, image: str) -> Iterator[bytes]:
-    """Yield the encoded images; b"" for a file that is not there.
+    """Yield the encoded images; b"" for a missing file.
 
     Raises:
         DatasetError: The dataset's own files cannot be read.

@@ -1,4 +1,4 @@
-"""What is told of a hub dataset that cannot be loaded, in one line that says what to do."""
+"""One line of advice for a hub dataset that cannot be loaded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MAX_REASON_LENGTH = 300
 
 
 def hub_url() -> str:
-    """Return the address of the hub, which a variable of its library may change."""
+    """Return the address of the hub: the variable HF_ENDPOINT, else the public one."""
     return os.environ.get("HF_ENDPOINT") or _HUB_URL
 
 
@@ -22,36 +22,36 @@ def hub_error(source: DataSource, error: Exception, offline_reason: str = "") ->
 
     Args:
         source: The dataset.
-        error: What its libraries raised.
-        offline_reason: Why the hub cannot be reached; "" where it was, or was not needed.
+        error: The exception of its libraries.
+        offline_reason: Why the hub cannot be reached; "" if it was reached or not needed.
     """
     import datasets
     import httpx
 
     problem = f"{source} cannot be loaded"
     copy = "copy the dataset to this disk and set 'hub:/path'"
-    error = _telling(error)
+    error = _root_cause(error)
     reason = f"{type(error).__name__}: {one_line(error)}"
     if isinstance(error, (httpx.HTTPError, ConnectionError)):
         if offline_reason:
             return DatasetError(
                 f"{problem}: the hub {hub_url()} cannot be reached ({offline_reason}), and the "
-                f"dataset is not in the cache; see to the connection, or {copy}"
+                f"dataset is not in the cache; check the connection, or {copy}"
             )
         return DatasetError(
             f"{problem}: the download from {hub_url()} failed: {reason}; try again, or {copy}"
         )
     if isinstance(error, datasets.exceptions.DatasetNotFoundError):
-        reason += " See to its name; for one that is not public set HF_TOKEN"
-    elif _tells_of_damage(error):
+        reason += " Check its name; for a private dataset set HF_TOKEN"
+    elif _is_corruption(error):
         reason += (
             f"; if the copy in the cache {datasets.config.HF_CACHE_HOME} is damaged, remove it"
         )
     return DatasetError(f"{problem}: {reason}")
 
 
-def _telling(error: Exception) -> Exception:
-    """Return the error below those in which the library wraps it, which say little."""
+def _root_cause(error: Exception) -> Exception:
+    """Return the error inside the library's general ones."""
     from datasets.exceptions import DatasetGenerationError
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -64,8 +64,8 @@ def _telling(error: Exception) -> Exception:
     return error
 
 
-def _tells_of_damage(error: Exception) -> bool:
-    """Return whether a file was found and could not be understood."""
+def _is_corruption(error: Exception) -> bool:
+    """Return whether the error means a damaged file."""
     import pyarrow
 
     # Arrow raises an OSError of its own for a file that ends too early.
@@ -75,5 +75,5 @@ def _tells_of_damage(error: Exception) -> bool:
 
 
 def one_line(error: Exception) -> str:
-    """Return what an error says, cut where it is long."""
+    """Return the text of an error as one line of at most 300 characters."""
     return " ".join(str(error).split())[:_MAX_REASON_LENGTH]

@@ -34,51 +34,35 @@ _logger = logging.getLogger(__name__)
 
 
 class Worker(Protocol):
-    """A worker that was started."""
+    """A worker that was started: `WorkerProcess`, or a double in a test."""
 
     @property
     def pid(self) -> int:
         """Number of its process."""
-        ...
 
     def cancel(self) -> None:
         """Have the worker leave the run, by force in the end; return at once."""
-        ...
 
     def stop(self) -> None:
         """End the worker and wait for its end."""
-        ...
 
 
 class Workers(Protocol):
     """Starts workers: `WorkerProcesses`, or a double in a test."""
 
     def known_problem(self) -> str:
-        """Return why no worker can run, as far as it is known; "" otherwise. Returns at once."""
-        ...
+        """Return at once why no worker can run, "" where nothing is known."""
 
     def check(self) -> str:
         """Return why no worker can run, "" if one can; may take seconds."""
-        ...
 
     def start(
         self, job: Job, on_event: Callable[[Event], None], on_exit: Callable[[str], None]
     ) -> Worker:
-        """Start a worker.
-
-        Args:
-            job: The run.
-            on_event: Called with each event, from another thread.
-            on_exit: Called once, from another thread, with the way in which the worker ended.
-
-        Raises:
-            OSError: The worker cannot be started.
-        """
-        ...
+        """Start a worker, whose events and last words come from another thread."""
 
     def stop(self) -> None:
         """End a check that is in progress, and all later ones."""
-        ...
 
 
 class RunControl:

@@ -24,7 +24,7 @@ from fl_robot_ros.federation import protocol
 from fl_robot_ros.federation.protocol import RunConfig
 from fl_robot_ros.learning.export import export_model
 from fl_robot_ros.learning.learning_data import LearningData, open_learning_data
-from fl_robot_ros.learning.trainer import EvaluationResult, Trainer, TrainingResult
+from fl_robot_ros.learning.trainer import EvaluationResult, Trainer
 from fl_robot_ros.learning.training_data import LabelledImages
 from fl_robot_ros.learning.weights import set_packed_weights
 from fl_robot_ros.name_list import count_list
@@ -248,7 +248,7 @@ class Participant:
         )
 
 
-def _metrics(result: TrainingResult | EvaluationResult) -> protocol.Metrics:
+def _metrics(result: EvaluationResult) -> protocol.Metrics:
     return {
         protocol.NUM_EXAMPLES: result.num_examples,
         protocol.LOSS: result.loss,

@@ -102,7 +102,7 @@ def test_training_that_diverges_is_an_error_and_no_update(
     trainer: Trainer, start: NDArray[np.float32], data: LabelledImages
 ) -> None:
     huge = (start * np.float32(1e30)).astype(np.float32)
-    with pytest.raises(ModelError, match="not numbers"):
+    with pytest.raises(ModelError, match="not finite"):
         train(trainer, huge, data, learning_rate=10.0)
 
 
