@@ -38,11 +38,11 @@ class FleetServer:
     def __init__(
         self, settings: ServerSettings, say: Callable[[str], None], stop: threading.Event
     ) -> None:
-        """Prepare the state folder.
+        """Create the state folder.
 
         Args:
             settings: The server's settings.
-            say: Takes each line for the operator.
+            say: Prints a line for the operator.
             stop: Ends the server when set.
 
         Raises:

@@ -138,7 +138,7 @@ class ClientNode(Node):  # type: ignore[misc]
                 total_bytes=settings.max_dataset_mb * _BYTES_PER_MB,
             ),
         )
-        self._store = ModelStore(data_dir / "models")
+        self._store = ModelStore(data_dir / "models", settings.keep_versions)
         for line in self._store.repair():
             self.get_logger().warning(line)
         self._capture_enabled = settings.capture_enabled

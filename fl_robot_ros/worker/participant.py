@@ -161,7 +161,7 @@ class Participant:
         self._report(RunState.DELIVERING, request)
         result = prepared.trainer.evaluate(request.weights, prepared.holdout)
         set_packed_weights(prepared.trainer.model, request.weights)
-        store = ModelStore(self.models_dir)
+        store = ModelStore(self.models_dir, self.keep_versions)
         metrics = {
             "holdout_loss": result.loss,
             "holdout_accuracy": result.accuracy,
@@ -175,7 +175,6 @@ class Participant:
             classes=list(config.classes),
             preprocessing=config.preprocessing.to_dict(),
             metrics=metrics,
-            keep_versions=self.keep_versions,
             run=config.run,
             round=request.server_round,
             server=self.server,

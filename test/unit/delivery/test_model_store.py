@@ -14,20 +14,13 @@ from fl_robot_ros.errors import ModelError
 INPUT = {"height": 8, "width": 8, "channels": 3, "scale": 1 / 255}
 
 
-def add(
-    store: ModelStore, content: bytes = b"model", keep_versions: int = 5, **provenance: Any
-) -> Path:
+def add(store: ModelStore, content: bytes = b"model", **provenance: Any) -> Path:
     def export(folder: Path) -> None:
         (folder / "model.keras").write_bytes(content)
         (folder / "model.tflite").write_bytes(content + b" lite")
 
     return store.add(
-        export,
-        classes=["a", "b"],
-        preprocessing=INPUT,
-        metrics={"accuracy": 0.5},
-        keep_versions=keep_versions,
-        **provenance,
+        export, classes=["a", "b"], preprocessing=INPUT, metrics={"accuracy": 0.5}, **provenance
     )
 
 
@@ -59,7 +52,7 @@ def test_a_failed_export_leaves_everything_as_it_was(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(ModelError, match="No space left"):
-        store.add(break_down, classes=["a", "b"], preprocessing=INPUT, metrics={}, keep_versions=5)
+        store.add(break_down, classes=["a", "b"], preprocessing=INPUT, metrics={})
     assert store.current() == first
     assert sorted(path.name for path in store.models_dir.iterdir()) == ["current", "v00001"]
 
@@ -83,9 +76,9 @@ def test_rollback_of_an_empty_store_is_refused(tmp_path: Path) -> None:
 
 
 def test_old_versions_go_but_never_the_current_one_or_its_predecessor(tmp_path: Path) -> None:
-    store = ModelStore(tmp_path / "models")
+    store = ModelStore(tmp_path / "models", keep_versions=2)
     for _ in range(4):
-        add(store, keep_versions=2)
+        add(store)
     assert [path.name for path in store.versions()] == ["v00003", "v00004"]
     store.rollback()
     add(store)

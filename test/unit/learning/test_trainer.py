@@ -171,7 +171,6 @@ def test_what_is_exported_predicts_as_the_trained_model_does(
         lambda folder: export_model(trainer.model, folder),
         classes=list(CLASSES),
         preprocessing=INPUT.to_dict(),
-        keep_versions=5,
         metrics={},
     )
     predictor = Predictor(version)
