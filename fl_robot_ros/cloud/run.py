@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from flwr.app import Message
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 from numpy.typing import NDArray
@@ -230,7 +229,10 @@ class Run:
         """
         messages = [reply.message for reply in accepted if reply.message is not None]
         for message in messages:
-            _keep_only(message, protocol.METRICS, protocol.NUM_EXAMPLES)
+            # FedAvg expects the same metrics from every robot.
+            metrics = message.content.metric_records[protocol.METRICS]
+            for name in {*metrics} - {protocol.NUM_EXAMPLES}:
+                del metrics[name]
         arrays, _ = self._strategy.aggregate_train(model.server_round, messages)
         if arrays is None:
             raise ModelError("the strategy aggregated nothing")
@@ -304,11 +306,3 @@ def _weighted_mean(replies: Sequence[Reply], name: str) -> float | None:
     if not total:
         return None
     return float(sum(getattr(reply, name) * reply.num_examples for reply in replies) / total)
-
-
-def _keep_only(message: Message, record: str, key: str) -> None:
-    """Drop all other metrics: Flower's strategies expect the same ones from every robot."""
-    metrics = message.content.metric_records[record]
-    for name in list(metrics):
-        if name != key:
-            del metrics[name]

@@ -2,7 +2,7 @@
 
     idle, failed --start--> connecting --Progress--> waiting <--> training, evaluating, delivering
 
-A run ends with its worker's process, and nothing else ends it: the state is then `idle` after a
+A run ends with its worker's process and in no other way: the state is then `idle` after a
 delivery or a cancellation, and `failed` otherwise. A worker may be silent for hours, for example
 while it waits for other robots, so silence ends no run: `silent_sec` shows its length, and a
 worker that does not listen is ended by force some seconds after `cancel`.
@@ -326,7 +326,7 @@ def _after_progress(status: RunStatus, event: Progress) -> RunStatus:
 
 
 def _describe_data(event: Prepared) -> str:
-    """Return in one line what the worker found in its data."""
+    """Return the number of usable and of unusable images in one line."""
     text = f"{event.train_images} images to train on, {event.holdout_images} held out"
     if event.unmapped_labels:
         text += f"; labels that are no class of this run: {count_list(event.unmapped_labels)}"

@@ -18,7 +18,7 @@ WORKER_MODULE = "fl_robot_ros.worker.worker"
 # A worker gives a step in progress 10 s to end.
 _CANCEL_TIMEOUT_SEC = 15.0
 # The node has 2 s for its end, before launch (5 s) or an impatient user kills it. A worker that
-# loads TensorFlow or is in the middle of a step does not listen; what it writes is atomic.
+# loads TensorFlow or is in the middle of a step does not listen; its files are written atomically.
 _STOP_TIMEOUT_SEC = 1.0
 
 
@@ -65,7 +65,7 @@ class WorkerProcess:
             job: The run.
             work_dir: Existing folder for the log `worker.log`.
             on_event: Called with each event.
-            on_exit: Called once, after the last event, with the way in which the process ended.
+            on_exit: Called once, after the last event, with a line that says how the process ended.
             cancel_timeout_sec: Time from `cancel` to the end by force.
 
         Raises:
