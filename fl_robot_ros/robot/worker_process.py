@@ -65,7 +65,7 @@ class WorkerProcess:
             job: The run.
             work_dir: Existing folder for the log `worker.log`.
             on_event: Called with each event.
-            on_exit: Called once, after the last event, with a line that says how the process ended.
+            on_exit: Called once, after the last event, with the end of the process in words.
             cancel_timeout_sec: Time from `cancel` to the end by force.
 
         Raises:

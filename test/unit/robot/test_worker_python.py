@@ -34,9 +34,7 @@ def test_the_python_of_these_tests_can_run_a_worker() -> None:
 def test_what_is_no_program_is_refused_at_once(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "plain.txt").write_text("not executable")
-    with pytest.raises(
-        SettingError, match=r"^worker_python is '.*', which is not a program; "
-    ):
+    with pytest.raises(SettingError, match=r"^worker_python is '.*', which is not a program; "):
         WorkerPython(str(tmp_path / name), CAPTURE)
 
 
