@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import IO
@@ -50,7 +51,7 @@ from fl_robot_ros.nodes.status_message import (
     to_worker_message,
 )
 from fl_robot_ros.robot.run_control import RunControl
-from fl_robot_ros.robot.worker_process import WorkerProcesses
+from fl_robot_ros.robot.worker_process import WorkerProcess
 from fl_robot_ros.robot.worker_python import WorkerPython
 from fl_robot_ros.ros.camera_subscription import CameraSubscription
 from fl_robot_ros.ros.command_line import NodeCommand
@@ -148,7 +149,8 @@ class ClientNode(Node):  # type: ignore[misc]
             self._dataset,
             settings,
             source,
-            WorkerProcesses(worker_python, data_dir),
+            worker_python,
+            partial(WorkerProcess, worker_python.path, data_dir),
             data_dir,
             self._robot,
             address,

@@ -47,19 +47,18 @@ class Worker(Protocol):
         """End the worker and wait for its end."""
 
 
-class Workers(Protocol):
-    """Starts workers: `WorkerProcesses`, or a double in a test."""
+# Starts a worker; events and end in words come from another thread. May raise an OSError.
+StartWorker = Callable[[Job, Callable[[Event], None], Callable[[str], None]], Worker]
+
+
+class PythonCheck(Protocol):
+    """The check of the workers' Python: `WorkerPython`, or a double in a test."""
 
     def known_problem(self) -> str:
         """Return at once why no worker can run, "" where nothing is known."""
 
     def check(self) -> str:
         """Return why no worker can run, "" if one can; may take seconds."""
-
-    def start(
-        self, job: Job, on_event: Callable[[Event], None], on_exit: Callable[[str], None]
-    ) -> Worker:
-        """Start a worker, whose events and last words come from another thread."""
 
     def stop(self) -> None:
         """End a check that is in progress, and all later ones."""
@@ -73,7 +72,8 @@ class RunControl:
         dataset: Dataset,
         settings: ClientSettings,
         source: DataSource,
-        workers: Workers,
+        python: PythonCheck,
+        start_worker: StartWorker,
         data_dir: Path,
         robot: str,
         server_address: str,
@@ -86,7 +86,8 @@ class RunControl:
             dataset: The robot's dataset.
             settings: The client's settings.
             source: The learning data.
-            workers: Starts the workers.
+            python: The check of the workers' Python.
+            start_worker: Starts a worker.
             data_dir: Folder of the snapshots and of the model versions.
             robot: The robot's name.
             server_address: host:port of the server.
@@ -96,7 +97,8 @@ class RunControl:
         self._dataset = dataset
         self._settings = settings
         self._source = source
-        self._workers = workers
+        self._python = python
+        self._start_worker = start_worker
         self._data_dir = data_dir
         self._robot = robot
         self._server_address = server_address
@@ -156,7 +158,7 @@ class RunControl:
                 raise RunRefusedError(
                     f"{total} labelled images; min_samples asks for at least {needed}"
                 )
-            problem = self._workers.known_problem()
+            problem = self._python.known_problem()
             if problem:
                 raise RunRefusedError(problem)
             self._is_cancelled, self._outcome = False, None
@@ -195,7 +197,7 @@ class RunControl:
         with self._lock:
             self._is_cancelled = True
             starter = self._starter
-        self._workers.stop()
+        self._python.stop()
         if starter is not None:
             starter.join()
         with self._lock:
@@ -206,14 +208,14 @@ class RunControl:
     def _start(self, max_id: int) -> None:
         """Start the worker, in a thread: the check of its Python may take seconds."""
         try:
-            problem = self._workers.check()
+            problem = self._python.check()
             if problem:
                 raise RunRefusedError(problem)
             with self._lock:
                 if self._is_cancelled:
                     raise RunRefusedError(_LEFT)
                 self._heard_at = self._clock()
-                self._worker = self._workers.start(self._job(max_id), self._on_event, self._end)
+                self._worker = self._start_worker(self._job(max_id), self._on_event, self._end)
         except (FlRobotError, OSError) as error:
             self._end(f"the run did not start: {error}", error)
         else:

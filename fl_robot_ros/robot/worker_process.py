@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import fl_robot_ros
-from fl_robot_ros.robot.worker_python import WorkerPython, worker_environment
+from fl_robot_ros.robot.worker_python import worker_environment
 from fl_robot_ros.worker_link.event import Event, read_event
 from fl_robot_ros.worker_link.job import CANCEL, Job
 
@@ -22,37 +22,14 @@ _CANCEL_TIMEOUT_SEC = 15.0
 _STOP_TIMEOUT_SEC = 1.0
 
 
-class WorkerProcesses:
-    """Starts workers in one interpreter."""
-
-    def __init__(self, python: WorkerPython, work_dir: Path) -> None:
-        """Start nothing yet.
-
-        Args:
-            python: Interpreter with Flower and TensorFlow.
-            work_dir: Existing folder for the log `worker.log`.
-        """
-        self._python = python
-        self._work_dir = work_dir
-        self.known_problem = python.known_problem
-        self.check = python.check
-        self.stop = python.stop
-
-    def start(
-        self, job: Job, on_event: Callable[[Event], None], on_exit: Callable[[str], None]
-    ) -> WorkerProcess:
-        """Start a worker; see `WorkerProcess`."""
-        return WorkerProcess(self._python.path, job, self._work_dir, on_event, on_exit)
-
-
 class WorkerProcess:
     """One fleet worker. Its events arrive in a thread of this object."""
 
     def __init__(
         self,
         python: Path,
-        job: Job,
         work_dir: Path,
+        job: Job,
         on_event: Callable[[Event], None],
         on_exit: Callable[[str], None],
         *,
@@ -62,8 +39,8 @@ class WorkerProcess:
 
         Args:
             python: Interpreter with Flower and TensorFlow.
-            job: The run.
             work_dir: Existing folder for the log `worker.log`.
+            job: The run.
             on_event: Called with each event.
             on_exit: Called once, after the last event, with the end of the process in words.
             cancel_timeout_sec: Time from `cancel` to the end by force.

@@ -34,7 +34,7 @@ TRAINING = Progress(RunState.TRAINING, run=4, round=7, rounds=9, epoch=1, epochs
 
 @dataclass
 class FakeWorkers:
-    """Starts workers of no process, and is each of them."""
+    """Checks no Python, starts workers of no process, and is each of them."""
 
     pid: int = 4711
     known: str = ""
@@ -131,6 +131,7 @@ def make_robot(
         settings,
         source or DataSource.from_settings(settings),
         workers,
+        workers.start,
         tmp_path,
         "r1",
         "cloud:8000",
