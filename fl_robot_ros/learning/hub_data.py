@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
 from fl_robot_ros.data_source import DataSource
 from fl_robot_ros.errors import DatasetError
 from fl_robot_ros.learning.encoded_images import EncodedData, EncodedImages
-from fl_robot_ros.learning.hub_error import hub_error, hub_url, one_line
 from fl_robot_ros.name_list import name_list
 
 _TRAIN_SPLIT = "train"
+_HUB_URL = "https://huggingface.co"
+_MAX_REASON_LENGTH = 300
 _HUB_TIMEOUT_SEC = 10.0
 # One image to train on and one to hold out.
 _MIN_PARTITION_SIZE = 2
@@ -78,7 +80,7 @@ def open_hub(source: DataSource) -> EncodedData:
         raise
     # The libraries raise any exception for a broken connection or invalid files.
     except Exception as error:
-        raise hub_error(source, error, offline_reason) from error
+        raise _hub_error(source, error, offline_reason) from error
     return EncodedData(
         EncodedImages(labels, lambda: _read(source, images, image)),
         None,
@@ -101,7 +103,7 @@ def _reach_hub(source: DataSource) -> str:
         import httpx
     except ImportError as error:
         raise _not_installed(source, error) from error
-    url = hub_url()
+    url = _hub_url()
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE:
         return "HF_HUB_OFFLINE is set"
     try:
@@ -109,7 +111,7 @@ def _reach_hub(source: DataSource) -> str:
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         _logger.warning("the hub %s cannot be reached, trying the cache: %s", url, error)
         os.environ["HF_HUB_OFFLINE"] = "1"
-        return one_line(error)
+        return _one_line(error)
     return ""
 
 
@@ -157,7 +159,7 @@ def _read(source: DataSource, images: Any, image: str) -> Iterator[bytes]:
                 data = b""  # counted as unreadable
             yield data
     except (OSError, ValueError) as error:
-        raise hub_error(source, error) from error
+        raise _hub_error(source, error) from error
 
 
 def _not_installed(source: DataSource, error: ImportError) -> DatasetError:
@@ -165,3 +167,70 @@ def _not_installed(source: DataSource, error: ImportError) -> DatasetError:
         f"data source {source} needs flwr-datasets beside Flower: "
         f"pip install 'fl_robot_ros[hub]' ({error})"
     )
+
+
+def _hub_url() -> str:
+    """Return the address of the hub: the variable HF_ENDPOINT, else the public one."""
+    return os.environ.get("HF_ENDPOINT") or _HUB_URL
+
+
+def _hub_error(source: DataSource, error: Exception, offline_reason: str = "") -> DatasetError:
+    """Return the error for a dataset that cannot be loaded.
+
+    Args:
+        source: The dataset.
+        error: The exception of its libraries.
+        offline_reason: Why the hub cannot be reached; "" if it was reached or not needed.
+    """
+    import datasets
+    import httpx
+
+    problem = f"{source} cannot be loaded"
+    copy = "copy the dataset to this disk and set 'hub:/path'"
+    error = _root_cause(error)
+    reason = f"{type(error).__name__}: {_one_line(error)}"
+    if isinstance(error, (httpx.HTTPError, ConnectionError)):
+        if offline_reason:
+            return DatasetError(
+                f"{problem}: the hub {_hub_url()} cannot be reached ({offline_reason}), and the "
+                f"dataset is not in the cache; check the connection, or {copy}"
+            )
+        return DatasetError(
+            f"{problem}: the download from {_hub_url()} failed: {reason}; try again, or {copy}"
+        )
+    if isinstance(error, datasets.exceptions.DatasetNotFoundError):
+        reason += " Check its name; for a private dataset set HF_TOKEN"
+    elif _is_corruption(error):
+        reason += (
+            f"; if the copy in the cache {datasets.config.HF_CACHE_HOME} is damaged, remove it"
+        )
+    return DatasetError(f"{problem}: {reason}")
+
+
+def _root_cause(error: Exception) -> Exception:
+    """Return the error inside the library's general ones."""
+    from datasets.exceptions import DatasetGenerationError
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    wrappers = (DatasetGenerationError, FileNotFoundError, LocalEntryNotFoundError)
+    while type(error) in wrappers:
+        below = error.__cause__ or error.__context__
+        if not isinstance(below, Exception):
+            break
+        error = below
+    return error
+
+
+def _is_corruption(error: Exception) -> bool:
+    """Return whether the error means a damaged file."""
+    import pyarrow
+
+    # Arrow raises an OSError of its own for a file that ends too early.
+    if type(error) is OSError:
+        return error.errno is None
+    return isinstance(error, (pyarrow.ArrowException, JSONDecodeError))
+
+
+def _one_line(error: Exception) -> str:
+    """Return the text of an error as one line of at most 300 characters."""
+    return " ".join(str(error).split())[:_MAX_REASON_LENGTH]
