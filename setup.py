@@ -16,6 +16,7 @@ setup(
         (f"share/{PACKAGE}", ["package.xml"]),
         (f"share/{PACKAGE}/launch", sorted(map(str, Path("launch").glob("*.launch.py")))),
         (f"share/{PACKAGE}/config", sorted(map(str, Path("config").iterdir()))),
+        (f"share/{PACKAGE}/examples", sorted(map(str, Path("examples").glob("*.py")))),
         (f"share/{PACKAGE}/flower_app", ["flower_app/pyproject.toml"]),
     ],
     python_requires=">=3.10",

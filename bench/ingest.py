@@ -119,20 +119,20 @@ def write_as_people_do(bag: Path, out: Path, quality: int) -> int:
 
 def import_as_the_node_does(bag: Path, out: Path, quality: int) -> int:
     """Import with every filter on; they leave nothing out here, so that both write the same."""
-    from fl_robot_ros.capture.frame_processor import FrameProcessor
     from fl_robot_ros.capture.pipeline import CapturePipeline
+    from fl_robot_ros.config import ClientSettings
     from fl_robot_ros.dataset.dataset import Dataset
-    from fl_robot_ros.images.image_quality import QualityRules
 
-    rules = QualityRules(
-        min_brightness=1.0, max_brightness=254.0, min_sharpness=0.1, min_difference_bits=1
+    settings = ClientSettings(
+        sample_rate_hz=1000.0,
+        jpeg_quality=quality,
+        min_brightness=1.0,
+        max_brightness=254.0,
+        min_sharpness=0.1,
+        min_difference_bits=1,
     )
     with Dataset(out) as dataset:
-        pipeline = CapturePipeline(
-            dataset,
-            FrameProcessor(jpeg_quality=quality, rules=rules),
-            sample_rate_hz=1000.0,
-        )
+        pipeline = CapturePipeline(dataset, settings)
         pipeline.import_bag(bag)
         pipeline.stop()
         return pipeline.verdicts["kept"]

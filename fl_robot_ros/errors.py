@@ -1,5 +1,22 @@
 """Every error that this package raises on purpose, as one tree.
 
+    FlRobotError
+    ├── SettingError              a setting, an argument or a file that one names
+    ├── MissingPackageError       a Python package
+    ├── FrameError                an image
+    ├── LabelError                a label, or a file with labels
+    ├── BagError                  a rosbag
+    │   └── DamagedError          a part of one, behind which more may be readable
+    ├── SourceError               a source to stream from
+    ├── DatasetError              a dataset
+    ├── SnapshotError             a snapshot of one
+    ├── ModelError                a model, an architecture or weights
+    ├── ProtocolError             a message between server and robot
+    ├── ServerUnreachableError    the connection to the server
+    ├── RunRefusedError           a run that cannot begin
+    ├── RunCancelledError         a run that was left
+    └── RunFailedError            a run that ended without a result
+
 Core code raises these; only nodes and commands turn them into log lines, service replies and
 exit codes. A message names the value, what was expected and what to do.
 """
@@ -10,7 +27,7 @@ class FlRobotError(Exception):
 
 
 class SettingError(FlRobotError):
-    """A setting has a value outside its documented range, or a name that does not exist."""
+    """A setting is out of its documented range, unknown, or names a file that cannot be used."""
 
 
 class MissingPackageError(FlRobotError):
@@ -22,11 +39,19 @@ class FrameError(FlRobotError):
 
 
 class LabelError(FlRobotError):
-    """A label is unfit (too long, control characters, not text), or a label file is."""
+    """A label is invalid (too long, control characters, not text), or a file with labels is."""
 
 
 class BagError(FlRobotError):
     """A rosbag cannot be read at all, or promises messages and yields none."""
+
+
+class DamagedError(BagError):
+    """A part of a bag does not hold what it should; what follows it may be readable."""
+
+
+class SourceError(FlRobotError):
+    """A camera, video, folder or bag to stream from cannot be opened."""
 
 
 class DatasetError(FlRobotError):
@@ -34,7 +59,7 @@ class DatasetError(FlRobotError):
 
 
 class SnapshotError(FlRobotError):
-    """A snapshot is unreadable, or too small for what it is meant for."""
+    """A snapshot cannot be read or written, or is too small for a run."""
 
 
 class ModelError(FlRobotError):
@@ -42,24 +67,20 @@ class ModelError(FlRobotError):
 
 
 class ProtocolError(FlRobotError):
-    """A message of the federation lacks a field or carries one of the wrong kind."""
+    """A message between server and robot lacks a field, or has one of the wrong kind."""
 
 
 class ServerUnreachableError(FlRobotError):
-    """The SuperLink did not answer in time, or went away for too long."""
-
-
-class RunCancelledError(FlRobotError):
-    """The run was left because the user or the parent process asked for it."""
+    """The server did not reply in time, or was away for too long."""
 
 
 class RunRefusedError(FlRobotError):
     """A run cannot be started, left or rolled back now; the message says why."""
 
 
+class RunCancelledError(FlRobotError):
+    """The user or the parent process ended the robot's part in a run."""
+
+
 class RunFailedError(FlRobotError):
-    """A run of the fleet ended without a result."""
-
-
-class SourceError(FlRobotError):
-    """A camera, video, folder or bag to stream from cannot be opened."""
+    """A run ended without a result."""

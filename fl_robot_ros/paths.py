@@ -1,4 +1,4 @@
-"""Where the files that come with the package lie: launch files, YAML files, the Flower app."""
+"""Locations of the files installed with the package: launch files, YAML files, the Flower app."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ PACKAGE = "fl_robot_ros"
 def share_path(*parts: str) -> Path:
     """Return a file or folder of the package's share folder.
 
-    In a checkout the share folder is the checkout itself; installed by colcon or pip it is
-    share/fl_robot_ros below the installation's prefix.
+    In a checkout the share folder is the checkout itself; after an installation by colcon or pip
+    it is share/fl_robot_ros below the prefix.
 
     Args:
         parts: Path below the share folder.
 
     Raises:
-        SettingError: It is not there, so the installation is incomplete.
+        SettingError: The file is missing, so the installation is incomplete.
     """
     module = Path(__file__).resolve()
     checkout = module.parents[1]

@@ -1,4 +1,4 @@
-"""What a setting is: a dataclass field with its default, unit, range and description.
+"""Settings as dataclass fields with default, unit, range and description.
 
 Stays on Python 3.10 and free of third-party imports.
 """
@@ -28,9 +28,9 @@ def setting(
     """Declare one setting as a dataclass field.
 
     Args:
-        default: The value where the user says nothing. Its type is the setting's type; lists
-            are tuples of strings.
-        description: One sentence for people.
+        default: Value where the user gives none. Its type is the type of the setting; a list is
+            a tuple of strings.
+        description: One sentence, for users.
         unit: Physical unit, "" where there is none.
         minimum: Smallest allowed number, inclusive.
         maximum: Largest allowed number, inclusive.
@@ -48,32 +48,31 @@ def setting(
 
 @dataclass(frozen=True)
 class Settings:
-    """Base of all settings classes: checks every field when it is made."""
+    """Base of all settings classes; a settings object always holds valid values."""
 
     def __post_init__(self) -> None:
-        """Check each field, then all together.
+        """Check each field, then the fields together.
 
         Raises:
-            SettingError: A value has the wrong type or lies outside its range, or does not go
-                with the others.
+            SettingError: A value has the wrong type, is out of range or contradicts another.
         """
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
         self.check()
 
     def check(self) -> None:
-        """Check what depends on several settings, or is more than a type and a range.
+        """Check what depends on several settings, or on more than type and range.
 
         Raises:
-            SettingError: Something cannot work.
+            SettingError: The settings cannot work together.
         """
 
     @classmethod
     def from_mapping(cls: type[SettingsT], values: Mapping[str, Any]) -> SettingsT:
-        """Make the settings from names and values, as read from a YAML file.
+        """Make settings from names and values, as read from a YAML file.
 
         Raises:
-            SettingError: A name is unknown, or a value has the wrong type or range.
+            SettingError: A name is unknown, or a value is invalid.
         """
         known = [field.name for field in dataclasses.fields(cls)]
         for name in values:
@@ -85,7 +84,7 @@ class Settings:
 
 
 def describe_range(field: dataclasses.Field[Any]) -> str:
-    """Return the allowed values of a setting in words, "" where anything of its type goes."""
+    """Return the allowed values of a setting in words; "" for any value of its type."""
     choices = field.metadata["choices"]
     if choices:
         return " or ".join(map(repr, choices))
@@ -98,13 +97,17 @@ def describe_range(field: dataclasses.Field[Any]) -> str:
 
 
 def setting_type(cls: type[Settings], name: str) -> type:
-    """Return bool, int, float, str or tuple: the type of a setting."""
+    """Return the type of a setting: bool, int, float, str or tuple."""
     kind = get_type_hints(cls)[name]
     return kind if isinstance(kind, type) and kind in (bool, int, float, str) else tuple
 
 
 def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
-    """Return the value in the setting's type, or raise SettingError."""
+    """Return the value in the type of the setting.
+
+    Raises:
+        SettingError: The value has the wrong type or is out of range.
+    """
     kind: Any = type(field.default)
     allowed = describe_range(field)
     if kind is tuple and isinstance(value, (list, tuple)):

@@ -47,7 +47,7 @@ def main() -> int:
         READY.write_text(purpose)
     tests = (str(VENV / "bin" / "python"), "-m", "pytest", "-o", f"cache_dir={VENV}/.pytest_cache")
     environment = {**os.environ, "TENSORFLOW_PYTHON": sys.executable}
-    arguments = sys.argv[1:] or ["test/unit"]
+    arguments = sys.argv[1:] or ["test/unit", "test/system"]
     return subprocess.run([*tests, *arguments], cwd=ROOT, env=environment).returncode
 
 

@@ -12,7 +12,7 @@ LEARNING = ("flwr", "tensorflow", "keras", "ai_edge_litert")
 NEEDED = {
     "integration": ("rclpy",),
     "integration/test_demo.py": (*LEARNING, "matplotlib", "sklearn"),
-    "integration/test_federation.py": LEARNING,
+    "system/test_federation.py": LEARNING,
     "unit/demo/test_scene.py": ("sklearn",),
     "unit/cloud": LEARNING,
     "unit/federation": LEARNING,

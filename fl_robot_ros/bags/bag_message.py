@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fl_robot_ros.bags.recorded_message import RecordedMessage, bare_type, is_time
+from fl_robot_ros.bags.bag_topic import COMPRESSED_TYPE, STRING_TYPE
+from fl_robot_ros.bags.storage import RecordedMessage, is_time
 from fl_robot_ros.errors import BagError
 from fl_robot_ros.images.frame import CompressedFrame, Frame, RawFrame
-from fl_robot_ros.topic_name import LABEL_TOPIC, topic_matches
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
-IMAGE_TYPE = "sensor_msgs/msg/Image"
-COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
-STRING_TYPE = "std_msgs/msg/String"
-IMAGE_TYPES = (IMAGE_TYPE, COMPRESSED_TYPE)
-
 _NS_PER_SEC = 1_000_000_000
-# Images of other recorders, as foxglove.CompressedImage, and packets of videos.
-_OTHER_IMAGE = re.compile(
-    r"(.*[/.:])?((Raw|Compressed)?Image|CompressedVideo)|\w*image_transport\w*/msg/\w*Packet"
-)
 
 
 @dataclass(frozen=True)
@@ -43,42 +32,6 @@ class LabelMessage:
     published_ns: int
 
 
-def is_image(topic: str, message_type: str) -> bool:
-    """Say whether a topic carries frames."""
-    return message_type in IMAGE_TYPES
-
-
-def is_label(topic: str, message_type: str) -> bool:
-    """Say whether a topic carries labels: `fl/label`, with any namespace before it."""
-    return message_type == STRING_TYPE and is_label_name(topic)
-
-
-def is_label_name(topic: str) -> bool:
-    """Say whether a topic is named as one of labels."""
-    return topic_matches(topic, (LABEL_TOPIC,))
-
-
-def left_out(topics: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the topics whose images or labels cannot be read, each with a line that says why.
-
-    Args:
-        topics: Names and types, as a bag has them.
-    """
-    lines = {}
-    for topic, message_type in sorted(topics):
-        kind = bare_type(message_type)
-        if is_image(topic, message_type) or is_label(topic, message_type):
-            continue
-        if is_label_name(topic) and kind != STRING_TYPE:
-            name = message_type or "of no type"
-            lines[topic] = f"{topic} is {name}, and not read: labels are {STRING_TYPE}"
-        elif is_image(topic, kind) or is_label(topic, kind) or _OTHER_IMAGE.fullmatch(kind):
-            lines[topic] = f"{topic} is {message_type}, which cannot be read"
-        elif not message_type:
-            lines[topic] = f"{topic} has no type, and cannot be read"
-    return lines
-
-
 @functools.cache
 def _typestore(is_ros1: bool) -> Typestore:
     """Return a store of types, which compiles what it needs once."""
@@ -89,7 +42,7 @@ def _typestore(is_ros1: bool) -> Typestore:
 
 def wrong_time(message: RecordedMessage) -> str:
     """Say of a message that it cannot have been recorded when it says."""
-    return f"a message on {message.topic} has the time {message.recorded_ns} ns"
+    return f"a message on {message.topic.name} has the time {message.recorded_ns} ns"
 
 
 class MessageReader:
@@ -105,21 +58,21 @@ class MessageReader:
         Raises:
             BagError: The message is broken.
         """
-        recorded_ns = message.recorded_ns
+        (topic, message_type, _), recorded_ns, _, _ = message
         if not is_time(recorded_ns):
             raise BagError(wrong_time(message))
         try:
             content = self._deserialize(message)
-            if message.message_type == STRING_TYPE:
-                return LabelMessage(message.topic, str(content.data), recorded_ns)
+            if message_type == STRING_TYPE:
+                return LabelMessage(topic, str(content.data), recorded_ns)
             stamp = content.header.stamp
             stamp_ns = int(stamp.sec) * _NS_PER_SEC + int(stamp.nanosec) or recorded_ns
-            if message.message_type == COMPRESSED_TYPE:
+            if message_type == COMPRESSED_TYPE:
                 return CompressedFrame(
-                    message.topic, stamp_ns, recorded_ns, str(content.format), content.data
+                    topic, stamp_ns, recorded_ns, str(content.format), content.data
                 )
             return RawFrame(
-                topic=message.topic,
+                topic=topic,
                 stamp_ns=stamp_ns,
                 published_ns=recorded_ns,
                 encoding=str(content.encoding),
@@ -143,7 +96,7 @@ class MessageReader:
             return bytes(message.data)
         try:
             types = _typestore(is_ros1=False)
-            return bytes(types.ros1_to_cdr(memoryview(message.data), message.message_type))
+            return bytes(types.ros1_to_cdr(memoryview(message.data), message.topic.message_type))
         except Exception as error:
             raise _broken(message, error) from error
 
@@ -151,10 +104,10 @@ class MessageReader:
         # A view, as slices of bytes are copies.
         data = memoryview(message.data)
         if message.is_ros1:
-            return _typestore(is_ros1=True).deserialize_ros1(data, message.message_type)
-        return _typestore(is_ros1=False).deserialize_cdr(data, message.message_type)
+            return _typestore(is_ros1=True).deserialize_ros1(data, message.topic.message_type)
+        return _typestore(is_ros1=False).deserialize_cdr(data, message.topic.message_type)
 
 
 def _broken(message: RecordedMessage, error: Exception) -> BagError:
     """Say of a message that it is broken."""
-    return BagError(f"a message on {message.topic} is broken: {error!r}"[:300])
+    return BagError(f"a message on {message.topic.name} is broken: {error!r}"[:300])

@@ -1,96 +1,156 @@
-"""One storage file of a bag, whole or damaged."""
+"""All storage files of a bag, whole or damaged, as one."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from fl_robot_ros.bags.bag_files import Unpacker, is_compressed
-from fl_robot_ros.bags.decompression import MAX_UNPACKED_BYTES, Packed, unpacked_ahead
-from fl_robot_ros.bags.mcap_records import read_mcap_records, read_mcap_summary
-from fl_robot_ros.bags.recorded_message import (
-    DamagedError,
-    FileSummary,
-    RecordedMessage,
-    Salvage,
-    TopicCounts,
-    Wanted,
+from fl_robot_ros.bags.bag_files import BagFiles, is_compressed
+from fl_robot_ros.bags.bag_topic import Topic, TopicCounts, Wanted
+from fl_robot_ros.bags.decompression import (
+    MAX_UNPACKED_BYTES,
+    Packed,
+    Unpacker,
+    unpacked_ahead,
+    zstd_size,
 )
-from fl_robot_ros.bags.ros1_records import read_ros1_records, read_ros1_summary
-from fl_robot_ros.bags.sqlite_records import read_sqlite_records, read_sqlite_summary
-from fl_robot_ros.bags.zstd import ZstdError, get_frame_info
+from fl_robot_ros.bags.mcap_storage import McapStorage
+from fl_robot_ros.bags.ros1_storage import Ros1Storage
+from fl_robot_ros.bags.sqlite_storage import SqliteStorage
+from fl_robot_ros.bags.storage import FileSummary, RecordedMessage, Salvage, Storage, is_time
+from fl_robot_ros.errors import DamagedError
 
+_STORAGES: dict[str, type[McapStorage | SqliteStorage]] = {
+    ".mcap": McapStorage,
+    ".db3": SqliteStorage,
+}
 # Where messages are compressed one by one; serialized ROS 2 messages never begin like this.
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_ZSTD_HEAD_BYTES = 18
 
 
-class StorageFile:
-    """One .mcap, .db3 or .bag file.
+class BagStorage:
+    """The storage files of a bag, read one after the other.
 
     Each file is opened by itself, not through its folder's metadata: so the damage of one file
-    leaves the others readable, and metadata that disagrees with its files does not matter. One
-    that is compressed as a whole and cannot be unpacked, for lack of room, is a loss.
+    leaves the others readable, and metadata that disagrees with its files does not matter.
 
     Attributes:
-        name: Name of the file as it lies in the bag.
-        salvage: Is told what was lost.
-        topics: Number of messages by topic and type; None where only reading it all would tell.
-        start_ns: When its first message was recorded, in ns; None where it does not say.
+        topics: Number of messages by topic, as the files say.
+        known_topics: Number of messages by topic, as the files or the metadata say.
+        start_ns: When the recording began, in ns; None where neither metadata nor files say.
     """
 
-    def __init__(self, path: Path, unpacker: Unpacker, promised: TopicCounts) -> None:
-        """Look into a file; into a compressed one only where the metadata tells nothing.
-
-        Args:
-            path: The file.
-            unpacker: Unpacks it, if need be, whenever it is read.
-            promised: What the metadata says of all files.
+    def __init__(self, bag: BagFiles) -> None:
+        """Look into each file.
 
         Raises:
-            OSError: The file cannot be read.
+            OSError: A file cannot be read.
         """
-        self.name = path.name
-        self.salvage = Salvage()
-        self._path = path
-        self._unpacker = unpacker
-        self._suffix = Path(path.stem).suffix if is_compressed(path) else path.suffix
-        self._is_ros1 = self._suffix not in (".mcap", ".db3")
-        self.topics: TopicCounts | None = {topic: 0 for topic, count in promised.items() if count}
-        self.start_ns: int | None = None
-        if not (is_compressed(path) and self.topics):
-            self.topics, self.start_ns = self._read_summary()
+        self._losses = bag.losses
+        self._unpacker = Unpacker()
+        promised = bag.metadata.promised
+        try:
+            self._files = [_StorageFile(path, self._unpacker, promised) for path in bag.files]
+        except BaseException:
+            self.close()
+            raise
+        self.topics: TopicCounts = Counter()
+        for file in self._files:
+            self.topics.update(file.topics or {})
+        self.known_topics = {
+            topic: max(promised.get(topic, 0), self.topics[topic])
+            for topic in {**promised, **self.topics}
+        }
+        starts = [file.start_ns for file in self._files if file.start_ns is not None]
+        self.start_ns = bag.metadata.start_ns
+        if self.start_ns is None:
+            self.start_ns = min(filter(is_time, starts), default=None)
 
     def has(self, wanted: Wanted) -> bool:
-        """Say whether the file has a wanted message; may have to read a damaged file.
+        """Say whether there is a wanted message; may have to read a damaged file.
 
         Raises:
-            OSError: The file cannot be read.
+            OSError: A file cannot be read.
         """
-        if self.topics is not None:
-            return any(wanted(*topic) for topic in self.topics)
-        place = self._place()
-        return place is not None and any(True for _ in self._records(place, wanted, Salvage()))
+        return any(file.has(wanted) for file in self._files)
 
     def messages(self, wanted: Wanted) -> Iterator[RecordedMessage]:
         """Yield the wanted messages, each once, in the order of recording.
 
         At most 64 MiB of messages, which may be a quarter of their chunks, and 64 MiB of chunks
         that are being unpacked, or one of at most 512 MiB, are held in memory, however large the
-        file is. So chunks that overlap in time by more than 64 MiB come in
-        the order in which they lie in the file, and so do those of a file without index.
+        bag is. So chunks that overlap in time by more than 64 MiB come in the order in which they
+        lie in their file, and so do those of a file without an index.
 
         Raises:
-            OSError: The file cannot be read.
+            OSError: A file cannot be read.
         """
-        place = self._place()
-        if place is None:
+        for file in self._files:
+            yield from file.messages(wanted)
+
+    def read_topics(self) -> TopicCounts:
+        """Return the number of messages by topic; a file that does not say it is read for that.
+
+        Raises:
+            OSError: A file cannot be read.
+        """
+        topics = Counter(self.topics)
+
+        def count(topic: Topic) -> bool:
+            topics[topic] += 1
+            return False
+
+        for file in self._files:
+            if file.topics is None:
+                for _ in file.messages(count):
+                    pass
+        return topics
+
+    def losses(self) -> list[str]:
+        """Return what is not read, as far as it is known by now."""
+        damaged = (file for file in self._files if file.salvage.damage)
+        return [*self._losses, *(f"{file.name}: {file.salvage.damage}" for file in damaged)]
+
+    def close(self) -> None:
+        """Remove what was unpacked; the files are open only while they are read."""
+        self._unpacker.close()
+
+
+class _StorageFile:
+    """One file; one that is compressed as a whole and cannot be unpacked is a loss.
+
+    Attributes:
+        name: Name of the file as it lies in the bag.
+        salvage: Is told what was lost.
+        topics: Number of messages by topic; None where only reading it all would tell.
+        start_ns: When its first message was recorded, in ns; None where it does not say.
+    """
+
+    def __init__(self, path: Path, unpacker: Unpacker, promised: TopicCounts) -> None:
+        """Look into a file; into a compressed one only where the metadata tells nothing."""
+        self.name = path.name
+        self.salvage = Salvage()
+        self._path = path
+        self._unpacker = unpacker
+        self.topics: TopicCounts | None = {topic: 0 for topic, count in promised.items() if count}
+        self.start_ns: int | None = None
+        if not (is_compressed(path) and self.topics):
+            storage = self._storage()
+            self.topics, self.start_ns = storage.summary() if storage else FileSummary({})
+
+    def has(self, wanted: Wanted) -> bool:
+        if self.topics is not None:
+            return any(map(wanted, self.topics))
+        storage = self._storage()
+        return storage is not None and any(True for _ in storage.messages(wanted, Salvage()))
+
+    def messages(self, wanted: Wanted) -> Iterator[RecordedMessage]:
+        storage = self._storage()
+        if storage is None:
             return
         self.salvage.skipped_bytes = 0
-        records = self._records(place, wanted, self.salvage)
-        if self._is_ros1:
-            yield from records
-            return
+        records = storage.messages(wanted, self.salvage)
         for message, unpacking in unpacked_ahead(records, _packed_in):
             try:
                 yield message if unpacking is None else message._replace(data=unpacking.result())
@@ -98,38 +158,19 @@ class StorageFile:
                 # Left as it is, it is counted as a broken message.
                 yield message
 
-    def _place(self) -> Path | None:
-        """Return where the file lies unpacked; None where there is no room for that."""
+    def _storage(self) -> Storage | None:
+        """Return the file as it lies unpacked; None where there is no room for that."""
         try:
-            return self._unpacker.place(self._path, self.salvage)
+            place = self._unpacker.place(self._path, self.salvage)
         except OSError as error:
             self.salvage.note(f"it cannot be unpacked: {error}")
             return None
-
-    def _read_summary(self) -> FileSummary:
-        place = self._place()
-        if place is None:
-            return FileSummary({})
-        if self._is_ros1:
-            return read_ros1_summary(place)
-        if self._suffix == ".mcap":
-            return read_mcap_summary(place)
-        return read_sqlite_summary(place)
-
-    def _records(self, place: Path, wanted: Wanted, salvage: Salvage) -> Iterator[RecordedMessage]:
-        if self._is_ros1:
-            return read_ros1_records(place, wanted, salvage)
-        if self._suffix == ".mcap":
-            return read_mcap_records(place, wanted, salvage)
-        return read_sqlite_records(place, wanted, salvage)
+        return _STORAGES.get(place.suffix, Ros1Storage)(place)
 
 
 def _packed_in(message: RecordedMessage) -> Packed | None:
-    if message.data[:4] != _ZSTD_MAGIC:
+    if message.is_ros1 or message.data[:4] != _ZSTD_MAGIC:
         return None
-    try:
-        size = get_frame_info(message.data[:_ZSTD_HEAD_BYTES]).decompressed_size
-    except ZstdError:
-        size = None
+    size = zstd_size(message.data)
     max_bytes = MAX_UNPACKED_BYTES if size is None else min(size, MAX_UNPACKED_BYTES)
     return Packed(message.data, "zstd", max_bytes)

@@ -1,18 +1,29 @@
-"""Unpacks compressed data without trusting what it says about its size."""
+"""Unpacks compressed data and files without trusting what they say about their size."""
 
 from __future__ import annotations
 
 import os
+import sys
 from bz2 import BZ2Decompressor
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple, Protocol, TypeVar
 
 from lz4.frame import LZ4FrameDecompressor  # type: ignore[import-untyped]
 
-from fl_robot_ros.bags.recorded_message import DamagedError
-from fl_robot_ros.bags.zstd import ZstdDecompressor, ZstdError
+from fl_robot_ros.bags.bag_files import is_compressed
+from fl_robot_ros.bags.storage import Salvage
+from fl_robot_ros.errors import DamagedError
+
+# A part of Python since 3.14, and a package before.
+if sys.version_info >= (3, 14):
+    from compression.zstd import ZstdDecompressor, ZstdError, get_frame_info
+else:
+    from backports.zstd import ZstdDecompressor, ZstdError, get_frame_info
 
 # No chunk or message of a bag is larger: recorders write chunks of about 1 MB by default.
 MAX_UNPACKED_BYTES = 1 << 29
@@ -22,6 +33,11 @@ _BLOCK_BYTES = 1 << 20
 # Of many tiny frames, each would cost a copy of its block.
 _MAX_FRAMES = 1 << 12
 _ERRORS = (ZstdError, RuntimeError, OSError, EOFError, ValueError)
+_ZSTD_HEAD_BYTES = 18
+# Black images pack well, but what unpacks to more than 1 GiB and 1000 times its size is damaged
+# or meant to fill the disk.
+_FREE_UNPACKED_BYTES, _MAX_UNPACKED_SHARE = 1 << 30, 1000
+_PACKED_BLOCK_BYTES = 1 << 16
 # Compressed data that is unpacked before it is needed, with what it claims to hold.
 _AHEAD_BYTES = 1 << 26
 
@@ -112,9 +128,9 @@ def unpacked_ahead(
         packed_in: Returns the compressed data of an item, None where it has none.
 
     Yields:
-        Each item, and what `unpacked_bytes` makes of its compressed data. Items are asked for
-        ahead only while they have such: one without is taken before the next is asked for. At
-        most 64 MiB, packed and unpacked, are in work or wait to be taken, or one item.
+        Each item, and what `unpacked_bytes` makes of its compressed data. Look-ahead stops at an
+        item without compressed data: it is yielded before the next one is pulled. At most 64 MiB,
+        packed and unpacked, or one item, are in work or wait.
     """
     threads = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(threads, thread_name_prefix="unpack") as pool:
@@ -134,6 +150,51 @@ def unpacked_ahead(
         yield from waiting
 
 
+def zstd_size(packed: bytes | memoryview) -> int | None:
+    """Return how many bytes a zstd frame claims to hold, None where it does not say."""
+    try:
+        return get_frame_info(packed[:_ZSTD_HEAD_BYTES]).decompressed_size
+    except ZstdError:
+        return None
+
+
+class Unpacker:
+    """Unpacks compressed storage files into a temporary folder, where one lies at a time."""
+
+    def __init__(self) -> None:
+        self._unpacked: tuple[Path, Path] | None = None
+        self._stack = ExitStack()
+
+    def place(self, path: Path, salvage: Salvage) -> Path:
+        """Return where a storage file lies unpacked until the next one is asked for.
+
+        Args:
+            path: The file, which may be no compressed one.
+            salvage: Is told what was lost.
+
+        Raises:
+            OSError: It cannot be read, or there is no room to unpack it.
+        """
+        if not is_compressed(path):
+            return path
+        if self._unpacked is None or self._unpacked[0] != path:
+            self.close()
+            folder = self._stack.enter_context(TemporaryDirectory(prefix="fl_robot_ros_bag_"))
+            target = Path(folder, path.stem)
+            try:
+                _unpack(path, target, salvage)
+            except OSError:
+                self.close()
+                raise
+            self._unpacked = path, target
+        return self._unpacked[1]
+
+    def close(self) -> None:
+        """Remove what was unpacked."""
+        self._unpacked = None
+        self._stack.close()
+
+
 def _decompressor(compression: str) -> _Decompressor:
     if compression == "zstd":
         zstd: _Decompressor = ZstdDecompressor()
@@ -144,3 +205,29 @@ def _decompressor(compression: str) -> _Decompressor:
     if compression == "bz2":
         return BZ2Decompressor()
     raise DamagedError(f"its compression '{compression[:32]}' is not known")
+
+
+def _unpack(path: Path, target: Path, salvage: Salvage) -> None:
+    room = _FREE_UNPACKED_BYTES + _MAX_UNPACKED_SHARE * path.stat().st_size
+    decompressor = ZstdDecompressor()
+    with path.open("rb") as packed, target.open("wb") as file:
+        while room > 0:
+            block = b""
+            if decompressor.eof:
+                block = decompressor.unused_data or packed.read(_PACKED_BLOCK_BYTES)
+                if not block:
+                    return
+                decompressor = ZstdDecompressor()
+            elif decompressor.needs_input:
+                block = packed.read(_PACKED_BLOCK_BYTES)
+                if not block:
+                    salvage.note("its compressed data is cut off")
+                    return
+            try:
+                content = decompressor.decompress(block, _BLOCK_BYTES)
+            except ZstdError as error:
+                salvage.note(f"its compressed data is damaged: {error}")
+                return
+            file.write(content)
+            room -= len(content)
+    salvage.note("its compressed data unpacks to more than 1000 times its size")

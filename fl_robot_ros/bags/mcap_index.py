@@ -10,20 +10,14 @@ from binascii import crc32
 from collections import Counter
 from typing import BinaryIO, NamedTuple
 
-from fl_robot_ros.bags.recorded_message import (
-    CDR,
-    MAX_NAME_BYTES,
-    DamagedError,
-    TopicCounts,
-    type_as,
-)
+from fl_robot_ros.bags.bag_topic import MAX_NAME_BYTES, Topic, TopicCounts, topic_of
+from fl_robot_ros.errors import DamagedError
 
 MCAP_MAGIC = b"\x89MCAP0\r\n"
 HEADER, FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK = 0x01, 0x02, 0x03, 0x04, 0x05, 0x06
 CHUNK_INDEX, STATISTICS, DATA_END = 0x08, 0x0B, 0x0F
 RECORD_HEAD = struct.Struct("<BQ")
 
-# How the messages of a channel may be encoded, beside CDR.
 _ROS1 = "ros1"
 _FOOTER_CONTENT = struct.Struct("<QQI")
 _TAIL_BYTES = RECORD_HEAD.size + _FOOTER_CONTENT.size + len(MCAP_MAGIC)
@@ -46,7 +40,7 @@ class McapIndex(NamedTuple):
 
     Attributes:
         channels: The channels.
-        counts: Number of messages by topic and type; None where it does not say.
+        counts: Number of messages by topic; None where it does not say.
         start_ns: When the first message was recorded, in ns; None where it does not say.
         chunks: The chunks in the order of the file.
         has_channels: The channels and their types are all there, as far as it says.
@@ -60,14 +54,13 @@ class McapIndex(NamedTuple):
 
 
 class McapChannel(NamedTuple):
-    """A channel: its topic, its type, and whether its messages are serialized as in ROS 1."""
+    """A channel: its topic, and whether its messages are serialized as in ROS 1."""
 
-    topic: str
-    message_type: str
+    topic: Topic
     is_ros1: bool
 
 
-_UNKNOWN_CHANNEL = McapChannel("", "", is_ros1=False)
+_UNKNOWN_CHANNEL = McapChannel(Topic("", ""), is_ros1=False)
 
 
 class McapChannels:
@@ -83,7 +76,9 @@ class McapChannels:
     @property
     def are_typed(self) -> bool:
         """Whether there are channels, and all have a type."""
-        return bool(self._channels) and all(item.message_type for item in self._channels.values())
+        return bool(self._channels) and all(
+            item.topic.type_text for item in self._channels.values()
+        )
 
     def channel(self, number: int) -> McapChannel:
         """Return a channel, without topic and type where it is not known."""
@@ -104,11 +99,10 @@ class McapChannels:
             DamagedError: It is damaged.
         """
         schema = self._schemas.get(uint(content, 2, 2), "")
-        topic, position = text(content, 4)
+        name, position = text(content, 4)
         encoding, _ = text(content, position)
-        is_ros1 = encoding == _ROS1
-        message_type = type_as(schema, CDR if is_ros1 else encoding)
-        self._channels[uint(content, 0, 2)] = McapChannel(topic, message_type, is_ros1)
+        topic = topic_of(name, schema, encoding)
+        self._channels[uint(content, 0, 2)] = McapChannel(topic, encoding == _ROS1)
 
 
 def read_mcap_index(file: BinaryIO, size: int) -> McapIndex | None:
@@ -172,16 +166,16 @@ def _parsed(summary: memoryview, end_of_data: int) -> McapIndex | None:
 
 def _counts(statistics: memoryview, channels: McapChannels) -> TopicCounts | None:
     """Return the counts; None where the summary lacks a channel with messages, or its type."""
-    counts: Counter[tuple[str, str]] = Counter()
+    counts: Counter[Topic] = Counter()
     position = 46
     end = position + uint(statistics, position - 4, 4)
     if len(statistics) < end:
         raise DamagedError("its statistics are too short")
     for number, count in _CHANNEL_COUNT.iter_unpack(statistics[position:end]):
-        topic, message_type, _ = channels.channel(number)
-        if count and not message_type:
+        topic = channels.channel(number).topic
+        if count and not topic.type_text:
             return None
-        counts[topic, message_type] += count
+        counts[topic] += count
     return dict(counts)
 
 

@@ -23,8 +23,7 @@ from fl_robot_ros.bags.mcap_index import (
     STATISTICS,
     McapChannels,
 )
-from fl_robot_ros.bags.record_walk import blocks_from, walk_records
-from fl_robot_ros.bags.recorded_message import Salvage
+from fl_robot_ros.bags.storage import Salvage
 
 _READ_KINDS = (SCHEMA, CHANNEL, MESSAGE, CHUNK)
 _LEAST_BYTES = {
@@ -44,6 +43,7 @@ _COMPRESSIONS = {b"", b"lz4", b"zstd"}
 # Kind, length, and as much of the content as it takes to see whether it makes sense.
 _LOOK_BYTES = RECORD_HEAD.size + 64
 _UINT32 = struct.Struct("<I")
+_BLOCK_BYTES = 1 << 20
 
 
 class McapRecord(NamedTuple):
@@ -75,8 +75,32 @@ class McapWalk:
         self._salvage = salvage
 
     def records(self, start: int) -> Iterator[McapRecord]:
-        """Yield the records from a position on; a chunk at the end may be cut."""
-        return walk_records(start, self._size, self.record_at, self._find_next, self._salvage)
+        """Yield the records from a position on; a chunk at the end may be cut.
+
+        A record counts as whole if another one or the end of the file follows it, or if nothing
+        inside it looks like a record. Every byte is looked at a constant number of times.
+        """
+        position = start
+        found = start
+        record = self.record_at(position) if position < self._size else None
+        while position < self._size:
+            following = None
+            if record is not None and record.end < self._size:
+                following = self.record_at(record.end)
+                if following is None:
+                    found = found if found > position else self._find_next(position + 1)
+                    record = record if found >= record.end else None
+            if record is None:
+                found = found if found > position else self._find_next(position + 1)
+                if found < self._size:
+                    self._salvage.note(f"it is damaged at byte {position}")
+                self._salvage.skipped_bytes += found - position
+                position = found
+                record = self.record_at(position) if position < self._size else None
+                continue
+            yield record
+            position = record.end
+            record = following
 
     def content(self, record: McapRecord) -> memoryview:
         """Return the content of a record, as far as the file has it."""
@@ -102,13 +126,20 @@ class McapWalk:
         return record if record.end <= self._size else None
 
     def _find_next(self, start: int) -> int:
-        for offset, block in blocks_from(self._file, start, RECORD_HEAD.size - 1):
+        """Return the first position from one on where a record begins, else the size."""
+        position = start
+        while True:
+            self._file.seek(position)
+            block = self._file.read(_BLOCK_BYTES)
             match = _LIKELY_HEAD.search(block)
             while match:
-                if self._is_record(offset + match.start()):
-                    return offset + match.start()
+                if self._is_record(position + match.start()):
+                    return position + match.start()
                 match = _LIKELY_HEAD.search(block, match.start() + 1)
-        return self._size
+            if len(block) < _BLOCK_BYTES:
+                return self._size
+            # A head may lie across the end of a block.
+            position += len(block) - (RECORD_HEAD.size - 1)
 
     def _is_record(self, position: int) -> bool:
         """Say whether a record is there, more strictly than where one is expected."""

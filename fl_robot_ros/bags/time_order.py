@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Iterator
 
-from fl_robot_ros.bags.recorded_message import RecordedMessage
+from fl_robot_ros.bags.storage import RecordedMessage
 
 # Above this, the oldest messages held go out even if a later chunk might bring older ones.
 MAX_HELD_BYTES = 1 << 26

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import NamedTuple
 
+from fl_robot_ros.capture.verdicts import FirstTime
+
 # No camera takes frames closer together; stamps that are, while time passes, stand still.
 _LEAST_STEP_NS = 1_000_000
 # So much more time passes until stamps that differ by less than that stand still. Of a camera that
@@ -31,7 +33,7 @@ class CaptureTime:
     def __init__(self) -> None:
         """Begin."""
         self._anchors: dict[str, _Anchor] = {}
-        self._told: set[str] = set()
+        self._first_time = FirstTime()
 
     def at(self, topic: str, stamp_ns: int, published_ns: int) -> int:
         """Return a frame's time in ns; call it once for every frame, in order of arrival.
@@ -46,8 +48,7 @@ class CaptureTime:
             step_ns = abs(stamp_ns - anchor.stamp_ns)
             passed_ns = published_ns - anchor.published_ns
             if step_ns < _LEAST_STEP_NS and _SHARE * step_ns < passed_ns:
-                if step_ns and topic not in self._told:
-                    self._told.add(topic)
+                if step_ns and self._first_time.of(topic):
                     _logger.warning(
                         "topic %s: the stamps of frames that came in %.3f s differ by %d ns; "
                         "while they stand still, frames are sampled by the time of publication",

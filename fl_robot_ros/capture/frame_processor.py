@@ -11,15 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_robot_ros.capture.new_sample import NewSample
-from fl_robot_ros.capture.privacy_mask import PrivacyMasks, painted
+from fl_robot_ros.capture.privacy_mask import OtherNames, PrivacyMasks, painted
+from fl_robot_ros.capture.verdicts import Verdict
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.errors import FrameError
-from fl_robot_ros.images.decode import (
-    decode_frame,
-    decode_grey_thumbnail,
-    read_frame_header,
-)
+from fl_robot_ros.images.decode import decode_frame, decode_grey_thumbnail, read_frame_header
 from fl_robot_ros.images.frame import CompressedFrame, Frame, frame_bytes, frame_digest
-from fl_robot_ros.images.image_quality import MEASURED_SIDE_PX, QualityRules, measure_quality
+from fl_robot_ros.images.image_quality import MEASURED_SIDE_PX, ImageQuality, measure_quality
 from fl_robot_ros.images.jpeg import encode_jpeg
 
 
@@ -28,48 +26,42 @@ class ProcessedFrame(NamedTuple):
 
     Attributes:
         sample: The sample, still without its label; None where there is none.
-        fingerprint: The image's difference hash; 0 where nobody asked for it.
-        verdict: Why there is no sample, "" where there is one.
+        fingerprint: The image's difference hash; 0 where no setting asks for it.
+        verdict: Why there is no sample, None where there is one.
         reason: The same in words, where more can be said.
     """
 
     sample: NewSample | None
     fingerprint: int = 0
-    verdict: str = ""
+    verdict: Verdict | None = None
     reason: str = ""
 
 
 class FrameProcessor:
-    """Turns frames into samples. Safe for use from several threads.
+    """Turns frames into samples. Safe for use from several threads."""
 
-    Attributes:
-        rules: Which images are worth keeping.
-    """
-
-    def __init__(
-        self,
-        *,
-        jpeg_quality: int = 95,
-        rules: QualityRules | None = None,
-        masks: PrivacyMasks | None = None,
-        decode: Callable[[Frame], NDArray[np.uint8]] = decode_frame,
-    ) -> None:
-        """Prepare.
+    def __init__(self, settings: ClientSettings, other_names: OtherNames | None = None) -> None:
+        """Read the masks.
 
         Args:
-            jpeg_quality: Quality of JPEG files made here, 1 to 100.
-            rules: Which images are worth keeping; None: all.
-            masks: What is painted black before anything reaches the disk; None: nothing.
-            decode: Decodes frames, into the same pixels as `decode_frame`.
+            settings: JPEG quality, privacy masks, and which images are worth keeping.
+            other_names: By which other names a topic is known, as before a remapping.
+
+        Raises:
+            SettingError: A privacy mask is invalid.
         """
-        self._jpeg_quality = jpeg_quality
-        self.rules = rules or QualityRules()
-        self._is_measured = self.rules.is_needed
-        self._masks = masks or PrivacyMasks()
-        self._decode = decode
+        self._settings = settings
+        self._masks = PrivacyMasks(settings.privacy_masks, other_names)
+        # Images are measured only where one could be dropped for it.
+        self._is_measured = (
+            settings.min_brightness > 0
+            or settings.max_brightness < 255
+            or settings.min_sharpness > 0
+            or settings.min_difference_bits > 0
+        )
 
     def process(self, frame: Frame) -> ProcessedFrame:
-        """Turn a frame into a sample, or say why not; never raises for what a frame holds.
+        """Turn a frame into a sample, or say why not; never raises for a frame's content.
 
         A JPEG frame of three channels is stored byte for byte where no mask covers it, without
         what lies behind its end, once it has been seen to be whole.
@@ -79,10 +71,10 @@ class FrameProcessor:
         except FrameError as error:
             reason = str(error)
         except Exception as error:
-            # A frame that nobody thought of must not end the capture.
+            # An unforeseen frame must not end the capture.
             reason = repr(error)
         return ProcessedFrame(
-            None, verdict="bad_encoding", reason=f"topic {frame.topic}: {reason}"
+            None, verdict=Verdict.BAD_ENCODING, reason=f"topic {frame.topic}: {reason}"
         )
 
     def _process(self, frame: Frame) -> ProcessedFrame:
@@ -94,11 +86,11 @@ class FrameProcessor:
             if header.is_rgb_jpeg and not polygons:
                 content = frame_bytes(frame.data)[: header.end].tobytes
                 return self._judged(frame, lambda: grey, header.width, header.height, content)
-        seen = self._decode(frame)
+        seen = decode_frame(frame)
         height, width = seen.shape[:2]
         image = painted(seen, polygons) if polygons else seen
-        # What the camera saw is measured: the edges of a mask would pass for sharp ones.
-        content = partial(encode_jpeg, image, self._jpeg_quality)
+        # The camera's own image is measured: the edges of a mask would pass for sharp ones.
+        content = partial(encode_jpeg, image, self._settings.jpeg_quality)
         return self._judged(frame, lambda: _grey(seen), width, height, content)
 
     def _judged(
@@ -121,7 +113,7 @@ class FrameProcessor:
         fingerprint = 0
         if self._is_measured:
             quality = measure_quality(grey())
-            if verdict := self.rules.verdict(quality):
+            if verdict := self._fault(quality):
                 return ProcessedFrame(None, verdict=verdict)
             fingerprint = quality.fingerprint
         sample = NewSample(
@@ -135,6 +127,16 @@ class FrameProcessor:
             frame_digest=frame_digest(frame.data),
         )
         return ProcessedFrame(sample, fingerprint)
+
+    def _fault(self, quality: ImageQuality) -> Verdict | None:
+        """Return why an image is not worth keeping, None where it is."""
+        if quality.brightness < self._settings.min_brightness:
+            return Verdict.DARK
+        if quality.brightness > self._settings.max_brightness:
+            return Verdict.BRIGHT
+        if quality.sharpness < self._settings.min_sharpness:
+            return Verdict.BLURRED
+        return None
 
 
 def _grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

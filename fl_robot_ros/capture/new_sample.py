@@ -1,19 +1,18 @@
-"""What capture hands to the dataset: labelled images, and the door they go through."""
+"""NewSample, and the protocol through which capture stores it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-# What becomes of a sample that is handed over.
-KEPT, LABELLED, ALREADY_STORED, OVER_QUOTA = "kept", "labelled", "already_stored", "over_quota"
+from fl_robot_ros.capture.verdicts import Verdict
 
 
 class NewSample(NamedTuple):
     """An image on its way into the dataset.
 
     Attributes:
-        label: What it shows, as `capture.labels.clean_label` returns it; "" where nobody has said.
+        label: What it shows, as `labels.label_text.clean_label` returns it; "" for no label.
         topic: Name of the camera's topic.
         stamp_ns: Capture time in ns, within 64 bits; with the topic it names the sample, unless
             another frame has both.
@@ -21,8 +20,8 @@ class NewSample(NamedTuple):
         width: Pixels in a row.
         height: Rows of pixels.
         published_ns: When the frame was published, in ns; names it where its stamp does not. None
-            for what was no frame.
-        frame_digest: What `capture.frame.frame_digest` says of the frame; "" where nobody knows.
+            for an image that was no frame.
+        frame_digest: What `images.frame.frame_digest` says of the frame; "" where nobody knows.
     """
 
     label: str
@@ -38,8 +37,8 @@ class NewSample(NamedTuple):
 class DatasetWriter(Protocol):
     """The part of a dataset that capture needs."""
 
-    def add(self, batch: Sequence[NewSample]) -> list[str]:
-        """Store samples; return for each "kept", "labelled", "already_stored" or "over_quota".
+    def add(self, batch: Sequence[NewSample]) -> Sequence[Verdict]:
+        """Store samples; return for each KEPT, LABELLED, ALREADY_STORED or OVER_QUOTA.
 
         Raises:
             DatasetError: Nothing of the batch was stored.
@@ -58,6 +57,6 @@ class DatasetWriter(Protocol):
         """Add to the number of frames that ended in each verdict.
 
         Raises:
-            DatasetError: They cannot be stored.
+            DatasetError: The counts cannot be stored.
         """
         ...

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.topic_name import matching_names
 
+# By topics, the other names that they are known by.
+OtherNames = Mapping[str, Sequence[str]]
 Polygon = NDArray[np.float64]
 _FORM = "'camera/image_raw: 0.0,0.7 1.0,0.7 1.0,1.0 0.0,1.0'"
 
@@ -18,9 +20,7 @@ _FORM = "'camera/image_raw: 0.0,0.7 1.0,0.7 1.0,1.0 0.0,1.0'"
 class PrivacyMasks:
     """Polygons to be painted black, by topic."""
 
-    def __init__(
-        self, texts: Sequence[str] = (), other_names: Mapping[str, Sequence[str]] | None = None
-    ) -> None:
+    def __init__(self, texts: Sequence[str], other_names: OtherNames | None = None) -> None:
         """Read masks.
 
         Args:
@@ -36,13 +36,9 @@ class PrivacyMasks:
         self._masks = [_parse(text) for text in texts]
         self._other_names = other_names or {}
 
-    def __bool__(self) -> bool:
-        """Whether there is any mask."""
-        return bool(self._masks)
-
     @property
     def names(self) -> list[str]:
-        """The names of topics that have a mask, as they were written."""
+        """The names of topics with a mask, as written."""
         return list(dict.fromkeys(name for name, _ in self._masks))
 
     def of(self, topic: str) -> list[Polygon]:
@@ -68,8 +64,8 @@ def painted(image: NDArray[np.uint8], polygons: Sequence[Polygon]) -> NDArray[np
     result: NDArray[np.uint8] = np.array(image)
     for corners in polygons:
         points = corners * (width, height)
-        # Pixel (0, 0) covers 0 to 1. Of what moves by less than a pixel here, the inside keeps
-        # every pixel but those that an edge crosses.
+        # Pixel (0, 0) covers 0 to 1. To round the corners down moves no edge by a whole pixel, so
+        # it can only lose pixels that an edge crosses.
         cv2.fillPoly(result, [np.floor(points).astype(np.int32)], (0, 0, 0))
         for start, end in zip(points, np.roll(points, -1, axis=0), strict=True):
             x, y = _crossed(start, end)

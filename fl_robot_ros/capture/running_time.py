@@ -7,9 +7,9 @@ class RunningTime:
     """Time by a clock that may be set back, as if it had stood still instead.
 
     The messages of one topic come in the order of their times, those of several topics only
-    nearly so, or even topic by topic. So the clock was set back where a topic's time goes back;
-    the label that is in force then goes on, and older ones do not come back. Who has the
-    clock sees smaller steps too.
+    nearly so, or even topic by topic. A topic whose time jumps back means that the clock was set
+    back: time continues after the newest, so the current label stays in force and older labels
+    do not come back. Callers with access to the clock report smaller steps by `set_back`.
 
     Attributes:
         newest_ns: The latest time so far, in ns; 0 before the first.
@@ -19,8 +19,7 @@ class RunningTime:
         """Begin.
 
         Args:
-            disorder_ns: How far the times of one topic may go back without being a clock that was
-                set back, in ns.
+            disorder_ns: How far the times of one topic may go back while the clock goes on, in ns.
         """
         self.newest_ns = 0
         self._disorder_ns = disorder_ns
@@ -29,11 +28,11 @@ class RunningTime:
         self._newest_by_topic: dict[str, int] = {}
 
     def set_back(self) -> None:
-        """Say that the clock was set back, by however little, before the next message."""
+        """Note that the clock was set back, by however little, before the next message."""
         self._is_set_back = True
 
     def at(self, topic: str, clock_ns: int) -> int:
-        """Return the time of a message; call it once for every message, in order of arrival.
+        """Return the time of a message in ns; call it once for each, in order of arrival.
 
         Args:
             topic: Name of its topic.

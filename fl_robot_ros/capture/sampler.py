@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from fl_robot_ros.errors import SettingError
+from fl_robot_ros.capture.verdicts import FirstTime
 from fl_robot_ros.topic_name import sibling_topic
 
 _NS_PER_SEC = 1_000_000_000
@@ -51,15 +51,10 @@ class RateSampler:
 
         Args:
             rate_hz: Frames to keep per second and camera, above 0.
-
-        Raises:
-            SettingError: The rate is not above 0.
         """
-        if not rate_hz > 0:
-            raise SettingError(f"sample rate is {rate_hz!r} Hz; expected more than 0")
         self._period_ns = max(1, round(_NS_PER_SEC / rate_hz))
         self._grids: dict[str, _Grid] = {}
-        self._told: set[str] = set()
+        self._first_time = FirstTime()
 
     def accept(self, topic: str, stamp_ns: int) -> bool:
         """Say whether to keep a frame; call it once for every frame, in order of arrival.
@@ -97,8 +92,7 @@ class RateSampler:
         if abs(stamp_ns - grid.last_ns) > _SILENCE_NS:
             del self._grids[sibling]
             return False
-        if topic not in self._told:
-            self._told.add(topic)
+        if self._first_time.of(topic):
             _logger.warning(
                 "topic %s is left out: it is of the same camera as %s, which is taken",
                 topic,

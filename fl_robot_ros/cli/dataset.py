@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -19,33 +20,32 @@ from fl_robot_ros.cli.dataset_options import dataset_path, parse_options
 from fl_robot_ros.cli.sheet_file import write_sheet
 from fl_robot_ros.cli.terminal import (
     by_label,
-    complain,
-    name_some,
     number,
+    print_error,
+    print_names,
     progress,
     say,
     shown,
     size,
 )
 from fl_robot_ros.curation.check import CheckReport, check_dataset, repair_dataset
-from fl_robot_ros.curation.image_export import export_folder, export_tfrecords
+from fl_robot_ros.curation.dataset_sheet import draw_dataset_sheet
+from fl_robot_ros.curation.image_export import export_folder
 from fl_robot_ros.curation.labelling import (
+    LabelById,
     LabelChooser,
     apply_plan,
-    choose_by_id,
     choose_by_time,
-    ids_without_sample,
     plan_labels,
 )
-from fl_robot_ros.curation.listed_labels import ListedLabels, choose_by_csv, choose_by_folder
-from fl_robot_ros.curation.sheet import draw_dataset_sheet
-from fl_robot_ros.curation.summary import DatasetSummary, LabelSummary, summarize, utc_minute
+from fl_robot_ros.curation.listed_labels import choose_by_csv, choose_by_folder
+from fl_robot_ros.curation.summary import DatasetSummary, LabelSummary, summarize
 from fl_robot_ros.dataset.dataset import Dataset
-from fl_robot_ros.dataset.dataset_lock import FolderLock
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
-from fl_robot_ros.dataset.open_to_read import open_to_read
 from fl_robot_ros.dataset.sample_files import has_dataset
+from fl_robot_ros.dependency import require
 from fl_robot_ros.errors import DatasetError, FlRobotError
+from fl_robot_ros.labels.label_time import utc_minute
 from fl_robot_ros.name_list import name_list
 
 
@@ -60,10 +60,10 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         return _COMMANDS[options.command](options, console)
     except (FlRobotError, OSError) as error:
-        complain(f"fl_dataset: {error}")
+        print_error(f"fl_dataset: {error}")
         return 1
     except KeyboardInterrupt:
-        complain("fl_dataset: interrupted; what was done stays done")
+        print_error("fl_dataset: interrupted; what was done stays done")
         return 130
 
 
@@ -115,43 +115,31 @@ def _cells(item: LabelSummary, total: int) -> list[str]:
 def _check(options: argparse.Namespace, console: Console) -> int:
     if options.repair:
         return _repair(options, console)
-    with _open(options) as dataset, progress(console, "checking") as advance:
-        report = check_dataset(dataset, on_file=advance)
+    with _open(options) as dataset, progress(console, "checking") as on_progress:
+        report = check_dataset(dataset, on_progress=on_progress)
     _print_check(report, console)
-    name_some(console, "what a repair cannot mend (see `check --help`)", report.unrepaired)
+    print_names(console, "what a repair cannot mend (see `check --help`)", report.unrepaired)
     if report.is_repairable:
         what = "the rest" if report.unrepaired else "this"
         say(console, f"`fl_dataset check --repair` mends {what}; stop the robot's client before")
+    what = "folders that `fl_dataset check --repair` would rename like their labels"
+    print_names(console, what, report.old_folders)
     return 0 if report.is_sound else 1
 
 
 def _repair(options: argparse.Namespace, console: Console) -> int:
-    path = _existing(options)
-    # Asked before a new index may be made, beside one that somebody still has open.
-    lock = FolderLock(path)
-    try:
-        with lock.alone() as is_alone:
-            _refuse_unless(is_alone, path)
-    finally:
-        lock.close()
-    with Dataset(path, allow_orphans=True) as dataset, dataset.alone() as is_alone:
-        _refuse_unless(is_alone, path)
-        with progress(console, "checking") as advance:
-            report = repair_dataset(dataset, on_file=advance)
+    with (
+        Dataset(_existing(options), for_repair=True) as dataset,
+        progress(console, "checking") as on_progress,
+    ):
+        report = repair_dataset(dataset, on_progress=on_progress)
     _print_check(report, console)
     if report.unrepaired:
-        name_some(console, "what could not be repaired", report.unrepaired)
+        print_names(console, "what could not be repaired", report.unrepaired)
     elif not report.is_sound:
         say(console, "repaired")
+    print_names(console, "folders renamed like their labels", report.old_folders)
     return 1 if report.unrepaired else 0
-
-
-def _refuse_unless(is_alone: bool, path: Path) -> None:
-    if not is_alone:
-        raise DatasetError(
-            f"dataset {path} is open in another process; stop the robot's client, or whoever "
-            f"uses it, and repair again"
-        )
 
 
 def _print_check(report: CheckReport, console: Console) -> None:
@@ -163,7 +151,7 @@ def _print_check(report: CheckReport, console: Console) -> None:
         ("images that the index does not know", report.stray),
         ("broken files that the index does not know", report.rubbish),
     ):
-        name_some(console, what, paths)
+        print_names(console, what, paths)
     if report.foreign:
         say(console, f"{report.foreign} other files lie in the folder; they are left alone")
     if report.is_sound:
@@ -173,36 +161,42 @@ def _print_check(report: CheckReport, console: Console) -> None:
 
 
 def _export(options: argparse.Namespace, console: Console) -> int:
-    export = export_tfrecords if options.format == "tfrecord" else export_folder
-    with _open(options) as dataset, progress(console, "exporting") as advance:
-        report = export(dataset, options.to, with_unlabelled=options.unlabelled, on_image=advance)
+    export = export_folder
+    if options.format == "tfrecord":
+        require(("tensorflow", "tensorflow_datasets"))
+        # Each keeps one kind of TensorFlow's notes out of the terminal.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+        from fl_robot_ros.learning.tfrecord_export import export_tfrecords as export
+    with _open(options) as dataset, progress(console, "exporting") as on_progress:
+        report = export(
+            dataset, options.to, with_unlabelled=options.unlabelled, on_progress=on_progress
+        )
     count = number(report.exported.total(), "image")
     say(console, f"{count} exported to {options.to}{by_label(report.exported)}")
     names = [f"{sample.path}: {reason}" for sample, reason in report.left_out]
-    name_some(console, "images left out (`fl_dataset check` tells more)", names)
+    print_names(console, "images left out (`fl_dataset check` tells more)", names)
     return 1 if report.left_out else 0
 
 
 def _label(options: argparse.Namespace, console: Console) -> int:
     choose = _chooser(options)
     with Dataset(_existing(options)) as dataset:
-        unknown = ids_without_sample(dataset, options.id) if options.id else []
         plan = plan_labels(dataset, choose, with_labelled=options.all)
-        if isinstance(choose, ListedLabels) and choose.description:
+        if choose.description:
             say(console, choose.description)
-        with progress(console, "labelling") as advance:
-            changed = apply_plan(dataset, plan, advance)
-    if isinstance(choose, ListedLabels):
-        unknown = choose.without_sample()
+        with progress(console, "labelling") as on_progress:
+            changed = apply_plan(dataset, plan, on_progress)
+    unmatched = choose.unmatched()
     total = sum(changed.values())
     say(console, f"{number(total, 'sample')} changed{by_label(changed)}")
     if plan.same:
         say(console, f"{plan.same:,} had that label already")
     if plan.protected:
         say(console, f"{plan.protected:,} have another label and were left alone; see --all")
-    name_some(console, "ids of no sample" if options.id else "named there, but no sample", unknown)
+    print_names(console, "without a sample", unmatched)
     if total or plan.same or plan.protected:
-        return 1 if unknown else 0
+        return 1 if unmatched else 0
     say(console, "no sample fits; `fl_dataset info` and `sheet` show what there is")
     return 1
 
@@ -213,22 +207,22 @@ def _chooser(options: argparse.Namespace) -> LabelChooser:
     if options.from_folder is not None:
         return choose_by_folder(options.from_folder)
     if options.id is not None:
-        return choose_by_id(options.id, options.label)
+        return LabelById(options.id, options.label)
     topic = options.topic or ""
     return choose_by_time(options.from_time, options.to_time, topic, options.label)
 
 
 def _sheet(options: argparse.Namespace, console: Console) -> int:
-    with _open(options) as dataset, progress(console, "drawing") as advance:
+    with _open(options) as dataset, progress(console, "drawing") as on_progress:
         sheet, report = draw_dataset_sheet(
-            dataset, per_label=options.per_label, label=options.label, on_image=advance
+            dataset, per_label=options.per_label, label=options.label, on_progress=on_progress
         )
     write_sheet(options.out, sheet)
     say(console, f"contact sheet of {number(report.labels, 'label')}: {options.out}")
     left_out = [f"label {name}" for name in report.left_out]
-    name_some(console, "labels without room on the sheet (see --label)", left_out)
+    print_names(console, "labels without room on the sheet (see --label)", left_out)
     unreadable = [sample.path for sample in report.unreadable]
-    name_some(console, "images that cannot be read", unreadable)
+    print_names(console, "images that cannot be read", unreadable)
     return 1 if unreadable else 0
 
 
@@ -257,7 +251,7 @@ def _existing(options: argparse.Namespace) -> Path:
 
 
 def _open(options: argparse.Namespace) -> DatasetReader:
-    return open_to_read(_existing(options))
+    return Dataset.open(_existing(options), read_only=True)
 
 
 if __name__ == "__main__":

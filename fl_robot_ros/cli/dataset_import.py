@@ -13,14 +13,15 @@ from rich.console import Console
 
 from fl_robot_ros.bags.bag_files import is_bag
 from fl_robot_ros.bags.camera_choice import describe_other
-from fl_robot_ros.capture.capture_options import pipeline_options, unused_names
+from fl_robot_ros.capture.camera_settings import unused_names
+from fl_robot_ros.capture.verdicts import Verdict
 from fl_robot_ros.cli.client_params import read_capture_settings
 from fl_robot_ros.cli.dataset_options import dataset_path
 from fl_robot_ros.cli.terminal import (
     by_label,
-    complain,
-    name_some,
     number,
+    print_error,
+    print_names,
     progress,
     say,
     shown,
@@ -41,8 +42,8 @@ def import_paths(options: argparse.Namespace, console: Console) -> int:
     Raises:
         FlRobotError: The dataset or an option cannot be used.
     """
-    bags = [path for path in options.paths if _is_bag(path)]
-    if options.label and len(bags) == len(options.paths):
+    bags = {path for path in options.paths if _is_bag(path)}
+    if options.label and bags == {*options.paths}:
         raise SourceError("--label is for folders of images; give rosbags --labels FILE")
     if not bags and (options.labels or options.topics or options.params):
         raise SourceError(
@@ -59,7 +60,7 @@ def import_paths(options: argparse.Namespace, console: Console) -> int:
                     is_whole &= _import_folder(console, dataset, path, options.label)
             except (FlRobotError, OSError) as error:
                 # The others may do.
-                complain(f"fl_dataset: {error}")
+                print_error(f"fl_dataset: {error}")
                 is_whole = False
     return 0 if is_whole else 1
 
@@ -78,8 +79,8 @@ def _opened(path: Path) -> Iterator[Dataset]:
 
 def _remove_if_empty(dataset: Dataset, new_folders: Sequence[Path]) -> None:
     """Remove a dataset without samples and the new folders above it, unless others use it."""
-    with dataset.alone() as is_alone:
-        if is_alone and not (len(dataset) or dataset.num_unlabelled()):
+    with dataset.exclusive() as is_exclusive:
+        if is_exclusive and not (len(dataset) or dataset.num_unlabelled()):
             shutil.rmtree(dataset.path)
             for folder in new_folders[1:]:
                 with suppress(OSError):
@@ -107,16 +108,18 @@ def _bag_settings(options: argparse.Namespace, console: Console) -> ClientSettin
 def _is_bag(path: Path) -> bool:
     if not path.exists():
         raise SourceError(f"there is no {path}; expected a rosbag or a folder of images")
-    if not is_bag(path) and not path.is_dir():
+    if is_bag(path):
+        return True
+    if not path.is_dir():
         raise SourceError(f"{path} is neither a rosbag nor a folder of images")
-    return is_bag(path)
+    return False
 
 
 def _import_folder(console: Console, dataset: Dataset, path: Path, label: str) -> bool:
     """Import a folder of images; return whether all of it could be read."""
-    with progress(console, f"importing {path.name}") as advance:
+    with progress(console, f"importing {path.name}") as on_progress:
         report = import_images(
-            dataset, path, label=label, reserve_bytes=_RESERVE_BYTES, on_image=advance
+            dataset, path, label=label, reserve_bytes=_RESERVE_BYTES, on_progress=on_progress
         )
     text = f"{path}: {number(report.added.total(), 'new image')}{by_label(report.added)}"
     if report.labelled:
@@ -126,9 +129,9 @@ def _import_folder(console: Console, dataset: Dataset, path: Path, label: str) -
         text += f", {report.already_stored:,} there already"
     say(console, text)
     names = [f"{file.relative_to(path)}: {kept}" for file, kept in report.otherwise_labelled]
-    name_some(console, "there already with another label, which stays (see label --all)", names)
+    print_names(console, "there already with another label, which stays (see label --all)", names)
     names = [f"{file.relative_to(path)}: {reason}" for file, reason in report.unreadable]
-    name_some(console, "files that were not taken", names)
+    print_names(console, "files that were not taken", names)
     for line in report.remarks:
         say(console, f"  {line}")
     for line in report.left_out:
@@ -144,22 +147,16 @@ def _import_bag(
     label_file: Path | None,
 ) -> bool:
     """Import a rosbag; return whether all of it could be read and stored."""
-    from fl_robot_ros.bags.label_sidecar import find_sidecar
     from fl_robot_ros.capture.pipeline import CapturePipeline
-    from fl_robot_ros.capture.verdicts import VERDICTS
 
-    options = pipeline_options(settings)
-    options["keeps_unlabelled"] = True
-    options["disk_reserve_bytes"] = _RESERVE_BYTES
-    pipeline = CapturePipeline(dataset, **options)
+    pipeline = CapturePipeline(dataset, settings)
     topics = settings.image_topics or None
-    label_file = label_file or find_sidecar(path)
     try:
-        with progress(console, f"importing {path.name}") as advance:
+        with progress(console, f"importing {path.name}") as on_progress:
             report = pipeline.import_bag(
                 path,
                 topics,
-                lambda frames, expected: advance(frames, expected or None),
+                lambda frames, expected: on_progress(frames, expected or None),
                 label_file,
                 allows_fallback=False,
             )
@@ -169,21 +166,24 @@ def _import_bag(
     say(console, f"{path}: {number(report.frames_read, 'frame')} from {shown(found)}")
     for other, chosen in report.other_topics.items():
         say(console, f"  {describe_other(other, chosen)}")
-    seen = [*report.topics, *(topic for topic, _ in report.other_topics)]
+    seen = [*report.topics, *(topic.name for topic in report.other_topics)]
     unseen = [
         name for name in topics or () if not any(topic_matches(topic, (name,)) for topic in seen)
     ]
     if unseen:
         say(console, f"{path} has no frame of {name_list(unseen)}")
-    if label_file:
-        say(console, f"  labels by time from {label_file}")
+    if report.label_file:
+        say(console, f"  labels by time from {report.label_file}")
     verdicts = pipeline.verdicts
-    for verdict, meaning in VERDICTS.items():
+    for verdict in Verdict:
         if verdicts[verdict]:
-            say(console, f"  {verdicts[verdict]:,} {verdict.replace('_', ' ')}: {meaning}")
+            name = verdict.value.replace("_", " ")
+            say(console, f"  {verdicts[verdict]:,} {name}: {verdict.meaning}")
     if report.loss:
         say(console, f"{path} could not be read whole: {shown(report.loss)}")
-    lost = verdicts["bad_encoding"] + verdicts["disk_full"] + verdicts["disk_error"]
+    lost = sum(
+        verdicts[name] for name in (Verdict.BAD_ENCODING, Verdict.DISK_FULL, Verdict.DISK_ERROR)
+    )
     if lost and pipeline.last_error:
         say(console, f"  the last reason: {shown(pipeline.last_error)}")
     return not lost and not report.loss

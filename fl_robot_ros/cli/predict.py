@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +21,8 @@ from fl_robot_ros.capture.labelled_bag import LabelledBag
 from fl_robot_ros.cli.option_type import full_path, topic_list, whole_number
 from fl_robot_ros.cli.scoreboard import ClassScore, Scoreboard
 from fl_robot_ros.cli.sheet_file import write_sheet
-from fl_robot_ros.cli.terminal import complain, progress, say, shown
-from fl_robot_ros.curation.contact_sheet import Tile, draw_contact_sheet, fit_image
+from fl_robot_ros.cli.terminal import print_error, progress, say, shown
+from fl_robot_ros.curation.contact_sheet import Tile, draw_predictions, fit_image
 from fl_robot_ros.delivery.predictor import Prediction, Predictor
 from fl_robot_ros.errors import FlRobotError, FrameError, SourceError
 from fl_robot_ros.images.decode import decode_frame
@@ -85,7 +86,7 @@ class _FolderImages:
             self._images = [self._images[n * count // limit] for n in range(limit)]
         self.total = len(self._images)
 
-    def examples(self) -> Iterator[Example]:
+    def examples(self) -> Generator[Example, None, None]:
         """Yield the images in the order of their names."""
         for path, label in self._images:
             yield Example(str(path.relative_to(self._folder)), read_image(path), label)
@@ -108,7 +109,8 @@ class _BagImages:
     @property
     def notes(self) -> list[str]:
         """Lines about the topics that were read, where labels are from, and what was lost."""
-        report, label_file = self._bag.report, self._bag.label_file
+        report = self._bag.report
+        label_file = report.label_file
         read = ", ".join(f"{topic} ({count:,})" for topic, count in self._counts.items())
         lines = [f"image topics and their images: {read}"]
         left_out = [topic for topic in report.image_topics if topic not in self._counts]
@@ -129,18 +131,18 @@ class _BagImages:
             lines.append(f"it could not be read whole: {report.loss}")
         return lines
 
-    def examples(self) -> Iterator[Example]:
+    def examples(self) -> Generator[Example, None, None]:
         """Yield the frames in the order of recording."""
-        for count, (frame, label) in enumerate(self._bag.frames(), 1):
-            self._counts[frame.topic] += 1
-            name = f"{frame.topic} #{self._counts[frame.topic]}"
-            try:
-                yield Example(name, decode_frame(frame), label)
-            except FrameError:
-                yield Example(name, None, label)
-            if count == self._limit:
-                self._bag.close()
-                return
+        with self._bag as bag:
+            for count, (frame, label) in enumerate(bag.frames(), 1):
+                self._counts[frame.topic] += 1
+                name = f"{frame.topic} #{self._counts[frame.topic]}"
+                try:
+                    yield Example(name, decode_frame(frame), label)
+                except FrameError:
+                    yield Example(name, None, label)
+                if count == self._limit:
+                    return
 
 
 class _TileChoice:
@@ -171,10 +173,10 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         _predict(options, console)
     except (FlRobotError, OSError) as error:
-        complain(f"fl_predict: {error}")
+        print_error(f"fl_predict: {error}")
         return 1
     except KeyboardInterrupt:
-        complain("fl_predict: interrupted")
+        print_error("fl_predict: interrupted")
         return 130
     return 0
 
@@ -230,26 +232,27 @@ def _parser() -> argparse.ArgumentParser:
 def _predict(options: argparse.Namespace, console: Console) -> None:
     """Predict every image, then print the tables and write the sheet."""
     choice = _TileChoice(_SHEET_TILES)
-    with progress(console, "predicting") as advance:
+    with progress(console, "predicting") as on_progress:
         predictor = Predictor(options.model)
         images = _images(options)
         board = Scoreboard(predictor.classes)
-        for done, example in enumerate(images.examples(), 1):
-            advance(done, images.total)
-            if example.image is None:
-                board.unreadable += 1
-                continue
-            prediction = predictor.predict(example.image)
-            board.add(example.name, example.label, prediction)
-            if options.sheet:
-                choice.offer(example, prediction)
+        with closing(images.examples()) as examples:
+            for done, example in enumerate(examples, 1):
+                on_progress(done, images.total)
+                if example.image is None:
+                    board.unreadable += 1
+                    continue
+                prediction = predictor.predict(example.image)
+                board.add(example.name, example.label, prediction)
+                if options.sheet:
+                    choice.offer(example, prediction)
     if not board.images:
         raise SourceError(f"no image of {options.images} could be read")
     _print_tables(board, predictor, console)
     for note in images.notes:
         say(console, note)
     if options.sheet:
-        write_sheet(options.sheet, draw_contact_sheet(choice.tiles, tile_px=_TILE_PX))
+        write_sheet(options.sheet, draw_predictions(choice.tiles, tile_px=_TILE_PX))
         say(console, f"contact sheet: {options.sheet}")
 
 

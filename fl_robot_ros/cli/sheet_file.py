@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_robot_ros.atomic_file import staging_file
+
 
 def write_sheet(path: Path, sheet: NDArray[np.uint8]) -> None:
-    """Write a contact sheet as PNG; where that fails, an older file stays as it was.
+    """Write a contact sheet as PNG; after an error, an older file is unchanged.
 
     Args:
         path: The file.
@@ -24,19 +25,10 @@ def write_sheet(path: Path, sheet: NDArray[np.uint8]) -> None:
     try:
         if not is_done:
             raise OSError("OpenCV cannot encode it")
-        _write_whole(path, data.tobytes())
+        if path.exists() and not path.is_file():
+            path.write_bytes(data.tobytes())  # For example /dev/stdout.
+        else:
+            with staging_file(path) as file:
+                file.write_bytes(data.tobytes())
     except OSError as error:
         raise OSError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its place and rename it."""
-    if path.exists() and not path.is_file():
-        path.write_bytes(content)  # /dev/stdout, say, which must not be replaced
-        return
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

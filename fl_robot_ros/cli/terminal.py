@@ -17,11 +17,11 @@ _MAX_NAMED = 20
 
 _ERRORS = 2  # The error stream's number.
 
-Advance = Callable[[int, "int | None"], None]
+OnProgress = Callable[[int, "int | None"], None]
 
 
 @contextmanager
-def progress(console: Console, what: str) -> Iterator[Advance]:
+def progress(console: Console, what: str) -> Iterator[OnProgress]:
     """Show a bar while something lasts; yields what takes the number done and of all."""
     if not console.is_terminal:
         # Into a file, a bar would only leave an empty line.
@@ -40,13 +40,13 @@ def progress(console: Console, what: str) -> Iterator[Advance]:
         # The bar of a task that is not started moves to and fro: its end is not known.
         task = bar.add_task(shown(what), start=False, count="")
 
-        def advance(done: int, total: int | None) -> None:
+        def on_progress(done: int, total: int | None) -> None:
             if total:
                 bar.start_task(task)
                 bar.update(task, total=total)
             bar.update(task, completed=done, count=f"{done}/{total or '?'}")
 
-        yield advance
+        yield on_progress
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def _muted_libraries() -> Iterator[None]:
         os.close(kept)
 
 
-def name_some(console: Console, what: str, names: Sequence[str]) -> None:
+def print_names(console: Console, what: str, names: Sequence[str]) -> None:
     """Print how many there are of something, and the first of them."""
     if not names:
         return
@@ -106,7 +106,7 @@ def say(console: Console, text: str) -> None:
     console.print(shown(text), markup=False, soft_wrap=True)
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """Print an error as one line."""
     line = shown(text.replace("\n", " "))
     Console(stderr=True, highlight=False).print(line, markup=False, soft_wrap=True)

@@ -7,7 +7,6 @@ checkpoints/round-00007.keras   the same model for people
 from __future__ import annotations
 
 import json
-import os
 import re
 import zipfile
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_robot_ros.atomic_file import staging_file
 from fl_robot_ros.errors import FlRobotError, ModelError
 from fl_robot_ros.images.preprocessing import Preprocessing
 
@@ -56,14 +56,10 @@ def save_checkpoint(folder: Path, model: GlobalModel) -> Path:
         "classes": list(model.classes),
         "preprocessing": model.preprocessing.to_dict(),
     }
-    beside = path.with_name(f".{path.name}.tmp")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
+        with staging_file(path) as file:
             np.savez(file, weights=model.weights, description=np.array(json.dumps(description)))
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
     except OSError as error:
         raise ModelError(f"checkpoint {path} cannot be written: {error}") from error
     return path
@@ -155,9 +151,8 @@ class CheckpointWriter:
         if self._keras_model is None:
             self._keras_model = model_from_architecture(model.architecture)
         set_packed_weights(self._keras_model, model.weights)
-        beside = path.with_name(f".{path.stem}.tmp.keras")
         try:
-            self._keras_model.save(beside)
-            beside.replace(path.with_suffix(".keras"))
+            with staging_file(path.with_suffix(".keras")) as file:
+                self._keras_model.save(file)
         except OSError as error:
             raise ModelError(f"checkpoint {path} has no Keras file: {error}") from error

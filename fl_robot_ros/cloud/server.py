@@ -6,7 +6,6 @@ process.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import threading
@@ -25,6 +24,7 @@ from fl_robot_ros.cloud.server_app import CHECKPOINTS, SETTINGS_FILE
 from fl_robot_ros.cloud.superlink import LOG_FILE, SuperLink
 from fl_robot_ros.config import ServerSettings, expand_path
 from fl_robot_ros.errors import RunFailedError, SettingError
+from fl_robot_ros.process_lock import ProcessLock
 
 _POLL_SEC = 0.1
 _SERVER_APP_START_SEC = 120.0
@@ -202,17 +202,18 @@ class FleetServer:
             SettingError: Another server uses the folder, or it cannot be written.
         """
         try:
-            lock = (self.state_dir / ".lock").open("w")
+            lock = ProcessLock(self.state_dir / ".lock")
+            is_free = lock.acquire()
         except OSError as error:
             raise SettingError(f"state_dir {self.state_dir} cannot be used: {error}") from error
-        with lock as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+        try:
+            if not is_free:
                 raise SettingError(
                     f"another fl_server uses state_dir {self.state_dir}; stop it or name another"
-                ) from error
+                )
             yield
+        finally:
+            lock.close()
 
 
 def _alive(pid: int) -> bool:

@@ -1,8 +1,9 @@
-"""The whole dataset, looked at file by file: what a start leaves out because it takes long."""
+"""Full check and repair of a dataset; too slow for start-up."""
 
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,29 +16,35 @@ from fl_robot_ros.dataset.sample_files import find_files
 from fl_robot_ros.dataset.sample_paths import (
     REVIEW_NAME,
     file_name,
+    folder_of_label,
     hash_topic,
     parse_image_name,
     recovered_topic,
 )
 from fl_robot_ros.errors import DatasetError, LabelError
 from fl_robot_ros.images.image_files import decode_image
-from fl_robot_ros.labels.label_text import label_from_folder
+from fl_robot_ros.labels.label_folder import label_from_folder
+
+# Samples moved in one transaction.
+_BATCH = 500
 
 
 @dataclass
 class CheckReport:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-        samples: Number of samples looked at.
-        missing: Samples whose file is gone.
-        altered: Samples whose file is another image than the one that was stored.
+        samples: Number of samples checked.
+        missing: Samples without a file.
+        altered: Samples whose file is another image than was stored.
         broken: Samples whose file is no image any more.
-        stray: Images, by path in the dataset, that the index does not know.
-        rubbish: Files with an image's name that are no image and that the index does not know.
-        unreadable: Samples whose file is there and cannot be read, which no repair changes.
+        stray: Images with the name of a sample, by path in the dataset, that are not in the index.
+        rubbish: Files with the name of a sample that are no images and not in the index.
+        unreadable: Samples whose file cannot be read, which no repair changes.
         foreign: Number of other files, which are left alone.
-        unrepaired: Paths of what a repair cannot mend, or could not.
+        unrepaired: Paths that a repair cannot mend, or could not.
+        old_folders: Folders of labels with the name that an earlier version gave them. They work;
+            a repair renames them, so that Keras shows the labels as people wrote them.
     """
 
     samples: int = 0
@@ -49,6 +56,7 @@ class CheckReport:
     unreadable: list[Sample] = field(default_factory=list)
     foreign: int = 0
     unrepaired: list[str] = field(default_factory=list)
+    old_folders: list[str] = field(default_factory=list)
 
     @property
     def is_sound(self) -> bool:
@@ -66,45 +74,46 @@ class CheckReport:
 
 
 def check_dataset(
-    dataset: DatasetReader, *, on_file: Callable[[int, int], None] = lambda done, total: None
+    dataset: DatasetReader, *, on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> CheckReport:
     """Compare the index with every file and its SHA-256.
 
-    What others store, move or remove during a check is no fault.
+    Changes by other processes during a check are no fault.
 
     Args:
         dataset: The dataset.
-        on_file: Called after each file with the number of files done and of all.
+        on_progress: Called after each file with the number of files done and the total.
 
     Raises:
         DatasetError: The folder or the index cannot be read.
     """
     samples = _all_samples(dataset)
     try:
-        return _check(dataset, samples, on_file)
+        return _check(dataset, samples, on_progress)
     except OSError as error:
         raise DatasetError(f"dataset {dataset.path} cannot be checked: {error}") from error
 
 
 def repair_dataset(
-    dataset: Dataset, *, on_file: Callable[[int, int], None] = lambda done, total: None
+    dataset: Dataset, *, on_progress: Callable[[int, int], None] = lambda done, total: None
 ) -> CheckReport:
     """Check a dataset, and make index and files agree.
 
-    Samples without an image are forgotten; stray and altered images are taken into the index,
-    with the label of their folder; rubbish is removed.
+    Samples without an image are removed from the index; stray and altered images are added to it,
+    with the label of their folder; rubbish is deleted; folders that an earlier version named are
+    renamed. A repair that was killed is finished by the next one.
 
     Args:
-        dataset: The dataset. Nobody should capture into it meanwhile.
-        on_file: Called after each file with the number of files done and of all.
+        dataset: The dataset, which nobody should capture into meanwhile.
+        on_progress: Called after each file with the number of files done and the total.
 
     Returns:
-        What was found, and what of it could not be mended.
+        The faults found, and those that could not be mended.
 
     Raises:
         DatasetError: The folder or the index cannot be read or written.
     """
-    report = check_dataset(dataset, on_file=on_file)
+    report = check_dataset(dataset, on_progress=on_progress)
     try:
         _repair(dataset, report)
     except OSError as error:
@@ -113,22 +122,23 @@ def repair_dataset(
 
 
 def _check(
-    dataset: DatasetReader, samples: Sequence[Sample], on_file: Callable[[int, int], None]
+    dataset: DatasetReader, samples: Sequence[Sample], on_progress: Callable[[int, int], None]
 ) -> CheckReport:
     found = find_files(dataset.path)
     report = CheckReport(samples=len(samples), foreign=found.foreign)
+    report.old_folders = sorted({_folder(item) for item in samples if _is_in_old_folder(item)})
     known = {sample.path for sample in samples}
     strays = sorted(found.images - known)
     total = len(samples) + len(strays)
     for done, sample in enumerate(samples, 1):
         _check_sample(dataset, sample, sample.path in found.images, report)
-        on_file(done, total)
+        on_progress(done, total)
     for done, path in enumerate(strays, len(samples) + 1):
-        # One that is gone meanwhile is sorted out below.
+        # _forget_changes handles a file that is gone meanwhile.
         with suppress(FileNotFoundError):
             is_image = decode_image((dataset.path / path).read_bytes()) is not None
             (report.stray if is_image else report.rubbish).append(path)
-        on_file(done, total)
+        on_progress(done, total)
     if not report.is_sound:
         _forget_changes(dataset, report)
         report.unrepaired = _beyond_repair(dataset, report)
@@ -156,7 +166,7 @@ def _check_sample(
 
 
 def _forget_changes(dataset: DatasetReader, report: CheckReport) -> None:
-    """Take out of a report what others changed while the check went on."""
+    """Remove from a report what other processes changed during the check."""
     now = {sample.path: sample for sample in _all_samples(dataset)}
     report.missing = [
         sample
@@ -174,12 +184,12 @@ def _all_samples(dataset: DatasetReader) -> list[Sample]:
 
 
 def _beyond_repair(dataset: DatasetReader, report: CheckReport) -> list[str]:
-    """Return the paths of what a repair leaves alone."""
+    """Return the paths that a repair leaves alone."""
     gone = {sample.id for sample in [*report.missing, *report.broken]}
     names = {file_name(item.path) for item in _all_samples(dataset) if item.id not in gone}
     paths = []
     for path in report.stray:
-        # Of a copy of a sample: two files of one name cannot be moved at once.
+        # A copy of a sample: two files of one name cannot pass the staging folder together.
         if file_name(path) in names or _label_of(path) is None:
             paths.append(path)
         else:
@@ -188,7 +198,7 @@ def _beyond_repair(dataset: DatasetReader, report: CheckReport) -> list[str]:
 
 
 def _repair(dataset: Dataset, report: CheckReport) -> None:
-    # A file's name tells no more of its topic than the hash.
+    # A file name has only the hash of the topic.
     topics = {hash_topic(sample.topic): sample.topic for sample in _all_samples(dataset)}
     dataset.remove(sample.id for sample in [*report.missing, *report.broken])
     for sample in report.altered:
@@ -202,14 +212,33 @@ def _repair(dataset: Dataset, report: CheckReport) -> None:
         try:
             _adopt(dataset, path, label, topic, parts.stamp_ns)
         except DatasetError:
-            # Its frame has another name in the index.
+            # The index has its topic and stamp under another name.
             report.unrepaired.append(path)
     for path in report.rubbish:
         (dataset.path / path).unlink(missing_ok=True)
+    _rename_old_folders(dataset)
+
+
+def _rename_old_folders(dataset: Dataset) -> None:
+    """Move samples to the folders of their labels, with their paths in the index."""
+    ids: defaultdict[str, list[int]] = defaultdict(list)
+    for sample in filter(_is_in_old_folder, _all_samples(dataset)):
+        ids[sample.label].append(sample.id)
+    for label, numbers in ids.items():
+        for start in range(0, len(numbers), _BATCH):
+            dataset.relabel(numbers[start : start + _BATCH], label)
+
+
+def _is_in_old_folder(sample: Sample) -> bool:
+    return _folder(sample) != folder_of_label(sample.label)
+
+
+def _folder(sample: Sample) -> str:
+    return sample.path.partition("/")[0]
 
 
 def _label_of(path: str) -> str | None:
-    """Return the label that a file's folder stands for, None where it stands for none."""
+    """Return the label of a file's folder, None if it is no folder of a label."""
     folder = path.partition("/")[0]
     try:
         return "" if folder == REVIEW_NAME else label_from_folder(folder)

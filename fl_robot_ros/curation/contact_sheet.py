@@ -1,4 +1,4 @@
-"""A contact sheet: many images with their predicted labels on one page."""
+"""Contact sheets: how they look, and the one of a model's predictions."""
 
 from __future__ import annotations
 
@@ -11,75 +11,28 @@ from numpy.typing import NDArray
 
 from fl_robot_ros.images.drawn_text import draw_text, drawable_names, shortened, text_width
 
-_PAPER = (250, 250, 248)
-_FRAME = (222, 222, 218)
-_WHITE = (255, 255, 255)
-_RIGHT = (34, 139, 76)
-_WRONG = (200, 52, 52)
-_UNKNOWN = (96, 102, 112)
+Image = NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+INK: Colour = (32, 36, 42)
+GREY: Colour = (96, 102, 112)
+LINE: Colour = (216, 216, 211)
+RED: Colour = (200, 52, 52)
+GREEN: Colour = (34, 139, 76)
+_PAPER: Colour = (250, 250, 248)
+_FRAME: Colour = (234, 234, 230)
+_WHITE: Colour = (255, 255, 255)
 
 
-@dataclass(frozen=True)
-class Tile:
-    """One image of a sheet.
-
-    Attributes:
-        image: Image, uint8 (H, W, 3), RGB, of any size.
-        predicted: The predicted label.
-        confidence: Its probability, 0 to 1.
-        expected: The true label, None where it is not known.
-    """
-
-    image: NDArray[np.uint8]
-    predicted: str
-    confidence: float
-    expected: str | None = None
+def empty_sheet(height_px: int, width_px: int) -> Image:
+    """Return an empty sheet, uint8 (height, width, 3), RGB."""
+    return np.full((height_px, width_px, 3), _PAPER, dtype=np.uint8)
 
 
-def draw_contact_sheet(
-    tiles: Sequence[Tile], columns: int = 8, tile_px: int = 128
-) -> NDArray[np.uint8]:
-    """Draw images in rows with a caption under each: green right, red wrong, grey not known.
-
-    A wrong one also names the true label.
-
-    Args:
-        tiles: The images, in reading order.
-        columns: Images in a row, 1 or more.
-        tile_px: Edge of the square that each image is fitted into, in px.
-
-    Returns:
-        The sheet, uint8 (H, W, 3), RGB; a page without images for no tiles.
-    """
-    columns = max(1, min(columns, len(tiles)))
-    rows = -(-len(tiles) // columns)
-    gap = max(4, tile_px // 16)
-    caption = max(16, tile_px // 5)
-    cell_height = tile_px + caption
-    height = max(1, rows) * (cell_height + gap) + gap
-    width = columns * (tile_px + gap) + gap
-    sheet: NDArray[np.uint8] = np.full((height, width, 3), _PAPER, dtype=np.uint8)
-    labels = {label for tile in tiles for label in (tile.predicted, tile.expected or "")}
-    names = drawable_names(labels)
-    for index, tile in enumerate(tiles):
-        row, column = divmod(index, columns)
-        top = gap + row * (cell_height + gap)
-        left = gap + column * (tile_px + gap)
-        image = fit_image(tile.image, tile_px)
-        cell = np.full((tile_px, tile_px, 3), _FRAME, dtype=np.uint8)
-        y = (tile_px - image.shape[0]) // 2
-        x = (tile_px - image.shape[1]) // 2
-        cell[y : y + image.shape[0], x : x + image.shape[1]] = image
-        sheet[top : top + tile_px, left : left + tile_px] = cell
-        band = _draw_caption(tile, names, tile_px, caption)
-        sheet[top + tile_px : top + cell_height, left : left + tile_px] = band
-    return sheet
-
-
-def fit_image(image: NDArray[np.uint8], edge_px: int) -> NDArray[np.uint8]:
+def fit_image(image: Image, edge_px: int) -> Image:
     """Scale an image so that its longer side measures `edge_px`; the proportions stay.
 
-    Small images are enlarged without smoothing, so that their pixels stay what they are.
+    Small images are enlarged without smoothing, so that their pixels can be seen.
     """
     height, width = image.shape[:2]
     factor = edge_px / max(height, width)
@@ -88,28 +41,88 @@ def fit_image(image: NDArray[np.uint8], edge_px: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(image, size, interpolation=method), dtype=np.uint8)
 
 
-def _draw_caption(
-    tile: Tile, names: Mapping[str, str], width: int, height: int
-) -> NDArray[np.uint8]:
-    """Return the caption band of one tile, uint8 (height, width, 3)."""
+def draw_image(sheet: Image, image: Image | None, left: int, top: int, edge_px: int) -> None:
+    """Draw an image into the middle of a square, or a cross for None, an unreadable one."""
+    cell = sheet[top : top + edge_px, left : left + edge_px]
+    cell[:] = _FRAME
+    if image is None:
+        low, high = edge_px * 3 // 8, edge_px * 5 // 8
+        cv2.line(cell, (low, low), (high, high), RED, 2, cv2.LINE_AA)
+        cv2.line(cell, (high, low), (low, high), RED, 2, cv2.LINE_AA)
+        return
+    image = fit_image(image, edge_px)
+    height, width = image.shape[:2]
+    y, x = (edge_px - height) // 2, (edge_px - width) // 2
+    cell[y : y + height, x : x + width] = image
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One prediction on a sheet.
+
+    Attributes:
+        image: Image, uint8 (H, W, 3), RGB, of any size.
+        predicted: The predicted label.
+        confidence: Its probability, 0 to 1.
+        expected: The true label, None where it is unknown.
+    """
+
+    image: Image
+    predicted: str
+    confidence: float
+    expected: str | None = None
+
+
+def draw_predictions(tiles: Sequence[Tile], columns: int = 8, tile_px: int = 128) -> Image:
+    """Draw images in rows, each over its predicted label: green right, red wrong, grey unknown.
+
+    The caption of a wrong prediction names the true label too.
+
+    Args:
+        tiles: The predictions, in reading order.
+        columns: Images in a row, 1 or more.
+        tile_px: Edge of the square that each image is fitted into, in px.
+
+    Returns:
+        The sheet, uint8 (H, W, 3), RGB; without tiles, an empty one.
+    """
+    columns = max(1, min(columns, len(tiles)))
+    rows = max(1, -(-len(tiles) // columns))
+    gap = max(4, tile_px // 16)
+    caption_px = max(16, tile_px // 5)
+    row_px, column_px = tile_px + caption_px + gap, tile_px + gap
+    sheet = empty_sheet(rows * row_px + gap, columns * column_px + gap)
+    names = drawable_names(
+        {name for tile in tiles for name in (tile.predicted, tile.expected) if name is not None}
+    )
+    for index, tile in enumerate(tiles):
+        row, column = divmod(index, columns)
+        top, left = gap + row * row_px, gap + column * column_px
+        draw_image(sheet, tile.image, left, top, tile_px)
+        top += tile_px
+        _draw_caption(sheet[top : top + caption_px, left : left + tile_px], tile, names)
+    return sheet
+
+
+def _draw_caption(band: Image, tile: Tile, names: Mapping[str, str]) -> None:
+    height, width = band.shape[:2]
     text = names[tile.predicted]
     if tile.expected is None:
-        colour = _UNKNOWN
+        colour = GREY
     elif tile.expected == tile.predicted:
-        colour = _RIGHT
+        colour = GREEN
     else:
-        colour, text = _WRONG, f"{text} (not {names[tile.expected]})"
-    band: NDArray[np.uint8] = np.full((height, width, 3), colour, dtype=np.uint8)
+        colour, text = RED, f"{text} (not {names[tile.expected]})"
+    band[:] = colour
     margin = max(2, height // 5)
     baseline = round(height * 0.68)
+    room_px = width - 2 * margin
     scale = height / 44.0
     percent = f"{tile.confidence:.0%}"
-    if text_width(f"{text} {percent}", scale) > width - 2 * margin and colour == _WRONG:
+    if text_width(f"{text} {percent}", scale) > room_px and colour == RED:
         percent = ""  # The true label matters more.
-        full = text_width(text, scale)
-        scale *= min(1.0, max(0.7, (width - 2 * margin) / max(1, full)))
+        scale *= min(1.0, max(0.7, room_px / max(1, text_width(text, scale))))
     percent_px = text_width(percent, scale)
-    text = shortened(text, scale, width - 2 * margin - percent_px)
+    text = shortened(text, scale, room_px - percent_px)
     draw_text(band, text, (margin, baseline), scale, _WHITE)
     draw_text(band, percent, (width - margin - percent_px, baseline), scale, _WHITE)
-    return band

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fl_robot_ros.capture.new_sample import KEPT, LABELLED, NewSample
+from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.capture.verdicts import Verdict
 from fl_robot_ros.curation.sample_manifest import read_topics
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.sample import IMPORT_PREFIX
@@ -64,7 +65,7 @@ def import_images(
     *,
     label: str = "",
     reserve_bytes: int = 0,
-    on_image: Callable[[int, int], None] = lambda done, total: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ImageImport:
     """Take the images of a folder into a dataset.
 
@@ -85,7 +86,7 @@ def import_images(
         folder: The images.
         label: Label of images that no class folder gives one; "" for none.
         reserve_bytes: Room that stays free on the disk.
-        on_image: Called at the start and after each image with the number done and of all.
+        on_progress: Called at the start and after each image with the number done and of all.
 
     Raises:
         SourceError: The folder, its samples.csv or the name of a class folder cannot be read,
@@ -103,7 +104,7 @@ def import_images(
     naming = _Naming(dataset, folder, read_topics(manifest) if manifest.is_file() else {})
     report = ImageImport(left_out=found.left_out_lines(), remarks=remarks)
     batch: list[NewSample] = []
-    on_image(0, len(images))
+    on_progress(0, len(images))
     for done, (path, own_label) in enumerate(images, 1):
         try:
             image = _read(path)
@@ -119,7 +120,7 @@ def import_images(
         if len(batch) == _BATCH or size_bytes > _BATCH_BYTES or done == len(images):
             _store(dataset, batch, reserve_bytes, report)
             batch.clear()
-        on_image(done, len(images))
+        on_progress(done, len(images))
     return report
 
 
@@ -209,9 +210,9 @@ def _store(
             f"stored already is not stored twice"
         )
     for item, outcome in zip(batch, dataset.add(batch), strict=True):
-        if outcome == KEPT:
+        if outcome == Verdict.KEPT:
             report.added[item.label] += 1
-        elif outcome == LABELLED:
+        elif outcome == Verdict.LABELLED:
             report.labelled[item.label] += 1
         else:
             report.already_stored += 1

@@ -1,4 +1,4 @@
-"""Labels given afterwards: the plan of what changes, and samples chosen by number or by time."""
+"""Labels given after capture: which samples get which label, by id, time or list."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.sample import Sample
@@ -17,15 +17,33 @@ from fl_robot_ros.labels.label_file import LabelRange
 from fl_robot_ros.labels.label_ranges import LabelRanges
 from fl_robot_ros.labels.label_time import parse_label_time
 
-# Returns the label that a sample is to have, None where that is not said.
-LabelChooser = Callable[[Sample], "str | None"]
-
-# Samples that change their label in one transaction, during which nobody else can write.
+# Samples relabelled in one transaction, which excludes other writers.
 _BATCH = 500
 
 
+class LabelChooser(Protocol):
+    """Chooses a label for each sample of a dataset."""
+
+    @property
+    def description(self) -> str:
+        """How a list was read, in one line; "" for nothing to report."""
+        ...
+
+    def __call__(self, sample: Sample) -> str | None:
+        """Return the new label of a sample, None to leave it alone.
+
+        Raises:
+            LabelError: The choice is ambiguous.
+        """
+        ...
+
+    def unmatched(self) -> list[str]:
+        """Return what the user has named and none of the samples so far has matched."""
+        ...
+
+
 class IdRange(NamedTuple):
-    """Ids of samples from the first to the last, inclusive."""
+    """Ids from the first to the last, inclusive."""
 
     first: int
     last: int
@@ -36,12 +54,12 @@ class IdRange(NamedTuple):
 
 @dataclass
 class LabelPlan:
-    """What will change.
+    """The changes to make.
 
     Attributes:
-        changes: Ids of samples by the label that they are to have.
-        same: Samples that have that label already.
-        protected: Samples with another label, which are left alone.
+        changes: Ids of samples by their new label.
+        same: Number of chosen samples that have the label already.
+        protected: Number of chosen samples that keep another label.
     """
 
     changes: dict[str, list[int]] = field(default_factory=dict)
@@ -50,20 +68,21 @@ class LabelPlan:
 
     @property
     def total(self) -> int:
-        """Number of samples that will change."""
+        """Number of samples to change."""
         return sum(map(len, self.changes.values()))
 
 
 def plan_labels(dataset: Dataset, choose: LabelChooser, *, with_labelled: bool) -> LabelPlan:
-    """Find the samples that are to get another label.
+    """Find the samples that get another label.
 
     Args:
         dataset: The dataset.
-        choose: Says which label a sample is to have.
-        with_labelled: Whether samples that have a label may get another.
+        choose: Chooses the labels.
+        with_labelled: Whether labelled samples may get another label.
 
     Raises:
         DatasetError: The index cannot be read.
+        LabelError: The choice is ambiguous.
     """
     plan = LabelPlan()
     changes: defaultdict[str, list[int]] = defaultdict(list)
@@ -83,17 +102,17 @@ def plan_labels(dataset: Dataset, choose: LabelChooser, *, with_labelled: bool) 
 
 
 def apply_plan(
-    dataset: Dataset, plan: LabelPlan, on_samples: Callable[[int, int], None]
+    dataset: Dataset, plan: LabelPlan, on_progress: Callable[[int, int], None]
 ) -> dict[str, int]:
-    """Give the samples of a plan their labels.
+    """Carry out a plan.
 
     Args:
         dataset: The dataset.
-        plan: What to change.
-        on_samples: Called now and then with the number of samples done and of all.
+        plan: The changes.
+        on_progress: Called after each batch with the number of samples done and the total.
 
     Returns:
-        Number of samples that changed, by their new label.
+        Number of changed samples by new label.
 
     Raises:
         DatasetError: The disk or the index cannot be written.
@@ -106,12 +125,12 @@ def apply_plan(
             batch = ids[start : start + _BATCH]
             changed[label] += dataset.relabel(batch, label)
             done += len(batch)
-            on_samples(done, plan.total)
+            on_progress(done, plan.total)
     return changed
 
 
 def parse_ids(text: str) -> list[IdRange]:
-    """Read ids and ranges of them, as "3,7-12".
+    """Read ids and ranges of ids, as "3,7-12".
 
     Raises:
         LabelError: The text is something else.
@@ -119,44 +138,65 @@ def parse_ids(text: str) -> list[IdRange]:
     return [_id_range(item) for item in text.split(",")]
 
 
-def choose_by_id(ranges: Iterable[IdRange], label: str) -> LabelChooser:
-    """Return a chooser for the samples with some ids.
+class LabelById:
+    """Chooses one label for the samples with some ids."""
 
-    Args:
-        ranges: The ids, in any order; ranges may overlap.
-        label: Their clean label.
-    """
-    in_order = sorted(ranges)
-    starts = [item.first for item in in_order]
-    # The largest end up to each range, because they may overlap.
-    ends = list(itertools.accumulate((item.last for item in in_order), max))
+    description = ""
 
-    def choose(sample: Sample) -> str | None:
-        index = bisect.bisect_right(starts, sample.id) - 1
-        return label if index >= 0 and sample.id <= ends[index] else None
+    def __init__(self, ranges: Iterable[IdRange], label: str) -> None:
+        """Set the choice.
 
-    return choose
+        Args:
+            ranges: The ids, in any order; ranges may overlap.
+            label: The label, in its clean form.
+        """
+        self._ranges = list(ranges)
+        self._label = label
+        in_order = sorted(self._ranges)
+        self._starts = [item.first for item in in_order]
+        # The largest end up to each range, because ranges may overlap.
+        self._ends = list(itertools.accumulate((item.last for item in in_order), max))
+        self._found: list[int] = []
+
+    def __call__(self, sample: Sample) -> str | None:
+        """Return the label for a chosen id."""
+        index = bisect.bisect_right(self._starts, sample.id) - 1
+        if index < 0 or sample.id > self._ends[index]:
+            return None
+        self._found.append(sample.id)
+        return self._label
+
+    def unmatched(self) -> list[str]:
+        """Return the ids and ranges without a sample so far, as the user wrote them."""
+        ids = sorted(self._found)
+        return [
+            str(item)
+            for item in self._ranges
+            if bisect.bisect_left(ids, item.first) == bisect.bisect_right(ids, item.last)
+        ]
 
 
-def ids_without_sample(dataset: Dataset, ranges: Iterable[IdRange]) -> list[str]:
-    """Return those of the ids and ranges in which there is no sample, as they are written.
+@dataclass(frozen=True)
+class LabelByTime:
+    """Chooses the label of the range, in time since the epoch, that a sample lies in."""
 
-    Raises:
-        DatasetError: The index cannot be read.
-    """
-    ids = sorted(sample.id for sample in dataset.samples() + dataset.unlabelled())
-    return [
-        str(item)
-        for item in ranges
-        if bisect.bisect_left(ids, item.first) == bisect.bisect_right(ids, item.last)
-    ]
+    ranges: LabelRanges
+    description: str = ""
+
+    def __call__(self, sample: Sample) -> str | None:
+        """Return the label of the sample's topic and time."""
+        return self.ranges.at(sample.topic, sample.stamp_ns, 0)
+
+    def unmatched(self) -> list[str]:
+        """Return nothing: a range may well lie outside the recordings."""
+        return []
 
 
 def parse_label_stamp(text: str) -> int:
-    """Read a time as in a label file, but not a relative one; return ns since the epoch.
+    """Read an absolute time as a label file has it; return ns since the epoch.
 
     Raises:
-        LabelError: It is something else.
+        LabelError: The text is no time, or a relative one.
     """
     time = parse_label_time(text)
     if time.is_relative:
@@ -166,25 +206,20 @@ def parse_label_stamp(text: str) -> int:
 
 def choose_by_time(
     start_ns: int | None, end_ns: int | None, topic: str, label: str
-) -> LabelChooser:
-    """Return a chooser for the samples of a stretch of time.
+) -> LabelByTime:
+    """Return a chooser for the samples of a time range.
 
     Args:
-        start_ns: Its beginning in ns since the epoch, inclusive; None: from the first sample on.
-        end_ns: Its end in ns since the epoch, exclusive; None: to the last sample.
+        start_ns: Start in ns since the epoch, inclusive; None: from the first sample on.
+        end_ns: End in ns since the epoch, exclusive; None: to the last sample.
         topic: Name of a topic, with any namespace before it; "" for all.
-        label: Their clean label.
+        label: The label, in its clean form.
     """
     start_ns = -STAMP_LIMIT if start_ns is None else start_ns
     end_ns = STAMP_LIMIT if end_ns is None else end_ns
-    return choose_by_ranges(
+    return LabelByTime(
         LabelRanges([LabelRange(start_ns, end_ns, label, topic.strip().strip("/"))])
     )
-
-
-def choose_by_ranges(ranges: LabelRanges) -> LabelChooser:
-    """Return a chooser for times since the epoch."""
-    return lambda sample: ranges.at(sample.topic, sample.stamp_ns, 0)
 
 
 def _id_range(text: str) -> IdRange:

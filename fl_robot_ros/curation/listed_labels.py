@@ -1,4 +1,4 @@
-"""Labels that a list, or folders of copies, give to samples."""
+"""Labels of samples from a list, or from copies sorted into class folders."""
 
 from __future__ import annotations
 
@@ -7,44 +7,44 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fl_robot_ros.curation.labelling import LabelChooser, choose_by_ranges
+from fl_robot_ros.curation.labelling import LabelByTime, LabelChooser
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.sample_paths import file_name, parse_image_name
 from fl_robot_ros.errors import LabelError
 from fl_robot_ros.labels.agreed_labels import AgreedLabels
 from fl_robot_ros.labels.image_folder import read_image_folder
-from fl_robot_ros.labels.label_list import (
+from fl_robot_ros.labels.image_list import (
     SHA256,
-    LabelList,
+    ImageList,
     path_parts,
-    read_label_list,
+    read_image_list,
 )
 from fl_robot_ros.labels.label_ranges import LabelRanges
 from fl_robot_ros.name_list import name_list
 
 _SHA256 = re.compile("[0-9a-f]{64}")
-# The file name of a sample as tools change it: Label Studio puts eight digits before the name of
-# an upload, Roboflow packs the suffix into the name and puts a hash behind it.
+# A sample's file name as tools change it: Label Studio puts eight digits before the name of an
+# upload, Roboflow packs the suffix into the name and appends a hash.
 _TOOLS_NAME = re.compile(
     r"(?:[0-9a-f]{8}-)?(-?[0-9]{1,19}_[0-9a-f]{8})(?:\.jpg|_jpg\.rf\.[0-9a-z]+\.[a-z]{3,4})",
     re.IGNORECASE,
 )
-# A column of this name is that of an export, and an id beside it too; any other's id may be a
-# tool's own number.
+# Only beside a column of this name, as an export writes it, is the column id that of the samples;
+# elsewhere it may be a tool's own number.
 _EXPORT_FILE = "path"
 
 
 @dataclass(frozen=True)
 class ListedLabels:
-    """Says which label a sample is to have, and remembers which places of its list were asked.
+    """Chooses labels by a list, and remembers which of its entries had a sample.
 
     Attributes:
-        labels: Label by key; a place whose label says nothing is not in it.
-        places: Where the list says so, by key, as "line 3"; keys of one place name one sample.
+        labels: Label by key, without entries that leave a sample alone.
+        places: Place in the list by key, as "line 3"; all keys of a place mean one sample.
         key_of: Returns the key of a sample.
-        ids: Id that the list has beside the file, by key, where it must be the sample's.
-        source: What messages call the list.
-        description: How the list was read, in one line; "" for nothing to tell.
+        ids: Id in the list by key, where the sample must have this id.
+        source: Name of the list in messages.
+        description: How the list was read, in one line; "" for nothing to report.
     """
 
     labels: Mapping[object, str]
@@ -56,11 +56,10 @@ class ListedLabels:
     _found: dict[str, int] = field(default_factory=dict)
 
     def __call__(self, sample: Sample) -> str | None:
-        """Return the label that the sample is to have, None where that is not said.
+        """Return the listed label of a sample, None for a sample that is not listed.
 
         Raises:
-            LabelError: Its id is another than the list has, or a place of the list may mean
-                another sample too.
+            LabelError: The sample has another id in the list, or its entry matches two samples.
         """
         key = self.key_of(sample)
         if key in self.places:
@@ -77,25 +76,24 @@ class ListedLabels:
                 )
         return self.labels.get(key)
 
-    def without_sample(self) -> list[str]:
-        """Return the places that give a label to none of the samples so far, in their order."""
+    def unmatched(self) -> list[str]:
+        """Return the places with a label that no sample so far has matched, in their order."""
         labelled = (place for key, place in self.places.items() if self.labels.get(key, ""))
         return [place for place in dict.fromkeys(labelled) if place not in self._found]
 
 
 def choose_by_csv(path: Path) -> LabelChooser:
-    """Return a chooser for what a list says.
+    """Return a chooser for a list of images or a label file.
 
-    It is a list of images as `read_label_list` takes it, whose files are the samples' by their
-    names, wherever they lie, or by name and content where there is a column sha256. Where no
-    column names files, id is the samples'. Or it is a label file, with start, end, label and, if
-    need be, topic.
+    A list of images, as `read_image_list` takes it, identifies samples by file name in any folder,
+    with a column sha256 by name and content, and without a column of files by id. A label file
+    has the columns start, end, label and, if need be, topic.
 
     Raises:
-        LabelError: It is neither, contradicts itself, or its times are not since the epoch.
+        LabelError: The file is neither, contradicts itself, or has relative times.
     """
     try:
-        listed = None if path.suffix.lower() in (".yaml", ".yml") else read_label_list(path)
+        listed = None if path.suffix.lower() in (".yaml", ".yml") else read_image_list(path)
         if listed is not None and not listed.lacks:
             by_rows = _choose_by_files(listed) if listed.file_columns else _choose_by_ids(listed)
             return replace(by_rows, source=f"label file {path}", description=listed.description)
@@ -109,15 +107,15 @@ def choose_by_csv(path: Path) -> LabelChooser:
             f"label file {path}: its times count from the beginning of a recording; expected "
             f"times since the epoch, or dates"
         )
-    return choose_by_ranges(ranges)
+    return LabelByTime(ranges)
 
 
 def choose_by_folder(folder: Path) -> LabelChooser:
-    """Return a chooser for what the class folders say that copies of the samples lie in.
+    """Return a chooser for copies of samples that were sorted into class folders.
 
     Args:
-        folder: Class folders with files as an export names them; what lies in none of them, or in
-            "unlabelled", says nothing.
+        folder: Class folders with files as an export names them; files in "unlabelled" or outside
+            class folders leave their samples alone.
 
     Raises:
         SourceError: The folder cannot be read, has no image, or a class folder's name gives no
@@ -151,7 +149,7 @@ def choose_by_folder(folder: Path) -> LabelChooser:
     return replace(chooser, source=str(folder), description=remarks)
 
 
-def _choose_by_files(listed: LabelList) -> ListedLabels:
+def _choose_by_files(listed: ImageList) -> ListedLabels:
     columns = {name.lower() for name in listed.columns}
     has_hash = SHA256 in columns
     has_own_ids = not listed.is_label_studios and _EXPORT_FILE in {
@@ -177,12 +175,12 @@ def _choose_by_files(listed: LabelList) -> ListedLabels:
                     f"line {row.line}: file {text[:40]!r} with sha256 {sha256[:40]!r}; expected "
                     f"both as an export writes them"
                 )
-            # A sample that was stored before there were hashes has none.
+            # Samples of early versions have no hash.
             keys: list[object] = [(name, sha256), (name, "")]
         else:
             keys = [name]
         for key in keys:
-            # A tool's row without a label, as of a task that was skipped, says nothing.
+            # A tool writes a row without a label for a task that was skipped.
             if row.label or has_hash:
                 labels.add(key, row.label, row.line, repr(text))
             places.setdefault(key, place)
@@ -197,7 +195,7 @@ def _choose_by_files(listed: LabelList) -> ListedLabels:
     return ListedLabels(labels.labels, places, key_of, ids)
 
 
-def _choose_by_ids(listed: LabelList) -> ListedLabels:
+def _choose_by_ids(listed: ImageList) -> ListedLabels:
     labels: AgreedLabels[object] = AgreedLabels()
     places: dict[object, str] = {}
     for row in listed.images:
@@ -211,6 +209,6 @@ def _choose_by_ids(listed: LabelList) -> ListedLabels:
 
 
 def _sample_names(text: str) -> set[str]:
-    """Return the names of samples' files in a path or URL, as the dataset writes them."""
+    """Return the file names of samples in a path or URL, in the dataset's own form."""
     found = (_TOOLS_NAME.fullmatch(part) for part in path_parts(text))
     return {f"{match[1].lower()}.jpg" for match in found if match}

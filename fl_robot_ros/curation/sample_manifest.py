@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fl_robot_ros.atomic_file import staging_file
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.sample_paths import file_name, hash_topic, parse_image_name
 from fl_robot_ros.errors import SourceError
@@ -56,10 +57,9 @@ def manifest_writer(folder: Path) -> Iterator[ManifestWriter]:
     Raises:
         OSError: It cannot be written.
     """
-    beside = folder / f".{MANIFEST_NAME}.part"
-    with beside.open("w", encoding="utf-8", newline="") as file:
-        yield ManifestWriter(file)
-    beside.replace(folder / MANIFEST_NAME)
+    with staging_file(folder / MANIFEST_NAME) as staging:
+        with staging.open("w", encoding="utf-8", newline="") as file:
+            yield ManifestWriter(file)
 
 
 def read_topics(path: Path) -> dict[str, str]:

@@ -1,16 +1,14 @@
-"""A dataset in numbers: what `fl_dataset info` shows."""
+"""A dataset in numbers, for `fl_dataset info`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.sample import SampleGroup
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+from fl_robot_ros.labels.label_time import utc_text
 
 
 @dataclass(frozen=True)
@@ -19,11 +17,11 @@ class LabelSummary:
 
     Attributes:
         label: The label, "" for none.
-        images: How many samples there are.
+        images: Number of samples.
         size_bytes: Size of their files.
-        first_ns: Capture time of the oldest, in ns; None where there is none.
-        last_ns: Capture time of the newest, in ns; None where there is none.
-        topics: Names of the cameras' topics, sorted.
+        first_ns: Capture time of the oldest, in ns; None without samples.
+        last_ns: Capture time of the newest, in ns; None without samples.
+        topics: Topics of their cameras, sorted.
     """
 
     label: str
@@ -36,14 +34,14 @@ class LabelSummary:
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """A dataset.
+    """A dataset in numbers.
 
     Attributes:
         path: Its folder.
-        labels: Its labels, in the order of their names.
+        labels: Its labels, sorted by name.
         unlabelled: The review pool.
-        free_bytes: Room on its disk.
-        verdicts: Number of frames by what became of them, since the dataset was made.
+        free_bytes: Free space on its disk.
+        verdicts: Number of frames by verdict since the dataset was created.
     """
 
     path: str
@@ -54,16 +52,16 @@ class DatasetSummary:
 
     @property
     def labelled_images(self) -> int:
-        """Number of samples that have a label."""
+        """Number of labelled samples."""
         return sum(item.images for item in self.labels)
 
     @property
     def size_bytes(self) -> int:
-        """Size of all files, those of the review pool among them."""
+        """Size of all files, including the review pool."""
         return sum(item.size_bytes for item in (*self.labels, self.unlabelled))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the summary as an object for JSON; times are in ns and in ISO 8601."""
+        """Return the summary for JSON, with times in ns and in ISO 8601."""
         return {
             "path": self.path,
             "labelled_images": self.labelled_images,
@@ -84,10 +82,10 @@ class DatasetSummary:
 
 
 def summarize(dataset: DatasetReader) -> DatasetSummary:
-    """Return a dataset in numbers.
+    """Return the summary of a dataset.
 
     Raises:
-        DatasetError: The index cannot be read, or the disk is gone.
+        DatasetError: The index or the disk cannot be read.
     """
     groups: dict[str, list[SampleGroup]] = {"": []}
     for group in dataset.groups():
@@ -100,25 +98,6 @@ def summarize(dataset: DatasetReader) -> DatasetSummary:
         free_bytes=dataset.free_bytes(),
         verdicts=dataset.verdicts(),
     )
-
-
-def utc_text(time_ns: int | None) -> str:
-    """Return a time as a label file takes it, 2024-05-01T12:00:07.5Z; "" for None.
-
-    Args:
-        time_ns: The time in ns since the epoch, within 64 bits.
-    """
-    if time_ns is None:
-        return ""
-    seconds, fraction_ns = divmod(time_ns, 1_000_000_000)
-    date = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
-    fraction = f".{fraction_ns:09d}".rstrip("0") if fraction_ns else ""
-    return f"{date}{fraction}Z"
-
-
-def utc_minute(time_ns: int | None) -> str:
-    """Return a time to the minute, for people: 2024-05-01 12:00; "" for None."""
-    return utc_text(time_ns)[:16].replace("T", " ")
 
 
 def _summary(label: str, groups: Iterable[SampleGroup]) -> LabelSummary:

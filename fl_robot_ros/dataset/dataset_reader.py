@@ -1,4 +1,4 @@
-"""A dataset as those see it who only look."""
+"""Read access to a dataset."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 
 class DatasetReader:
-    """The samples of a dataset. Safe for use from several threads.
+    """Owns a reading connection to the index. Safe for use from several threads.
 
     Attributes:
         path: Absolute path of the folder.
     """
 
     def __init__(self, path: Path, index: IndexReader) -> None:
-        """Read a dataset.
+        """Take over an open index; see `Dataset.open`.
 
         Args:
-            path: Absolute path of its folder.
-            index: Its index, which is closed with this.
+            path: Absolute path of the dataset's folder.
+            index: Its index.
         """
         self.path = path
         self._index = index
@@ -61,25 +61,25 @@ class DatasetReader:
             DatasetError: The index cannot be read.
         """
         limit = sys.maxsize if max_id is None else max_id
-        with self._trouble("cannot be read"):
-            return self._index.samples("WHERE label != '' AND id <= ? ORDER BY id", limit)
+        with self._as_dataset_error("cannot be read"):
+            return self._index.samples(has_label=True, max_id=limit)
 
     def unlabelled(self) -> list[Sample]:
-        """Return the samples whose label is still to be given, in the order of storing.
+        """Return the review pool, the samples without a label, in the order of storing.
 
         Raises:
             DatasetError: The index cannot be read.
         """
-        with self._trouble("cannot be read"):
-            return self._index.samples("WHERE label = '' ORDER BY id")
+        with self._as_dataset_error("cannot be read"):
+            return self._index.samples(has_label=False)
 
     def groups(self) -> list[SampleGroup]:
-        """Return the samples counted by label and camera, in the order of both.
+        """Return the number, size and time of the samples by label and topic, in that order.
 
         Raises:
             DatasetError: The index cannot be read.
         """
-        with self._trouble("cannot be read"):
+        with self._as_dataset_error("cannot be read"):
             return self._index.groups()
 
     def verdicts(self) -> dict[str, int]:
@@ -88,22 +88,22 @@ class DatasetReader:
         Raises:
             DatasetError: The index cannot be read.
         """
-        with self._trouble("cannot be read"):
+        with self._as_dataset_error("cannot be read"):
             return self._index.verdicts()
 
     def free_bytes(self) -> int:
-        """Return the room on the dataset's disk for users without special rights, in bytes.
+        """Return the free space on the dataset's disk for unprivileged users, in bytes.
 
         Raises:
             DatasetError: The disk is gone.
         """
-        with self._trouble("cannot be read"):
+        with self._as_dataset_error("cannot be read"):
             disk = os.statvfs(self.path)
             return disk.f_bavail * disk.f_frsize
 
     @contextmanager
-    def _trouble(self, what: str) -> Iterator[None]:
-        """Turn errors of the disk, the index and the samples into DatasetError."""
+    def _as_dataset_error(self, what: str) -> Iterator[None]:
+        """Raise errors of the disk, the index and the labels as DatasetError."""
         try:
             yield
         except (OSError, sqlite3.Error, LabelError) as error:

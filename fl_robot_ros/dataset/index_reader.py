@@ -1,8 +1,9 @@
-"""What a dataset's index says, for those who only look."""
+"""Read access to a dataset's index, one SQLite file."""
 
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 from pathlib import Path
 
@@ -13,13 +14,13 @@ SCHEMA_VERSION = 3
 
 
 class IndexReader:
-    """Selects from an index. Safe for use from several threads.
+    """Owns a connection to an index. Safe for use from several threads.
 
-    All methods raise sqlite3.Error where the file fails them.
+    All methods raise sqlite3.Error where the file cannot be read.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        """Read through a connection, which is closed with this.
+        """Take over a connection.
 
         Args:
             connection: To an index of version `SCHEMA_VERSION`, for use by any thread.
@@ -32,11 +33,14 @@ class IndexReader:
         with self._read_lock:
             self._reader.close()
 
-    def samples(self, clause: str, *values: int) -> list[Sample]:
-        """Return the samples that an SQL clause from WHERE on chooses."""
-        query = f"SELECT id, label, topic, stamp_ns, path, sha256 FROM samples {clause}"
+    def samples(self, *, has_label: bool, max_id: int = sys.maxsize) -> list[Sample]:
+        """Return the samples with or without a label, up to an id, in the order of their ids."""
+        query = (
+            "SELECT id, label, topic, stamp_ns, path, sha256 FROM samples "
+            f"WHERE label {'!=' if has_label else '='} '' AND id <= ? ORDER BY id"
+        )
         with self._read_lock:
-            return list(map(Sample._make, self._reader.execute(query, values)))
+            return list(map(Sample._make, self._reader.execute(query, (max_id,))))
 
     def groups(self) -> list[SampleGroup]:
         """Return the samples counted by label and camera, in the order of both."""
@@ -54,17 +58,17 @@ class IndexReader:
 
 
 def read_index(path: Path) -> IndexReader:
-    """Open an index to look at it, also where nothing can be written.
+    """Open an index for reading, also on a read-only disk.
 
     Raises:
-        DatasetError: It is of another version of this program, or its newest changes, beside it
-            in a file of SQLite's, can only be read where something can be written.
-        sqlite3.Error: There is none, or it is broken.
+        DatasetError: The index has another schema version, or was not closed, and its disk is
+            read-only: SQLite must write to read the newest changes.
+        sqlite3.Error: There is no index, or it is broken.
     """
     try:
         return _read(path, "mode=ro")
     except sqlite3.OperationalError:
-        # SQLite wants to write a file beside it, unless it is told that nobody else does.
+        # SQLite writes a file beside an index unless the index is declared unchanging.
         log = path.with_name(f"{path.name}-wal")
         if log.exists() and log.stat().st_size:
             raise DatasetError(

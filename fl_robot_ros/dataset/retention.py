@@ -1,4 +1,4 @@
-"""What stays in a dataset whose budget is used up."""
+"""The choice of samples to evict from a dataset beyond its budget."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Limits:
 
 
 def fair_share(sizes: Iterable[int], total: int) -> int:
-    """Return the largest size that each of several may have so that they fit in a total.
+    """Return the size at which the larger of several parts must be cut to fit in a total.
 
     Args:
-        sizes: Their sizes now; the small ones stay as they are.
-        total: The room for all of them, in the same unit.
+        sizes: The parts' sizes now; parts below the share keep theirs.
+        total: The most that all parts may have together, in the same unit.
     """
     in_order = sorted(sizes)
     rest = total
@@ -46,19 +46,19 @@ def fair_share(sizes: Iterable[int], total: int) -> int:
 def choose_victims(
     stamps_ns: Sequence[int], count: int, evictable: Sequence[bool] | None = None
 ) -> list[int]:
-    """Choose the samples of one label whose loss the dataset feels least.
+    """Choose the samples of one label that the dataset can spare best.
 
-    Each time, the one whose neighbours in time are nearest to each other goes. So what is left is
-    spread over all of the time that was ever captured: an old condition keeps its few samples
-    while a long stay at one place is thinned out. The oldest and the newest go last.
+    The next victim is always the sample whose two neighbours in time are nearest to each other.
+    So the rest stays spread over the whole time of capture: a rare old condition keeps its few
+    samples while a long stay at one place is thinned out. The oldest and the newest go last.
 
     Args:
-        stamps_ns: Capture times in ns, in rising order.
-        count: How many must go.
-        evictable: Which of them may go; None: all.
+        stamps_ns: Capture times in ns, ascending.
+        count: Number of victims.
+        evictable: Whether each sample may be chosen; None: all may.
 
     Returns:
-        Indices of those that go, fewer than `count` where no more may.
+        Indices of the victims, fewer than `count` where fewer are evictable.
     """
     size = len(stamps_ns)
     before, after = list(range(-1, size - 1)), list(range(1, size + 1))
@@ -75,7 +75,7 @@ def choose_victims(
         gap, index = heapq.heappop(heap)
         now = gap_ns(index)
         if gap != now:
-            # A neighbour went meanwhile.
+            # A neighbour was chosen since.
             heapq.heappush(heap, (now, index))
             continue
         victims.append(index)

@@ -1,10 +1,10 @@
-"""A stored sample, and many of them counted."""
+"""A stored sample, and the summary of a group of them."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-# What imported images have in place of a camera's topic begins with it.
+# Begins the topic of imported images, which have no camera.
 IMPORT_PREFIX = "import/"
 
 
@@ -13,7 +13,7 @@ class Sample(NamedTuple):
 
     Attributes:
         id: Number in the order of storing, from 1; never used twice.
-        label: What it shows; "" where nobody has said yet.
+        label: What it shows, "" for none yet.
         topic: Name of the camera's topic.
         stamp_ns: Capture time in ns.
         path: Its JPEG file, relative to the dataset's folder, with "/" between the parts.
@@ -29,9 +29,9 @@ class Sample(NamedTuple):
 
     @property
     def is_photo(self) -> bool:
-        """Whether it was imported with the time of its file, which is not that of its capture."""
+        """Whether it is an imported image, stamped with the time of its file."""
         folder = self.topic.removeprefix(IMPORT_PREFIX)
-        # Below the folder's name stands what the name of an exported sample says of its camera.
+        # An exported sample keeps its capture time; the hash of its topic follows the folder.
         return folder != self.topic and "/" not in folder
 
 

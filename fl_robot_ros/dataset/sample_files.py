@@ -1,9 +1,8 @@
-"""The dataset's files, moved so that the index always knows where each one belongs.
+"""The dataset's files, moved so that a crash at any instant leaves nothing lost or misplaced.
 
-Every file that comes, goes or changes its folder passes through the folder `.moving`: a file that
-lies there after a crash belongs at the path that its row in the index names, and is rubbish
-without a row. So a crash costs nothing, and what is to be repaired is found without looking
-through the whole dataset. Files and index change together, under a lock that one process has at a
+Every new, removed or relabelled file passes through the folder `.staging`. After a crash, a file
+there belongs at the path of its row in the index, and is rubbish without a row; so recovery looks
+at one folder only. Files and index change together, under a lock that one process holds at a
 time.
 """
 
@@ -16,15 +15,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fl_robot_ros.dataset.dataset_lock import LOCK_NAME, WRITE_LOCK_NAME
+from fl_robot_ros.atomic_file import sync
 from fl_robot_ros.dataset.sample_paths import file_name, parse_image_name
 from fl_robot_ros.labels.folder_layout import INDEX_NAME
 
-MOVING_NAME = ".moving"
+STAGING_NAME = ".staging"
+# Shared by all processes that have the dataset open; exclusive for the one that writes.
+LOCK_NAME = ".lock"
+WRITE_LOCK_NAME = ".write_lock"
 
-# Threads that write a large batch: while one waits for the disk the others go on.
+# The staging folder of earlier versions.
+_OLD_STAGING_NAME = ".moving"
+# Threads that write a large batch: while one waits for the disk, the others continue.
 _WRITERS = 3
-# Files that are worth a thread, and files that one has open at a time.
+# Least files for a thread of its own, and most files that a thread has open at a time.
 _MIN_SHARE = 16
 _OPEN_FILES = 64
 _OWN_NAMES = frozenset(
@@ -38,8 +42,8 @@ class FoundFiles:
     """The files in a dataset's folder, as paths relative to it.
 
     Attributes:
-        images: Files with an image's name.
-        foreign: Number of all other files, links and folders within label folders.
+        images: Files with the name of a sample.
+        foreign: Number of other files, and of links and folders within label folders.
     """
 
     images: set[str] = field(default_factory=set)
@@ -56,12 +60,12 @@ def places_of(dataset_dir: Path, path: Path) -> Iterator[Path]:
     yield path
     with suppress(OSError):
         # A file that gets its label just now lies in the first of these.
-        for folder in (dataset_dir / MOVING_NAME, *dataset_dir.iterdir()):
+        for folder in (dataset_dir / STAGING_NAME, *dataset_dir.iterdir()):
             yield folder / path.name
 
 
 def has_dataset(folder: Path) -> bool:
-    """Say whether a folder holds a dataset, be it one that lost its index.
+    """Say whether a folder holds a dataset, even one without its index.
 
     Raises:
         OSError: The folder cannot be read.
@@ -70,7 +74,7 @@ def has_dataset(folder: Path) -> bool:
 
 
 def find_files(folder: Path) -> FoundFiles:
-    """Return what lies in a dataset's folder; links are not followed.
+    """Return the files in a dataset's folder; links are not followed.
 
     Raises:
         OSError: A folder cannot be read.
@@ -79,7 +83,7 @@ def find_files(folder: Path) -> FoundFiles:
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                if entry.name != MOVING_NAME:
+                if entry.name not in (STAGING_NAME, _OLD_STAGING_NAME):
                     _find_in_label_folder(entry.path, entry.name, found)
             elif entry.name not in _OWN_NAMES:
                 found.foreign += 1
@@ -90,7 +94,7 @@ def _find_in_label_folder(path: str, name: str, found: FoundFiles) -> None:
     try:
         entries = os.scandir(path)
     except PermissionError:
-        # Such as the lost+found of a disk.
+        # For example lost+found.
         found.foreign += 1
         return
     with entries:
@@ -105,32 +109,37 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
     return entry.is_file(follow_symlinks=False) and parse_image_name(entry.name) is not None
 
 
-class MovingFolder:
-    """The folder that every file of a dataset passes through."""
+class StagingFolder:
+    """Owns the folder that every file of a dataset passes through."""
 
     def __init__(self, folder: Path) -> None:
-        """Make it where it is not there.
+        """Create the staging folder if need be; the caller holds the write lock.
 
         Args:
             folder: The dataset's folder.
 
         Raises:
-            OSError: It cannot be made, or something else has its name.
+            OSError: The staging folder cannot be created, or its name belongs to another file.
         """
-        self._moving = folder / MOVING_NAME
-        # Texts: to put paths together takes as long as to open a file.
-        self._from = f"{self._moving}/"
+        self._folder = folder / STAGING_NAME
+        # Text, because joining paths takes as long as opening a file.
+        self._from = f"{self._folder}/"
         self._to = f"{folder}/"
-        make_folder(self._moving)
+        make_folder(self._folder)
+        old = folder / _OLD_STAGING_NAME
+        if old.is_dir() and not old.is_symlink():
+            for path in old.iterdir():
+                path.rename(self._folder / path.name)
+            old.rmdir()
 
     def write(self, contents: Mapping[str, bytes]) -> None:
-        """Write new files here, safe on disk.
+        """Write new files here, synced to the disk.
 
         Args:
-            contents: Content by the path that the file is to have in the dataset.
+            contents: Content by the file's later path in the dataset.
 
         Raises:
-            OSError: The disk is full or unwritable; nothing is left behind.
+            OSError: The disk is full or cannot be written; nothing is left behind.
         """
         items = list(contents.items())
         share = min(_OPEN_FILES, max(_MIN_SHARE, -(-len(items) // _WRITERS)))
@@ -139,16 +148,16 @@ class MovingFolder:
             if len(parts) == 1:
                 self._write_synced(parts[0])
             else:
-                # Waits for all of them, also where one fails.
+                # Leaving the block waits for all writers, also after an error of one.
                 with ThreadPoolExecutor(_WRITERS, "writer") as writers:
                     list(writers.map(self._write_synced, parts))
-            _sync_folder(self._moving)
+            sync(self._folder)
         except BaseException:
             self.discard(contents)
             raise
 
     def withdraw(self, paths: Iterable[str]) -> None:
-        """Move files of the dataset here; those that are gone are left out.
+        """Move files of the dataset here; missing ones are passed over.
 
         Raises:
             OSError: A file cannot be moved.
@@ -156,10 +165,10 @@ class MovingFolder:
         for path in paths:
             with suppress(FileNotFoundError):
                 os.rename(self._to + path, self._here(path))
-        _sync_folder(self._moving)
+        sync(self._folder)
 
     def place(self, paths: Iterable[str]) -> None:
-        """Move files from here to their paths in the dataset, whose folders must exist.
+        """Move files from here to their paths in the dataset; the label folders must exist.
 
         Raises:
             OSError: A file cannot be moved.
@@ -169,25 +178,25 @@ class MovingFolder:
                 os.rename(self._here(path), self._to + path)
 
     def discard(self, paths: Iterable[str]) -> None:
-        """Remove files from here; what cannot be removed now, the next start finds."""
+        """Remove files from here; the next start finds those that cannot be removed now."""
         for path in paths:
             with suppress(OSError):
                 os.unlink(self._here(path))
 
     def names(self) -> list[str]:
-        """Return the names of the images here; others do not belong to the dataset.
+        """Return the names of the samples' files here; other files do not belong to the dataset.
 
         Raises:
             OSError: The folder cannot be read.
         """
-        with os.scandir(self._moving) as entries:
+        with os.scandir(self._folder) as entries:
             return [item.name for item in entries if _is_image(item)]
 
     def _here(self, path: str) -> str:
         return self._from + file_name(path)
 
     def _write_synced(self, items: Sequence[tuple[str, bytes]]) -> None:
-        """Write files, and sync them when the disk is at work on all of them: twice as fast."""
+        """Write files, then sync them all while the disk is at work on them: twice as fast."""
         descriptors: list[int] = []
         try:
             for path, content in items:
@@ -195,7 +204,7 @@ class MovingFolder:
                 descriptors.append(os.open(self._here(path), flags, 0o644))
                 _write_all(descriptors[-1], content)
             for descriptor in descriptors:
-                # Linux begins to write to the disk at that, without waiting for it.
+                # On this, Linux starts to write to the disk, without waiting.
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             for descriptor in descriptors:
                 os.fsync(descriptor)
@@ -205,10 +214,10 @@ class MovingFolder:
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder, safe on disk, where it is not there.
+    """Create a folder, synced to the disk, if it does not exist.
 
     Raises:
-        OSError: It cannot be made, or it is a link, which could lead anywhere.
+        OSError: The folder cannot be created, or is a link, which could lead anywhere.
     """
     try:
         path.mkdir()
@@ -216,18 +225,10 @@ def make_folder(path: Path) -> None:
         if path.is_symlink() or not path.is_dir():
             raise
         return
-    _sync_folder(path.parent)
+    sync(path.parent)
 
 
 def _write_all(descriptor: int, content: bytes) -> None:
     rest = memoryview(content)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""By what a frame is known: its topic and stamp, or where another has both, its publication."""
+"""The identity of a sample: topic and stamp; of frames that share both, topic and publication."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from fl_robot_ros.capture.new_sample import NewSample
-from fl_robot_ros.dataset.sample_index import SampleIndex
+from fl_robot_ros.dataset.index_writer import IndexWriter
 from fl_robot_ros.dataset.sample_paths import path_of_sample
 
 
 class IdentifiedBatch(NamedTuple):
-    """Samples on their way into a dataset.
+    """A batch of new samples, compared with the index.
 
     Attributes:
-        samples: The samples with the stamps that they are known by.
-        known: Positions of those that the dataset has.
-        repeats: Topics and stamps, in ns, that a frame of another image has already.
+        samples: The samples, with the stamps that identify them.
+        known: Positions of the samples that the dataset has already.
+        repeats: Topic and stamp in ns of each sample whose stamp a different frame has.
     """
 
     samples: list[NewSample]
@@ -24,12 +24,12 @@ class IdentifiedBatch(NamedTuple):
     repeats: list[tuple[str, int]]
 
 
-def identify(index: SampleIndex, batch: Sequence[NewSample]) -> IdentifiedBatch:
-    """Find out by what samples are known, and whether they are.
+def identify(index: IndexWriter, batch: Sequence[NewSample]) -> IdentifiedBatch:
+    """Identify samples, and look them up in the index.
 
-    A frame that shows something else than the one with its topic and stamp gets the time of its
-    publication as its stamp. What another frame shows is compared by digests of the frames, not
-    of the files, which depend on settings; where there is no digest, topic and stamp decide.
+    A frame whose topic and stamp belong to a different frame is stamped with the time of its
+    publication. Frames are compared by the digests of the raw frames, since the stored files
+    depend on settings; without a digest, topic and stamp decide.
 
     Raises:
         sqlite3.Error: The index cannot be read.

@@ -1,4 +1,4 @@
-"""Where a sample lies in its dataset: folder by its label, file name by stamp and topic."""
+"""The path of a sample in its dataset: folder by label, file name by stamp and topic."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.errors import DatasetError, LabelError
-from fl_robot_ros.labels.label_text import label_folder_name, label_from_folder
+from fl_robot_ros.labels.label_folder import label_folder_name, label_from_folder
 
-# Keras and people overlook folders that begin with a dot.
+# The leading dot hides the review pool from Keras.
 REVIEW_NAME = ".review"
 # Stamps are 64-bit numbers.
 STAMP_LIMIT = 1 << 63
@@ -23,11 +23,11 @@ _IMAGE_NAME = re.compile(r"(-?[0-9]{1,19})_([0-9a-f]{8})\.jpg")
 
 
 class ImageName(NamedTuple):
-    """What the name of an image file says.
+    """The parts of a sample's file name.
 
     Attributes:
         stamp_ns: Capture time in ns.
-        topic_hash: Eight digits that stand for the topic.
+        topic_hash: Eight hexadecimal digits that identify the topic.
     """
 
     stamp_ns: int
@@ -58,17 +58,17 @@ def file_name(path: str) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def hash_topic(topic: str) -> str:
-    """Return the eight digits that stand for a topic in file names."""
+    """Return the eight hexadecimal digits that identify a topic in file names."""
     return hashlib.sha256(topic.encode()).hexdigest()[:8]
 
 
 def recovered_topic(topic_hash: str) -> str:
-    """Return what stands for the topic of a file of which no more than its name is known."""
+    """Return the topic of a sample of which only the file name is left."""
     return f"recovered/{topic_hash}"
 
 
 def parse_image_name(name: str) -> ImageName | None:
-    """Return what the name of an image file says, None where it is none of a dataset's names."""
+    """Return the parts of a sample's file name, None for any other name."""
     match = _IMAGE_NAME.fullmatch(name)
     if match is None or not -STAMP_LIMIT <= int(match[1]) < STAMP_LIMIT:
         return None
@@ -76,7 +76,7 @@ def parse_image_name(name: str) -> ImageName | None:
 
 
 def folders_of_labels(dataset: Path) -> Iterator[str]:
-    """Yield the names of what may be folders of labels, or of the review pool.
+    """Yield the names of possible folders of labels and of the review pool.
 
     Raises:
         OSError: The dataset's folder cannot be read.
@@ -88,7 +88,7 @@ def folders_of_labels(dataset: Path) -> Iterator[str]:
 
 
 def remove_empty_folders(dataset: Path, names: Iterable[str]) -> None:
-    """Remove the folders of labels that are empty: Keras would take each for a class."""
+    """Remove empty folders of labels, which Keras would take for classes."""
     for name in set(names):
         with suppress(OSError):
             (dataset / name).rmdir()

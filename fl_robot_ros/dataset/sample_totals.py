@@ -1,33 +1,33 @@
-"""How many samples there are of each label, known without asking the index each time."""
+"""Number and size of the samples by label, kept in memory."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
 
-from fl_robot_ros.dataset.sample_index import SampleIndex
+from fl_robot_ros.dataset.index_writer import IndexWriter
 
 
 class SampleTotals:
-    """The numbers of a dataset.
+    """Owns the counters of a dataset, which follow its index.
 
-    The counters are replaced as a whole, never changed in place: readers take no lock.
+    A change replaces a counter as a whole, so that readers need no lock.
 
     Attributes:
         counts: Number of samples by label, "" for the review pool.
-        sizes: Bytes of their files by label.
-        last_id: Id of the newest sample, 0 where there is none.
+        sizes: Size of their files by label, in bytes.
+        last_id: Id of the newest sample, 0 for an empty dataset.
     """
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start with empty counters."""
         self.counts: Counter[str] = Counter()
         self.sizes: Counter[str] = Counter()
         self.last_id = 0
         self._version = -1
 
-    def follow(self, index: SampleIndex) -> None:
-        """Read the numbers anew where another connection has written to the index.
+    def follow(self, index: IndexWriter) -> None:
+        """Read the index again after a write of another connection.
 
         Raises:
             sqlite3.Error: The index cannot be read.
@@ -37,8 +37,8 @@ class SampleTotals:
             self._version = version
             self.read(index)
 
-    def read(self, index: SampleIndex) -> None:
-        """Read the numbers.
+    def read(self, index: IndexWriter) -> None:
+        """Read the index.
 
         Raises:
             sqlite3.Error: The index cannot be read.
@@ -49,7 +49,7 @@ class SampleTotals:
         self.last_id = index.newest_id()
 
     def add(self, changes: Iterable[tuple[str, int, int]]) -> None:
-        """Take account of changes: label, samples and bytes that came, below 0 that went."""
+        """Add changes: label, number of samples and bytes, negative for what was removed."""
         counts, sizes = self.counts.copy(), self.sizes.copy()
         for label, samples, size_bytes in changes:
             counts[label] += samples

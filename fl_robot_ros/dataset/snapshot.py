@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fl_robot_ros.atomic_file import staging_file
 from fl_robot_ros.dataset.dataset_reader import DatasetReader
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.dataset.split import split_by_time
@@ -52,7 +52,7 @@ class Snapshot:
         return self.dataset_dir / sample.path
 
     def save(self, path: Path) -> None:
-        """Write the snapshot as JSON: beside its place, synced, renamed.
+        """Write the snapshot as JSON.
 
         Raises:
             SnapshotError: The file cannot be written.
@@ -67,14 +67,10 @@ class Snapshot:
             "train": self.train,
             "holdout": self.holdout,
         }
-        beside = path.with_name(f".{path.name}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with beside.open("w", encoding="utf-8") as file:
-                file.write(json.dumps(content))
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(path)
+            with staging_file(path) as file:
+                file.write_text(json.dumps(content), encoding="utf-8")
         except OSError as error:
             raise SnapshotError(f"snapshot {path} cannot be written: {error}") from error
 
@@ -148,7 +144,7 @@ def load_snapshot(path: Path) -> Snapshot:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise SnapshotError(
-            f"snapshot {path} lacks a field or has an unfit one: {error}"
+            f"snapshot {path} lacks a field or has an invalid one: {error}"
         ) from error
     if hash_samples(snapshot.train, snapshot.holdout) != snapshot.content_hash:
         raise SnapshotError(f"snapshot {path} does not match its content hash; take a new one")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from fl_robot_ros.atomic_file import staging_file
 from fl_robot_ros.errors import FlRobotError, ModelError
 from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.labels.label_text import clean_label
@@ -74,7 +74,7 @@ class Manifest:
             _CHECKS[item.name](item.name, getattr(self, item.name))
 
     def write(self, path: Path) -> None:
-        """Write the manifest beside its place, sync it and rename it.
+        """Write the manifest.
 
         Args:
             path: The version's folder, or the manifest file itself.
@@ -83,17 +83,11 @@ class Manifest:
             ModelError: The file cannot be written.
         """
         place = _manifest_file(path)
-        beside = place.with_name(f".{place.name}.{os.getpid()}.tmp")
         text = json.dumps(asdict(self), indent=2, ensure_ascii=False, allow_nan=False)
         try:
-            with beside.open("w", encoding="utf-8") as stream:
-                stream.write(text + "\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-            beside.replace(place)
-            _sync_folder(place.parent)
+            with staging_file(place) as file:
+                file.write_text(text + "\n", encoding="utf-8")
         except OSError as error:
-            beside.unlink(missing_ok=True)
             raise ModelError(f"cannot write {place}: {error.strerror}") from error
 
     @classmethod
@@ -182,15 +176,6 @@ def _read_json(place: Path) -> Any:
         return json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{place} is not JSON: {str(error)[:200]}") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _refuse(name: str, value: Any, expected: str) -> None:

@@ -10,7 +10,6 @@ sees half of one, whatever instant the power goes.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import tempfile
@@ -19,6 +18,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from fl_robot_ros.atomic_file import sync
 from fl_robot_ros.delivery.manifest import Manifest, hash_file
 from fl_robot_ros.errors import ModelError
 
@@ -100,12 +100,12 @@ class ModelStore:
                 )
                 manifest.write(staging)
                 for path in staging.iterdir():
-                    _sync(path)
+                    sync(path)
                 staging.chmod(0o755)
-                _sync(staging)
+                sync(staging)
                 folder = self.models_dir.absolute() / version
                 staging.rename(folder)
-                _sync(self.models_dir)
+                sync(self.models_dir)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
             self._point_to(folder)
@@ -157,7 +157,7 @@ class ModelStore:
         beside.unlink(missing_ok=True)
         beside.symlink_to(folder.name)
         beside.replace(self.models_dir / CURRENT)
-        _sync(self.models_dir)
+        sync(self.models_dir)
 
     def _prune(self) -> None:
         """Remove the oldest versions beyond the number kept."""
@@ -175,12 +175,3 @@ def _number(folder: Path) -> int:
     """Return the number in a version's name."""
     match = _VERSION.fullmatch(folder.name)
     return int(match.group(1)) if match else 0
-
-
-def _sync(path: Path) -> None:
-    """Have the system write a file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""What lies behind the signs: walls, hedges and clutter out of gradients, noise and blobs."""
+"""Backdrops of the signs: walls, hedges and clutter made of gradients, noise and blobs."""
 
 import cv2
 import numpy as np
@@ -14,13 +14,13 @@ def paint_backdrop(height_px: int, width_px: int, rng: np.random.Generator) -> N
     Args:
         height_px: Height of the image.
         width_px: Width of the image.
-        rng: Where the chances come from.
+        rng: Random number generator.
 
     Returns:
         uint8 RGB, shape (height_px, width_px, 3).
     """
     size = (width_px // _REDUCTION, height_px // _REDUCTION)
-    # Four corner colours around one mood, blended over the image.
+    # Four corner colours around one base colour, blended over the image.
     mood = rng.uniform(45, 175) + rng.normal(0, 16, 3)
     shades = rng.normal(0, 24, (2, 2, 1)) + rng.normal(0, 10, (2, 2, 3))
     corners = np.clip(mood + shades, 10, 235).astype(np.float32)
@@ -42,7 +42,7 @@ def paint_backdrop(height_px: int, width_px: int, rng: np.random.Generator) -> N
 def _paint_thing(
     image: NDArray[np.uint8], color: NDArray[np.float64], rng: np.random.Generator
 ) -> None:
-    """Paint a round or a straight thing somewhere into the image, in place."""
+    """Paint an ellipse or a bar into the image, in place, at a random position."""
     height_px, width_px = image.shape[:2]
     center = (int(rng.integers(0, width_px)), int(rng.integers(0, height_px)))
     axes = (int(rng.integers(3, 35)), int(rng.integers(3, 35)))

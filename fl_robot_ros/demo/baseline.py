@@ -1,4 +1,4 @@
-"""What the federation is compared with: each robot alone, and both robots' data in one place."""
+"""What the fleet is compared with: training on one robot's images, and on all in one place."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TestFrames:
         labels: Their labels.
     """
 
-    __test__ = False  # a name for people, not a test class
+    __test__ = False  # Not a test class of pytest.
 
     images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
     labels: tuple[str, ...]
@@ -36,21 +36,22 @@ class TestFrames:
 def load_test_frames(bag: Path) -> TestFrames:
     """Read the labelled frames of a bag."""
     images, names = [], []
-    for frame, label in LabelledBag(bag).frames():
-        if label:
-            images.append(decode_frame(frame))
-            names.append(label)
+    with LabelledBag(bag) as labelled:
+        for frame, label in labelled.frames():
+            if label:
+                images.append(decode_frame(frame))
+                names.append(label)
     return TestFrames(np.stack(images), tuple(names))
 
 
 class Baseline:
-    """Trains and evaluates outside of the federation, with the robots' own snapshots."""
+    """Trains and evaluates without a server, on the snapshots of the robots."""
 
     def __init__(self, plan: DemoPlan, test: TestFrames) -> None:
         """Build the model once.
 
         Args:
-            plan: The demonstration's numbers.
+            plan: Numbers of the demonstration.
             test: Frames that no robot trained on.
 
         Raises:
@@ -75,10 +76,10 @@ class Baseline:
     ) -> float:
         """Return the accuracy, 0 to 1, of the same model trained in one place.
 
-        It starts from the same weights and trains as many epochs as the federation did.
+        Training starts from the same weights and takes as many epochs as the run did.
 
         Args:
-            robots: Whose training images to use.
+            robots: Names of the robots whose training images are used.
             on_epoch: Called after each epoch.
         """
         plan = self._plan
@@ -99,7 +100,7 @@ class Baseline:
         return self._trainer.evaluate(result.weights, self._test).accuracy
 
     def num_images(self, robot: str) -> int:
-        """Return the number of a robot's labelled images, with those that no side has."""
+        """Return the number of a robot's labelled images: trained on, held out and left out."""
         snapshot = self._snapshot(robot)
         return len(snapshot.train) + len(snapshot.holdout) + snapshot.left_out
 

@@ -1,4 +1,4 @@
-"""The robot's camera: how it moves past a sign, and what its lens, sensor and light do."""
+"""The robot's camera: its movement past a sign, its lens, its sensor and the light."""
 
 import math
 from dataclasses import astuple, dataclass
@@ -13,18 +13,18 @@ FRAME_HEIGHT_PX = 240
 FRAME_WIDTH_PX = 320
 BACKDROP_MARGIN_PX = 48
 
-_FOCAL_PX = 300.0  # about 56 degrees across, a usual robot camera
+_FOCAL_PX = 300.0  # A field of view of about 56 degrees, usual for a robot's camera.
 _NOISE_MARGIN_PX = 64
 
 
 @dataclass(frozen=True)
 class View:
-    """How a sign is seen at one moment.
+    """Position of a sign before the camera, and the light, at one moment.
 
     Attributes:
         x_px: Centre of the sign, to the right from the centre of the image.
         y_px: Centre of the sign, down from the centre of the image.
-        height_px: Height of the board where it is seen straight on.
+        height_px: Height of the board, seen straight on.
         yaw_rad: Turn about the vertical axis.
         pitch_rad: Turn about the horizontal axis.
         roll_rad: Turn about the line of sight.
@@ -90,7 +90,7 @@ class Sensor:
         """Draw the noise that all frames are cut from.
 
         Args:
-            rng: Where the chances come from.
+            rng: Random number generator.
         """
         self._rng = rng
         shape = (FRAME_HEIGHT_PX + _NOISE_MARGIN_PX, FRAME_WIDTH_PX + _NOISE_MARGIN_PX, 3)
@@ -109,8 +109,8 @@ class Sensor:
         Args:
             backdrop: uint8 RGB, larger than a frame by BACKDROP_MARGIN_PX on every side.
             sign: uint8 RGBA as paint_sign makes it, or None where there is no sign.
-            view: How the sign is seen, and the light.
-            speed_px: Sideways motion since the frame before, which smears the image.
+            view: Position of the sign, and the light.
+            speed_px: Sideways motion since the previous frame, which blurs the image.
 
         Returns:
             uint8 RGB, shape (FRAME_HEIGHT_PX, FRAME_WIDTH_PX, 3).

@@ -1,4 +1,4 @@
-"""A process of the demonstration, with its output in a file and an end that is certain."""
+"""A process of the demonstration, with its output in a log file."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _TAIL_LINES = 5
 
 
 class ChildProcess:
-    """One program of this environment, known by its handle alone."""
+    """One Python module in a process of its own."""
 
     def __init__(self, name: str, module: str, arguments: Sequence[str], log_dir: Path) -> None:
-        """Start it.
+        """Start the process.
 
         Args:
-            name: Name of its log file, without ending.
+            name: Name of the log file, without suffix.
             module: Python module to run, as by `python -m`.
-            arguments: Its command line.
+            arguments: Arguments of its command line.
             log_dir: Existing folder for the log.
         """
         self.name = name
@@ -36,14 +36,14 @@ class ChildProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # A Ctrl-C in the terminal is for the demonstration, which ends its processes.
+                # Ctrl-C in the terminal reaches the demonstration alone, which stops the others.
                 start_new_session=True,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", END_WITH_PARENT: "1"},
             )
 
     @property
     def pid(self) -> int:
-        """Number of the process."""
+        """Process id."""
         return self._process.pid
 
     @property
@@ -59,20 +59,22 @@ class ChildProcess:
             )
 
     def wait(self, timeout_sec: float) -> None:
-        """Wait for a regular end.
+        """Wait until the process exits with code 0.
 
         Raises:
-            RunFailedError: It does not end in time, or not with exit code 0.
+            RunFailedError: The process exits with another code, or runs on after the timeout.
         """
         try:
             code = self._process.wait(timeout_sec)
         except subprocess.TimeoutExpired as error:
-            raise RunFailedError(f"{self.name} does not end after {timeout_sec:g} s") from error
+            raise RunFailedError(
+                f"{self.name} is still running after {timeout_sec:g} s"
+            ) from error
         if code != 0:
             raise RunFailedError(f"{self.name} ended with exit code {code}: {self.tail()}")
 
     def stop(self) -> int:
-        """End the process as Ctrl-C does, by force if need be; return its exit code."""
+        """Stop the process by SIGINT, else SIGTERM, else SIGKILL; return its exit code."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
             if self._process.poll() is not None:
                 break
@@ -84,6 +86,6 @@ class ChildProcess:
         return self._process.wait()
 
     def tail(self) -> str:
-        """Return the last lines of the log as one."""
+        """Return the last lines of the log, joined to one line."""
         text = self.log_path.read_text(encoding="utf-8", errors="replace")
         return " | ".join(line.strip() for line in text.strip().splitlines()[-_TAIL_LINES:])

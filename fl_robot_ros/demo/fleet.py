@@ -13,20 +13,16 @@ from fl_robot_ros.demo.plan import IMAGE_TOPIC, INPUT_CHANNELS, INPUT_SIZE_PX, R
 from fl_robot_ros.errors import RunFailedError
 
 _LISTEN_TIMEOUT_SEC = 90.0
-# ROS 2 discovery of a domain uses UDP ports from 7400 + 250 * domain id on (DDSI-RTPS 9.6.1).
-_FIRST_DISCOVERY_PORT = 7400
-_PORTS_PER_DOMAIN = 250
-_DOMAINS = range(20, 100)
 
 
 class DemoFleet:
     """Starts and ends the processes of server and robots."""
 
     def __init__(self, plan: DemoPlan, classes: tuple[str, ...]) -> None:
-        """Prepare; nothing is started.
+        """Prepare the fleet, without starting it.
 
         Args:
-            plan: What to do.
+            plan: Numbers of the demonstration.
             classes: Class names of the scene.
         """
         self._plan = plan
@@ -75,7 +71,7 @@ class DemoFleet:
         """Wait until robots can connect.
 
         Raises:
-            RunFailedError: They cannot.
+            RunFailedError: The server exits, or does not listen in time.
         """
         deadline = time.monotonic() + _LISTEN_TIMEOUT_SEC
         while True:
@@ -85,7 +81,9 @@ class DemoFleet:
                     return
             except OSError as error:
                 if time.monotonic() > deadline:
-                    raise RunFailedError("the server does not listen") from error
+                    raise RunFailedError(
+                        f"the server does not listen after {_LISTEN_TIMEOUT_SEC:g} s"
+                    ) from error
             time.sleep(0.1)
 
     def start_robot(self, robot: str, bag_paths: list[str]) -> ChildProcess:
@@ -101,7 +99,7 @@ class DemoFleet:
                 "queue_size": 1000,
                 "segment_sec": 1.0,
                 "split_gap_sec": 0.1,
-                # What the robots see between two signs is of no use here.
+                # Frames between two signs have no label, and no use here.
                 "review_pool_size": 0,
                 # Two robots share this machine; more threads than cores would wait for each other.
                 "worker_threads": max(1, (os.cpu_count() or 1) // len(ROBOTS)),
@@ -118,7 +116,7 @@ class DemoFleet:
         )
 
     def check_running(self) -> None:
-        """Raise RunFailedError if a server or robot ended by mistake."""
+        """Raise RunFailedError if a process exited with an error."""
         for child in self._children:
             if child.exit_code not in (None, 0):
                 child.check_running()
@@ -136,33 +134,8 @@ class DemoFleet:
         return child
 
 
-def private_ros_environment() -> dict[str, str]:
-    """Return environment variables for a ROS domain that nobody on this machine uses."""
-    start = os.getpid() % len(_DOMAINS)
-    for offset in range(len(_DOMAINS)):
-        domain = _DOMAINS[(start + offset) % len(_DOMAINS)]
-        if not _is_used(domain):
-            return {
-                "ROS_DOMAIN_ID": str(domain),
-                "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-            }
-    raise RunFailedError("every ROS domain from 20 to 99 is in use on this machine")
-
-
-def _is_used(domain: int) -> bool:
-    """Return whether a participant listens for discovery in a domain."""
-    first = _FIRST_DISCOVERY_PORT + _PORTS_PER_DOMAIN * domain
-    for port in (first, first + 10):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("", port))
-            except OSError:
-                return True
-    return False
-
-
 def _yaml(value: object) -> str:
-    """Return a parameter's value for a ROS command line."""
+    """Return the value of a parameter as YAML, for a ROS command line."""
     if isinstance(value, list):
         return "[" + ", ".join(_yaml(item) for item in value) + "]"
     if isinstance(value, str):

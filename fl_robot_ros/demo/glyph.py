@@ -1,4 +1,4 @@
-"""What is painted on the signs: handwritten digits and hand-drawn shapes.
+"""Glyphs on the signs: handwritten digits and hand-drawn shapes.
 
 A glyph is a float32 array of shape (GLYPH_HEIGHT_PX, GLYPH_WIDTH_PX), 0.0 where the board shows
 and 1.0 where there is ink.
@@ -23,7 +23,7 @@ _TEST_SHARE = 0.2
 
 
 class GlyphSource(Protocol):
-    """Where a scene takes its glyphs from."""
+    """Source of the glyphs of a scene."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -49,8 +49,8 @@ class DigitGlyphs:
     classes = tuple("0123456789")
 
     def __init__(self) -> None:
-        """Load the scans and deal them out."""
-        from sklearn.datasets import load_digits  # takes a second, and only the demo needs it
+        """Load the scans and divide them among the splits."""
+        from sklearn.datasets import load_digits  # Takes a second, and only the demo needs it.
 
         bunch: Any = load_digits()
         self._scans: NDArray[np.float32] = (bunch.images / _SCAN_LEVELS).astype(np.float32)

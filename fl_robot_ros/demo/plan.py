@@ -1,4 +1,4 @@
-"""What the demonstration does, and how much of it."""
+"""The numbers of a demonstration."""
 
 from __future__ import annotations
 

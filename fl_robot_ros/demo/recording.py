@@ -1,4 +1,4 @@
-"""Recordings: writes labelled frames into a rosbag2 file (mcap), as a robot would record them."""
+"""Writes labelled frames into a rosbag2 file (mcap), as a robot would record them."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -84,9 +84,11 @@ def record_bag(
             for rgb, label in frames:
                 stamp_ns = start_ns + round(count * _NS_PER_SEC / rate_hz)
                 if label != held_label:
-                    told_ns = max(0, stamp_ns - round(_NS_PER_SEC / rate_hz / 2))
+                    label_ns = max(0, stamp_ns - round(_NS_PER_SEC / rate_hz / 2))
                     text = _TYPES.types[label_type](data=label)
-                    writer.write(label_connection, told_ns, _TYPES.serialize_cdr(text, label_type))
+                    writer.write(
+                        label_connection, label_ns, _TYPES.serialize_cdr(text, label_type)
+                    )
                     held_label = label
                 message = _image_message(rgb, stamp_ns, jpeg_quality if compressed else None)
                 writer.write(image_connection, stamp_ns, _TYPES.serialize_cdr(message, image_type))

@@ -1,4 +1,4 @@
-"""The demonstration's result: figures as JSON, an image, a table for the terminal."""
+"""Results of the demonstration: JSON, a drawing, and tables for the terminal."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class DemoReport:
 
     Attributes:
         scene: "digits" or "shapes".
-        federated_accuracy: Of the model that the robots got, run by LiteRT.
+        federated_accuracy: Of the model that the robots received, run by LiteRT.
         alone_accuracy: By robot, of the same model trained on its own images only.
         central_accuracy: Of the same model trained on all robots' images in one place.
         rounds: The rounds.
-        model_paths: By robot, the model that its perception node took.
+        model_paths: By robot, the model that its perception node runs.
         images: By robot, its labelled images.
         total_sec: Time of the whole demonstration.
     """
@@ -58,7 +58,7 @@ class DemoReport:
 
     @property
     def median_overhead_sec(self) -> float:
-        """Median over the rounds of the time that is not a robot's work."""
+        """Median overhead of a round."""
         return float(np.median([result.overhead_sec for result in self.rounds]))
 
     def write_json(self, path: Path) -> None:
@@ -82,7 +82,7 @@ class DemoReport:
         return table
 
     def comparison_table(self) -> Table:
-        """Return a table of who reaches what."""
+        """Return a table of the accuracy of each model."""
         table = Table(title="Accuracy on the test frames", title_justify="left")
         table.add_column("model")
         table.add_column("accuracy", justify="right")
@@ -100,7 +100,7 @@ class DemoReport:
         return table
 
     def conclusion(self) -> str:
-        """Return in words what the figures say."""
+        """Return the result in words."""
         better = max(self.alone_accuracy, key=lambda robot: self.alone_accuracy[robot])
         alone = self.alone_accuracy[better]
         rounds = len(self.rounds)
@@ -118,7 +118,7 @@ class DemoReport:
             f"rounds to know all of them."
         )
         if is_rising:
-            text += " It was still improving in the last one."
+            text += " The accuracy was still rising in the last round."
         return f"{text} Try more: --rounds {max(2 * rounds, DemoPlan.rounds)}"
 
     def draw(self, path: Path, sheet: NDArray[np.uint8]) -> None:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fl_robot_ros.cloud.history import History, RoundRecord
-from fl_robot_ros.demo.fleet import DemoFleet, private_ros_environment
+from fl_robot_ros.demo.fleet import DemoFleet
 from fl_robot_ros.demo.plan import ROBOTS, DemoPlan
 from fl_robot_ros.demo.recording import record_bag
 from fl_robot_ros.demo.report import DemoReport, RoundResult
+from fl_robot_ros.demo.ros_domain import private_ros_domain
 from fl_robot_ros.demo.scene import Scene
 from fl_robot_ros.demo.screen import Screen
 from fl_robot_ros.errors import RunFailedError
@@ -38,20 +39,19 @@ _START_NS = 1_700_000_000_000_000_000
 
 
 def run_demo(plan: DemoPlan, screen: Screen) -> DemoReport:
-    """Do the whole demonstration; write report.json and report.png.
+    """Run the whole demonstration; write report.json and report.png.
 
     Args:
-        plan: What to do.
+        plan: Numbers of the demonstration.
         screen: Where progress is shown.
 
     Raises:
-        FlRobotError: Something did not happen.
+        FlRobotError: A step failed, or took too long.
     """
     start = time.monotonic()
-    os.environ.update(private_ros_environment())
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     scene = Scene(plan.scene)
-    # What an earlier demonstration left would be taken up again.
+    # Server and robots would go on from the state of an earlier demonstration.
     for leftover in (plan.bags_dir, plan.log_dir, plan.state_dir, *map(plan.robot_dir, ROBOTS)):
         shutil.rmtree(leftover, ignore_errors=True)
     plan.bags_dir.mkdir(parents=True)
@@ -59,6 +59,7 @@ def run_demo(plan: DemoPlan, screen: Screen) -> DemoReport:
     from fl_robot_ros.nodes.fleet_console import FleetConsole
 
     with ExitStack() as stack:
+        os.environ.update(stack.enter_context(private_ros_domain()))
         fleet = stack.enter_context(DemoFleet(plan, scene.classes))
         server = fleet.start_server()
         _record(plan, scene, screen)
@@ -155,7 +156,7 @@ def _learn(
                         raise RunFailedError(f"{robot}: {view.values.get('detail')}")
                 for record in history.rounds()[seen:]:
                     if record.accuracy is None:
-                        break  # the robots are just evaluating it
+                        break  # The robots are still evaluating it.
                     seen += 1
                     advance(1)
                     screen.say(
@@ -170,7 +171,7 @@ def _learn(
 
 
 def _deliver(fleet: DemoFleet, console: FleetConsole, screen: Screen) -> dict[str, str]:
-    """Wait until both perception nodes took the model that their robot was sent."""
+    """Wait until both perception nodes run the model that their robot received."""
     with screen.stage("delivering the model", len(ROBOTS)) as advance:
         for robot in ROBOTS:
             view = console.robots[robot]
@@ -235,7 +236,7 @@ def _compare(
 
 @contextmanager
 def _stderr_to(path: Path) -> Iterator[None]:
-    """Keep what this process writes to stderr in a file: TensorFlow's notes heed no log level."""
+    """Redirect stderr to a file: TensorFlow writes notes that no log level turns off."""
     sys.stderr.flush()
     terminal = os.dup(2)
     try:
@@ -251,8 +252,8 @@ def _stderr_to(path: Path) -> Iterator[None]:
 def _run_delivered(
     test: TestFrames, model_path: Path
 ) -> tuple[float, np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
-    """Return accuracy and contact sheet of the model that a robot got, run as on the robot."""
-    from fl_robot_ros.curation.contact_sheet import Tile, draw_contact_sheet
+    """Return accuracy and contact sheet of a robot's model, run by LiteRT as on the robot."""
+    from fl_robot_ros.curation.contact_sheet import Tile, draw_predictions
     from fl_robot_ros.delivery.predictor import Predictor
 
     predictor = Predictor(model_path)
@@ -271,4 +272,4 @@ def _run_delivered(
         )
         for index in shown
     ]
-    return right / len(predictions), draw_contact_sheet(tiles, columns=8, tile_px=128)
+    return right / len(predictions), draw_predictions(tiles, columns=8, tile_px=128)

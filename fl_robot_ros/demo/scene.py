@@ -44,12 +44,12 @@ _ROBOT_CLASSES: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 class Scene:
-    """One kind of signs, and which robot meets which of them.
+    """A set of signs, and the signs that each robot meets.
 
     Attributes:
         name: "digits" or "shapes".
         classes: Every label that occurs.
-        robot_classes: By robot, the labels that it meets.
+        robot_classes: By robot, the labels of its signs.
     """
 
     def __init__(self, name: str) -> None:
@@ -74,7 +74,7 @@ class Scene:
         Args:
             split: "robot1", "robot2" or "test". No glyph of one split occurs in another.
             count: Labelled frames to yield; the frames of the gaps come on top.
-            seed: 0 or more; another seed gives another drive past other signs.
+            seed: 0 or more; another seed gives a drive past other signs.
 
         Yields:
             A frame, uint8 RGB of shape (240, 320, 3), and its label, "" within a gap.
@@ -121,10 +121,10 @@ class Scene:
             remaining -= length
 
     def _label_order(self, split: str, rng: np.random.Generator) -> Iterator[str]:
-        """Yield labels forever, in turns of random order, no label twice running.
+        """Yield labels without end, in turns of random order, never one twice in a row.
 
-        In a turn a robot meets twice what only it can meet and once what both meet, so that over
-        the whole fleet every class is equally frequent.
+        A turn has the labels that only this robot meets twice and the shared ones once, so that
+        every class is equally frequent in the whole fleet.
         """
         if split in self.robot_classes:
             met_by = Counter(label for met in self.robot_classes.values() for label in met)

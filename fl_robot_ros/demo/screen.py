@@ -1,4 +1,4 @@
-"""What the demonstration shows while it runs."""
+"""Progress of the demonstration, for the terminal."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ class Screen:
     """A bar for each stage in a terminal; a line for each stage elsewhere."""
 
     def __init__(self, console: Console) -> None:
-        """Take a console to write to."""
+        """Write to a console."""
         self._console = console
         self._progress: Progress | None = None
 
     @contextmanager
     def stage(self, title: str, total: int) -> Iterator[Callable[[int], None]]:
-        """Show a stage while it goes on.
+        """Show a stage until the end of the `with` block.
 
         Args:
             title: What is being done.
             total: Number of steps.
 
         Yields:
-            A function that notes a number of steps as done.
+            A function to call with the number of steps that were done.
         """
         start = time.monotonic()
         if not self._console.is_terminal:
@@ -62,7 +62,7 @@ class Screen:
                 self._progress = None
 
     def say(self, text: str) -> None:
-        """Print a line, above the bar if there is one; what does not fit goes below, indented."""
+        """Print a line, above the bar if there is one; a long line is wrapped and indented."""
         (self._progress.console if self._progress else self._console).print(
             Padding(Text(text), (0, 0, 0, 2), expand=False)
         )

@@ -35,7 +35,7 @@ def paint_sign(glyph: NDArray[np.float32], rng: np.random.Generator) -> NDArray[
 
     Args:
         glyph: float32, shape (GLYPH_HEIGHT_PX, GLYPH_WIDTH_PX), 0.0 board to 1.0 ink.
-        rng: Where the chances come from.
+        rng: Random number generator.
 
     Returns:
         uint8, shape (SIGN_HEIGHT_PX, SIGN_WIDTH_PX, 4): RGB already multiplied by the opacity,
@@ -46,7 +46,7 @@ def paint_sign(glyph: NDArray[np.float32], rng: np.random.Generator) -> NDArray[
     surface[:] = board
     patch = surface[_GLYPH_ROWS, _GLYPH_COLUMNS]
     patch += glyph[..., None] * (ink - board)
-    # Light falls on a board from somewhere: one side is a little brighter.
+    # One side of the board is a little brighter, as under a lamp.
     tilt_x, tilt_y = rng.uniform(-0.08, 0.08, 2)
     slope_x = np.linspace(1.0 - tilt_x, 1.0 + tilt_x, SIGN_WIDTH_PX, dtype=np.float32)
     slope_y = np.linspace(1.0 - tilt_y, 1.0 + tilt_y, SIGN_HEIGHT_PX, dtype=np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
@@ -68,36 +67,3 @@ def _halved(grey: NDArray[np.uint8], min_side_px: int) -> NDArray[np.uint8]:
         half = cv2.resize(pairs, (width, height), interpolation=cv2.INTER_AREA)
         grey = np.asarray(half, np.uint8)
     return grey
-
-
-@dataclass(frozen=True)
-class QualityRules:
-    """Which images are worth keeping.
-
-    Attributes:
-        min_brightness: Darker ones are "dark", 0 to 255.
-        max_brightness: Brighter ones are "bright", 0 to 255.
-        min_sharpness: Less sharp ones are "blurred"; 0: all are sharp enough.
-        min_difference_bits: Images whose fingerprint differs in fewer bits from a recent one of
-            their class are a "duplicate"; 0: none is.
-    """
-
-    min_brightness: float = 0.0
-    max_brightness: float = 255.0
-    min_sharpness: float = 0.0
-    min_difference_bits: int = 0
-
-    @property
-    def is_needed(self) -> bool:
-        """Whether any image can break a rule, so that images must be measured."""
-        return self != QualityRules()
-
-    def verdict(self, quality: ImageQuality) -> str:
-        """Return "dark", "bright" or "blurred"; "" for an image that is good enough."""
-        if quality.brightness < self.min_brightness:
-            return "dark"
-        if quality.brightness > self.max_brightness:
-            return "bright"
-        if quality.sharpness < self.min_sharpness:
-            return "blurred"
-        return ""

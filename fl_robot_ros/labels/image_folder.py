@@ -11,8 +11,9 @@ from fl_robot_ros.errors import LabelError, SourceError
 from fl_robot_ros.images.image_files import search_folder
 from fl_robot_ros.labels.agreed_labels import AgreedLabels
 from fl_robot_ros.labels.folder_layout import INDEX_NAME, MANIFEST_NAME, decide_layout
-from fl_robot_ros.labels.label_list import LabelList, path_parts, read_label_list
-from fl_robot_ros.labels.label_text import clean_label, label_from_folder, names_no_label
+from fl_robot_ros.labels.image_list import ImageList, path_parts, read_image_list
+from fl_robot_ros.labels.label_folder import label_from_folder
+from fl_robot_ros.labels.label_text import clean_label, names_no_label
 from fl_robot_ros.name_list import name_list
 
 # Hugging Face's imagefolder and Roboflow put these beside the images.
@@ -140,7 +141,7 @@ def _listed_labels(
     for file in lists:
         name = str(file.relative_to(folder))
         try:
-            listed = read_label_list(file)
+            listed = read_image_list(file)
             if listed.lacks or not listed.file_columns:
                 left_out.append((file, listed.lacks or "names no files"))
                 continue
@@ -162,7 +163,7 @@ def _listed_labels(
 
 
 def _match(
-    folder: Path, paths: Iterable[Path], listed: LabelList
+    folder: Path, paths: Iterable[Path], listed: ImageList
 ) -> tuple[dict[Path, str], list[str]]:
     """Return the labels of the files that a list in a folder names, and names of no file.
 

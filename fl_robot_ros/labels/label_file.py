@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,11 +9,11 @@ from typing import Any, NamedTuple
 import yaml
 
 from fl_robot_ros.errors import LabelError
+from fl_robot_ros.labels.label_table import csv_rows, read_label_text
 from fl_robot_ros.labels.label_text import clean_label
 from fl_robot_ros.labels.label_time import RELATIVE_LIMIT_SEC, parse_label_time
 
 # A day with a label for each frame of a camera at 5 Hz has 432 000 of them.
-MAX_FILE_BYTES = 50_000_000
 MAX_RANGES = 500_000
 
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -77,53 +75,19 @@ def read_label_file(path: Path) -> LabelFile:
     return LabelFile(ranges, True in kinds)
 
 
-def read_label_text(path: Path) -> str:
-    """Read the text of a label file.
-
-    Raises:
-        LabelError: It cannot be read, is too large or is not UTF-8; the message does not name it.
-    """
-    try:
-        # A pipe, for example, would wait for its writer.
-        if not path.is_file():
-            raise LabelError("is not a file; expected a CSV or YAML file")
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise LabelError(f"cannot be read: {error}") from error
-    if len(content) > MAX_FILE_BYTES:
-        raise LabelError(f"is too large; expected at most {MAX_FILE_BYTES} bytes")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise LabelError(f"line {line}: is not UTF-8 text; save the file as UTF-8") from error
-
-
 def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the number of a row's first line, and its texts by column."""
-    # Not strict, a quote without its end would swallow the rest of the file.
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    columns: list[str] = []
-    line = 1
-    try:
-        for row in reader:
-            if not any(cell.strip() for cell in row):
-                pass
-            elif not columns:
-                columns = _columns(line, row)
-            elif len(row) != len(columns):
-                raise LabelError(
-                    f"line {line}: {len(row)} values; expected {len(columns)}, for "
-                    f"{','.join(columns)}"
-                )
-            else:
-                yield line, dict(zip(columns, row, strict=True))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise LabelError(f"line {line}: is not CSV ({error}); expected start,end,label") from error
-    if not columns:
+    rows = csv_rows(text)
+    first = next(rows, None)
+    if first is None:
         raise LabelError("line 1: nothing there; expected the header start,end,label")
+    columns = _columns(*first)
+    for line, row in rows:
+        if len(row) != len(columns):
+            raise LabelError(
+                f"line {line}: {len(row)} values; expected {len(columns)}, for {','.join(columns)}"
+            )
+        yield line, dict(zip(columns, row, strict=True))
 
 
 def _columns(line: int, row: list[str]) -> list[str]:

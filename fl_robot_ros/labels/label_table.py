@@ -6,11 +6,13 @@ import csv
 import io
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fl_robot_ros.errors import LabelError
-from fl_robot_ros.labels.label_file import read_label_text
+
+MAX_FILE_BYTES = 50_000_000
 
 
 class LabelTable(NamedTuple):
@@ -36,36 +38,66 @@ def read_label_table(path: Path) -> LabelTable:
     return _read_json_lines(text) if path.suffix.lower() == ".jsonl" else _read_csv(text)
 
 
-def _read_csv(text: str) -> LabelTable:
+def read_label_text(path: Path) -> str:
+    """Read the text of a label file.
+
+    Raises:
+        LabelError: It cannot be read, is too large or is not UTF-8; the message does not name it.
+    """
+    try:
+        # A pipe, for example, would wait for its writer.
+        if not path.is_file():
+            raise LabelError("is not a file; expected a CSV or YAML file")
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise LabelError(f"cannot be read: {error}") from error
+    if len(content) > MAX_FILE_BYTES:
+        raise LabelError(f"is too large; expected at most {MAX_FILE_BYTES} bytes")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise LabelError(f"line {line}: is not UTF-8 text; save the file as UTF-8") from error
+
+
+def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of each row, and the number of its first line, counted from 1.
+
+    Rows of empty cells, which a spreadsheet may leave, are left out.
+
+    Raises:
+        LabelError: The text is not CSV.
+    """
     # Not strict, a quote without its end would swallow the rest of the file.
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    columns: list[str] = []
-    rows = []
     line = 1
     try:
         for cells in reader:
-            # A spreadsheet may leave rows of empty cells.
             if any(cell.strip() for cell in cells):
-                if not columns:
-                    columns = [cell.strip() for cell in cells]
-                    if len(columns) == 1 and re.search("[;\t]", columns[0]):
-                        raise LabelError(
-                            f"the header is {columns[0][:80]!r}; save it with commas between"
-                        )
-                elif len(cells) < len(columns) or any(cells[len(columns) :]):
-                    # Of a name with a comma in it, the rest would be taken for the label.
-                    raise LabelError(
-                        f"line {line}: {len(cells)} values; expected {len(columns)}, as in the "
-                        f"header"
-                    )
-                else:
-                    rows.append((line, cells[: len(columns)]))
+                yield line, cells
             line = reader.line_num + 1
     except csv.Error as error:
         raise LabelError(f"line {line}: is not CSV ({error})") from error
+
+
+def _read_csv(text: str) -> LabelTable:
+    rows = csv_rows(text)
+    _, header = next(rows, (1, []))
+    columns = [cell.strip() for cell in header]
     if not columns:
         raise LabelError("line 1: nothing there; expected a header, such as filename,label")
-    return LabelTable(columns, rows)
+    if len(columns) == 1 and re.search("[;\t]", columns[0]):
+        raise LabelError(f"the header is {columns[0][:80]!r}; save it with commas between")
+    table = LabelTable(columns, [])
+    for line, cells in rows:
+        if len(cells) < len(columns) or any(cells[len(columns) :]):
+            # Of a name with a comma in it, the rest would be taken for the label.
+            raise LabelError(
+                f"line {line}: {len(cells)} values; expected {len(columns)}, as in the header"
+            )
+        table.rows.append((line, cells[: len(columns)]))
+    return table
 
 
 def _read_json_lines(text: str) -> LabelTable:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -68,3 +68,22 @@ def parse_label_time(text: str) -> LabelTime:
     )
     fraction_ns = int(parts["fraction"].ljust(9, "0"))
     return LabelTime(seconds * _NS_PER_SEC + fraction_ns, is_relative=False)
+
+
+def utc_text(time_ns: int | None) -> str:
+    """Return a time as a label file takes it, 2024-05-01T12:00:07.5Z; "" for None.
+
+    Args:
+        time_ns: The time in ns since the epoch, within 64 bits.
+    """
+    if time_ns is None:
+        return ""
+    seconds, fraction_ns = divmod(time_ns, 1_000_000_000)
+    date = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    fraction = f".{fraction_ns:09d}".rstrip("0") if fraction_ns else ""
+    return f"{date}{fraction}Z"
+
+
+def utc_minute(time_ns: int | None) -> str:
+    """Return a time to the minute, for people: 2024-05-01 12:00; "" for None."""
+    return utc_text(time_ns)[:16].replace("T", " ")

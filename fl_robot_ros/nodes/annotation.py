@@ -1,4 +1,4 @@
-"""A prediction drawn into its drawn."""
+"""Draws a prediction into its image."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _METER = (64, 180, 110)
 
 
 def draw_prediction(image: NDArray[np.uint8], prediction: Prediction) -> NDArray[np.uint8]:
-    """Return a copy of the drawn with label and confidence in a bar at its lower edge.
+    """Return a copy of the image with label and confidence in a bar at its lower edge.
 
     Args:
         image: Image, uint8 (H, W, 3), RGB.
-        prediction: What to write.
+        prediction: Label and confidence to write.
 
     Returns:
         Image of the same shape and type.

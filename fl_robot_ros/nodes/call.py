@@ -23,7 +23,7 @@ from fl_robot_ros.ros.qos import LATCHED
 from fl_robot_ros.worker_link.run_status import FINISHED, RunState
 
 _DESCRIPTION = """\
-Call a service of a robot's fl_client and print the answer, or show its state.
+Call a service of a robot's fl_client and print the reply, or show its state.
 """
 
 _EPILOG = """\
@@ -40,7 +40,7 @@ examples:
 
 The robot must be in the same ROS domain (variable ROS_DOMAIN_ID).
 
-exit code: 0 done; 1 the robot refused, did not answer, or its run failed;
+exit code: 0 done; 1 the robot refused, did not reply, or its run failed;
 2 wrong command line; 130 interrupted
 """
 
@@ -50,18 +50,18 @@ _POLL_SEC = 0.2
 
 
 class RobotCaller:
-    """Calls the services of one robot and hears its status."""
+    """Calls the services of one robot and follows its status."""
 
     def __init__(self, node: Node, timeout_sec: float) -> None:
-        """Start listening.
+        """Subscribe to the status.
 
         Args:
-            node: In the robot's namespace; this spins it.
-            timeout_sec: How long to wait for the robot, and for each answer.
+            node: Node in the robot's namespace; the methods spin it.
+            timeout_sec: How long to wait for the robot, and for each reply.
         """
         self._node = node
         self._timeout_sec = timeout_sec
-        # What came and was not looked at yet.
+        # Statuses that arrived and were not processed yet.
         self._statuses: list[dict[str, str]] = []
         node.create_subscription(DiagnosticStatus, "fl/status", self._on_status, LATCHED)
 
@@ -69,14 +69,14 @@ class RobotCaller:
         """Call a service.
 
         Args:
-            service: Its name below `fl/`.
-            is_on: The request of a SetBool service; None: it is a Trigger service.
+            service: Name of the service below `fl/`.
+            is_on: Request of a SetBool service; None for a Trigger service.
 
         Returns:
-            Success and message of the answer.
+            Success and message of the reply.
 
         Raises:
-            RunFailedError: There is no such service, or no answer.
+            RunFailedError: No robot offers the service, or the reply does not come in time.
         """
         kind = Trigger if is_on is None else SetBool
         request = Trigger.Request() if is_on is None else SetBool.Request(data=is_on)
@@ -87,16 +87,16 @@ class RobotCaller:
         rclpy.spin_until_future_complete(self._node, future, timeout_sec=self._timeout_sec)
         if not future.done():
             raise RunFailedError(
-                f"{client.service_name} gave no answer in {self._timeout_sec:g} s"
+                f"{client.service_name} did not reply within {self._timeout_sec:g} s"
             )
-        answer: Any = future.result()
-        return bool(answer.success), str(answer.message)
+        reply: Any = future.result()
+        return bool(reply.success), str(reply.message)
 
     def status(self) -> dict[str, str]:
         """Return the newest status: `state` and the values of `fl/status`.
 
         Raises:
-            RunFailedError: None came.
+            RunFailedError: No status arrives in time.
         """
         end = time.monotonic() + self._timeout_sec
         while not self._statuses:
@@ -106,13 +106,13 @@ class RobotCaller:
         return self._statuses[-1]
 
     def run(self) -> bool:
-        """Start a run, print its steps and return, at its end, whether it is finished.
+        """Start a run, print its steps and return at its end whether it finished.
 
         Raises:
-            RunFailedError: The robot does not answer, or is gone before the run's end.
+            RunFailedError: The robot does not reply, or goes away during the run.
         """
         self.status()
-        # The newest is of what was before; those that come from now on are of this run.
+        # These statuses are of an earlier run; those that arrive from now on are of this one.
         self._statuses.clear()
         accepted, message = self.call("start_round")
         print(message, flush=True)
@@ -126,7 +126,7 @@ class RobotCaller:
                     return status["detail"] == FINISHED
             self._statuses.clear()
             if not self._node.count_publishers("fl/status"):
-                raise RunFailedError("the robot is gone")
+                raise RunFailedError("the robot went away during the run")
             rclpy.spin_once(self._node, timeout_sec=_POLL_SEC)
         return False
 
@@ -135,7 +135,7 @@ class RobotCaller:
         self._statuses.append({**values, "state": message.message})
 
     def _absence(self) -> str:
-        """Return why nobody answers, as far as the graph shows it."""
+        """Return why nobody replies, as far as the ROS graph tells."""
         namespace = self._node.get_namespace()
         ending = "/fl/start_round"
         others = sorted(
@@ -150,7 +150,7 @@ class RobotCaller:
                 f"no fl_client in the namespace {namespace} {where}; there is one in "
                 f"{', '.join(others)}, see --namespace"
             )
-        return f"no fl_client answers in the namespace {namespace} {where}; is it started?"
+        return f"no fl_client replies in the namespace {namespace} {where}; is it running?"
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -197,16 +197,16 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         type=float,
         default=_TIMEOUT_SEC,
         metavar="SEC",
-        help=f"how long to wait for the robot, and for its answer (default {_TIMEOUT_SEC:g})",
+        help=f"how long to wait for the robot, and for its reply (default {_TIMEOUT_SEC:g})",
     )
     parser.add_argument(
         "--wait", action="store_true", help="of start_round: show the run until it ends"
     )
     options = parser.parse_args(args)
     if (options.command == "set_capture") != (options.value is not None):
-        parser.error("'on' or 'off' belongs to set_capture, and to nothing else")
+        parser.error("'on' or 'off' is needed for set_capture, and for no other command")
     if options.wait and options.command != "start_round":
-        parser.error("--wait belongs to start_round")
+        parser.error("--wait is for start_round only")
     if not 0 < options.timeout < math.inf:
         parser.error(f"--timeout is {options.timeout:g}; expected a number of seconds above 0")
     return options
@@ -224,8 +224,8 @@ def _namespace(text: str) -> str:
 
 
 def steps(before: Mapping[str, str], status: Mapping[str, str]) -> Iterator[str]:
-    """Yield what is new between two statuses of a run."""
-    # The accuracy in training is another: that on the images it learns from.
+    """Yield lines about what is new in a status of a run."""
+    # During training the accuracy is that on the training images.
     if before.get("state") == RunState.EVALUATING != status["state"]:
         yield f"  accuracy {status['accuracy']} on the images that this robot held out"
     line = _line(status)

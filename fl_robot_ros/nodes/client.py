@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import sys
@@ -12,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import IO
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
@@ -25,8 +23,9 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
 from fl_robot_ros.capture.bag_queue import BagImporter
-from fl_robot_ros.capture.capture_options import pipeline_options, unused_names
+from fl_robot_ros.capture.camera_settings import unused_names
 from fl_robot_ros.capture.pipeline import CapturePipeline
+from fl_robot_ros.capture.verdicts import Verdict
 from fl_robot_ros.config import (
     ClientSettings,
     existing_file,
@@ -39,7 +38,6 @@ from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.retention import Limits
 from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.errors import DatasetError, FlRobotError, SettingError
-from fl_robot_ros.images.frame import Frame
 from fl_robot_ros.labels.label_text import MAX_LABEL_CHARACTERS
 from fl_robot_ros.name_list import name_list
 from fl_robot_ros.nodes.status_message import (
@@ -50,12 +48,12 @@ from fl_robot_ros.nodes.status_message import (
     to_status_message,
     to_worker_message,
 )
+from fl_robot_ros.process_lock import ProcessLock
 from fl_robot_ros.robot.run_control import RunControl
 from fl_robot_ros.robot.worker_process import WorkerProcess
 from fl_robot_ros.robot.worker_python import WorkerPython
 from fl_robot_ros.ros.camera_subscription import CameraSubscription
 from fl_robot_ros.ros.command_line import NodeCommand
-from fl_robot_ros.ros.frame_decoder import find_decoder
 from fl_robot_ros.ros.label_subscription import LabelSubscription
 from fl_robot_ros.ros.lifetime import run_node
 from fl_robot_ros.ros.logging_bridge import LoggingBridge
@@ -123,11 +121,8 @@ class ClientNode(Node):  # type: ignore[misc]
         worker_python = WorkerPython(settings.worker_python, source.kind)
         other_names = names_by_topic(self, settings.image_topics)
         data_dir = resolve_data_dir(settings.data_dir, self.get_namespace())
-        self._lock_file = _lock(data_dir)
+        self._lock = _lock(data_dir)
         self._log_bridge = LoggingBridge(self)
-        decode, decoder_line = find_decoder()
-        self.get_logger().info(decoder_line)
-        options = pipeline_options(settings, other_names, decode)
         known_names = [*other_names, *chain.from_iterable(other_names.values())]
         for line in unused_names(settings, known_names):
             self.get_logger().warning(line)
@@ -142,9 +137,7 @@ class ClientNode(Node):  # type: ignore[misc]
         self._store = ModelStore(data_dir / "models", settings.keep_versions)
         for line in self._store.repair():
             self.get_logger().warning(line)
-        self._capture_enabled = settings.capture_enabled
-        self._pipeline = CapturePipeline(self._dataset, **options)
-        self._pipeline.set_enabled(settings.capture_enabled)
+        self._pipeline = CapturePipeline(self._dataset, settings, other_names)
         self._run = RunControl(
             self._dataset,
             settings,
@@ -172,7 +165,7 @@ class ClientNode(Node):  # type: ignore[misc]
         )
         # One for each full name: a camera may be named twice, as "camera" and "/camera".
         self._cameras = [
-            CameraSubscription(self, names[0], self._on_frame, _CAMERA_DEPTH)
+            CameraSubscription(self, names[0], self._pipeline.offer_frame, _CAMERA_DEPTH)
             for names in other_names.values()
         ]
         self._told_rates: set[str] = set()
@@ -208,11 +201,8 @@ class ClientNode(Node):  # type: ignore[misc]
         self._publish_state()
         self._dataset.close()
         self._log_bridge.close()
-        self._lock_file.close()
+        self._lock.close()
         super().destroy_node()
-
-    def _on_frame(self, frame: Frame) -> None:
-        self._pipeline.offer_frame(frame)
 
     async def _start_round(self, request: Trigger.Request, response: Trigger.Response) -> object:
         is_done = Future()
@@ -248,10 +238,9 @@ class ClientNode(Node):  # type: ignore[misc]
         return self._answered("rollback_model", response)
 
     def _set_capture(self, request: SetBool.Request, response: SetBool.Response) -> object:
-        self._capture_enabled = bool(request.data)
-        self._pipeline.set_enabled(self._capture_enabled)
+        self._pipeline.is_enabled = bool(request.data)
         response.success = True
-        response.message = "capturing" if self._capture_enabled else "capture is paused"
+        response.message = "capturing" if request.data else "capture is paused"
         return self._answered("set_capture", response)
 
     def _answered(
@@ -318,7 +307,9 @@ class ClientNode(Node):  # type: ignore[misc]
         verdicts, labels = self._pipeline.verdicts, self._labels
         before_trouble = self._past_verdicts[0] if self._past_verdicts else Counter[str]()
         self._past_verdicts.append(verdicts)
-        lacks_labels = not labels.count and (verdicts["review"] or verdicts["unlabelled"])
+        lacks_labels = not labels.count and (
+            verdicts[Verdict.REVIEW] or verdicts[Verdict.UNLABELLED]
+        )
         message = DiagnosticArray()
         message.header.stamp = self.get_clock().now().to_msg()
         message.status = [
@@ -336,7 +327,7 @@ class ClientNode(Node):  # type: ignore[misc]
                 bags=self._bags.progress,
                 bags_pending=self._bags.pending,
                 last_error=self._pipeline.last_error,
-                is_enabled=self._capture_enabled,
+                is_enabled=self._pipeline.is_enabled,
                 is_disk_full=self._pipeline.is_disk_full,
             ),
             self._dataset_message(),
@@ -371,25 +362,24 @@ class ClientNode(Node):  # type: ignore[misc]
             return to_dataset_error_message(self._robot, str(error))
 
 
-def _lock(data_dir: Path) -> IO[str]:
-    """Return a file whose lock keeps other nodes away from the data folder.
+def _lock(data_dir: Path) -> ProcessLock:
+    """Return the lock that keeps other nodes away from the data folder.
 
     Raises:
         SettingError: The folder cannot be used, or another node uses it.
     """
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
-        file = (data_dir / ".lock").open("w")
+        lock = ProcessLock(data_dir / ".lock")
+        is_free = lock.acquire()
     except OSError as error:
         raise SettingError(f"data_dir {data_dir} cannot be used: {error}") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
+    if not is_free:
+        lock.close()
         raise SettingError(
             f"data_dir {data_dir} is used by another fl_client; give each robot its own"
-        ) from error
-    return file
+        )
+    return lock
 
 
 def _host_name() -> str:

@@ -1,4 +1,4 @@
-"""A look at robots from outside, through their ROS interface alone."""
+"""Watches and calls robots through their ROS interface alone."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _POLL_SEC = 0.05
 
 @dataclass
 class RobotView:
-    """What a robot last said.
+    """Latest state that a robot published.
 
     Attributes:
         state: State of its run, "" before the first message.
         values: Key and value of `fl/status`.
         model_path: Path on `fl/model_path`.
-        perception_model_path: Path that the perception node took.
+        perception_model_path: Path of the model that the perception node runs.
         labels: Labels that the perception node published, oldest first.
         dataset: Images by label, from `/diagnostics`.
         capture: Key and value of the capture's part of `/diagnostics`.
@@ -47,7 +47,7 @@ class RobotView:
 
 
 class FleetConsole:
-    """Calls the services of robots and listens to their topics, in a thread of its own."""
+    """Calls the services of robots and follows their topics, in a thread of its own."""
 
     def __init__(self, robots: list[str], *, domain_id: int | None = None) -> None:
         """Start listening.
@@ -62,7 +62,6 @@ class FleetConsole:
         self._node = Node("fl_console", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
-        # Not named _clients: services are called by robot and name.
         self._triggers: dict[tuple[str, str], Any] = {}
         for robot, view in self.robots.items():
             self._listen(robot, view)
@@ -97,36 +96,38 @@ class FleetConsole:
         Args:
             robot: Namespace of the robot.
             service: Name below `fl/`, for example "start_round".
-            timeout_sec: How long to wait for the service and its answer.
+            timeout_sec: How long to wait for the service and its reply.
 
         Returns:
-            Success and message of the answer.
+            Success and message of the reply.
 
         Raises:
-            RunFailedError: The robot does not answer in time.
+            RunFailedError: The robot does not reply in time.
         """
         client = self._triggers[robot, service]
         deadline = time.monotonic() + timeout_sec
         if not client.wait_for_service(timeout_sec):
-            raise RunFailedError(f"/{robot}/fl/{service} is not there after {timeout_sec:g} s")
+            raise RunFailedError(f"/{robot}/fl/{service} is not offered after {timeout_sec:g} s")
         future = client.call_async(Trigger.Request())
         while not future.done():
             if time.monotonic() > deadline:
-                raise RunFailedError(f"/{robot}/fl/{service} does not answer")
+                raise RunFailedError(
+                    f"/{robot}/fl/{service} did not reply within {timeout_sec:g} s"
+                )
             time.sleep(0.005)
-        answer = future.result()
-        return bool(answer.success), str(answer.message)
+        reply = future.result()
+        return bool(reply.success), str(reply.message)
 
     def wait_until(self, condition: Callable[[], bool], timeout_sec: float, what: str) -> None:
         """Wait until a condition on the robots' views holds.
 
         Raises:
-            RunFailedError: It does not in time.
+            RunFailedError: The condition is still false after the timeout.
         """
         deadline = time.monotonic() + timeout_sec
         while not condition():
             if time.monotonic() > deadline:
-                raise RunFailedError(f"waited {timeout_sec:g} s in vain: {what}")
+                raise RunFailedError(f"waited {timeout_sec:g} s without success for {what}")
             time.sleep(_POLL_SEC)
 
     def _listen(self, robot: str, view: RobotView) -> None:

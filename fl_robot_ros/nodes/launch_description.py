@@ -1,4 +1,4 @@
-"""What the launch files have in common: their arguments, and how they start the nodes."""
+"""The launch description behind all launch files: arguments, and nodes to start."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from fl_robot_ros.errors import SettingError
 from fl_robot_ros.paths import PACKAGE
 from fl_robot_ros.ros.parent import END_WITH_PARENT
 
@@ -22,8 +23,8 @@ def describe_launch(file: str, nodes: Iterable[str]) -> LaunchDescription:
     """Return the description of a launch file that starts nodes of this package.
 
     Its arguments are `params_file`, `namespace`, `use_sim_time` and `log_level`; with several
-    nodes also `fl_client_params_file` and so on, for one of them alone. Without a parameter file
-    the nodes get none, so that what the user's own launch file sets holds.
+    nodes also `client_params_file` and so on, for one node alone. Without a parameter file the
+    nodes get none, and parameters that the user's own launch file sets apply.
 
     Args:
         file: Path of the launch file.
@@ -34,12 +35,14 @@ def describe_launch(file: str, nodes: Iterable[str]) -> LaunchDescription:
     arguments = {
         "params_file": f"YAML file with parameters of {' and '.join(nodes)}; empty: none.",
         "namespace": "Namespace of the nodes, their topics and services.",
-        "use_sim_time": "true: time comes from the topic /clock; empty: as the nodes have it.",
+        "use_sim_time": "true: take the time from /clock; empty: the nodes' own setting.",
         "log_level": f"Lowest severity that is logged: {', '.join(_LOG_LEVELS)}; empty: info.",
     }
     if len(nodes) > 1:
         for node, name in own_files.items():
-            arguments[name] = f"YAML file with parameters of {node} alone, beside params_file."
+            arguments[name] = (
+                f"YAML file with parameters of {node} alone, in addition to params_file."
+            )
 
     def start(context: LaunchContext) -> list[Node]:
         _refuse_unknown(context, file, arguments)
@@ -75,41 +78,41 @@ def describe_launch(file: str, nodes: Iterable[str]) -> LaunchDescription:
 
 
 def _refuse_unknown(context: LaunchContext, file: str, known: Iterable[str]) -> None:
-    """Refuse arguments that the launch file does not have, which launch would ignore.
+    """Refuse unknown arguments, which launch would ignore.
 
-    Where another launch file includes this one, the command line is for that one.
+    Where another launch file includes this one, the command line belongs to that one.
 
     Raises:
-        RuntimeError: There is such an argument.
+        SettingError: An argument is unknown.
     """
     if Path(file).name not in {Path(word).name for word in sys.argv}:
         return
     given = [word.partition(":=")[0] for word in context.argv if ":=" in word]
     for name in given:
         if name not in known:
-            raise RuntimeError(
+            raise SettingError(
                 f"{Path(file).name} has no argument '{name}'; it takes {', '.join(known)}"
             )
 
 
 def _existing(path: str) -> str:
-    """Return the path of a parameter file; launch itself only warns of a missing one.
+    """Return the absolute path of a parameter file; launch itself only warns if it is missing.
 
     Raises:
-        RuntimeError: There is no such file.
+        SettingError: The file does not exist.
     """
     expanded = Path(path).expanduser().absolute()
     if not expanded.is_file():
-        raise RuntimeError(f"there is no parameter file {expanded}")
+        raise SettingError(f"there is no parameter file {expanded}")
     return str(expanded)
 
 
 def _log_level(value: str) -> list[str]:
-    """Return the ROS arguments for a log level, in capitals or not."""
+    """Return the ROS arguments for a log level in upper or lower case."""
     if not value:
         return []
     if value.lower() not in _LOG_LEVELS:
-        raise RuntimeError(f"log_level is '{value}'; expected {', '.join(_LOG_LEVELS)}")
+        raise SettingError(f"log_level is '{value}'; expected {', '.join(_LOG_LEVELS)}")
     return ["--log-level", value.lower()]
 
 
@@ -118,5 +121,5 @@ def _sim_time(value: str) -> list[dict[str, bool]]:
     if not value:
         return []
     if value.lower() not in _FLAGS:
-        raise RuntimeError(f"use_sim_time is '{value}'; expected {' or '.join(_FLAGS)}")
+        raise SettingError(f"use_sim_time is '{value}'; expected {' or '.join(_FLAGS)}")
     return [{"use_sim_time": value.lower() == "true"}]

@@ -1,4 +1,4 @@
-"""`fl_perception`: runs the fleet's newest model on a camera, and swaps it while it runs."""
+"""`fl_perception`: runs the fleet's newest model on a camera, and swaps it between two frames."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ COMMAND = NodeCommand(
     topics=(
         ("image_topic", "sensor_msgs Image or CompressedImage, in", "The camera."),
         ("fl/model_path", "std_msgs/String, in, latched", "The model to run, from fl_client."),
-        ("fl/perception/label", "std_msgs/String", "What the model says of each frame."),
+        ("fl/perception/label", "std_msgs/String", "The label of each frame."),
         ("fl/perception/model_path", "std_msgs/String, latched", "The model that runs."),
         (
             "fl/perception/image",
             "sensor_msgs/Image",
-            "The frame with its label drawn in, while somebody listens.",
+            "The frame with its label drawn in, while somebody subscribes.",
         ),
     ),
 )
@@ -46,8 +46,8 @@ COMMAND = NodeCommand(
 class PerceptionNode(Node):  # type: ignore[misc]
     """Publishes one label per frame; takes models from `fl/model_path`.
 
-    A model is loaded by a thread and exchanged between two frames. One that cannot be loaded
-    leaves the old one at work.
+    A thread loads models, and they are exchanged between two frames. Where a model cannot be
+    loaded, the old one stays in use.
     """
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class PerceptionNode(Node):  # type: ignore[misc]
             self.get_logger().info("waiting for a model on fl/model_path")
 
     def destroy_node(self) -> None:
-        """End the loader and report what became of the frames."""
+        """End the loader and log how many frames were labelled."""
         self._loader.stop()
         self.get_logger().info(
             f"labelled {self._labelled} frames; {self._unclassified} could not be classified, "

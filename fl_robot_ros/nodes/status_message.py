@@ -8,21 +8,22 @@ from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
+from fl_robot_ros.capture.verdicts import Verdict
 from fl_robot_ros.name_list import name_list
 from fl_robot_ros.worker_link.run_status import RunState, RunStatus
 
-# For so long a lost or invalid frame keeps the capture's diagnostics at WARN.
+# How long a lost or invalid frame keeps the diagnostics of capture at WARN.
 TROUBLE_SEC = 30
 _LOW_DISK_BYTES = 500_000_000
-_LOSSES = ("queue_full", "disk_full", "disk_error")
-_INVALID = ("bad_encoding", "bad_label")
+_LOSSES = (Verdict.QUEUE_FULL, Verdict.DISK_FULL, Verdict.DISK_ERROR)
+_INVALID = (Verdict.BAD_ENCODING, Verdict.BAD_LABEL)
 
 
 def to_status_message(status: RunStatus, robot: str, model_version: str) -> DiagnosticStatus:
     """Return the message of `fl/status`; its `message` is the state, one word.
 
     Args:
-        status: Where the robot stands.
+        status: State of the robot's run.
         robot: The robot's name.
         model_version: Name of the current model version, "" for none.
     """
@@ -48,7 +49,7 @@ def to_capture_message(
     is_enabled: bool,
     is_disk_full: bool,
 ) -> DiagnosticStatus:
-    """Return the diagnostics of the capture: rates, verdicts, labels, queue, bags.
+    """Return the diagnostics of capture: rates, verdicts, labels, queue, bags.
 
     Args:
         robot: The robot's name.
@@ -57,14 +58,14 @@ def to_capture_message(
         queue_length: Frames that wait.
         rates_hz: Frames per second by topic.
         silent_topics: Cameras that send nothing.
-        lacks_labels_on: The topic on which no label has come, though frames need one; "" for none.
+        lacks_labels_on: Topic on which no label has come although frames need one; "" for none.
         labels_received: Labels since the node's start.
         newest_label: The newest of them.
-        bags: How the reading of bags goes, in one line.
-        bags_pending: Bags that are not read to their end.
+        bags: Progress of the import of bags, in one line.
+        bags_pending: Bags that wait or are being read.
         last_error: Why the newest invalid frame or label could not be used.
         is_enabled: Whether frames are taken.
-        is_disk_full: Whether capture pauses for want of room.
+        is_disk_full: Whether capture pauses because the disk is full.
     """
     lost = sum(recent_verdicts.get(name, 0) for name in _LOSSES)
     invalid = sum(recent_verdicts.get(name, 0) for name in _INVALID)
@@ -82,7 +83,7 @@ def to_capture_message(
         summary = f"{summary}, no frames from {name_list(silent_topics)}"
     if lacks_labels_on:
         summary = f"{summary}, no label on {lacks_labels_on} yet"
-    values = {name: str(count) for name, count in verdicts.items()}
+    values = {str(name): str(count) for name, count in verdicts.items()}
     values.update({f"rate_hz {topic}": f"{rate:.1f}" for topic, rate in rates_hz.items()})
     values.update(labels_received=str(labels_received), newest_label=newest_label)
     values.update(queue_length=str(queue_length), bags=bags)
@@ -100,7 +101,7 @@ def to_dataset_message(
     """Return the diagnostics of the dataset: images per label, its size, free space.
 
     Raises:
-        OSError: Its folder is gone.
+        OSError: The folder of the dataset is gone.
     """
     free = shutil.disk_usage(path).free
     level = DiagnosticStatus.WARN if free < _LOW_DISK_BYTES else DiagnosticStatus.OK

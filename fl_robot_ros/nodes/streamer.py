@@ -17,13 +17,8 @@ from std_msgs.msg import String
 from fl_robot_ros.config import StreamerSettings
 from fl_robot_ros.errors import FlRobotError
 from fl_robot_ros.name_list import name_list
-from fl_robot_ros.playback.source import (
-    Item,
-    RecordedImage,
-    RecordedLabel,
-    StreamedImage,
-    open_source,
-)
+from fl_robot_ros.playback.source import Item, RecordedImage, RecordedLabel, StreamedImage
+from fl_robot_ros.playback.source_choice import open_source
 from fl_robot_ros.ros.command_line import NodeCommand
 from fl_robot_ros.ros.image_message import to_compressed_message, to_image_message
 from fl_robot_ros.ros.lifetime import run_node
@@ -37,16 +32,16 @@ _MESSAGE_CLASSES = {IMAGE_TYPE: Image, COMPRESSED_TYPE: CompressedImage}
 _QUEUE_DEPTH = 20
 # Fast DDS asks for acknowledgements every 3 s, and sooner only when much data is under way.
 _LAST_ACKNOWLEDGE_SEC = 6.0
-# So a stream of large images waits for them before its queue is full, because a full queue drops
-# its oldest message. 640x480 rgb8 at 200 Hz: 20 ms for 10 frames, 300 of 300 arrived; without
-# waiting, 141 to 289 did.
+# So a stream of large images waits for acknowledgements before the queue of the publisher is
+# full: a full queue drops its oldest message. 640x480 rgb8 at 200 Hz: 20 ms for 10 frames, 300 of
+# 300 arrived; without waiting, 141 to 289 did.
 _ACKNOWLEDGE_EVERY = 10
 _ACKNOWLEDGE_SEC = 1.0
 _LARGE_BYTES = 65536
 _IMPATIENT_SEC = 10.0
-# Three times as long as a `CameraSubscription` lets pass before it looks for publishers again.
+# Three times the interval at which a `CameraSubscription` looks for publishers.
 _LATECOMER_SEC = 1.5
-# DDS tells of an endpoint again after 3 s where its first word was lost.
+# DDS announces an endpoint again after 3 s where the first announcement was lost.
 _LABEL_GRACE_SEC = 4.0
 _POLL_SEC = 0.02
 _LABEL_EVERY_SEC = 1.0
@@ -78,7 +73,7 @@ class StreamerNode(Node):  # type: ignore[misc]
         """Declare the parameters, open the source and start.
 
         Raises:
-            SettingError: A parameter is invalid, or a topic's name.
+            SettingError: A parameter or the name of a topic is invalid.
             SourceError: The source cannot be opened.
         """
         super().__init__("fl_streamer")
@@ -93,7 +88,7 @@ class StreamerNode(Node):  # type: ignore[misc]
             else IMAGE_TYPE
         }
         for topic in types:
-            full_topic_name(self, topic)  # Refuses what is no name.
+            full_topic_name(self, topic)  # Raises SettingError for an invalid name.
         self._label_publishers: dict[str, Publisher] = {
             topic: self.create_publisher(String, topic, reliable_qos(_QUEUE_DEPTH))
             for topic in recorded or (LABEL_TOPIC,)
@@ -115,7 +110,7 @@ class StreamerNode(Node):  # type: ignore[misc]
         self._thread.start()
 
     def destroy_node(self) -> None:
-        """Stop streaming and let go of the source."""
+        """Stop streaming and close the source."""
         self._stop.set()
         self._thread.join()
         self._source.close()
@@ -148,32 +143,32 @@ class StreamerNode(Node):  # type: ignore[misc]
         return self._stop.is_set() or not self.context.ok()
 
     def _wait_for_subscribers(self) -> None:
-        """Wait until every image topic has a subscriber, or the time is over.
+        """Wait until every image topic has a subscriber, or until the timeout.
 
-        Where images are taken, labels may be too: their subscriber, which the network may tell a
-        moment later, gets a few seconds more.
+        A node that subscribes to images may subscribe to labels too; since its second subscription
+        may become known a moment later, the label topics get a few seconds more.
         """
         end = time.monotonic() + self._settings.wait_for_subscriber_sec
         while not self._is_stopping():
-            alone = [
+            unheard = [
                 topic
                 for topic, publisher in self._image_publishers.items()
                 if publisher.get_subscription_count() == 0
             ]
-            if not alone:
+            if not unheard:
                 self._wait_for_more_subscribers(end)
                 self._wait_for_label_subscriber(min(end, time.monotonic() + _LABEL_GRACE_SEC))
                 return
             if time.monotonic() >= end:
                 if self._settings.wait_for_subscriber_sec > 0:
-                    self.get_logger().warning(f"nobody subscribes to {name_list(alone)}")
+                    self.get_logger().warning(f"nobody subscribes to {name_list(unheard)}")
                 return
             self._stop.wait(_POLL_SEC)
 
     def _wait_for_more_subscribers(self, end: float) -> None:
         """Wait until no subscriber has come for a while, or until a time.monotonic().
 
-        A node that looks at the graph now and then, as `fl_client` does, comes after others.
+        Nodes that poll the graph, as `fl_client` does, subscribe later than others.
         """
         known, since = 0, time.monotonic()
         while not self._is_stopping() and time.monotonic() < min(end, since + _LATECOMER_SEC):
@@ -264,17 +259,17 @@ class StreamerNode(Node):  # type: ignore[misc]
                 self._publish_label(topic, label)
 
     def _end_labels(self) -> None:
-        """Take back a label of this node's own: it must not stick to another camera's frames."""
+        """End a label that this node set, or it would apply to another camera's frames."""
         if self._labels.get(LABEL_TOPIC) and not self._source.image_types:
             self._publish_label(LABEL_TOPIC, "")
 
     def _wait_until_acknowledged(
         self, publishers: Iterable[Publisher], timeout_sec: float
     ) -> bool:
-        """Wait until reliable subscribers have all that was sent; return whether they do."""
+        """Wait until reliable subscribers acknowledged every message; return whether they did."""
         end = time.monotonic() + timeout_sec
         for publisher in publishers:
-            # In short steps, because rclpy keeps the interpreter's lock while it waits.
+            # In short steps, because rclpy holds the GIL while it waits.
             while not publisher.wait_for_all_acked(Duration(seconds=_POLL_SEC)):
                 if self._is_stopping():
                     return False

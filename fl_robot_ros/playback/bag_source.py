@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from fl_robot_ros.bags.bag_files import Unpacker, find_bag_files
-from fl_robot_ros.bags.bag_message import (
-    IMAGE_TYPES,
-    LabelMessage,
-    MessageReader,
-    is_image,
-    is_label,
-    left_out,
-    wrong_time,
-)
-from fl_robot_ros.bags.camera_choice import Topic, describe_other, other_topics
-from fl_robot_ros.bags.recorded_message import RecordedMessage, TopicCounts, is_time
+from fl_robot_ros.bags.bag_files import find_bag_files
+from fl_robot_ros.bags.bag_message import LabelMessage, MessageReader, wrong_time
+from fl_robot_ros.bags.bag_topic import Topic, TopicCounts, unreadable_topics
+from fl_robot_ros.bags.camera_choice import describe_other, other_topics
+from fl_robot_ros.bags.storage import RecordedMessage, is_time
 from fl_robot_ros.errors import BagError, SourceError
 from fl_robot_ros.name_list import name_list
-from fl_robot_ros.playback.source_item import Item, RecordedImage, RecordedLabel
-
-if TYPE_CHECKING:
-    from fl_robot_ros.bags.bag_storage import StorageFile
+from fl_robot_ros.playback.source import Item, RecordedImage, RecordedLabel
 
 _NS_PER_SEC = 1e9
 
@@ -48,34 +37,35 @@ class BagSource:
             SourceError: The bag cannot be read, or has no image topic.
         """
         self._path = path
-        self.skipped: list[str] = []
-        self._unpacker = Unpacker()
         try:
-            self._files = self._open_files()
-            topics: TopicCounts = Counter()
-            for file in self._files:
-                topics.update(_topics_of(file))
+            self._storage = find_bag_files(path).open()
         except (BagError, OSError) as error:
-            self.close()
             raise SourceError(f"{path} cannot be read as a rosbag: {error}") from error
-        self._others = _other_types(topics)
-        self.skipped += [describe_other(*pair) for pair in self._others.items()]
-        self.image_types = {
-            name.lstrip("/"): kind
-            for name, kind in topics
-            if kind in IMAGE_TYPES and (name, kind) not in self._others
-        }
-        labels = {name.lstrip("/") for name, kind in topics if is_label(name, kind)}
-        self.label_topics = tuple(sorted(labels))
-        unreadable = list(left_out(topics).values())
-        self.skipped += unreadable
-        if not self.image_types:
-            self.close()
-            names = name_list(sorted(name for name, _ in topics)) or "none"
-            losses = [*unreadable, *self._damage()]
-            raise SourceError(
-                "; ".join([f"{path} has no image topic; its topics are: {names}", *losses])
-            )
+        with ExitStack() as opened:
+            opened.callback(self.close)
+            try:
+                topics = self._storage.read_topics()
+            except OSError as error:
+                raise SourceError(f"{path} cannot be read as a rosbag: {error}") from error
+            self._others = _other_types(topics)
+            unreadable = list(unreadable_topics(topics).values())
+            self.skipped = [
+                *(describe_other(*pair) for pair in self._others.items()),
+                *unreadable,
+                *self._storage.losses(),
+            ]
+            self.image_types = {
+                topic.name.lstrip("/"): topic.message_type
+                for topic in topics
+                if topic.has_images and topic not in self._others
+            }
+            labels = {topic.name.lstrip("/") for topic in topics if topic.has_labels}
+            self.label_topics = tuple(sorted(labels))
+            if not self.image_types:
+                names = name_list(sorted(topic.name for topic in topics)) or "none"
+                text = f"{path} has no image topic; its topics are: {names}"
+                raise SourceError("; ".join([text, *unreadable, *self._storage.losses()]))
+            opened.pop_all()
         self.description = f"rosbag {path} with {name_list(sorted(self.image_types))}" + (
             f", labels on {name_list(self.label_topics)}" if labels else ""
         )
@@ -96,9 +86,9 @@ class BagSource:
                 continue
             start_ns = message.recorded_ns if start_ns is None else start_ns
             due_sec = (message.recorded_ns - start_ns) / _NS_PER_SEC
-            topic = message.topic.lstrip("/")
+            topic = message.topic.name.lstrip("/")
             try:
-                if message.message_type in IMAGE_TYPES:
+                if message.topic.has_images:
                     yield RecordedImage(topic, reader.cdr(message), due_sec)
                     images += 1
                     continue
@@ -108,54 +98,25 @@ class BagSource:
                 continue
             if isinstance(content, LabelMessage):
                 yield RecordedLabel(topic, content.label, due_sec)
-        damage = self._damage()
-        self.skipped += [line for line in damage if line not in self.skipped]
+        losses = self._storage.losses()
+        self.skipped += [line for line in losses if line not in self.skipped]
         if not images:
             raise SourceError(
-                "; ".join([f"{self._path} has image topics and yields no image", *damage])
+                "; ".join([f"{self._path} has image topics and yields no image", *losses])
             )
 
     def close(self) -> None:
         """Remove what was unpacked; the bag's files are open only while they are read."""
-        self._unpacker.close()
-
-    def _open_files(self) -> list[StorageFile]:
-        bag = find_bag_files(self._path)
-        self.skipped += bag.losses
-        return list(bag.open_files(self._unpacker))
-
-    def _damage(self) -> list[str]:
-        return [
-            f"{file.name}: {file.salvage.damage}" for file in self._files if file.salvage.damage
-        ]
+        self._storage.close()
 
     def _messages(self) -> Iterator[RecordedMessage]:
         try:
-            for file in self._files:
-                yield from file.messages(self._is_played)
+            yield from self._storage.messages(self._is_played)
         except OSError as error:
             raise SourceError(f"{self._path} cannot be read: {error.strerror}") from error
 
-    def _is_played(self, topic: str, message_type: str) -> bool:
-        is_image_played = (
-            is_image(topic, message_type) and (topic, message_type) not in self._others
-        )
-        return is_image_played or is_label(topic, message_type)
-
-
-def _topics_of(file: StorageFile) -> TopicCounts:
-    """Return the number of messages by topic and type; all of a damaged file is read for that."""
-    if file.topics is not None:
-        return file.topics
-    topics: TopicCounts = Counter()
-
-    def look(topic: str, message_type: str) -> bool:
-        topics[topic, message_type] += 1
-        return False
-
-    for _ in file.messages(look):
-        pass
-    return topics
+    def _is_played(self, topic: Topic) -> bool:
+        return topic.has_labels or (topic.has_images and topic not in self._others)
 
 
 def _other_types(topics: TopicCounts) -> dict[Topic, Topic]:
@@ -164,8 +125,12 @@ def _other_types(topics: TopicCounts) -> dict[Topic, Topic]:
     ROS would take neither.
     """
     others: dict[Topic, Topic] = {}
-    for name in {topic for topic, _ in topics}:
+    for name in {topic.name for topic in topics}:
         # Of compressed files, nobody knows how many messages they have.
-        types = {key: max(1, topics[key]) for key in topics if key[0] == name and is_image(*key)}
+        types = {
+            topic: max(1, topics[topic])
+            for topic in topics
+            if topic.name == name and topic.has_images
+        }
         others.update(other_topics(types))
     return others

@@ -15,7 +15,7 @@ from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.errors import SourceError
 from fl_robot_ros.images.image_files import read_image
 from fl_robot_ros.labels.image_folder import read_image_folder
-from fl_robot_ros.playback.source_item import Item, StreamedImage
+from fl_robot_ros.playback.source import Item, StreamedImage
 
 # As many as a robot keeps by default, so that none is lost on the way.
 FOLDER_RATE_HZ = ClientSettings.sample_rate_hz

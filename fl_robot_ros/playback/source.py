@@ -1,67 +1,84 @@
-"""Where a stream of images comes from: a folder, a video, a camera or a rosbag."""
+"""What a source yields, and what every source offers."""
 
 from __future__ import annotations
 
-import stat
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
 
-from fl_robot_ros.bags.bag_files import is_bag
-from fl_robot_ros.errors import SourceError
-from fl_robot_ros.playback.bag_source import BagSource
-from fl_robot_ros.playback.image_source import (
-    FOLDER_RATE_HZ,
-    CameraSource,
-    FolderSource,
-    VideoSource,
-)
-from fl_robot_ros.playback.source_item import (
-    Item,
-    RecordedImage,
-    RecordedLabel,
-    Source,
-    StreamedImage,
-)
-
-__all__ = [
-    "BagSource",
-    "CameraSource",
-    "FolderSource",
-    "Item",
-    "RecordedImage",
-    "RecordedLabel",
-    "Source",
-    "StreamedImage",
-    "VideoSource",
-    "open_source",
-]
+import numpy as np
+from numpy.typing import NDArray
 
 
-def open_source(source: str, rate_hz: float = 0.0) -> Source:
-    """Open whatever the text names.
+@dataclass(frozen=True)
+class StreamedImage:
+    """An image to publish.
 
-    Args:
-        source: Number or device file of a camera, folder of images, video file or URL, or
-            rosbag (its folder, or one .mcap, .db3 or .bag file); ~ is expanded.
-        rate_hz: Frames per second of a folder or camera; 0: 5 for a folder, all of a camera.
-
-    Raises:
-        SourceError: There is no such thing, or it cannot be opened.
+    Attributes:
+        image: uint8 (H, W, 3), RGB.
+        label: What it shows; "" none; None where the source knows no labels at all.
+        due_sec: When to show it, in s since the start of the source; a live source's are past.
     """
-    text = source.strip()
-    if text.isdecimal():
-        return CameraSource(int(text), rate_hz)
-    if "://" in text:
-        return VideoSource(text)
-    path = Path(text).expanduser()
-    if not text or not path.exists():
-        raise SourceError(
-            f"there is no {source!r}; expected a camera number or device, a folder of images, "
-            "a video file or a rosbag"
-        )
-    if is_bag(path):
-        return BagSource(path)
-    if path.is_dir():
-        return FolderSource(path, rate_hz or FOLDER_RATE_HZ)
-    if stat.S_ISCHR(path.stat().st_mode):
-        return CameraSource(str(path), rate_hz)
-    return VideoSource(str(path))
+
+    image: NDArray[np.uint8]
+    label: str | None
+    due_sec: float
+
+
+@dataclass(frozen=True)
+class RecordedImage:
+    """An image message of a bag, as it was recorded.
+
+    Attributes:
+        topic: Name of its topic, without a leading slash.
+        message: The serialized message (CDR).
+        due_sec: When it was recorded, in s since the start of the bag.
+    """
+
+    topic: str
+    message: bytes
+    due_sec: float
+
+
+@dataclass(frozen=True)
+class RecordedLabel:
+    """A label message of a bag.
+
+    Attributes:
+        topic: Name of its topic, without a leading slash.
+        label: Its text.
+        due_sec: When it was recorded, in s since the start of the bag.
+    """
+
+    topic: str
+    label: str
+    due_sec: float
+
+
+Item = StreamedImage | RecordedImage | RecordedLabel
+
+
+class Source(Protocol):
+    """What can be streamed.
+
+    Attributes:
+        description: For people, one line.
+        image_types: Message type by image topic; empty for a source of images.
+        label_topics: Recorded label topics; empty for a source of images.
+        is_live: Whether it delivers at its own pace and has no end.
+        skipped: Why what could not be read was left out, one line each.
+    """
+
+    description: str
+    image_types: dict[str, str]
+    label_topics: tuple[str, ...]
+    is_live: bool
+    skipped: list[str]
+
+    def items(self) -> Iterator[Item]:
+        """Yield what to publish, from the start of the source."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the device or the files."""
+        ...

@@ -116,7 +116,7 @@ class CameraSubscription:
         elif self._subscription is None:
             reason = "no image is published on it"
         else:
-            reason = "it is published, but nothing arrives; see README.md on large images"
+            reason = "it is published, but nothing arrives; see docs/capture.md on large images"
         self._node.get_logger().warning(
             f"no frame on {self.topic} for {_SILENCE_SEC:.0f} s: {reason}"
         )

@@ -17,7 +17,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Int32, String
 from waiting import wait_until
 
-from fl_robot_ros.capture.verdicts import VERDICTS
+from fl_robot_ros.capture.verdicts import Verdict
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.sample import Sample
 from fl_robot_ros.demo.recording import record_bag
@@ -258,7 +258,7 @@ def test_a_camera_that_is_named_twice_counts_once(
     count = len(messages)
     wait_until(lambda: len(messages) >= count + 2, "more diagnostics")
     _, values = capture_status(messages)
-    assert sum(int(values.get(verdict, 0)) for verdict in VERDICTS) == 3
+    assert sum(int(values.get(verdict, 0)) for verdict in Verdict) == 3
     assert node.output.count("subscribed to /camera") == 1
 
 

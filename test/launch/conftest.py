@@ -1,37 +1,24 @@
-"""Fixtures of the launch tests; those for a private ROS domain are the integration tests'."""
+"""Fixtures of the launch tests."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from launch_process import Launch
 
+pytest.importorskip("rclpy", reason="needs rclpy: ROS 2 or PyPI's ROS wheels")
+
+from ros_fixtures import peer, ros_env
+
+__all__ = ["ament_prefix", "peer", "ros_env", "start_launch"]
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = "fl_robot_ros"
-
-
-def _integration() -> ModuleType:
-    folder = ROOT / "test" / "integration"
-    sys.path.insert(0, str(folder))
-    spec = importlib.util.spec_from_file_location("integration_fixtures", folder / "conftest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-_fixtures = _integration()
-ros_env, peer = _fixtures.ros_env, _fixtures.peer
-
-
 StartLaunch = Callable[..., Launch]
 
 

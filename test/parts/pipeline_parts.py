@@ -12,6 +12,8 @@ from bag_recorder import START_NS, make_image
 from fl_robot_ros.capture.frame_processor import FrameProcessor
 from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.capture.pipeline import CapturePipeline
+from fl_robot_ros.capture.verdicts import Verdict
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.images.frame import RawFrame
 
 MS = 1_000_000
@@ -37,12 +39,12 @@ class GatedDataset:
         self.samples: list[NewSample] = []
         self.free = 10**12
 
-    def add(self, batch: Sequence[NewSample]) -> list[str]:
+    def add(self, batch: Sequence[NewSample]) -> list[Verdict]:
         assert self.gate.wait(10)
         if self.error is not None:
             raise self.error
         self.samples += batch
-        return ["kept"] * len(batch)
+        return [Verdict.KEPT] * len(batch)
 
     def free_bytes(self) -> int:
         return self.free
@@ -55,7 +57,7 @@ class GatedProcessor(FrameProcessor):
     """A processor that works only while the test lets it."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(ClientSettings())
         self.gate = threading.Event()
 
     def process(self, frame: Any) -> Any:
@@ -79,14 +81,21 @@ def frame(number: int, published_ns: int | None = None, **changes: Any) -> RawFr
 
 
 def pipeline(
-    dataset: Any, clock: Callable[[], int] | None = None, **changes: Any
+    dataset: Any,
+    clock: Callable[[], int] | None = None,
+    processor: FrameProcessor | None = None,
+    **changes: Any,
 ) -> CapturePipeline:
+    """Return a pipeline that stores labelled frames, with other settings as given."""
     values: dict[str, Any] = {
         "sample_rate_hz": 1000.0,
         "queue_size": 64,
         "label_settle_sec": 0.2,
+        "review_pool_size": 0,
+        "disk_reserve_mb": 0,
     }
-    return CapturePipeline(dataset, clock=clock or Clock(), **{**values, **changes})
+    settings = ClientSettings(**{**values, **changes})
+    return CapturePipeline(dataset, settings, processor=processor, clock=clock or Clock())
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:

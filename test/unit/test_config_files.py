@@ -1,10 +1,8 @@
-"""The YAML files hold exactly the settings, their defaults, and what people need to know."""
+"""The YAML files hold exactly the settings and their defaults, as ROS reads them."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -45,18 +43,6 @@ def read_values(name: str) -> dict[str, Any]:
     return dict(content["/**"]["ros__parameters"])
 
 
-def comment_above(name: str, setting: str) -> str:
-    """Return the comment before a setting in one line."""
-    lines = (CONFIG / name).read_text().splitlines()
-    [row] = [n for n, line in enumerate(lines) if line.strip().startswith(f"{setting}:")]
-    comment: list[str] = []
-    for line in reversed(lines[:row]):
-        if not line.strip().startswith("#"):
-            break
-        comment.insert(0, line.strip().lstrip("#").strip())
-    return " ".join(comment)
-
-
 def test_every_file_is_tested() -> None:
     assert {path.name for path in CONFIG.glob("*.yaml")} == set(FILES)
 
@@ -82,18 +68,3 @@ def test_a_value_has_its_type_as_ros_reads_it(name: str, field: dataclasses.Fiel
     assert type(value) is (list if kind is tuple else kind)
     # rclpy takes [] for a list of bytes.
     assert value != [] or name == "server.yaml"
-
-
-@every_setting
-def test_a_comment_says_what_the_setting_is(name: str, field: dataclasses.Field[Any]) -> None:
-    comment = comment_above(name, field.name)
-    assert comment.startswith(field.metadata["description"])
-    unit = re.search(r"Unit: ([^.]+)\.", comment)
-    assert (unit.group(1) if unit else "") == field.metadata["unit"]
-    allowed = re.search(r"Range: ([\d.]+)(?: to ([\d.]+)| or more)\.$", comment)
-    bounds = [float(bound) for bound in allowed.groups() if bound] if allowed else []
-    limits = (field.metadata["minimum"], field.metadata["maximum"])
-    assert bounds == [limit for limit in limits if limit is not None]
-    choices = re.search(r"Choices: (.+)\.$", comment)
-    names = choices.group(1).split(", ") if choices else []
-    assert names == [json.dumps(choice) for choice in field.metadata["choices"]]

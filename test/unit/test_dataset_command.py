@@ -97,18 +97,18 @@ def test_a_check_offers_a_repair_only_for_what_it_mends(tmp_path: Path, capsys: 
     data = filled(tmp_path / "data", "cat", "dog")
     (copied,) = (data / "cat").iterdir()
     (data / "dog" / copied.name).write_bytes(copied.read_bytes())
-    (data / "no%label").mkdir()
-    (data / "no%label" / "7_0123abcd.jpg").write_bytes(jpeg(7))
+    (data / " no label").mkdir()
+    (data / " no label" / "7_0123abcd.jpg").write_bytes(jpeg(7))
     for arguments in ([], ["--repair"], []):
         assert run("check", data, *arguments) == 1
         output = capsys.readouterr().out
-        assert f": 2\n  dog/{copied.name}\n  no%label/7_0123abcd.jpg" in output
+        assert f": 2\n   no label/7_0123abcd.jpg\n  dog/{copied.name}" in output
         assert "--repair` mends" not in output
     # With the sample gone, what was its copy can take its place.
     copied.unlink()
     assert run("check", data) == 1
     output = capsys.readouterr().out
-    assert "what a repair cannot mend (see `check --help`): 1\n  no%label/" in output
+    assert "what a repair cannot mend (see `check --help`): 1\n   no label/" in output
     assert "`fl_dataset check --repair` mends the rest" in output
     assert run("check", data, "--repair") == 1
     assert counts(data) == {"dog": 2}
@@ -179,12 +179,12 @@ def test_ids_that_no_sample_has_are_named(tmp_path: Path, capsys: Output) -> Non
     assert run("label", data, "--id", "2,11,3-4,20-30,9-12", "--as", "dog") == 1
     output = capsys.readouterr().out
     assert "5 samples changed: dog 5" in output
-    assert "ids of no sample: 2\n  11\n  20-30\n" in output
+    assert "without a sample: 2\n  11\n  20-30\n" in output
     assert counts(data) == {"cat": 1, "dog": 5, "": 4}
     many = ",".join(map(str, range(100, 130)))
     assert run("label", data, "--id", many, "--as", "dog") == 1
     output = capsys.readouterr().out
-    assert "ids of no sample: 30\n  100\n" in output
+    assert "without a sample: 30\n  100\n" in output
     assert "and 10 more" in output
     assert "no sample fits" in output
 
@@ -196,7 +196,7 @@ def test_what_a_list_names_that_is_no_sample_is_told(tmp_path: Path, capsys: Out
     assert run("label", data, "--csv", file) == 1
     output = capsys.readouterr().out
     assert "1 sample changed: dog 1\n" in output
-    assert "named there, but no sample: 1\n  line 3: id 99\n" in output
+    assert "without a sample: 1\n  line 3: id 99\n" in output
     out = tmp_path / "out"
     assert run("export", data, "--to", out, "--unlabelled") == 0
     # As somebody returns it who sorted the files on Windows.
@@ -209,7 +209,7 @@ def test_what_a_list_names_that_is_no_sample_is_told(tmp_path: Path, capsys: Out
     (out / "unlabelled").rename(out / "elk")
     assert run("label", data, "--from-folder", out, "--all") == 1
     output = capsys.readouterr().out
-    assert "named there, but no sample: 8\n  elk/2" in output
+    assert "without a sample: 8\n  elk/2" in output
 
 
 def test_a_labelling_tools_list_is_taken_as_it_is(tmp_path: Path, capsys: Output) -> None:

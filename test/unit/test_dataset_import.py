@@ -304,3 +304,28 @@ def test_an_interrupt_is_exit_code_130_and_leaves_a_sound_dataset(tmp_path: Path
     assert errors.decode().strip() == "fl_dataset: interrupted; what was done stays done"
     assert run("check", data) == 0
     assert 0 < counts(data)[""] < 400
+
+
+def test_a_bag_and_its_metadata_are_looked_at_once(tmp_path: Path, capsys: Output) -> None:
+    bag = tmp_path / "bag"
+    record(bag, drive(4))
+    labels = bag / "bag.mcap.labels.csv"
+    labels.write_text("start,end,label\n0,9,pallet\n")
+    looks: list[tuple[str, str]] = []
+    is_watched = [True]
+
+    def note(event: str, args: tuple[Any, ...]) -> None:
+        if is_watched[0] and event in ("open", "os.listdir", "os.scandir"):
+            looks.append((event, str(args[0])))
+
+    # An audit hook stays until Python ends.
+    sys.addaudithook(note)
+    try:
+        assert run("import", tmp_path / "data", bag) == 0
+    finally:
+        is_watched[0] = False
+    assert "labels by time from" in capsys.readouterr().out
+    assert looks.count(("open", str(bag / "metadata.yaml"))) == 1
+    assert looks.count(("open", str(labels))) == 1
+    # To tell a bag from a folder of images, and to find its files.
+    assert sum(path == str(bag) for event, path in looks if event != "open") == 2

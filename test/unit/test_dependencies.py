@@ -155,7 +155,7 @@ def test_the_file_for_a_workers_environment_is_enough_by_itself() -> None:
     assert "requirements/learning.txt" in (CHECKOUT / "README.md").read_text()
     # All that pip would add.
     assert closure(pinned) == pinned
-    # All that a worker imports, but for the sources that README names packages for.
+    # All that a worker imports, but for the sources that docs/ names packages for.
     files = imported_by(f"{PACKAGE}.worker.worker")
     assert ROOT / "learning" / "trainer.py" in files
     imported = set().union(*map(third_party, files))
@@ -168,8 +168,9 @@ def test_the_file_for_a_workers_environment_is_enough_by_itself() -> None:
     assert named - {*COMES_WITH} == {*LEARNING_MODULES}
 
 
-def test_the_readme_asks_for_the_same_versions() -> None:
-    text = (CHECKOUT / "README.md").read_text()
+def test_readme_and_docs_ask_for_the_same_versions() -> None:
+    pages = [CHECKOUT / "README.md", *(CHECKOUT / "docs").glob("*.md")]
+    text = "\n".join(page.read_text() for page in pages)
     found = re.findall(r"'([a-z-]+)(?:\[[a-z-]+\])?([<>]=?[\d.,<>=]+)'", text)
     assert {"ai-edge-litert", "flwr", "tensorflow"} <= {name for name, _ in found}
     for name, versions in found:

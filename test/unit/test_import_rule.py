@@ -28,16 +28,17 @@ CLOUD = {*TENSORFLOW, "flwr", "pydantic", "grpc", "httpx", "fastapi"}
 
 # In the order in which data meets them. A room knows only rooms before it.
 ROOMS = (
-    *("errors", "dependency", "setting", "config", "paths"),
+    *("errors", "atomic_file", "process_lock", "dependency", "setting", "config", "paths"),
     *("name_list", "topic_name", "data_source"),
     *("images", "labels", "bags", "playback", "capture", "dataset", "curation"),
     *("worker_link", "delivery", "learning", "federation", "cloud", "worker"),
-    *("robot", "ros", "nodes", "demo", "cli"),
+    *("robot", "api", "ros", "nodes", "demo", "cli"),
 )
 ROBOT_ROOMS = {
-    *("config", "data_source", "dependency", "errors", "name_list", "paths", "setting"),
+    *("atomic_file", "config", "data_source", "dependency", "errors", "name_list", "paths"),
+    *("process_lock", "setting"),
     *("topic_name", "images", "labels", "bags", "playback", "capture", "dataset", "curation"),
-    *("worker_link", "delivery", "robot", "ros", "nodes"),
+    *("worker_link", "delivery", "robot", "api", "ros", "nodes"),
 }
 NODES = ("client", "perception", "streamer", "call")
 

@@ -86,6 +86,22 @@ def test_bags_need_packages_and_images_do_not(robot: BarePython, tmp_path: Path)
     assert "1 labelled image with 1 label" in output
 
 
+def test_tfrecords_need_tensorflow_and_nothing_is_written_without(
+    robot: BarePython, tmp_path: Path
+) -> None:
+    program = (
+        "import sys; from pathlib import Path; from fl_robot_ros.dataset.dataset import Dataset; "
+        "Dataset(Path(sys.argv[1])).close()"
+    )
+    assert robot.run(["-c", program, str(tmp_path / "data")]).returncode == 0
+    arguments = [f"--dataset={tmp_path / 'data'}", f"--to={tmp_path / 'out'}"]
+    code, output, errors = call(robot, "dataset", "export", "--format=tfrecord", *arguments)
+    assert (code, output) == (1, "")
+    [line] = errors.splitlines()
+    assert line.startswith("fl_dataset: tensorflow, tensorflow-datasets are not installed for ")
+    assert not (tmp_path / "out").exists()
+
+
 def test_without_litert_the_line_leaves_the_robots_numpy_alone(
     robot: BarePython, tmp_path: Path, write_version: WriteVersion
 ) -> None:

@@ -157,7 +157,7 @@ def test_everything_goes_into_the_share_folder(setup_arguments: dict[str, Any]) 
     assert files["share/ament_index/resource_index/packages"] == [marker]
     assert (ROOT / marker).is_file()
     shared = {path for where, paths in files.items() if PACKAGE in where for path in paths}
-    folders = ("config", "launch", "flower_app")
+    folders = ("config", "launch", "examples", "flower_app")
     here = {str(path.relative_to(ROOT)) for name in folders for path in (ROOT / name).glob("*.*")}
     assert shared == {*here, "package.xml"}
     assert {path for path in shared if path.startswith("launch/")} == {

@@ -1,68 +1,105 @@
-"""The README's tables say what the code says."""
+"""README and docs/ say what the code says, and every link in them leads somewhere."""
 
 from __future__ import annotations
 
-import dataclasses
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from fl_robot_ros.config import (
-    ClientSettings,
-    PerceptionSettings,
-    ServerSettings,
-    StreamerSettings,
-)
-from fl_robot_ros.setting import Settings, describe_range
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+MAX_README_LINES = 150
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
-def settings_table(cls: type[Settings]) -> str:
-    """Return the README's table of a settings class."""
-    lines = ["| name | default | range | what |", "|---|---|---|---|"]
-    for field in dataclasses.fields(cls):
-        default = field.default
-        if isinstance(default, tuple):
-            text = ", ".join(default) or "(none)"
-        elif isinstance(default, bool):
-            text = str(default).lower()
-        elif isinstance(default, float):
-            text = "1/255" if field.name == "input_scale" else repr(default)
-        else:
-            text = str(default) or "(empty)"
-        unit = field.metadata["unit"]
-        allowed = f"{describe_range(field)} {unit}".strip()
-        lines.append(f"| `{field.name}` | {text} | {allowed} | {field.metadata['description']} |")
-    return "\n".join(lines)
+def without_code(page: Path) -> str:
+    """Return a page without its code blocks, in which nothing is a heading or a link."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.S | re.M)
 
 
-@pytest.mark.parametrize(
-    "cls", [ClientSettings, PerceptionSettings, StreamerSettings, ServerSettings]
-)
-def test_every_setting_has_its_row(cls: type[Settings]) -> None:
-    table = settings_table(cls)
-    assert table in README, f"the README's table of {cls.__name__} should be:\n{table}"
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", without_code(page), re.MULTILINE)
+    words = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {text.replace(" ", "-") for text in words}
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= MAX_README_LINES
+
+
+@every_page
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page)):
+        if target.startswith(("http://", "https://")):
+            continue
+        file, _, anchor = target.partition("#")
+        path = page.parent / file if file else page
+        assert path.exists(), f"{page.name}: {target}"
+        if anchor:
+            assert anchor in anchors(path), f"{page.name}: {target}"
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    linked = re.findall(r"\]\(([^)#\s]+)", README.read_text(encoding="utf-8"))
+    assert {str(page.relative_to(ROOT)) for page in PAGES[1:]} <= {*linked}
+
+
+def test_the_readmes_settings_are_those_of_the_full_table() -> None:
+    table = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8").splitlines()
+    text = README.read_text(encoding="utf-8").split("## Settings that people change\n")[1]
+    rows = re.findall(r"^\| `.+$", text.split("\n## ")[0], re.MULTILINE)
+    assert len(rows) == 12
+    assert {*rows} <= {*table}
+
+
+def test_the_generated_files_are_what_the_settings_make_of_them() -> None:
+    program = (
+        "import make_settings as it\n"
+        "for path, text in it.files().items():\n"
+        "    assert path.read_text(encoding='utf-8') == text, f'{path}: run make docs'"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT / "docs", check=True, timeout=60)
 
 
 def test_every_name_of_the_ros_interface_is_there_and_in_the_code() -> None:
-    nodes = Path(__file__).parents[2] / "fl_robot_ros" / "nodes"
+    nodes = ROOT / "fl_robot_ros" / "nodes"
     code = "\n".join(path.read_text(encoding="utf-8") for path in nodes.glob("*.py"))
+    readme = README.read_text(encoding="utf-8")
     for name in set(re.findall(r'"(fl/[a-z_/]+)"', code)):
-        assert f"`{name}`" in README, name
-    for name in set(re.findall(r"`(fl/[a-z_/]+)`", README)):
+        assert f"`{name}`" in readme, name
+    for name in set(re.findall(r"`(fl/[a-z_/]+)`", TEXT)):
         assert f'"{name}"' in code, name
 
 
-def test_files_and_commands_that_the_readme_names_exist() -> None:
-    root = Path(__file__).parents[2]
-    for name in set(re.findall(r"`((?:config|launch|requirements)/[\w.-]+)`", README)):
-        assert (root / name).is_file(), name
-    setup = (root / "setup.py").read_text(encoding="utf-8")
-    for name in set(
-        re.findall(
-            r"`(fl_(?:client|perception|streamer|call|server|predict|dataset|demo))`", README
-        )
-    ):
+def test_files_and_commands_that_are_named_exist() -> None:
+    folders = "config|docs|examples|launch|requirements|test|fl_robot_ros"
+    for name in set(re.findall(rf"`((?:{folders})/[\w./-]+\.\w+)`", TEXT)):
+        assert (ROOT / name).is_file(), name
+    for name in set(re.findall(r"`(\w+\.launch\.py)`", TEXT)):
+        assert (ROOT / "launch" / name).is_file(), name
+    setup = (ROOT / "setup.py").read_text(encoding="utf-8")
+    commands = set(re.findall(r"`(?:\.venv/bin/)?(fl_[a-z]+)[ `]", TEXT)) - {"fl_robot_ros"}
+    assert "fl_predict" in commands
+    for name in commands:
         assert f"{name} = " in setup, name
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"`?\bmake ([a-z-]+)(?:`| ARGS|$| {2,}#)", TEXT, re.MULTILINE))
+    assert {"demo", "test", "docs"} <= targets
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_room_is_described() -> None:
+    table = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = {path.parent.name for path in (ROOT / "fl_robot_ros").glob("*/__init__.py")}
+    assert {room for room in rooms if f"`{room}/`" not in table} == set()

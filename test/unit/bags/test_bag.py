@@ -15,7 +15,7 @@ from bag_reader import read
 from bag_recorder import START_NS, Item, drive, make_image, record, record_ros1
 from rosbags.rosbag2 import StoragePlugin
 
-from fl_robot_ros.bags.bag import BagReport, LabelMessage, read_bag
+from fl_robot_ros.bags.bag import BagReport, LabelMessage, open_bag
 from fl_robot_ros.errors import BagError, SourceError
 from fl_robot_ros.images.decode import decode_frame
 from fl_robot_ros.images.frame import CompressedFrame, RawFrame
@@ -103,7 +103,7 @@ def test_beginning_and_label_topics_are_known_at_the_first_item(
         record(path := tmp_path / "bag", items, storage)
         if not has_metadata:
             (path / "metadata.yaml").unlink()
-    with contextlib.closing(read_bag(path)) as reading:
+    with contextlib.closing(open_bag(path)) as reading:
         item = next(reading)
     assert isinstance(item, LabelMessage)
     assert item.topic in ("/a/fl/label", "/b/fl/label")
@@ -118,7 +118,7 @@ def test_messages_written_topic_by_topic_come_in_the_order_of_recording(
     items = drive(60, size=(120, 160)) + drive(60, topic="/rear", size=(120, 160), labels=["x"])
     by_topic = sorted(items, key=lambda item: item.topic)
     record(tmp_path / "bag", by_topic, storage)
-    read_items = list(read_bag(tmp_path / "bag"))
+    read_items = list(open_bag(tmp_path / "bag"))
     assert len(read_items) == len(items)
     times = [item.published_ns for item in read_items]
     assert times == sorted(times)
@@ -126,7 +126,7 @@ def test_messages_written_topic_by_topic_come_in_the_order_of_recording(
 
 def test_sqlite_bag_is_closed_in_mid_reading(tmp_path: Path) -> None:
     file = record(tmp_path / "bag", drive(9), StoragePlugin.SQLITE3)
-    reading = read_bag(file)
+    reading = open_bag(file)
     next(reading)
     reading.close()
     open_files = {os.path.realpath(link) for link in Path("/proc/self/fd").iterdir()}
@@ -175,7 +175,7 @@ def test_topics_of_another_serialization_are_named(
     with contextlib.closing(BagSource(bag)) as source:
         assert source.skipped == [camera, label]
     with pytest.raises(BagError, match=re.escape(f"its image topics are /rear; {camera}")):
-        list(read_bag(bag, ["camera/image_raw"], allows_fallback=False))
+        list(open_bag(bag, ["camera/image_raw"], allows_fallback=False))
 
 
 @pytest.mark.parametrize("storage", STORAGES)
@@ -213,7 +213,7 @@ def test_what_is_no_bag_is_one_clear_error(tmp_path: Path, name: str) -> None:
 
 def test_closing_early_is_clean(tmp_path: Path) -> None:
     record(tmp_path / "bag", drive(10))
-    reading = read_bag(tmp_path / "bag")
+    reading = open_bag(tmp_path / "bag")
     next(reading)
     reading.close()
     assert not reading.report.complete

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import re
+import resource
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,7 @@ from bag_recorder import Item, drive, images_of, make_image, record
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2.enums import CompressionMode
 
-from fl_robot_ros.bags import bag_files
-from fl_robot_ros.bags.bag import read_bag
-from fl_robot_ros.bags.recorded_message import Salvage
+from fl_robot_ros.bags.bag import open_bag
 from fl_robot_ros.errors import BagError, SourceError
 from fl_robot_ros.images.decode import decode_frame
 from fl_robot_ros.playback.bag_source import BagSource
@@ -102,9 +101,27 @@ def split_bag(folder: Path, items: list[Item], per_file: int) -> list[Path]:
     return files
 
 
+@pytest.fixture
+def unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Note every folder that something is unpacked into, and give them a place of their own."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    folders: list[str] = []
+    is_watched = [True]
+
+    def note(event: str, args: tuple[object, ...]) -> None:
+        if is_watched[0] and event == "tempfile.mkdtemp":
+            folders.append(str(args[0]))
+
+    # An audit hook stays until Python ends.
+    sys.addaudithook(note)
+    yield folders
+    is_watched[0] = False
+
+
 @pytest.mark.parametrize("has_metadata", [False, True])
 def test_one_file_at_a_time_is_unpacked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_metadata: bool
+    tmp_path: Path, unpacked: list[str], has_metadata: bool
 ) -> None:
     files = split_bag(tmp_path, drive(12, labels=["cat"])[1:], per_file=4)
     if has_metadata:
@@ -112,63 +129,49 @@ def test_one_file_at_a_time_is_unpacked(
         names = "".join(f"  - {file.name}\n" for file in files)
         text = re.sub(r"(relative_file_paths:\n)  - .*\n", rf"\1{names}", text)
         (tmp_path / "bag" / "metadata.yaml").write_text(text)
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    unpacked = []
-    unpack = bag_files._unpack
-
-    def spy(path: Path, target: Path, salvage: Salvage) -> None:
-        unpack(path, target, salvage)
-        unpacked.append(path)
-
-    monkeypatch.setattr(bag_files, "_unpack", spy)
-    reading = read_bag(tmp_path / "bag")
-    for number, _ in enumerate(reading):
-        (folder,) = temporary.iterdir()
-        assert [file.name for file in folder.iterdir()] == [f"bag_{number // 4}.mcap"]
-    assert reading.report.frames_read == 12
-    assert list(temporary.iterdir()) == []
+    unpacked.clear()
+    with open_bag(tmp_path / "bag") as bag:
+        for number, _ in enumerate(bag):
+            (folder,) = (tmp_path / "temporary").iterdir()
+            assert [file.name for file in folder.iterdir()] == [f"bag_{number // 4}.mcap"]
+    assert bag.report.frames_read == 12
+    assert list((tmp_path / "temporary").iterdir()) == []
     # Without metadata, it takes a look into each to know the topics.
-    assert unpacked == (files if has_metadata else files + files)
+    assert len(unpacked) == (3 if has_metadata else 6)
 
 
-def test_compressed_file_alone_is_unpacked_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_compressed_file_alone_is_unpacked_once(tmp_path: Path, unpacked: list[str]) -> None:
     (file,) = split_bag(tmp_path, drive(4, labels=["cat"])[1:], per_file=4)
-    unpacked = []
-    unpack = bag_files._unpack
-    monkeypatch.setattr(
-        bag_files, "_unpack", lambda *places: (unpack(*places), unpacked.append(places[0]))
-    )
+    unpacked.clear()
     assert read(file)[2].frames_read == 4
-    assert unpacked == [file]
+    assert len(unpacked) == 1
 
 
 @pytest.mark.parametrize("lost", [("bag_1",), ("bag_0", "bag_1", "bag_2")])
 def test_file_that_there_is_no_room_to_unpack_is_a_loss(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: tuple[str, ...]
+    tmp_path: Path, lost: tuple[str, ...]
 ) -> None:
-    split_bag(tmp_path, drive(12, labels=["cat"])[1:], per_file=4)
-    unpack = bag_files._unpack
-
-    def fill(path: Path, target: Path, salvage: Salvage) -> None:
-        unpack(path, target, salvage)
-        if path.name.startswith(lost):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(bag_files, "_unpack", fill)
-    loss = "bag_1.mcap.zstd: it cannot be unpacked: [Errno 28] No space left on device"
-    source = BagSource(tmp_path / "bag") if len(lost) == 1 else None
-    if source is None:
-        with pytest.raises(BagError, match=re.escape(loss)):
-            read(tmp_path / "bag")
-        with pytest.raises(SourceError, match=re.escape(loss)):
-            BagSource(tmp_path / "bag")
-        return
-    _, _, report = read(tmp_path / "bag")
-    assert (report.frames_read, report.loss) == (8, loss)
-    assert len(list(source.items())) == 8
-    assert source.skipped == [loss]
-    source.close()
+    files = split_bag(tmp_path, drive(12, labels=["cat"])[1:], per_file=4)
+    if len(lost) == 1:
+        large = record(
+            tmp_path / "large", drive(4, size=(200, 200)), compression=CompressionMode.FILE
+        )
+        shutil.copy(large, files[1])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000 if len(lost) == 1 else 10, limits[1]))
+    try:
+        loss = "bag_1.mcap.zstd: it cannot be unpacked: [Errno 27] File too large"
+        if len(lost) == 3:
+            with pytest.raises(BagError, match=re.escape(loss)):
+                read(tmp_path / "bag")
+            with pytest.raises(SourceError, match=re.escape(loss)):
+                BagSource(tmp_path / "bag")
+            return
+        _, _, report = read(tmp_path / "bag")
+        assert (report.frames_read, report.loss) == (8, loss)
+        source = BagSource(tmp_path / "bag")
+        assert len(list(source.items())) == 8
+        assert source.skipped == [loss]
+        source.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -15,7 +15,7 @@ from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2.enums import CompressionMode
 from rosbags.rosbag2.storage_mcap import McapReader
 
-from fl_robot_ros.bags.bag import LabelMessage, read_bag
+from fl_robot_ros.bags.bag import LabelMessage, open_bag
 from fl_robot_ros.errors import BagError
 from fl_robot_ros.images.decode import decode_frame
 
@@ -59,7 +59,7 @@ def test_mcap_cut_anywhere_never_fails_in_another_way(tmp_path: Path) -> None:
     file = tmp_path / "cut.mcap"
     for size in range(0, len(content), 41):
         file.write_bytes(content[:size])
-        reading = read_bag(file)
+        reading = open_bag(file)
         try:
             frames = sum(not isinstance(item, LabelMessage) for item in reading)
         except BagError:
@@ -147,7 +147,7 @@ def test_value_that_became_a_damaged_text_loses_one_message(tmp_path: Path, colu
     file = record(tmp_path / "bag", drive(9), StoragePlugin.SQLITE3)
     with contextlib.closing(sqlite3.connect(file)) as bag, bag:
         bag.execute(f"UPDATE messages SET {column} = CAST(x'ff' AS TEXT) WHERE id = 5")
-    reading = read_bag(file)
+    reading = open_bag(file)
     frames = [item for item in reading if not isinstance(item, LabelMessage)]
     assert len(frames) == 8
     assert not reading.report.complete

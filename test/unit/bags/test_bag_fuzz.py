@@ -22,19 +22,14 @@ from rosbags.rosbag1 import Writer
 from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2.enums import CompressionMode
 
-from fl_robot_ros.bags import (
-    bag_files,
-    bag_storage,
-    decompression,
-    mcap_index,
-    mcap_records,
-    ros1_records,
-)
-from fl_robot_ros.bags.bag import read_bag
+from fl_robot_ros.bags import bag_storage, decompression, mcap_index, mcap_storage
+from fl_robot_ros.bags.bag import open_bag
+from fl_robot_ros.bags.bag_topic import Topic
 from fl_robot_ros.bags.decompression import unpacked_bytes
-from fl_robot_ros.bags.recorded_message import DamagedError, RecordedMessage
+from fl_robot_ros.bags.sqlite_storage import SqliteStorage
+from fl_robot_ros.bags.storage import RecordedMessage
 from fl_robot_ros.bags.time_order import MAX_HELD_BYTES, in_time_order
-from fl_robot_ros.errors import BagError
+from fl_robot_ros.errors import BagError, DamagedError
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -126,7 +121,7 @@ def test_damage_ends_in_frames_or_one_clear_error(
     tracemalloc.start()
     try:
         with contextlib.suppress(BagError):
-            list(read_bag(file))
+            list(open_bag(file))
         assert tracemalloc.get_traced_memory()[1] < MOST_BYTES
     finally:
         tracemalloc.stop()
@@ -153,7 +148,7 @@ def test_message_that_unpacks_to_too_much_is_a_broken_message(
     items = [*drive(4), Item("/camera/image_raw", 1, make_image(0, 500, 500))]
     record(tmp_path / "bag", items, storage, CompressionMode.MESSAGE)
     monkeypatch.setattr(bag_storage, "MAX_UNPACKED_BYTES", 100_000)
-    reading = read_bag(tmp_path / "bag")
+    reading = open_bag(tmp_path / "bag")
     list(reading)
     assert reading.report.frames_read == 4
     assert "is broken" in reading.report.loss
@@ -172,7 +167,7 @@ def test_messages_wait_with_the_size_that_they_claim(
         return content
 
     monkeypatch.setattr(decompression, "unpacked_bytes", spy)
-    reading = read_bag(tmp_path / "bag")
+    reading = open_bag(tmp_path / "bag")
     list(reading)
     assert reading.report.frames_read == 4
     assert len(claimed) == 6
@@ -192,47 +187,17 @@ def mcap_bomb() -> bytes:
     return b"".join(parts)
 
 
-def ros1_bomb() -> bytes:
-    """Return a ROS 1 bag with connections of long types in compressed chunks."""
-
-    def field(name: bytes, value: bytes) -> bytes:
-        return struct.pack("<I", len(name) + 1 + len(value)) + name + b"=" + value
-
-    def ros1_record(header: bytes, data: bytes) -> bytes:
-        return struct.pack("<I", len(header)) + header + struct.pack("<I", len(data)) + data
-
-    parts = [b"#ROSBAG V2.0\n"]
-    for number in range(20):
-        header = field(b"op", b"\x07") + field(b"conn", struct.pack("<I", number))
-        records = ros1_record(header + field(b"topic", b"/a"), field(b"type", b"a" * MANY))
-        header = field(b"op", b"\x05") + field(b"compression", b"bz2")
-        header += field(b"size", struct.pack("<I", len(records)))
-        parts.append(ros1_record(header, bz2.compress(records)))
-    return b"".join(parts)
-
-
-@pytest.mark.parametrize("name", ["bomb.mcap", "bomb.bag"])
-def test_long_names_are_damage_and_not_kept(tmp_path: Path, name: str) -> None:
-    file = tmp_path / name
-    file.write_bytes(mcap_bomb() if name.endswith(".mcap") else ros1_bomb())
+def test_long_names_are_damage_and_not_kept(tmp_path: Path) -> None:
+    file = tmp_path / "bomb.mcap"
+    file.write_bytes(mcap_bomb())
     assert file.stat().st_size < 100_000
     tracemalloc.start()
     try:
         with pytest.raises(BagError, match=f"{MANY} bytes"):
-            list(read_bag(file))
+            list(open_bag(file))
         assert tracemalloc.get_traced_memory()[1] < 2 * MOST_BYTES
     finally:
         tracemalloc.stop()
-
-
-@pytest.mark.parametrize("limit", ["_MAX_CONNECTIONS", "_MAX_CONNECTION_BYTES"])
-def test_too_many_connections_of_ros1_are_damage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
-) -> None:
-    monkeypatch.setattr(ros1_records, limit, 0)
-    file = record_ros1(tmp_path / "drive.bag", drive(4))
-    with pytest.raises(BagError, match="too many topics, or of too many bytes"):
-        list(read_bag(file))
 
 
 def test_chunks_that_unpack_to_much_are_not_in_memory_together(
@@ -247,7 +212,7 @@ def test_chunks_that_unpack_to_much_are_not_in_memory_together(
     tracemalloc.start()
     try:
         with pytest.raises(BagError):
-            list(read_bag(file))
+            list(open_bag(file))
         # A thread may let go of its chunk a little later than the next one begins.
         assert tracemalloc.get_traced_memory()[1] < 3.5 * size
     finally:
@@ -262,7 +227,7 @@ def test_row_that_takes_no_room_in_the_file_is_damage(tmp_path: Path) -> None:
             "ALTER TABLE messages ADD COLUMN data BLOB AS "
             "(CASE id WHEN 3 THEN zeroblob(300000000) ELSE kept END)"
         )
-    reading = read_bag(file)
+    reading = open_bag(file)
     list(reading)
     assert (reading.report.frames_read, reading.report.labels_read) == (3, 1)
     assert "it is damaged at message 3: string or blob too big" in reading.report.loss
@@ -275,15 +240,15 @@ def test_long_topic_of_a_database_is_left_out(tmp_path: Path) -> None:
             "INSERT INTO topics SELECT 99, CAST(zeroblob(5000) AS TEXT), type, "
             "serialization_format, offered_qos_profiles, type_description_hash FROM topics LIMIT 1"
         )
-    assert len(bag_storage.read_sqlite_summary(file).topics or {}) == 2
+    assert len(SqliteStorage(file).summary().topics or {}) == 2
 
 
 def test_chunk_that_claims_too_much_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = record(tmp_path / "bag", drive(40, size=(120, 160)), lz4_chunks=True)
-    monkeypatch.setattr(mcap_records, "MAX_UNPACKED_BYTES", 1_040_000)
-    reading = read_bag(file)
+    monkeypatch.setattr(mcap_storage, "MAX_UNPACKED_BYTES", 1_040_000)
+    reading = open_bag(file)
     list(reading)
     assert "a chunk is damaged: it claims to hold" in reading.report.loss
     assert reading.report.frames_read < 40
@@ -293,9 +258,9 @@ def test_file_that_unpacks_to_too_much_is_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = record(tmp_path / "bag", drive(40, size=(120, 160)), compression=CompressionMode.FILE)
-    monkeypatch.setattr(bag_files, "_FREE_UNPACKED_BYTES", 1 << 20)
-    monkeypatch.setattr(bag_files, "_MAX_UNPACKED_SHARE", 0)
-    reading = read_bag(file)
+    monkeypatch.setattr(decompression, "_FREE_UNPACKED_BYTES", 1 << 20)
+    monkeypatch.setattr(decompression, "_MAX_UNPACKED_SHARE", 0)
+    reading = open_bag(file)
     list(reading)
     assert 15 <= reading.report.frames_read < 40
     assert "unpacks to more than" in reading.report.loss
@@ -307,7 +272,7 @@ def test_only_so_much_is_held_in_memory() -> None:
     most = 0
 
     def messages(start: int) -> list[RecordedMessage]:
-        return [RecordedMessage("/a", "b", start, bytes(size))]
+        return [RecordedMessage(Topic("/a", "b"), start, bytes(size))]
 
     def chunks() -> Iterator[tuple[int, list[RecordedMessage]]]:
         nonlocal held, most
@@ -336,7 +301,7 @@ def test_hostile_sizes_in_an_image_are_a_broken_message(
     assert content.count(sizes) == 10
     for hostile in (0xFFFFFFFF, 0x7FFFFFFF, 24 * 32 * 3 + 1):
         file.write_bytes(content.replace(sizes, struct.pack("<II", 32 * 3, hostile), 1))
-        reading = read_bag(file)
+        reading = open_bag(file)
         list(reading)
         assert reading.report.frames_read == 9
         assert "is broken" in reading.report.loss

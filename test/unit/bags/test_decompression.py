@@ -11,7 +11,7 @@ import pytest
 
 from fl_robot_ros.bags import decompression
 from fl_robot_ros.bags.decompression import Packed, unpacked_ahead, unpacked_bytes
-from fl_robot_ros.bags.recorded_message import DamagedError
+from fl_robot_ros.errors import DamagedError
 
 Item = bytes | str
 MAX_BYTES = 100_000

@@ -11,7 +11,7 @@ from bag_reader import read
 from bag_recorder import drive, images_of
 from mcap_builder import COMPRESS, McapBuilder, record_of, text
 
-from fl_robot_ros.bags.bag import read_bag
+from fl_robot_ros.bags.bag import open_bag
 from fl_robot_ros.bags.mcap_index import CHUNK
 
 
@@ -33,7 +33,7 @@ def test_messages_outside_of_chunks_that_are_out_of_order_are_read(
         mcap.add_chunk([item for item in chunk if item is not frames[19]], compression)
     file = tmp_path / "drive.mcap"
     file.write_bytes(mcap.finish())
-    reading = read_bag(file)
+    reading = open_bag(file)
     assert [item.published_ns for item in reading] == [item.time_ns for item in items]
     assert reading.report.complete
 
@@ -165,6 +165,6 @@ def whole(tmp_path: Path, mcap: McapBuilder, times: list[int]) -> None:
     file = tmp_path / "drive.mcap"
     for content in (mcap.finish(), mcap.finish("")):
         file.write_bytes(content)
-        reading = read_bag(file)
+        reading = open_bag(file)
         assert [item.published_ns for item in reading] == times
         assert reading.report.complete

@@ -12,7 +12,7 @@ from bag_recorder import drive, make_image, record
 from rosbags.rosbag2.enums import CompressionMode
 from rosbags.rosbag2.storage_mcap import McapReader
 
-from fl_robot_ros.bags.bag import BagReport, LabelMessage, read_bag
+from fl_robot_ros.bags.bag import BagReport, LabelMessage, open_bag
 from fl_robot_ros.errors import BagError
 from fl_robot_ros.images.decode import decode_frame
 
@@ -32,7 +32,7 @@ def chunks_of(file: Path) -> list[tuple[int, int]]:
 
 def read_intact(path: Path) -> tuple[int, BagReport]:
     """Return how many frames were read, each once and none of them wrong but for its pixels."""
-    reading = read_bag(path)
+    reading = open_bag(path)
     frames = [item for item in reading if not isinstance(item, LabelMessage)]
     times = [frame.published_ns for frame in frames]
     assert times == sorted(set(times))
@@ -136,7 +136,7 @@ def test_messages_outside_of_chunks(tmp_path: Path, damaged_at: float | None) ->
         content[start : start + 60_000] = bytes(60_000)
     file.write_bytes(content)
     (tmp_path / "bag" / "metadata.yaml").unlink()
-    reading = read_bag(file)
+    reading = open_bag(file)
     frames = [item for item in reading if not isinstance(item, LabelMessage)]
     if damaged_at is None:
         assert reading.report.complete
@@ -176,4 +176,4 @@ def test_noise_is_no_mcap(tmp_path: Path) -> None:
     file = tmp_path / "noise.mcap"
     file.write_bytes(np.random.default_rng(1).bytes(2_000_000))
     with pytest.raises(BagError, match="does not begin like an mcap file"):
-        list(read_bag(file))
+        list(open_bag(file))

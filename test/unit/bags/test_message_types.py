@@ -16,7 +16,7 @@ from rosbags.rosbag2 import StoragePlugin
 from fl_robot_ros.errors import BagError
 from fl_robot_ros.images.frame import frame_bytes
 from fl_robot_ros.playback.bag_source import BagSource
-from fl_robot_ros.playback.source_item import RecordedImage
+from fl_robot_ros.playback.source import RecordedImage
 
 CAMERA, LABEL = "/camera/image_raw", "/fl/label"
 NAMES = {

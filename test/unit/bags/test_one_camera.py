@@ -12,7 +12,8 @@ from bag_recorder import COMPRESSED, IMAGE, START_NS, Item, drive, images_of, ma
 from mcap_builder import McapBuilder
 from pipeline_parts import Clock, pipeline
 
-from fl_robot_ros.bags.bag import LabelMessage, read_bag
+from fl_robot_ros.bags.bag import LabelMessage, open_bag
+from fl_robot_ros.bags.bag_topic import Topic, TopicCounts
 from fl_robot_ros.bags.camera_choice import other_topics
 from fl_robot_ros.capture.sampler import RateSampler
 from fl_robot_ros.dataset.dataset import Dataset
@@ -20,7 +21,7 @@ from fl_robot_ros.topic_name import sibling_topic
 
 SEC = 1_000_000_000
 RAW, JPEG, DEPTH = (f"/robot/camera/image{end}" for end in ("", "/compressed", "/compressedDepth"))
-RAW_KEY, JPEG_KEY = (RAW, IMAGE), (JPEG, COMPRESSED)
+RAW_KEY, JPEG_KEY = Topic(RAW, IMAGE), Topic(JPEG, COMPRESSED)
 
 
 def everything(first: str = RAW, frames: int = 40) -> list[Item]:
@@ -45,16 +46,16 @@ def everything(first: str = RAW, frames: int = 40) -> list[Item]:
         ({RAW_KEY: 0, JPEG_KEY: 9}, [], JPEG_KEY),
         ({RAW_KEY: 9, JPEG_KEY: 9}, ["camera/image/compressed", "camera/image"], JPEG_KEY),
         ({RAW_KEY: 9, JPEG_KEY: 4}, ["camera/image/compressed", "camera/image"], RAW_KEY),
-        ({(DEPTH, COMPRESSED): 9, RAW_KEY: 1}, [], RAW_KEY),
-        ({(DEPTH, COMPRESSED): 9}, [], (DEPTH, COMPRESSED)),
-        ({(RAW, COMPRESSED): 9, RAW_KEY: 9}, [], RAW_KEY),
+        ({Topic(DEPTH, COMPRESSED): 9, RAW_KEY: 1}, [], RAW_KEY),
+        ({Topic(DEPTH, COMPRESSED): 9}, [], Topic(DEPTH, COMPRESSED)),
+        ({Topic(RAW, COMPRESSED): 9, RAW_KEY: 9}, [], RAW_KEY),
     ],
 )
 def test_one_topic_of_a_camera_is_read(
-    counts: dict[tuple[str, str], int], names: list[str], chosen: tuple[str, str]
+    counts: TopicCounts, names: list[str], chosen: Topic
 ) -> None:
     left = {key for key, count in counts.items() if count and key != chosen}
-    assert other_topics({**counts, ("/rear", IMAGE): 1}, names) == dict.fromkeys(left, chosen)
+    assert other_topics({**counts, Topic("/rear", IMAGE): 1}, names) == dict.fromkeys(left, chosen)
 
 
 def test_siblings() -> None:
@@ -102,7 +103,7 @@ def test_a_live_camera_gives_every_moment_once(dataset: Dataset, tmp_path: Path)
     clock = Clock()
     live = pipeline(dataset, clock, queue_size=1000)
     for topic in (RAW, JPEG):
-        for item in read_bag(tmp_path / "bag", [topic]):
+        for item in open_bag(tmp_path / "bag", [topic]):
             clock.now_ns = item.published_ns
             if isinstance(item, LabelMessage):
                 live.offer_label(item.label, item.published_ns)
@@ -132,7 +133,7 @@ def test_a_label_reaches_a_moment_that_was_stored_by_the_other_topic(
     tmp_path: Path, dataset: Dataset
 ) -> None:
     record(tmp_path / "bag", images_of(everything()))
-    importer = pipeline(dataset, keeps_unlabelled=True)
+    importer = pipeline(dataset, review_pool_size=1)
     importer.import_bag(tmp_path / "bag", ["camera/image/compressed"])
     labels = tmp_path / "labels.csv"
     labels.write_text("start,end,label\n0,1.95,pallet\n1.95,9,person\n")
@@ -150,6 +151,6 @@ def test_cameras_of_several_robots_are_not_one(tmp_path: Path, dataset: Dataset)
             Item("/robot2/camera/image/compressed", time_ns, make_image(number), True, time_ns),
         ]
     record(tmp_path / "bag", items)
-    importer = pipeline(dataset, keeps_unlabelled=True)
+    importer = pipeline(dataset, review_pool_size=1)
     importer.import_bag(tmp_path / "bag")
     assert importer.verdicts == {"review": 20}

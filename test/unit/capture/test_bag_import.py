@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import shutil
 import threading
@@ -13,17 +14,17 @@ from typing import Any
 
 import pytest
 from bag_recorder import START_NS, Item, drive, images_of, make_image, record
-from pipeline_parts import Clock, GatedDataset, pipeline
+from pipeline_parts import Clock, GatedDataset, frame, pipeline
 from rosbags.rosbag2 import StoragePlugin
 
-from fl_robot_ros.bags.bag import LabelMessage, read_bag
+from fl_robot_ros.bags.bag import LabelMessage, open_bag
 from fl_robot_ros.capture import bag_import
-from fl_robot_ros.capture.bag_import import BagImport
 from fl_robot_ros.capture.frame_processor import FrameProcessor
+from fl_robot_ros.capture.settling_queue import SettlingQueue
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.errors import BagError, DatasetError
 from fl_robot_ros.images.frame import CompressedFrame
-from fl_robot_ros.labels.labeller import LabelRules
 
 SEC = 1_000_000_000
 
@@ -32,7 +33,7 @@ class UnsteadyProcessor(FrameProcessor):
     """A processor that takes now a long, now a short time."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(ClientSettings())
         self._random = random.Random(5)
         self.threads: set[int] = set()
 
@@ -43,17 +44,15 @@ class UnsteadyProcessor(FrameProcessor):
 
 
 class FailingProcessor(FrameProcessor):
-    """A processor that fails in every thread but the one that made it, or in that one alone."""
+    """A processor that fails at the 100th frame."""
 
-    def __init__(self, in_own_thread: bool) -> None:
-        super().__init__()
-        self._own = threading.get_ident()
-        self._in_own_thread = in_own_thread
+    def __init__(self) -> None:
+        super().__init__(ClientSettings())
+        self._count = itertools.count(1)
 
     def process(self, frame: Any) -> Any:
-        if (threading.get_ident() == self._own) == self._in_own_thread:
+        if next(self._count) == 100:
             raise MemoryError("no memory left")
-        time.sleep(0.001)  # so that every thread comes to its turn
         return super().process(frame)
 
 
@@ -94,7 +93,7 @@ def test_labels_that_come_later_reach_a_bag_that_was_read_before(
     tmp_path: Path, dataset: Dataset
 ) -> None:
     record(tmp_path / "bag", images_of(drive(30)))
-    importer = pipeline(dataset, keeps_unlabelled=True)
+    importer = pipeline(dataset, review_pool_size=1)
     importer.import_bag(tmp_path / "bag")
     labels = tmp_path / "later.csv"
     labels.write_text("start,end,label\n0,0.95,pallet\n")
@@ -132,7 +131,7 @@ def test_compressed_frames_of_a_bag_are_stored_byte_for_byte(
     pipeline(dataset).import_bag(tmp_path / "bag")
     originals = {
         item.stamp_ns: bytes(item.data)
-        for item in read_bag(tmp_path / "bag")
+        for item in open_bag(tmp_path / "bag")
         if isinstance(item, CompressedFrame)
     }
     stored = {item.stamp_ns: (dataset.path / item.path).read_bytes() for item in dataset.samples()}
@@ -168,7 +167,7 @@ def test_bag_that_is_none_leaves_the_pipeline_usable(tmp_path: Path, dataset: Da
 def test_stop_cuts_an_import_short_and_keeps_what_was_read(
     tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fl_robot_ros.capture.bag_import._BATCH", 8)
+    monkeypatch.setattr(bag_import, "_BATCH", 8)
     record(tmp_path / "bag", drive(300, size=(240, 320)))
     importer = pipeline(dataset)
     report = importer.import_bag(tmp_path / "bag", progress=lambda *_: importer.stop())
@@ -192,9 +191,12 @@ def test_threads_of_any_speed_keep_the_order_and_the_labels(
 ) -> None:
     record(tmp_path / "bag", drive(400, ("cat", "dog", "", "bird")))
     processor = UnsteadyProcessor()
-    rules = LabelRules(lookback_sec=lookback_sec)
     importer = pipeline(
-        dataset, processor=processor, label_rules=rules, keeps_unlabelled=True, threads=3
+        dataset,
+        processor=processor,
+        label_lookback_sec=lookback_sec,
+        review_pool_size=1,
+        encoder_threads=3,
     )
     assert importer.import_bag(tmp_path / "bag").complete
     assert len(processor.threads) > 1
@@ -206,22 +208,21 @@ def test_threads_of_any_speed_keep_the_order_and_the_labels(
     assert [sample.label for sample in samples] == labels
 
 
-@pytest.mark.parametrize("in_own_thread", [False, True])
+@pytest.mark.parametrize("threads", [1, 3])
 def test_an_error_in_any_thread_ends_the_import(
-    tmp_path: Path, dataset: Dataset, in_own_thread: bool
+    tmp_path: Path, dataset: Dataset, threads: int
 ) -> None:
-    record(tmp_path / "bag", drive(200))
-    importer = pipeline(dataset, processor=FailingProcessor(in_own_thread), threads=1)
+    record(tmp_path / "bag", drive(400))
+    importer = pipeline(dataset, processor=FailingProcessor(), encoder_threads=threads)
     with pytest.raises(MemoryError, match="no memory left"):
         importer.import_bag(tmp_path / "bag")
-    # What the other thread had processed is kept.
-    assert 0 < len(dataset) == importer.verdicts["kept"] < 200
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("import_")]
+    # What was processed before, or meanwhile, is kept.
+    assert 99 <= len(dataset) == importer.verdicts["kept"] < 400
 
 
 def test_an_interrupt_keeps_what_was_read(tmp_path: Path, dataset: Dataset) -> None:
     record(tmp_path / "bag", drive(600))
-    importer = pipeline(dataset, processor=UnsteadyProcessor(), threads=1)
+    importer = pipeline(dataset, processor=UnsteadyProcessor(), encoder_threads=1)
 
     def interrupt(read: int, expected: int) -> None:
         raise KeyboardInterrupt
@@ -239,7 +240,7 @@ def test_a_label_that_is_repeated_often_is_not_lost(tmp_path: Path, dataset: Dat
         Item("/camera", START_NS + number * SEC, make_image(number)) for number in range(1, 90)
     ]
     record(tmp_path / "bag", sorted(items, key=lambda item: item.time_ns))
-    importer = pipeline(dataset, threads=2)
+    importer = pipeline(dataset, encoder_threads=2)
     assert importer.import_bag(tmp_path / "bag").complete
     importer.stop()
     assert dataset.counts() == {"cat": 89}
@@ -325,8 +326,8 @@ def test_a_clock_set_back_gives_the_samples_of_the_same_bag_played(
 ) -> None:
     bag = record_split(tmp_path, clock_set_back())
     options: dict[str, Any] = {
-        "label_rules": LabelRules(hold_sec=hold_sec),
-        "keeps_unlabelled": True,
+        "label_hold_sec": hold_sec,
+        "review_pool_size": 1,
         "queue_size": 1000,
     }
     importer = pipeline(dataset, **options)
@@ -336,7 +337,7 @@ def test_a_clock_set_back_gives_the_samples_of_the_same_bag_played(
     with Dataset(tmp_path / "played") as played:
         live = pipeline(played, clock, **options)
         last_ns = START_NS
-        for item in read_bag(bag):
+        for item in open_bag(bag):
             # A player does not go back in time.
             clock.now_ns += max(1, item.published_ns - last_ns)
             last_ns = item.published_ns
@@ -371,7 +372,10 @@ def test_files_with_one_topic_each_are_no_clock_set_back(tmp_path: Path, dataset
 def test_times_that_stand_still_or_step_back_do_not_fill_the_memory(
     tmp_path: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, step_sec: int
 ) -> None:
-    monkeypatch.setattr(bag_import, "_MAX_SAMPLED_BYTES", 100_000)
+    monkeypatch.setattr(bag_import, "MAX_WAITING_BYTES", 100_000)
+    monkeypatch.setattr(bag_import, "_BATCH", 8)
+    monkeypatch.setattr(bag_import, "_MAX_UNSTORED", 16)
+    monkeypatch.setattr(bag_import, "_GROUP", 8)
     items = [Item("/fl/label", START_NS, "cat")]
     for number in range(400):
         # As where every message was recorded at once, or where the clock was set back early on.
@@ -380,15 +384,38 @@ def test_times_that_stand_still_or_step_back_do_not_fill_the_memory(
         items.append(Item("/camera", time_ns, make_image(number), stamp_ns=stamp_ns))
     record(tmp_path / "bag", items)
     held_bytes = []
-    read = BagImport._read
+    store = SettlingQueue.store
 
-    def read_and_look(self: BagImport) -> None:
-        read(self)
-        held_bytes.append(sum(len(item.frame.data) for item in self._sampled))
+    def look_and_store(self: SettlingQueue, *arguments: Any) -> None:
+        held_bytes.append(sum(item.size_bytes or 0 for item in self._waiting))
+        store(self, *arguments)
 
-    monkeypatch.setattr(BagImport, "_read", read_and_look)
-    importer = pipeline(dataset, keeps_unlabelled=True)
+    monkeypatch.setattr(SettlingQueue, "store", look_and_store)
+    importer = pipeline(dataset, review_pool_size=1, encoder_threads=1)
     importer.import_bag(tmp_path / "bag")
     importer.stop()
-    assert max(held_bytes) <= 110_000
+    assert dataset.disk_bytes() > 300_000
+    # Some groups more at most.
+    assert max(held_bytes) < 150_000
     assert importer.verdicts.total() == 400
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_live_frames_and_bags_share_the_encoder_threads(
+    tmp_path: Path, dataset: Dataset, threads: int
+) -> None:
+    record(tmp_path / "bag", drive(200))
+    processor = UnsteadyProcessor()
+    both = pipeline(dataset, processor=processor, encoder_threads=threads, queue_size=1000)
+    both.offer_label("cat", 0)
+
+    def offer_too(read: int, expected: int) -> None:
+        both.offer_frame(frame(1000 + read, topic="/live"))
+
+    assert both.import_bag(tmp_path / "bag", progress=offer_too).complete
+    both.stop()
+    assert len(processor.threads) == threads
+    assert threading.get_ident() not in processor.threads
+    topics = Counter(sample.topic for sample in dataset.samples())
+    assert topics.total() - topics["/live"] == 200
+    assert topics["/live"]

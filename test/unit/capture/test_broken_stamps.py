@@ -13,7 +13,6 @@ from bag_recorder import START_NS, Item, make_image, record
 from pipeline_parts import Clock, frame, pipeline
 
 from fl_robot_ros.capture.capture_time import CaptureTime
-from fl_robot_ros.capture.frame_processor import FrameProcessor
 from fl_robot_ros.capture.sampler import RateSampler
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.images.frame import frame_digest
@@ -97,9 +96,7 @@ def test_a_bag_with_broken_stamps_is_imported_once(
     assert len(stored) == 40
     # Nor is it known by how it is stored.
     for quality, rate_hz in ((95, 1000.0), (50, 1000.0), (95, 2.0)):
-        again = pipeline(
-            dataset, processor=FrameProcessor(jpeg_quality=quality), sample_rate_hz=rate_hz
-        )
+        again = pipeline(dataset, jpeg_quality=quality, sample_rate_hz=rate_hz)
         again.import_bag(tmp_path / "bag")
         assert again.verdicts["already_stored"] >= 8
         assert not again.verdicts["kept"]

@@ -11,6 +11,7 @@ from bag_recorder import make_image
 
 from fl_robot_ros.capture.frame_processor import FrameProcessor
 from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.images.frame import CompressedFrame, Frame, RawFrame
 from fl_robot_ros.images.image_header import read_image_header
 
@@ -28,7 +29,7 @@ def compressed(extension: str, pixels: Any) -> CompressedFrame:
 
 
 def sample_of(frame: Frame, jpeg_quality: int = 95) -> NewSample:
-    processed = FrameProcessor(jpeg_quality=jpeg_quality).process(frame)
+    processed = FrameProcessor(ClientSettings(jpeg_quality=jpeg_quality)).process(frame)
     assert processed.sample is not None, processed.reason
     return processed.sample
 
@@ -66,7 +67,7 @@ def test_raw_frame_keeps_its_colours() -> None:
 def test_what_is_no_image_is_refused_by_name(frame: Any, reason: str) -> None:
     if isinstance(frame, CompressedFrame):
         frame = CompressedFrame("/camera", 5, 6, "jpeg", bytes(frame.data)[:-20])
-    processed = FrameProcessor().process(frame)
+    processed = FrameProcessor(ClientSettings()).process(frame)
     assert processed.sample is None
     assert processed.verdict == "bad_encoding"
     assert processed.reason.startswith("topic /camera: ")

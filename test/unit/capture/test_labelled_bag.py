@@ -11,6 +11,7 @@ from bag_recorder import START_NS, Item, record
 
 from fl_robot_ros.capture.labelled_bag import LabelledBag
 from fl_robot_ros.capture.pipeline import CapturePipeline
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.labels.labeller import LabelRules
 
@@ -47,9 +48,13 @@ def test_labels_are_those_of_an_import(rules: LabelRules, label_file: str, tmp_p
     if label_file:
         (tmp_path / "bag" / "labels.csv").write_text(label_file)
     with Dataset(tmp_path / "dataset") as dataset:
-        pipeline = CapturePipeline(
-            dataset, sample_rate_hz=1000.0, label_rules=rules, keeps_unlabelled=True
+        settings = ClientSettings(
+            sample_rate_hz=1000.0,
+            label_hold_sec=rules.hold_sec,
+            label_lookback_sec=rules.lookback_sec,
+            disk_reserve_mb=0,
         )
+        pipeline = CapturePipeline(dataset, settings)
         pipeline.import_bag(tmp_path / "bag")
         pipeline.stop()
         stored = [*dataset.samples(), *dataset.unlabelled()]

@@ -8,10 +8,9 @@ import pytest
 from bag_recorder import START_NS
 from pipeline_parts import MS, Clock, GatedDataset, frame, pipeline, wait_for
 
-from fl_robot_ros.capture import live_capture
+from fl_robot_ros.capture import pipeline as capture_pipeline
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.labels.label_track import MAX_HISTORY
-from fl_robot_ros.labels.labeller import LabelRules
 
 
 def test_live_frames_are_labelled_by_the_time_of_their_publication(dataset: Dataset) -> None:
@@ -71,8 +70,8 @@ def test_clock_set_back_does_not_hold_frames(dataset: Dataset) -> None:
 def test_frames_that_wait_for_a_label_do_not_fill_the_memory(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(live_capture, "_MAX_WAITING_BYTES", 20_000)
-    live = pipeline(dataset, label_rules=LabelRules(lookback_sec=600.0))
+    monkeypatch.setattr(capture_pipeline, "MAX_WAITING_BYTES", 20_000)
+    live = pipeline(dataset, label_lookback_sec=600.0)
     for number in range(60):
         live.offer_frame(frame(number))
         wait_for(lambda: live.queue_length < 40)
@@ -87,7 +86,7 @@ def test_frames_that_wait_for_a_label_do_not_fill_the_memory(
 
 def test_a_label_reaches_back_to_frames_before_it(dataset: Dataset) -> None:
     clock = Clock()
-    live = pipeline(dataset, clock, label_rules=LabelRules(lookback_sec=1.0))
+    live = pipeline(dataset, clock, label_lookback_sec=1.0)
     clock.now_ns = START_NS + 500 * MS
     live.offer_frame(frame(0, START_NS))
     live.offer_frame(frame(1, START_NS + 500 * MS))
@@ -185,7 +184,7 @@ def test_a_camera_with_another_clock_is_named_once(
 def test_a_label_that_is_over_when_it_comes_is_named_once(
     caplog: pytest.LogCaptureFixture, age_sec: int, is_told: bool
 ) -> None:
-    live = pipeline(GatedDataset(), label_rules=LabelRules(hold_sec=10.0))
+    live = pipeline(GatedDataset(), label_hold_sec=10.0)
     live.offer_frame(frame(0))
     for number in range(3):
         live.offer_label("pallet", START_NS - age_sec * 1000 * MS + number)
@@ -197,8 +196,7 @@ def test_a_label_that_is_over_when_it_comes_is_named_once(
 
 def test_a_label_that_is_repeated_stays_with_the_frames_that_wait(dataset: Dataset) -> None:
     clock = Clock()
-    rules = LabelRules(lookback_sec=600.0, topic_labels={"camera": "fixed"})
-    live = pipeline(dataset, clock, label_rules=rules)
+    live = pipeline(dataset, clock, label_lookback_sec=600.0, topic_labels=("camera: fixed",))
     live.offer_label("pallet", START_NS)
     live.offer_frame(frame(0))
     for number in range(MAX_HISTORY + 10):

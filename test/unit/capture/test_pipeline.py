@@ -12,14 +12,10 @@ import pytest
 from bag_recorder import START_NS, make_image
 from pipeline_parts import Clock, GatedDataset, GatedProcessor, frame, pipeline, wait_for
 
-from fl_robot_ros.capture.frame_processor import FrameProcessor, ProcessedFrame
-from fl_robot_ros.capture.privacy_mask import PrivacyMasks
-from fl_robot_ros.capture.sample_sink import SampleSink
-from fl_robot_ros.capture.verdicts import VERDICTS, VerdictCounter
+from fl_robot_ros.capture.verdicts import Verdict, VerdictCounter
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.errors import DatasetError
 from fl_robot_ros.images.frame import CompressedFrame
-from fl_robot_ros.images.image_quality import QualityRules
 
 
 def test_stored_images_are_those_of_the_camera(dataset: Dataset) -> None:
@@ -73,9 +69,9 @@ def test_sampling_is_by_capture_time() -> None:
 
 def test_pause_and_resume() -> None:
     live = pipeline(GatedDataset())
-    live.set_enabled(False)
+    live.is_enabled = False
     live.offer_frame(frame(0))
-    live.set_enabled(True)
+    live.is_enabled = True
     live.offer_frame(frame(1))
     assert live.verdicts == {"paused": 1}
     assert live.queue_length == 1
@@ -130,7 +126,7 @@ def test_every_frame_gets_one_verdict_from_many_threads(dataset: Dataset) -> Non
         thread.join()
     live.stop()
     assert live.verdicts.total() == 400
-    assert set(live.verdicts) <= set(VERDICTS)
+    assert set(live.verdicts) <= set(Verdict)
     assert live.verdicts["kept"] == len(dataset)
 
 
@@ -157,14 +153,14 @@ def test_a_disk_without_room_pauses_capture_until_there_is_some(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     store = GatedDataset()
-    store.free = 50
-    live = pipeline(store, label_settle_sec=0.0, disk_reserve_bytes=100)
+    store.free = 500_000
+    live = pipeline(store, label_settle_sec=0.0, disk_reserve_mb=1)
     live.offer_label("cat", 0)
     for number in range(5):
         live.offer_frame(frame(number))
     wait_for(lambda: live.verdicts == {"disk_full": 5})
     assert live.is_disk_full
-    store.free = 200
+    store.free = 2_000_000
     wait_for(lambda: not live.is_disk_full)
     live.offer_frame(frame(5))
     live.stop()
@@ -177,7 +173,7 @@ def test_a_disk_without_room_pauses_capture_until_there_is_some(
 
 def test_frames_without_a_label_go_to_the_review_pool(dataset: Dataset) -> None:
     clock = Clock()
-    live = pipeline(dataset, clock, keeps_unlabelled=True)
+    live = pipeline(dataset, clock, review_pool_size=1)
     clock.now_ns = START_NS + 2
     live.offer_frame(frame(0, START_NS))
     live.offer_label("cat", START_NS + 1)
@@ -189,13 +185,13 @@ def test_frames_without_a_label_go_to_the_review_pool(dataset: Dataset) -> None:
 
 
 def test_a_mask_is_neither_sharp_nor_dark(dataset: Dataset) -> None:
-    masks = PrivacyMasks(["camera: 0,0 0.5,0 0.5,1 0,1"])
+    masks = ("camera: 0,0 0.5,0 0.5,1 0,1",)
     grey = np.full((24, 32, 3), 128, np.uint8).tobytes()
     for rules, verdict in (
-        (QualityRules(min_sharpness=10.0), "blurred"),
-        (QualityRules(min_brightness=100.0), "kept"),
+        ({"min_sharpness": 10.0}, "blurred"),
+        ({"min_brightness": 100.0}, "kept"),
     ):
-        live = pipeline(dataset, processor=FrameProcessor(rules=rules, masks=masks))
+        live = pipeline(dataset, privacy_masks=masks, **rules)
         live.offer_label("cat", 0)
         live.offer_frame(frame(0, data=grey))
         live.stop()
@@ -203,8 +199,7 @@ def test_a_mask_is_neither_sharp_nor_dark(dataset: Dataset) -> None:
 
 
 def test_masked_parts_never_reach_the_disk(dataset: Dataset) -> None:
-    masks = PrivacyMasks(["camera: 0,0 0.5,0 0.5,1 0,1"])
-    live = pipeline(dataset, processor=FrameProcessor(masks=masks))
+    live = pipeline(dataset, privacy_masks=("camera: 0,0 0.5,0 0.5,1 0,1",))
     live.offer_label("cat", 0)
     white = np.full((24, 32, 3), 255, np.uint8)
     live.offer_frame(frame(0, data=white.tobytes()))
@@ -220,10 +215,13 @@ def test_masked_parts_never_reach_the_disk(dataset: Dataset) -> None:
 
 
 def test_frames_that_are_not_worth_keeping_are_counted(dataset: Dataset) -> None:
-    rules = QualityRules(
-        min_brightness=30, max_brightness=220, min_sharpness=50, min_difference_bits=4
+    live = pipeline(
+        dataset,
+        min_brightness=30.0,
+        max_brightness=220.0,
+        min_sharpness=50.0,
+        min_difference_bits=4,
     )
-    live = pipeline(dataset, processor=FrameProcessor(rules=rules))
     live.offer_label("cat", 0)
     generator = np.random.default_rng(3)
     noise = generator.integers(0, 255, (24, 32, 3), np.uint8)
@@ -239,8 +237,7 @@ def test_frames_that_are_not_worth_keeping_are_counted(dataset: Dataset) -> None
 
 def test_what_was_not_stored_makes_no_duplicates() -> None:
     store = GatedDataset()
-    processor = FrameProcessor(rules=QualityRules(min_difference_bits=4))
-    live = pipeline(store, processor=processor, label_settle_sec=0.0)
+    live = pipeline(store, min_difference_bits=4, label_settle_sec=0.0)
     same = make_image(0).tobytes()
     live.offer_label("cat", START_NS)
     store.error = DatasetError("the disk is gone")
@@ -258,29 +255,38 @@ def test_what_was_not_stored_makes_no_duplicates() -> None:
     assert live.verdicts == {"disk_error": 1, "disk_full": 1, "kept": 1, "duplicate": 1}
 
 
-def test_to_ask_for_room_does_not_wait_for_counts_that_are_stored() -> None:
-    class SlowCounts(GatedDataset):
+def test_who_offers_a_frame_does_not_wait_for_the_disk() -> None:
+    class HungDisk(GatedDataset):
+        """A disk that answers only when the gate opens, as a network share may."""
+
+        def free_bytes(self) -> int:
+            assert self.gate.wait(10)
+            return super().free_bytes()
+
         def add_verdicts(self, counts: Mapping[str, int]) -> None:
             assert self.gate.wait(10)
 
-    store = SlowCounts()
-    sink = SampleSink(store, VerdictCounter())
-    sink.store([(ProcessedFrame(None, verdict="dark"), "")])
+    store = HungDisk()
     store.gate.clear()
-    saver = threading.Thread(target=sink.save_counts, args=(True,))
-    saver.start()
-    time.sleep(0.1)
-    assert not sink.is_disk_full()
-    assert saver.is_alive()
+    live = pipeline(store)
+    live.offer_label("cat", 0)
+    offering = threading.Thread(target=live.offer_frame, args=(frame(0),))
+    offering.start()
+    # Half of the time after which the disk gives up.
+    offering.join(5)
+    is_waiting, is_full = offering.is_alive(), live.is_disk_full
     store.gate.set()
-    saver.join()
+    live.stop()
+    assert not is_waiting
+    assert not is_full
+    assert live.verdicts == {"kept": 1}
 
 
 def test_every_verdict_has_its_own_share_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     counter = VerdictCounter()
     for number in range(200):
-        counter.add_error("bad_label", f"label {number}", f"label {number}")
-    counter.add_error("disk_error", "the disk is gone", "")
+        counter.add_error(Verdict.BAD_LABEL, f"label {number}", f"label {number}")
+    counter.add_error(Verdict.DISK_ERROR, "the disk is gone", "")
     assert len(caplog.records) == 101
     assert caplog.messages[-1] == "disk_error: the disk is gone"
 

@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fl_robot_ros.cli.scoreboard import FIRST_ROWS, Scoreboard
-from fl_robot_ros.curation.contact_sheet import Tile, draw_contact_sheet, fit_image
+from fl_robot_ros.curation.contact_sheet import Tile, draw_predictions, fit_image
 from fl_robot_ros.delivery.predictor import Prediction
 from fl_robot_ros.nodes.annotation import draw_prediction
 
@@ -24,7 +24,7 @@ def has_colour(sheet: NDArray[np.uint8], colour: tuple[int, int, int]) -> bool:
 def test_the_caption_says_whether_it_is_right(
     expected: str | None, colour: tuple[int, int, int]
 ) -> None:
-    sheet = draw_contact_sheet([Tile(grey_image(), "cat", 0.5, expected)])
+    sheet = draw_predictions([Tile(grey_image(), "cat", 0.5, expected)])
     assert sheet.dtype == np.uint8
     assert [c for c in (GREEN, RED, GREY) if has_colour(sheet, c)] == [colour]
 
@@ -32,7 +32,7 @@ def test_the_caption_says_whether_it_is_right(
 @pytest.mark.parametrize("count", [0, 1, 8, 9, 17])
 def test_the_sheet_has_room_for_every_tile(count: int) -> None:
     tiles = [Tile(grey_image(), "x" * 80, 1.0, None)] * count
-    sheet = draw_contact_sheet(tiles, columns=8, tile_px=64)
+    sheet = draw_predictions(tiles, columns=8, tile_px=64)
     rows = -(-count // 8)
     pixels = int((sheet == 90).all(axis=2).sum())
     assert pixels == count * 64 * 48
@@ -61,7 +61,7 @@ def test_the_scoreboard_counts_what_can_be_compared() -> None:
 def test_labels_in_any_letters_are_told_apart(label: str) -> None:
     questions = "?" * len(label)
     sheets = [
-        draw_contact_sheet([Tile(grey_image(), name, 0.5, None)]) for name in (label, questions)
+        draw_predictions([Tile(grey_image(), name, 0.5, None)]) for name in (label, questions)
     ]
     assert not np.array_equal(*sheets)
     large = grey_image(240, 640)

@@ -47,7 +47,7 @@ def test_class_folders_give_labels_and_loose_images_go_to_the_pool(tmp_path: Pat
     seen: list[tuple[int, int]] = []
     with Dataset(tmp_path / "data") as dataset:
         report = import_images(
-            dataset, source, on_image=lambda done, total: seen.append((done, total))
+            dataset, source, on_progress=lambda done, total: seen.append((done, total))
         )
         assert report.added == Counter({"cat": 2, "stop sign!": 1, "": 2})
         assert not report.unreadable

@@ -8,11 +8,10 @@ import pytest
 from labelled_images import START_NS, filled, new
 
 from fl_robot_ros.curation.labelling import (
+    LabelById,
     LabelChooser,
     apply_plan,
-    choose_by_id,
     choose_by_time,
-    ids_without_sample,
     parse_ids,
     parse_label_stamp,
     plan_labels,
@@ -40,7 +39,7 @@ def by_label(dataset: Dataset) -> dict[str, list[int]]:
 
 
 def test_ids_name_samples_of_the_pool(dataset: Dataset) -> None:
-    choose = choose_by_id(parse_ids("8 , 1-3,2-5,4, 20-9999999999999999999"), "dog")
+    choose = LabelById(parse_ids("8 , 1-3,2-5,4, 20-9999999999999999999"), "dog")
     plan = plan_labels(dataset, choose, with_labelled=False)
     assert (plan.changes, plan.protected, plan.same) == ({"dog": [3, 4, 5, 8]}, 2, 0)
     assert apply_plan(dataset, plan, lambda done, total: None) == {"dog": 4}
@@ -50,14 +49,14 @@ def test_ids_name_samples_of_the_pool(dataset: Dataset) -> None:
 
 
 def test_labelled_samples_change_only_when_asked_for(dataset: Dataset) -> None:
-    assert give(dataset, choose_by_id(parse_ids("1-2"), "dog")) == {}
-    assert give(dataset, choose_by_id(parse_ids("1"), "dog"), with_labelled=True) == {"dog": 1}
-    assert give(dataset, choose_by_id(parse_ids("1-9"), ""), with_labelled=True) == {"": 2}
+    assert give(dataset, LabelById(parse_ids("1-2"), "dog")) == {}
+    assert give(dataset, LabelById(parse_ids("1"), "dog"), with_labelled=True) == {"dog": 1}
+    assert give(dataset, LabelById(parse_ids("1-9"), ""), with_labelled=True) == {"": 2}
     assert dataset.num_unlabelled() == 10
 
 
 @pytest.mark.parametrize("text", ["", "x", "3-", "-3", "7-3", "1,,2", "1.5", "\u0663-x", "9" * 30])
-def test_unfit_ids_are_refused(text: str) -> None:
+def test_invalid_ids_are_refused(text: str) -> None:
     with pytest.raises(LabelError, match="ids"):
         parse_ids(text)
 
@@ -65,7 +64,9 @@ def test_unfit_ids_are_refused(text: str) -> None:
 def test_ids_of_no_sample_are_named_as_they_were_written(dataset: Dataset) -> None:
     dataset.remove([4, 5])
     ids = parse_ids("3, 4,4-5,5-6,10,11-9999999999999999999,0")
-    assert ids_without_sample(dataset, ids) == ["4", "4-5", "11-9999999999999999999", "0"]
+    choose = LabelById(ids, "dog")
+    plan_labels(dataset, choose, with_labelled=False)
+    assert choose.unmatched() == ["4", "4-5", "11-9999999999999999999", "0"]
 
 
 def test_times_are_inclusive_at_the_start_only(dataset: Dataset) -> None:
@@ -82,6 +83,6 @@ def test_times_are_inclusive_at_the_start_only(dataset: Dataset) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "12.5", "yesterday", "2024-05-01T12:00:09"])
-def test_unfit_times_are_refused(text: str) -> None:
+def test_invalid_times_are_refused(text: str) -> None:
     with pytest.raises(LabelError, match="expected"):
         parse_label_stamp(text)

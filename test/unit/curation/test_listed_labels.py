@@ -9,7 +9,7 @@ from labelled_images import encoded, filled, new
 
 from fl_robot_ros.curation.image_export import export_folder
 from fl_robot_ros.curation.labelling import LabelChooser, apply_plan, plan_labels
-from fl_robot_ros.curation.listed_labels import ListedLabels, choose_by_csv, choose_by_folder
+from fl_robot_ros.curation.listed_labels import choose_by_csv, choose_by_folder
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.errors import LabelError, SourceError
 
@@ -190,7 +190,6 @@ def test_label_studio_numbers_its_tasks_and_names_files(
     choose = choose_by_csv(file)
     assert give(dataset, choose, with_labelled=True) == {"dog": 4, "owl": 6}
     assert by_label(dataset) == {"dog": [7, 8, 9, 10], "owl": [1, 2, 3, 4, 5, 6]}
-    assert isinstance(choose, ListedLabels)
     assert choose.description == (
         "images by image, labels by choice; not used: annotation_id, annotator, id"
     )
@@ -249,16 +248,14 @@ def test_a_tools_row_without_a_label_says_nothing(dataset: Dataset, tmp_path: Pa
     first = names(dataset)[0]
     choose = choose_by_csv(write(tmp_path / "list.csv", "image,choice", f"{first},", "x.jpg,"))
     assert give(dataset, choose, with_labelled=True) == {}
-    assert isinstance(choose, ListedLabels)
-    assert choose.without_sample() == []
+    assert choose.unmatched() == []
 
 
 def test_names_of_no_sample_are_told_whatever_they_are(dataset: Dataset, tmp_path: Path) -> None:
     rows = ["frame1.jpg,a,", "frame2.jpg,b,", ",c,", f"x{names(dataset)[2]},d,"]
     choose = choose_by_csv(write(tmp_path / "list.csv", "image,label,sha", *rows))
     assert give(dataset, choose, with_labelled=True) == {}
-    assert isinstance(choose, ListedLabels)
-    assert [place.partition(":")[0] for place in choose.without_sample()] == [
+    assert [place.partition(":")[0] for place in choose.unmatched()] == [
         "line 2",
         "line 3",
         "line 4",

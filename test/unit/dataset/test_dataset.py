@@ -16,6 +16,7 @@ from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.retention import Limits
 from fl_robot_ros.dataset.sample import Sample
+from fl_robot_ros.dataset.sample_files import StagingFolder
 from fl_robot_ros.errors import DatasetError
 
 
@@ -147,11 +148,11 @@ def test_folders_that_become_empty_are_removed(tmp_path: Path) -> None:
         dataset.add([new(1), new(2), new(3, "owl")])
         dataset.relabel([1], "dog")
         assert {item.name for item in tmp_path.iterdir() if item.is_dir()} == {
-            *(".moving", "cat", "dog", "owl")
+            *(".staging", "cat", "dog", "owl")
         }
         dataset.relabel([1, 2], "cat")
         dataset.remove([3])
-        assert {item.name for item in tmp_path.iterdir() if item.is_dir()} == {".moving", "cat"}
+        assert {item.name for item in tmp_path.iterdir() if item.is_dir()} == {".staging", "cat"}
         assert dataset.add([new(4, "owl")]) == ["kept"]
         assert agree(dataset)
 
@@ -163,21 +164,44 @@ def test_empty_folders_that_a_kill_left_are_removed_at_the_start(tmp_path: Path)
         (tmp_path / name).mkdir()
     with Dataset(tmp_path) as dataset:
         folders = {item.name for item in tmp_path.iterdir() if item.is_dir()}
-        assert folders == {"cat", ".moving", "lost+found"}
+        assert folders == {"cat", ".staging", "lost+found"}
         assert agree(dataset)
 
 
 def test_what_does_not_belong_to_it_stays_where_files_are_moved(tmp_path: Path) -> None:
     with Dataset(tmp_path) as dataset:
-        foreign = tmp_path / ".moving" / ".nfs0000000000a"
+        foreign = tmp_path / ".staging" / ".nfs0000000000a"
         foreign.touch()
-        (tmp_path / ".moving" / "1_0123abcd.jpg").mkdir()
+        (tmp_path / ".staging" / "1_0123abcd.jpg").mkdir()
         dataset.add([new(1)])
         # Nothing is to be settled: that would cost a look at every path with every write.
-        assert dataset._moving.names() == []
+        assert StagingFolder(tmp_path).names() == []
     with Dataset(tmp_path) as dataset:
         assert dataset.recovered == 0
         assert foreign.exists()
+
+
+def test_what_an_earlier_version_left_half_moved_is_settled(tmp_path: Path) -> None:
+    with Dataset(tmp_path) as dataset:
+        dataset.add([new(1), new(2)])
+        path = tmp_path / dataset.samples()[0].path
+    (tmp_path / ".moving").mkdir()
+    path.rename(tmp_path / ".moving" / path.name)
+    (tmp_path / ".moving" / "3_0123abcd.jpg").write_bytes(b"without a row")
+    with Dataset(tmp_path) as dataset:
+        assert dataset.recovered == 2
+        assert agree(dataset)
+    assert not (tmp_path / ".moving").exists()
+
+
+def test_reading_needs_a_dataset_and_makes_none(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="there is no dataset in"):
+        Dataset.open(tmp_path / "data", read_only=True)
+    assert not (tmp_path / "data").exists()
+    with Dataset.open(tmp_path / "data") as dataset:
+        dataset.add([new(1)])
+    with Dataset.open(tmp_path / "data", read_only=True) as reader:
+        assert [sample.stamp_ns for sample in reader.samples()] == [1]
 
 
 def test_newer_schema_is_refused(tmp_path: Path) -> None:
@@ -237,12 +261,12 @@ def test_groups_count_by_label_and_camera(tmp_path: Path) -> None:
 
 def test_a_dataset_says_whether_it_is_open_elsewhere(tmp_path: Path) -> None:
     with Dataset(tmp_path) as dataset:
-        with dataset.alone() as is_alone:
-            assert is_alone
-        with Dataset(tmp_path), dataset.alone() as is_alone:
-            assert not is_alone
-        with dataset.alone() as is_alone:
-            assert is_alone
+        with dataset.exclusive() as is_exclusive:
+            assert is_exclusive
+        with Dataset(tmp_path), dataset.exclusive() as is_exclusive:
+            assert not is_exclusive
+        with dataset.exclusive() as is_exclusive:
+            assert is_exclusive
 
 
 def seen(stamp_ns: int, published_ns: int, digest: str, label: str = "cat") -> NewSample:

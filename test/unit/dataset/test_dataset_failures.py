@@ -18,8 +18,8 @@ from stored_samples import agree, new
 
 from fl_robot_ros.dataset import sample_files
 from fl_robot_ros.dataset.dataset import Dataset
-from fl_robot_ros.dataset.sample_files import MovingFolder
-from fl_robot_ros.dataset.sample_index import SampleIndex
+from fl_robot_ros.dataset.index_writer import IndexWriter
+from fl_robot_ros.dataset.sample_files import StagingFolder
 from fl_robot_ros.errors import DatasetError
 
 
@@ -44,7 +44,7 @@ def failing_at(call: int, real: Callable[..., Any]) -> Callable[..., Any]:
         (os, "fsync"),
         (os, "open"),
         (Path, "mkdir"),
-        (sample_files, "_sync_folder"),
+        (sample_files, "sync"),
     ],
 )
 @pytest.mark.parametrize(("call", "count"), [(1, 6), (2, 6), (4, 6), (4, 60)])
@@ -90,7 +90,7 @@ def test_batch_fails_when_nothing_of_it_is_still_being_written(tmp_path: Path) -
             count = len(opened)
             time.sleep(0.2)
             assert len(opened) == count
-        assert list((tmp_path / ".moving").iterdir()) == []
+        assert list((tmp_path / ".staging").iterdir()) == []
 
 
 def test_full_disk_of_the_index_stores_nothing_of_the_batch(tmp_path: Path) -> None:
@@ -136,9 +136,9 @@ def test_power_cut_at_any_step_leaves_index_and_files_in_agreement(
     with pytest.MonkeyPatch.context() as patch:
         for owner, name in ((os, "write"), (os, "fsync"), (os, "rename"), (Path, "mkdir")):
             patch.setattr(owner, name, cut_before(getattr(owner, name)))
-        patch.setattr(SampleIndex, "insert", cut_before(SampleIndex.insert))
+        patch.setattr(IndexWriter, "insert", cut_before(IndexWriter.insert))
         # Cleaning up is what a power cut does not let happen.
-        patch.setattr(MovingFolder, "discard", lambda folder, paths: None)
+        patch.setattr(StagingFolder, "discard", lambda folder, paths: None)
         with suppress(PowerCut):
             dataset.add(batch)
             told = 1
@@ -165,9 +165,9 @@ def test_power_cut_at_any_step_leaves_index_and_files_in_agreement(
 def test_an_interrupt_while_the_index_is_written_leaves_files_where_it_says(
     tmp_path: Path, is_written: bool
 ) -> None:
-    commit = SampleIndex.commit
+    commit = IndexWriter.commit
 
-    def interrupted(index: SampleIndex) -> None:
+    def interrupted(index: IndexWriter) -> None:
         # Python raises it when the call that it came in has ended, or before it began.
         if is_written:
             commit(index)
@@ -182,7 +182,7 @@ def test_an_interrupt_while_the_index_is_written_leaves_files_where_it_says(
         )
         for change in changes:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(SampleIndex, "commit", interrupted)
+                patch.setattr(IndexWriter, "commit", interrupted)
                 with pytest.raises(KeyboardInterrupt):
                     change()
             assert agree(dataset)

@@ -13,12 +13,12 @@ import pytest
 from stored_samples import new
 
 from fl_robot_ros.curation.check import check_dataset
-from fl_robot_ros.dataset import dataset_lock
+from fl_robot_ros.dataset import dataset as dataset_module
 from fl_robot_ros.dataset.dataset import Dataset
-from fl_robot_ros.dataset.dataset_lock import WriteLock
 from fl_robot_ros.dataset.retention import Limits
-from fl_robot_ros.dataset.sample_files import MOVING_NAME, MovingFolder
+from fl_robot_ros.dataset.sample_files import STAGING_NAME, WRITE_LOCK_NAME, StagingFolder
 from fl_robot_ros.errors import DatasetError
+from fl_robot_ros.process_lock import ProcessLock
 
 _OPEN = """
 import sys
@@ -31,10 +31,10 @@ for number in range(20):
 _RELABEL = """
 import sys, time
 from pathlib import Path
-from fl_robot_ros.dataset.sample_files import MovingFolder
+from fl_robot_ros.dataset.sample_files import StagingFolder
 from fl_robot_ros.dataset.dataset import Dataset
-withdraw = MovingFolder.withdraw
-MovingFolder.withdraw = lambda self, paths: (withdraw(self, paths), time.sleep(0.02))
+withdraw = StagingFolder.withdraw
+StagingFolder.withdraw = lambda self, paths: (withdraw(self, paths), time.sleep(0.02))
 with Dataset(Path(sys.argv[1])) as dataset:
     print("open", flush=True)
     while not dataset.counts().get("end"):
@@ -61,14 +61,14 @@ def assert_sound(dataset: Dataset) -> None:
 def test_one_process_stores_and_evicts_while_another_gives_labels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = MovingFolder.place
+    place = StagingFolder.place
 
-    def place_later(self: MovingFolder, paths: Iterable[str]) -> None:
+    def place_later(self: StagingFolder, paths: Iterable[str]) -> None:
         # Both sides take their time between two steps, so that the other's steps may come between.
         time.sleep(0.01)
         place(self, paths)
 
-    monkeypatch.setattr(MovingFolder, "place", place_later)
+    monkeypatch.setattr(StagingFolder, "place", place_later)
     with Dataset(tmp_path, Limits(samples_per_label=100, unlabelled=100)) as dataset:
         other = python(_RELABEL, tmp_path)
         assert other.stdout is not None
@@ -91,14 +91,14 @@ def test_a_new_dataset_is_made_by_one_of_those_who_open_it(tmp_path: Path) -> No
 def test_opening_waits_for_another_that_writes(tmp_path: Path) -> None:
     with Dataset(tmp_path) as first:
         first.add([new(1)])
-        on_its_way = tmp_path / MOVING_NAME / "78_0123abcd.jpg"
+        on_its_way = tmp_path / STAGING_NAME / "78_0123abcd.jpg"
         recovered: list[int] = []
 
         def open_too() -> None:
             with Dataset(tmp_path) as second:
                 recovered.append(second.recovered)
 
-        with WriteLock(tmp_path).held():
+        with ProcessLock(tmp_path / WRITE_LOCK_NAME).exclusive():
             on_its_way.write_bytes(b"on its way")
             opener = threading.Thread(target=open_too)
             opener.start()
@@ -114,10 +114,10 @@ def test_opening_waits_for_another_that_writes(tmp_path: Path) -> None:
 def test_one_that_writes_without_end_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dataset_lock, "_WRITE_TIMEOUT_SEC", 0.1)
+    monkeypatch.setattr(dataset_module, "_WRITE_TIMEOUT_SEC", 0.1)
     with Dataset(tmp_path) as dataset:
-        lock = WriteLock(tmp_path)
-        with lock.held(), pytest.raises(DatasetError, match=r"another process .* for 0\.1 s"):
+        lock = ProcessLock(tmp_path / WRITE_LOCK_NAME)
+        with lock.exclusive(), pytest.raises(DatasetError, match=r"another process .* for 0\.1 s"):
             dataset.add([new(1)])
         lock.close()
         assert dataset.add([new(1)]) == ["kept"]
@@ -131,7 +131,7 @@ def test_what_a_killed_process_left_half_moved_is_settled_by_the_next_write(
         # As a process leaves it that is killed while it changes a label.
         sample = dataset.samples()[0]
         name = sample.path.rpartition("/")[2]
-        (tmp_path / sample.path).rename(tmp_path / MOVING_NAME / name)
+        (tmp_path / sample.path).rename(tmp_path / STAGING_NAME / name)
         dataset.add([new(3)])
         assert (tmp_path / sample.path).is_file()
         assert_sound(dataset)

@@ -42,5 +42,5 @@ def test_a_fleet_that_is_not_better_yet_is_said_to_need_more_rounds(
     text = report(curve, curve[-1]).conclusion()
     assert f"After {len(curve)} round" in text
     assert "no better than robot2 alone" in text
-    assert ("still improving" in text) is is_rising
+    assert ("still rising" in text) is is_rising
     assert text.endswith(f"--rounds {rounds}")

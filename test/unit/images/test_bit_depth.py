@@ -12,6 +12,7 @@ from bag_recorder import make_image
 from numpy.typing import NDArray
 
 from fl_robot_ros.capture.frame_processor import FrameProcessor
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.images.decode import decode_frame
 from fl_robot_ros.images.encoding import high_bits
 from fl_robot_ros.images.frame import CompressedFrame, RawFrame
@@ -106,7 +107,7 @@ def test_the_least_bits_that_hold_the_largest_value(
 
 
 def test_a_camera_that_uses_few_bits_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
-    processor = FrameProcessor()
+    processor = FrameProcessor(ClientSettings())
     for topic, bits in (("/few", 12), ("/few", 10), ("/all", 16), ("/few/other", 10)):
         processed = processor.process(raw("mono16", with_bits(GREY, bits), f"/bit_depth{topic}"))
         assert processed.sample is not None

@@ -11,7 +11,7 @@ import pytest
 from bag_recorder import make_image
 
 from fl_robot_ros.capture.frame_processor import FrameProcessor
-from fl_robot_ros.capture.privacy_mask import PrivacyMasks
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.curation.image_import import import_images
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.errors import FrameError
@@ -76,7 +76,7 @@ def test_what_lies_behind_the_end_is_no_part_of_a_frame(
     jpeg = encoded(scene(), parameters)
     frame = frame_of(jpeg + tail)
     np.testing.assert_array_equal(decode_frame(frame), decode_frame(frame_of(jpeg)))
-    sample = FrameProcessor().process(frame).sample
+    sample = FrameProcessor(ClientSettings()).process(frame).sample
     assert sample is not None
     assert sample.image_bytes == jpeg
     (tmp_path / "cat").mkdir()
@@ -90,7 +90,7 @@ def test_what_lies_behind_the_end_is_no_part_of_a_frame(
 @pytest.mark.parametrize("share", [0.2, 0.9])
 def test_a_frame_cut_off_and_filled_up_is_refused(share: float) -> None:
     frame = frame_of(JPEG[: int(share * len(JPEG))].ljust(640 * 480 * 3, b"\0"))
-    processed = FrameProcessor().process(frame)
+    processed = FrameProcessor(ClientSettings()).process(frame)
     assert (processed.sample, processed.verdict) == (None, "bad_encoding")
     assert "lacks its end" in processed.reason
 
@@ -115,8 +115,8 @@ DAMAGE = ["lost packets", "ffd8", "ff17", "ffd9"]
 @pytest.mark.parametrize("encoder", [name for name in ENCODERS if name != "progressive"])
 def test_damage_in_the_middle_is_no_sample(tmp_path: Path, encoder: str, kind: str) -> None:
     data = damaged(encoded(scene(), ENCODERS[encoder]), kind)
-    for masks in (None, PrivacyMasks(["camera: 0,0 0.5,0 0.5,1"])):
-        processed = FrameProcessor(masks=masks).process(frame_of(data))
+    for masks in ((), ("camera: 0,0 0.5,0 0.5,1",)):
+        processed = FrameProcessor(ClientSettings(privacy_masks=masks)).process(frame_of(data))
         assert (processed.sample, processed.verdict) == (None, "bad_encoding")
         assert "the JPEG file is damaged" in processed.reason
         assert len(processed.reason) < 300
@@ -142,8 +142,11 @@ def test_a_restart_marker_before_the_end_is_no_damage() -> None:
 
 def test_damage_of_a_grey_image_is_seen() -> None:
     data = encoded(scene()[..., 0])
-    assert FrameProcessor().process(frame_of(data)).sample is not None
-    assert FrameProcessor().process(frame_of(damaged(data, "lost packets"))).sample is None
+    assert FrameProcessor(ClientSettings()).process(frame_of(data)).sample is not None
+    assert (
+        FrameProcessor(ClientSettings()).process(frame_of(damaged(data, "lost packets"))).sample
+        is None
+    )
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fl_robot_ros.errors import LabelError
-from fl_robot_ros.labels import label_file
+from fl_robot_ros.labels import label_file, label_table
 from fl_robot_ros.labels.label_file import LabelRange
 from fl_robot_ros.labels.label_ranges import MAX_TOPICS, LabelRanges
 
@@ -179,7 +179,7 @@ def test_too_much_is_refused(load: Load, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(label_file, "MAX_RANGES", 9)
     with pytest.raises(LabelError, match="line 11: too many labels; expected at most 9"):
         load("labels.csv", "start,end,label\n" + rows)
-    monkeypatch.setattr(label_file, "MAX_FILE_BYTES", 50)
+    monkeypatch.setattr(label_table, "MAX_FILE_BYTES", 50)
     with pytest.raises(LabelError, match="is too large; expected at most 50 bytes"):
         load("labels.csv", "start,end,label\n" + rows)
     with pytest.raises(LabelError, match=f"{MAX_TOPICS + 1} topics; expected at most"):

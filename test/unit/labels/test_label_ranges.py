@@ -1,18 +1,14 @@
-"""Labels from files beside recordings: finding them, and asking them."""
+"""Labels by time, from files beside recordings."""
 
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import pytest
-from bag_recorder import drive, record
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fl_robot_ros.bags.label_sidecar import find_sidecar
 from fl_robot_ros.errors import LabelError
 from fl_robot_ros.labels.label_file import LabelRange
 from fl_robot_ros.labels.label_ranges import LabelRanges
@@ -128,73 +124,3 @@ def test_label_at_any_time_is_as_documented(drawn: list[LabelRange]) -> None:
     for topic in ("r/left/image", "left/image", "right/image", "depth"):
         for time_ns in range(-1, 40):
             assert labels.at(topic, time_ns, 5) == naive_label(ranges, topic, time_ns)
-
-
-@pytest.mark.parametrize("suffix", ["csv", "yaml", "yml"])
-def test_label_file_lies_in_a_folder_or_beside_a_file(tmp_path: Path, suffix: str) -> None:
-    folder = tmp_path / "drive"
-    folder.mkdir()
-    bag = tmp_path / "drive.mcap"
-    bag.touch()
-    assert find_sidecar(folder) is None
-    assert find_sidecar(bag) is None
-    inside = folder / f"labels.{suffix}"
-    inside.touch()
-    beside = tmp_path / f"drive.mcap.labels.{suffix}"
-    beside.touch()
-    assert find_sidecar(folder) == inside
-    assert find_sidecar(folder / "metadata.yaml") == inside
-    assert find_sidecar(bag) == beside
-
-
-def test_part_of_a_bag_has_its_label_file_where_it_has_none_of_its_own(tmp_path: Path) -> None:
-    part = record(tmp_path / "bag", drive(4))
-    of_bag = tmp_path / "bag" / "labels.csv"
-    of_bag.touch()
-    assert find_sidecar(part) == of_bag
-    other = part.with_name("other.mcap")
-    shutil.copy(part, other)
-    assert find_sidecar(other) is None
-    own = part.with_name(f"{part.name}.labels.csv")
-    own.touch()
-    assert find_sidecar(part) == own
-    own.unlink()
-    # Without metadata the folder may hold bags that have nothing to do with each other.
-    (tmp_path / "bag" / "metadata.yaml").unlink()
-    assert find_sidecar(part) is None
-
-
-def test_folder_without_a_label_file_has_that_of_its_files(tmp_path: Path) -> None:
-    part = record(tmp_path / "bag", drive(4))
-    own = part.with_name(f"{part.name}.labels.yaml")
-    own.touch()
-    other = part.with_name("other.mcap.labels.csv")
-    other.touch()
-    assert find_sidecar(tmp_path / "bag") == own
-    of_bag = tmp_path / "bag" / "labels.csv"
-    of_bag.touch()
-    assert find_sidecar(tmp_path / "bag") == of_bag
-    assert find_sidecar(part) == own
-
-
-def test_label_files_of_two_files_are_no_label_file_of_their_folder(tmp_path: Path) -> None:
-    parts = [tmp_path / f"bag_{number}.mcap" for number in range(2)]
-    for part in parts:
-        part.touch()
-        part.with_name(f"{part.name}.labels.csv").touch()
-    with pytest.raises(LabelError, match=r"bag_0.* and bag_1.*; expected one .*, with all rows"):
-        find_sidecar(tmp_path)
-
-
-def test_two_label_files_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").touch()
-    (tmp_path / "labels.yml").touch()
-    with pytest.raises(LabelError, match=r"has labels\.csv and labels\.yml; expected one"):
-        find_sidecar(tmp_path)
-
-
-def test_bag_with_a_very_long_name_has_no_label_file(tmp_path: Path) -> None:
-    bag = tmp_path / ("x" * 250 + ".bag")
-    bag.touch()
-    assert find_sidecar(bag) is None
-    assert find_sidecar(tmp_path / "missing.mcap") is None

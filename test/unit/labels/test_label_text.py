@@ -1,22 +1,13 @@
-"""Cleaning labels, and folder names."""
+"""Cleaning labels."""
 
 from __future__ import annotations
-
-import string
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fl_robot_ros.errors import LabelError
-from fl_robot_ros.labels.label_text import (
-    MAX_LABEL_CHARACTERS,
-    clean_label,
-    label_folder_name,
-    label_from_folder,
-)
-
-READABLE = string.ascii_letters + string.digits + "-_"
+from fl_robot_ros.labels.label_text import MAX_LABEL_CHARACTERS, clean_label
 
 
 def test_white_space_around_a_label_is_dropped() -> None:
@@ -56,60 +47,10 @@ def test_what_is_no_text_is_refused(thing: object) -> None:
 
 
 @given(st.text(max_size=80))
-def test_any_text_is_cleaned_once_for_all_and_gets_a_safe_reversible_folder(text: str) -> None:
+def test_any_text_is_cleaned_once_for_all(text: str) -> None:
     try:
         label = clean_label(text)
     except LabelError:
         return
     assert clean_label(label) == label
     assert len(label) <= MAX_LABEL_CHARACTERS
-    if not label:
-        return
-    name = label_folder_name(label)
-    assert set(name) <= set(READABLE + " %=")
-    assert len(name.encode()) <= 255
-    assert name == name.strip()
-    assert label_from_folder(name) == label
-
-
-@given(st.text(min_size=1, max_size=80))
-def test_no_two_labels_share_a_folder_and_other_names_are_no_labels(name: str) -> None:
-    try:
-        label = label_from_folder(name)
-    except LabelError:
-        return
-    assert label_folder_name(label) == name
-
-
-@pytest.mark.parametrize(
-    ("label", "folder"),
-    [
-        ("stop sign", "stop sign"),
-        ("..", "%2E%2E"),
-        ("a/b", "a%2Fb"),
-        (".hidden", "%2Ehidden"),
-        ("50%", "50%25"),
-        ("~root", "%7Eroot"),
-    ],
-)
-def test_folder_names_are_readable_and_no_paths(label: str, folder: str) -> None:
-    assert label_folder_name(label) == folder
-
-
-def test_long_foreign_labels_fit_a_file_name() -> None:
-    label = "\U0001f600" * MAX_LABEL_CHARACTERS
-    name = label_folder_name(label)
-    assert len(name) <= 255
-    assert label_from_folder(name) == label
-
-
-@pytest.mark.parametrize("label", ["", " cat", "a\0b", "cafe\u0301"])
-def test_only_clean_labels_get_a_folder(label: str) -> None:
-    with pytest.raises(LabelError):
-        label_folder_name(label)
-
-
-@pytest.mark.parametrize("name", ["", "..", "%2e%2e", "%%", "%%!!", "%%AAAA", "caf\u00e9", "%ZZ"])
-def test_other_folders_belong_to_no_label(name: str) -> None:
-    with pytest.raises(LabelError):
-        label_from_folder(name)

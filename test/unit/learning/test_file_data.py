@@ -199,7 +199,7 @@ def test_what_got_another_label_since_is_learned_as_it_was_frozen(
     dataset.relabel([3, 11], "")
     dataset.relabel([12], "a new one")
     moving = dataset.samples()[5].path
-    (dataset.path / moving).rename(dataset.path / ".moving" / Path(moving).name)
+    (dataset.path / moving).rename(dataset.path / ".staging" / Path(moving).name)
     assert load_frozen(tmp_path / "one.json") == before
 
 

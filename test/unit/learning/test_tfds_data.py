@@ -14,7 +14,6 @@ from made_source import make_source, open_data
 from numpy.typing import NDArray
 
 from fl_robot_ros.capture.new_sample import NewSample
-from fl_robot_ros.curation import image_export
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.errors import DatasetError
 from fl_robot_ros.images.preprocessing import Preprocessing
@@ -187,7 +186,11 @@ def test_without_the_extra_the_error_says_what_to_install(
 
 
 def test_an_export_of_a_dataset_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_export, "RECORDS_PER_FILE", 2)
+    import tensorflow as tf
+
+    from fl_robot_ros.learning import tfrecord_export
+
+    monkeypatch.setattr(tfrecord_export, "RECORDS_PER_FILE", 2)
     labels = ["red", "", "\u6258\u76d8", "red", "red", "red"]
     with Dataset(tmp_path / "data") as dataset:
         dataset.add(
@@ -198,8 +201,28 @@ def test_an_export_of_a_dataset_is_read(tmp_path: Path, monkeypatch: pytest.Monk
         )
         gone = dataset.samples()[-1]
         (dataset.path / gone.path).unlink()
-        report = image_export.export_tfrecords(dataset, tmp_path / "out", with_unlabelled=True)
+        report = tfrecord_export.export_tfrecords(dataset, tmp_path / "out", with_unlabelled=True)
         assert [sample for sample, _ in report.left_out] == [gone]
+        # An example of TensorFlow alone: names, files and labels in the order of samples.csv.
+        files = sorted((tmp_path / "out").glob("*.tfrecord"))
+        assert [path.name for path in files] == [
+            *(f"train-0000{number}-of-00003.tfrecord" for number in range(3)),
+            "unlabelled-00000-of-00001.tfrecord",
+        ]
+        records = tf.data.TFRecordDataset([str(path) for path in files])
+        examples = [tf.train.Example.FromString(record.numpy()) for record in records]
+        for example, sample in zip(
+            examples, dataset.samples()[:-1] + dataset.unlabelled(), strict=True
+        ):
+            feature = example.features.feature
+            content = (dataset.path / sample.path).read_bytes()
+            assert feature["image/encoded"].bytes_list.value == [content]
+            assert feature["image/format"].bytes_list.value == [b"jpeg"]
+            assert feature["image/class/text"].bytes_list.value == [sample.label.encode()]
+            number = ["red", "\u6258\u76d8", ""].index(sample.label)
+            assert feature["image/class/label"].int64_list.value == [-1 if number > 1 else number]
+    labels_file = (tmp_path / "out" / "labels.txt").read_text(encoding="utf-8")
+    assert labels_file == "red\n\u6258\u76d8\n"
     builder = tfds.builder_from_directory(tmp_path / "out")
     sizes = {name: split.num_examples for name, split in builder.info.splits.items()}
     assert sizes == {"train": 4, "unlabelled": 1}

@@ -20,15 +20,10 @@ from mcap_builder import McapBuilder
 from fl_robot_ros.bags.bag import is_bag
 from fl_robot_ros.errors import SourceError
 from fl_robot_ros.images.image_files import read_image
-from fl_robot_ros.playback.source import (
-    BagSource,
-    FolderSource,
-    RecordedImage,
-    RecordedLabel,
-    StreamedImage,
-    VideoSource,
-    open_source,
-)
+from fl_robot_ros.playback.bag_source import BagSource
+from fl_robot_ros.playback.image_source import FolderSource, VideoSource
+from fl_robot_ros.playback.source import RecordedImage, RecordedLabel, StreamedImage
+from fl_robot_ros.playback.source_choice import open_source
 
 
 def write_image(path: Path, number: int = 0) -> None:
