@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -49,7 +50,7 @@ from fl_robot_ros.nodes.status_message import (
 )
 from fl_robot_ros.process_lock import ProcessLock
 from fl_robot_ros.robot.run_control import RunControl
-from fl_robot_ros.robot.worker_process import WorkerProcesses
+from fl_robot_ros.robot.worker_process import WorkerProcess
 from fl_robot_ros.robot.worker_python import WorkerPython
 from fl_robot_ros.ros.camera_subscription import CameraSubscription
 from fl_robot_ros.ros.command_line import NodeCommand
@@ -133,7 +134,7 @@ class ClientNode(Node):  # type: ignore[misc]
                 total_bytes=settings.max_dataset_mb * _BYTES_PER_MB,
             ),
         )
-        self._store = ModelStore(data_dir / "models")
+        self._store = ModelStore(data_dir / "models", settings.keep_versions)
         for line in self._store.repair():
             self.get_logger().warning(line)
         self._pipeline = CapturePipeline(self._dataset, settings, other_names)
@@ -141,7 +142,8 @@ class ClientNode(Node):  # type: ignore[misc]
             self._dataset,
             settings,
             source,
-            WorkerProcesses(worker_python, data_dir),
+            worker_python,
+            partial(WorkerProcess, worker_python.path, data_dir),
             data_dir,
             self._robot,
             address,
