@@ -31,7 +31,7 @@ def changes(labels: list[Any]) -> list[str]:
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Path:
     """Return a folder with 4 images of each of three classes."""
     for index, label in enumerate(("cat", "dog", "stop%2Esign")):
         folder = tmp_path / "images" / label
@@ -88,12 +88,12 @@ def test_a_bag_waits_for_subscribers_on_all_its_cameras(
 
 
 def test_a_folder_is_streamed_with_its_labels(
-    start_node: StartNode, peer: Peer, images: Path
+    start_node: StartNode, peer: Peer, folder: Path
 ) -> None:
-    (images / "cat" / "broken.png").write_bytes(b"no image")
+    (folder / "cat" / "broken.png").write_bytes(b"no image")
     labels = peer.record(String, "fl/label", DEEP)
     images = peer.record(Image, "front/image", DEEP)
-    node = start_node("streamer", source=images, image_topic="front/image", rate_hz=50)
+    node = start_node("streamer", source=folder, image_topic="front/image", rate_hz=50)
     assert node.wait() == 0
     assert "sent 12 frames" in node.output
     assert node.output.count("left out:") == 1
@@ -144,11 +144,11 @@ def test_a_label_of_ones_own_replaces_the_recorded_ones(
 
 
 def test_an_endless_stream_repeats_its_label_and_ends_at_a_signal(
-    start_node: StartNode, peer: Peer, images: Path
+    start_node: StartNode, peer: Peer, folder: Path
 ) -> None:
     labels = peer.record(String, "fl/label", DEEP)
     images = peer.record(Image, "camera/image_raw", DEEP)
-    node = start_node("streamer", source=images / "dog", label="dog", loop="true", rate_hz=20.0)
+    node = start_node("streamer", source=folder / "dog", label="dog", loop="true", rate_hz=20.0)
     wait_until(lambda: len(images) > 30, "more frames than the folder has")
     wait_until(lambda: len(labels) >= 2, "the label once more")
     assert changes(labels) == ["dog"]
@@ -158,9 +158,9 @@ def test_an_endless_stream_repeats_its_label_and_ends_at_a_signal(
 
 
 def test_a_stream_without_listeners_begins_after_the_wait(
-    start_node: StartNode, images: Path
+    start_node: StartNode, folder: Path
 ) -> None:
-    node = start_node("streamer", source=images, rate_hz=1000.0, wait_for_subscriber_sec=0.2)
+    node = start_node("streamer", source=folder, rate_hz=1000.0, wait_for_subscriber_sec=0.2)
     assert node.wait() == 0
     assert "nobody subscribes to camera/image_raw" in node.output
     assert "sent 12 frames" in node.output
