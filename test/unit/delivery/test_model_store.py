@@ -76,7 +76,7 @@ def test_rollback_of_an_empty_store_is_refused(tmp_path: Path) -> None:
 
 
 def test_old_versions_go_but_never_the_current_one_or_its_predecessor(tmp_path: Path) -> None:
-    store = ModelStore(tmp_path / "models", keep_versions=2)
+    store = ModelStore(tmp_path / "models")
     for _ in range(4):
         add(store)
     assert [path.name for path in store.versions()] == ["v00003", "v00004"]
