@@ -1,8 +1,4 @@
-"""From a camera's bytes to an RGB image, or to a small grey one.
-
-Runs also where ROS is not installed; where it is, `nodes.frame_decoder` has cv_bridge do what both
-do alike.
-"""
+"""From a camera's bytes to an RGB image, or to a small grey one."""
 
 from __future__ import annotations
 
@@ -41,7 +37,8 @@ def decode_frame(frame: Frame) -> Pixels:
         FrameError: The encoding is unknown, the size does not fit the data, or the data is broken.
     """
     if isinstance(frame, RawFrame):
-        return _decode_raw(frame)
+        image = frame.to_rgb() if frame.to_rgb is not None else None
+        return _decode_raw(frame) if image is None else image
     header = read_frame_header(frame)
     return _decode_file(frame, frame_bytes(frame.data)[: header.end], header)
 

@@ -158,6 +158,8 @@ class ClientNode(Node):  # type: ignore[misc]
         # A bag may have been recorded under the names before or after a remapping.
         self._bags = BagImporter(self._pipeline, [*settings.image_topics, *other_names])
         self._bags.add(settings.bag_paths)
+        self._bag_paths = self.get_parameter("bag_paths")
+        self._bag_paths_set = self.create_guard_condition(self._read_set_bags)
         self._labels = LabelSubscription(
             self, "fl/label", self._pipeline.offer_label, _LABEL_DEPTH
         )
@@ -254,7 +256,7 @@ class ClientNode(Node):  # type: ignore[misc]
         return response
 
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
-        """Read the bags that `bag_paths` names anew, if all of them are there."""
+        """Refuse bags that are not there."""
         for parameter in parameters:
             if parameter.name == "bag_paths":
                 paths = [path for path in parameter.value or () if path]
@@ -262,8 +264,16 @@ class ClientNode(Node):  # type: ignore[misc]
                 if missing:
                     reason = f"there is no bag {', '.join(missing)}"
                     return SetParametersResult(successful=False, reason=reason)
-                self._bags.add(paths)
+                # Others may still refuse; Humble has no callback for what was set.
+                self._bag_paths_set.trigger()
         return SetParametersResult(successful=True)
+
+    def _read_set_bags(self) -> None:
+        """Read the bags of `bag_paths`, if the parameter was set anew."""
+        parameter = self.get_parameter("bag_paths")
+        if parameter is not self._bag_paths:
+            self._bag_paths = parameter
+            self._bags.add([path for path in parameter.value or () if path])
 
     def _on_run_change(self) -> None:
         """Have the executor publish; called from threads of the run."""

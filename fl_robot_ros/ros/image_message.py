@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+from functools import partial
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -12,6 +13,7 @@ from std_msgs.msg import Header
 
 from fl_robot_ros.images.frame import CompressedFrame, RawFrame
 from fl_robot_ros.images.jpeg import encode_jpeg
+from fl_robot_ros.ros.frame_decoder import to_rgb
 
 _NS_PER_SEC = 1_000_000_000
 
@@ -34,6 +36,7 @@ def frame_from_image(message: Image, topic: str, published_ns: int) -> RawFrame:
         step=message.step,
         is_bigendian=bool(message.is_bigendian),
         data=message.data,
+        to_rgb=partial(to_rgb, message),
     )
 
 
