@@ -1,4 +1,4 @@
-"""Between image messages and the frames and images of the core."""
+"""Converts image messages to frames, and images to messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def frame_from_image(message: Image, topic: str, published_ns: int) -> RawFrame:
 
     Args:
         message: The message.
-        topic: Name of the topic it came on.
+        topic: Name of its topic.
         published_ns: When it was published, in ns since the epoch.
     """
     return RawFrame(
@@ -47,7 +47,7 @@ def frame_from_compressed(
 
     Args:
         message: The message.
-        topic: Name of the topic it came on.
+        topic: Name of its topic.
         published_ns: When it was published, in ns since the epoch.
     """
     return CompressedFrame(
@@ -107,7 +107,7 @@ def _header(stamp_ns: int, frame_id: str) -> Header:
 
 
 def _byte_array(data: NDArray[np.uint8]) -> array.array[int]:
-    """Return the bytes in the only type that message fields of any distribution take as it is."""
+    """Return the bytes in the one type that message fields of all distributions take uncopied."""
     result = array.array("B")
     result.frombytes(data.reshape(-1).data)
     return result
