@@ -37,7 +37,8 @@ def decode_frame(frame: Frame) -> Pixels:
         FrameError: The encoding is unknown, or the data is broken or too short for the size.
     """
     if isinstance(frame, RawFrame):
-        return _decode_raw(frame)
+        image = frame.to_rgb() if frame.to_rgb is not None else None
+        return _decode_raw(frame) if image is None else image
     header = read_frame_header(frame)
     return _decode_file(frame, frame_bytes(frame.data)[: header.end], header)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import array
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Union
 
 import numpy as np
@@ -31,6 +32,8 @@ class RawFrame:
         step: Bytes in a row, padding included.
         is_bigendian: Whether numbers wider than a byte have their high byte first.
         data: The pixels, `height * step` bytes or more; the last row may lack its padding.
+        to_rgb: Returns the image as `decode_frame` would, where the frame's source has a converter
+            of its own; what returns None leaves it to `decode_frame`.
     """
 
     topic: str
@@ -42,6 +45,9 @@ class RawFrame:
     step: int
     is_bigendian: bool
     data: FrameData
+    to_rgb: Callable[[], NDArray[np.uint8] | None] | None = field(
+        default=None, compare=False, repr=False
+    )
 
 
 @dataclass(frozen=True)
