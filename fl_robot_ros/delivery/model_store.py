@@ -30,13 +30,13 @@ _VERSION = re.compile(r"v(\d{5,})")
 class ModelStore:
     """Owns the folder of the model versions. One process writes at a time; any may read."""
 
-    def __init__(self, models_dir: Path, keep_versions: int = 5) -> None:
-        """Open the store; nothing is created before the first version.
+    def __init__(self, models_dir: Path, keep_versions: int) -> None:
+        """Open the store; the first version creates its folder.
 
         Args:
             models_dir: Folder of the versions.
-            keep_versions: Versions kept, 2 or more; the current one and the one it replaced
-                always stay.
+            keep_versions: Number of versions kept, 2 or more; the current version and the one
+                before it always stay.
         """
         self.models_dir = models_dir
         self.keep_versions = keep_versions
@@ -160,7 +160,7 @@ class ModelStore:
         sync(self.models_dir)
 
     def _prune(self) -> None:
-        """Remove the oldest versions beyond the number kept."""
+        """Remove the oldest versions beyond the number to keep."""
         current = self.current()
         needed = {current} if current else set()
         if current is not None:

@@ -409,7 +409,7 @@ def test_a_run_from_bag_to_model_path_with_a_worker_killed_on_the_way(
             # The worker found what the service promised.
             train, holdout = re.findall(r"(\d+) to train on, (\d+) held out", started.message)[0]
             assert robot.value("data") == f"{train} images to train on, {holdout} held out"
-            version = ModelStore(tmp_path / "robot" / "models").current()
+            version = ModelStore(tmp_path / "robot" / "models", 5).current()
             assert version is not None
             manifest = Manifest.load(version)
             assert (manifest.run, manifest.round) == (run, run)

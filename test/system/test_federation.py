@@ -136,7 +136,7 @@ def test_two_robots_learn_classes_that_neither_has_alone(tmp_path: Path) -> None
                 assert isinstance(robot.events[-1], Delivered)
 
     for robot in ("r1", "r2"):
-        version = ModelStore(tmp_path / robot / "models").current()
+        version = ModelStore(tmp_path / robot / "models", 5).current()
         assert version is not None
         manifest = Manifest.load(version)
         assert (manifest.run, manifest.round, manifest.robot) == (1, 4, robot)
@@ -267,7 +267,7 @@ def test_a_robot_with_a_folder_and_a_stock_supernode_share_a_run(tmp_path: Path)
         Progress(RunState.WAITING),
     ]
     for folder, name, holdout_images in ((tmp_path / "r1/models", "r1", 4), (models, "stock", 8)):
-        version = ModelStore(folder).current()
+        version = ModelStore(folder, 5).current()
         assert version is not None, supernode.text
         manifest = Manifest.load(version)
         assert (manifest.robot, manifest.metrics["holdout_images"]) == (name, holdout_images)
@@ -333,7 +333,7 @@ def test_the_operators_model_is_trained_over_tls(tmp_path: Path) -> None:
         with worker(tmp_path / "r1", port, root_certificates=str(certificate)) as first:
             assert fl_server.popen.wait(TIMEOUT_SEC) == 0, fl_server.text
             assert first.popen.wait(60.0) == 0
-    version = ModelStore(tmp_path / "r1" / "models").current()
+    version = ModelStore(tmp_path / "r1" / "models", 5).current()
     assert version is not None
     delivered = keras.saving.load_model(version / "model.keras")
     assert [layer.name for layer in delivered.layers] == [layer.name for layer in model.layers]

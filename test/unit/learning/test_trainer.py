@@ -167,7 +167,7 @@ def test_what_is_exported_predicts_as_the_trained_model_does(
 ) -> None:
     result = train(trainer, start, data, epochs=6)
     set_packed_weights(trainer.model, result.weights)
-    version = ModelStore(tmp_path).add(
+    version = ModelStore(tmp_path, 5).add(
         lambda folder: export_model(trainer.model, folder),
         classes=list(CLASSES),
         preprocessing=INPUT.to_dict(),
