@@ -1,9 +1,8 @@
-"""What capturing costs: `fl_client` beside a bare rclpy subscriber that only counts.
+"""The cost of capture: `fl_client` against a bare rclpy subscriber that only counts.
 
 A publisher sends rgb8 images at 30 Hz over DDS. The bare subscriber and `fl_client`, which keeps 5
-labelled samples a second, listen one after the other, each in a process of its own; the publisher
-has the room of config/fastdds.xml. Shown are the frames that each received and the CPU time of its
-process.
+labelled samples a second, listen one after the other, each in its own process; the publisher uses
+config/fastdds.xml. The table shows the frames that each received and the CPU time of its process.
 
     make bench            or    .venv/bin/python bench/capture.py --seconds 60
 """
@@ -27,7 +26,7 @@ BUILD = Path(__file__).parents[1] / "build"
 
 
 def publish(width: int, height: int, seconds: float) -> None:
-    """Publish a moving image as soon as somebody listens; print how many frames it were."""
+    """Publish a moving image once there is a subscriber; print the number of frames."""
     import numpy as np
     import rclpy
     from sensor_msgs.msg import Image
@@ -50,7 +49,7 @@ def publish(width: int, height: int, seconds: float) -> None:
     messages = [to_image_message(image, 0) for image in images]
     while not camera.get_subscription_count():
         time.sleep(0.05)
-    for _ in range(20):  # labels need a listener of their own, which a bare subscriber is not
+    for _ in range(20):  # a bare subscriber takes no labels
         if label.get_subscription_count():
             break
         time.sleep(0.1)
@@ -66,7 +65,7 @@ def publish(width: int, height: int, seconds: float) -> None:
         count += 1
         time.sleep(max(0.0, begin + count / RATE_HZ - now))
     print(count, flush=True)
-    time.sleep(3.0)  # what is under way still arrives
+    time.sleep(3.0)  # for frames on their way
     print("end", flush=True)
     rclpy.shutdown()
 
@@ -118,14 +117,14 @@ def run(listener: list[str], width: int, height: int, seconds: float) -> tuple[i
 
 
 def received_by_client(data_dir: Path) -> tuple[int, int]:
-    """Return the frames that `fl_client` counted and kept, from its last words."""
+    """Return the frames that `fl_client` counted and kept, from its file of verdicts."""
     text = (data_dir / "verdicts.txt").read_text()
     counts = {name: int(value) for name, value in (line.split() for line in text.splitlines())}
     return sum(counts.values()), counts.get("kept", 0)
 
 
 def serve_client(data_dir: Path) -> None:
-    """Run `fl_client` as it is, and leave its verdicts in a file at the end."""
+    """Run `fl_client`, and write its verdicts to a file at the end."""
     from fl_robot_ros.nodes import client
 
     pipelines = []
@@ -160,7 +159,7 @@ def main() -> int:
         return 0
     from fl_robot_ros.demo.fleet import private_ros_environment
 
-    # A script's background ignores interrupts, and so would the listeners, which end by one.
+    # In the background of a script SIGINT is ignored, also by children; the listeners need it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.update(private_ros_environment())
     BUILD.mkdir(exist_ok=True)

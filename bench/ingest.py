@@ -1,9 +1,9 @@
-"""How fast a rosbag becomes a dataset: `fl_client`'s import against the script of today.
+"""How fast a rosbag becomes a dataset: `fl_client`'s import against a usual script.
 
-The peer is what people write: rosbags, rosbags-image and `cv2.imwrite` in one thread, which keeps
-neither an index nor a hash, and syncs nothing. Ours does what the node does: labels, filters,
-hash, index, fsync. Both write JPEG files of the same quality from the same bag; reading the bag
-alone is shown beside them. Every contestant runs in a fresh process, in turn, several times.
+The peer is a script as people write it: rosbags, rosbags-image and `cv2.imwrite` in one thread,
+without index, hash or sync. Ours is the node's import: labels, filters, hash, index, fsync. Both
+write JPEG files of the same quality from the same bag; the table also shows reading alone. Every
+contestant runs in a fresh process, in turn, several times.
 
     make bench            or    .venv/bin/python bench/ingest.py --size 1280x720
 """
@@ -24,11 +24,11 @@ import cv2
 import numpy as np
 
 SIZES = ("640x480", "1280x720", "1920x1080")
-# Pixels of a bag: a minute of 640x480 at 30 Hz, and less of larger images; of JPEG files, which
-# take a twentieth of the space, four times as many, so that no run is over in half a second.
+# Pixels of a bag: a minute of 640x480 at 30 Hz, or less of larger images. A bag of JPEG files has
+# four times as many: they are read so fast that a run would take half a second.
 BAG_PX = 1800 * 640 * 480
 JPEG_BAG_PX = 4 * BAG_PX
-# Ours for raw images; image_transport's for those that come as JPEG.
+# Our default for raw images; image_transport's for JPEG images.
 QUALITY = {"sqlite3": 95, "mcap": 95, "mcap, zstd": 95, "mcap, JPEG": 80}
 START_NS = 1_700_000_000_000_000_000
 KINDS = tuple(QUALITY)
@@ -118,7 +118,7 @@ def write_as_people_do(bag: Path, out: Path, quality: int) -> int:
 
 
 def import_as_the_node_does(bag: Path, out: Path, quality: int) -> int:
-    """Import with every filter on; they leave nothing out here, so that both write the same."""
+    """Import with all filters on; here they drop nothing, so that both write the same."""
     from fl_robot_ros.capture.pipeline import CapturePipeline
     from fl_robot_ros.config import ClientSettings
     from fl_robot_ros.dataset.dataset import Dataset
@@ -146,16 +146,16 @@ CONTESTANTS = {
 
 
 def contest(name: str, kind: str, bag: Path, cores: int) -> None:
-    """Run one contestant in this process and print what it did, as JSON."""
+    """Run one contestant in this process and print its result as JSON."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     cv2.setNumThreads(1)
     folder = Path(tempfile.mkdtemp(dir=bag.parent))
     warm_up, out = folder / "warm-up", folder / "out"
     warm_up.mkdir()
     out.mkdir()
-    # The first use of every library is not what is measured.
+    # The first use of every library is not measured.
     CONTESTANTS[name](bag.with_name("warm-up"), warm_up, QUALITY[kind])
-    # What others left unwritten would be written in our time, by our syncs.
+    # Our syncs would also write the unwritten data of the contestants before.
     os.sync()
     begin = time.perf_counter()
     frames = CONTESTANTS[name](bag, out, QUALITY[kind])
@@ -166,8 +166,8 @@ def contest(name: str, kind: str, bag: Path, cores: int) -> None:
 def emptied(folder: Path, pattern: str) -> int:
     """Empty the files of a folder with such names; return how many bytes there were.
 
-    For minutes, ext4 passes over the inodes of removed files, one by one, whenever it makes new
-    ones: that would be in the time of whoever comes next. So nothing is removed before the end.
+    For minutes, ext4 skips the inodes of removed files one by one whenever it makes new files, at
+    the cost of the next contestant. So nothing is removed before the end.
     """
     files = [item for item in folder.rglob(pattern) if item.is_file()]
     size = sum(item.stat().st_size for item in files)
@@ -209,7 +209,7 @@ def main() -> int:
 
 
 def compare(kind: str, bag: Path, repeat: int, cores: int) -> None:
-    """Let everybody read the same bag, in turn, and print how fast they were."""
+    """Let all contestants read the same bag in turn, and print their speeds."""
     bag_bytes = sum(item.stat().st_size for item in bag.iterdir())
     runs = [("reading alone", 1), ("script of today", 1)]
     runs += [("ours", count) for count in range(1, cores + 1)]
@@ -220,7 +220,7 @@ def compare(kind: str, bag: Path, repeat: int, cores: int) -> None:
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             results[name, count].append(json.loads(done.stdout.splitlines()[-1]))
     if len({item["frames"] for run in runs[1:] for item in results[run]}) > 1:
-        raise RuntimeError(f"{bag}: not everybody wrote every frame")
+        raise RuntimeError(f"{bag}: a contestant did not write every frame")
     peer = _frames_per_sec(results["script of today", 1])
     for (name, count), found in results.items():
         rate = _frames_per_sec(found)

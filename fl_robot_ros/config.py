@@ -429,7 +429,7 @@ class ServerSettings(Settings):
             if first != number:
                 raise SettingError(
                     f"classes has {self.classes[first]!r} and {self.classes[number]!r}; expected "
-                    f"names that differ in more than upper and lower case"
+                    "distinct names; upper and lower case count as the same"
                 )
         files = ("ssl_certfile", "ssl_keyfile", "ssl_ca_certfile")
         absent = [name for name in files if not getattr(self, name)]

@@ -1,6 +1,6 @@
-"""The packages of others that this one imports: which versions, and how to get them.
+"""Third-party packages that this package imports: their versions, and how to install them.
 
-Stays on Python 3.10 and free of third-party imports: it is asked when such a package is missing.
+Stays on Python 3.10 and free of third-party imports, since it runs when such a package is missing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fl_robot_ros.errors import MissingPackageError
 
-# The requirement behind each module, as in setup.py.
+# The requirement for each module, as in setup.py.
 REQUIREMENTS = {
     "ai_edge_litert": "ai-edge-litert>=2.1,<3",
     "apsw": "apsw>=3.50,<4",
@@ -33,7 +33,7 @@ REQUIREMENTS = {
     "tensorflow_datasets": "tensorflow-datasets>=4.9.9",
     "yaml": "PyYAML>=5.4.1",
 }
-# What bags are read with; a robot that reads none need not have them.
+# Needed for reading bags only.
 BAG_MODULES = ("rosbags", "apsw", "lz4", "backports.zstd")
 LEARNING_MODULES = ("flwr", "tensorflow", "keras", "ai_edge_litert", "numpy", "cv2", "yaml")
 DEMO_MODULES = (*LEARNING_MODULES, *BAG_MODULES, "matplotlib", "sklearn")
@@ -41,7 +41,7 @@ DEMO_MODULES = (*LEARNING_MODULES, *BAG_MODULES, "matplotlib", "sklearn")
 LEARNING_ENVIRONMENT = "give learning a virtual environment (README, On a robot, step 2)"
 
 _ROS = ("rclpy", "rcl_interfaces", "builtin_interfaces", "std_srvs")
-# What a robot has from its system, so that ROS' own packages fit it.
+# A robot has these from apt, in the versions that ROS' own packages need.
 _APT = {
     "cv2": "python3-opencv",
     "numpy": "python3-numpy",
@@ -52,13 +52,13 @@ _LITERT = "ai_edge_litert"
 
 
 def require(modules: Iterable[str]) -> None:
-    """Check that modules can be found, without importing them.
+    """Check that modules are installed, without importing them.
 
     Args:
         modules: Keys of `REQUIREMENTS`.
 
     Raises:
-        MissingPackageError: Some cannot; the message says how to get them.
+        MissingPackageError: Some are missing; the message says how to install them.
     """
     missing = [module for module in modules if not _is_found(module)]
     if missing:
@@ -66,7 +66,7 @@ def require(modules: Iterable[str]) -> None:
 
 
 def describe_missing(modules: Sequence[str]) -> str:
-    """Return in one line which packages this Python lacks, and how it gets them.
+    """Return one line that names missing packages and how to install them.
 
     Args:
         modules: Keys of `REQUIREMENTS`, one or more.
@@ -77,12 +77,12 @@ def describe_missing(modules: Sequence[str]) -> str:
 
 
 def describe_unimportable(error: ImportError) -> str:
-    """Return in one line what is to be done about a package that cannot be imported."""
+    """Return one line that says how to repair a failed import."""
     name = error.name or ""
     if not isinstance(error, ModuleNotFoundError):
         text = f"a package is broken for {sys.executable}: {' '.join(str(error).split())}"
         if "numpy" in text:
-            # numpy.core.multiarray failed to import: pip put NumPy 2 before the system's.
+            # numpy.core.multiarray failed to import: pip installed NumPy 2 over the system's.
             text += (
                 "; where OpenCV was built for NumPy 1, install with: "
                 f"{sys.executable} -m pip install 'numpy<2'"
@@ -98,12 +98,12 @@ def describe_unimportable(error: ImportError) -> str:
 
 
 def package_name(module: str) -> str:
-    """Return the name of the package that a module comes in."""
+    """Return the name of the package that contains a module."""
     return re.split("[<>=]", REQUIREMENTS[module])[0]
 
 
 def install_command(python: str, modules: Sequence[str], *options: str) -> str:
-    """Return the command with which an interpreter gets modules."""
+    """Return the command that installs modules for an interpreter."""
     requirements = [f"'{REQUIREMENTS[module]}'" for module in modules]
     return " ".join([python, "-m pip install", *options, *requirements])
 
@@ -111,26 +111,26 @@ def install_command(python: str, modules: Sequence[str], *options: str) -> str:
 def _advice(modules: Sequence[str]) -> str:
     options = []
     is_of_the_system = sys.prefix == sys.base_prefix
-    # They need Python 3.11, and bring a NumPy that the system's OpenCV and cv_bridge may not fit.
+    # They need Python 3.11 and a NumPy that may break the system's OpenCV and cv_bridge.
     if {"flwr", "tensorflow"} & {*modules} and (is_of_the_system or sys.version_info < (3, 11)):
         return LEARNING_ENVIRONMENT
     if is_of_the_system:
         if {*modules} <= {*_APT}:
             return f"install with: sudo apt install {' '.join(_APT[module] for module in modules)}"
         options.append("--user")
-        # PEP 668, Ubuntu 24.04: pip leaves even the user's own folder alone without this.
+        # PEP 668 (Ubuntu 24.04): without this, pip refuses to install even for the user alone.
         if (Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED").is_file():
             options.append("--break-system-packages")
     if [*modules] == [_LITERT]:
-        # What its package asks for lifts NumPy over that of Ubuntu 22.04, so that the system's
-        # OpenCV and cv_bridge fail. Inference needs NumPy alone: 1.21.5 and 1.26.4 were tried.
+        # Its dependencies raise NumPy above that of Ubuntu 22.04, which breaks the system's OpenCV
+        # and cv_bridge. Inference needs only NumPy: 1.21.5 and 1.26.4 were tried.
         options.append("--no-deps")
     return f"install with: {install_command(sys.executable, modules, *options)}"
 
 
 def _is_found(module: str) -> bool:
     if module == "backports.zstd" and sys.version_info >= (3, 14):
-        return True  # It is a part of Python there.
+        return True  # Part of Python from 3.14 on.
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:

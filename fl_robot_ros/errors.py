@@ -31,7 +31,7 @@ class SettingError(FlRobotError):
 
 
 class MissingPackageError(FlRobotError):
-    """A Python package is not installed; the message says how to get it."""
+    """A Python package is missing or of an unknown version; the message says what to install."""
 
 
 class FrameError(FlRobotError):

@@ -1,10 +1,9 @@
-"""Runs unit tests with the oldest versions that setup.py promises.
+"""Runs tests on Python 3.10 with the oldest package versions that setup.py promises.
 
-`make test-oldest` runs all of them, `make test` a part.
-
-What a robot has from apt is at its oldest on Ubuntu 22.04, so this takes Python 3.10; without one
-it says so. LiteRT comes without its dependencies, as the README has it. Tests that need what
-the environment lacks are skipped, as on a robot; the Python that runs this makes their models.
+These are the versions that apt has on Ubuntu 22.04. `make test-oldest` runs the tests that need no
+ROS, `make test` a part of them; without a Python 3.10 both say so. LiteRT is installed without its
+dependencies, as in the README. Tests whose packages are missing are skipped, as on a robot; the
+Python that runs this script makes the models for the others.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ BUILD_TOOLS = ("setuptools==65.5.0", "wheel==0.48.0")
 
 
 def main() -> int:
-    """Make the environment if it is not there, and run pytest in it; return its exit code."""
+    """Make the environment if it is missing, and run pytest in it; return the exit code."""
     python = find_python()
     if not python:
-        print("The oldest versions were not tried: there is no Python 3.10 (see PYTHON310).")
+        print("Tests with the oldest versions were skipped: no Python 3.10 found; set PYTHON310.")
         return 0
     pins = [*oldest_versions("test")]
     alone = [*oldest_versions("perception")]
@@ -52,7 +51,7 @@ def main() -> int:
 
 
 def find_python() -> str:
-    """Return a Python 3.10 that works, "" where there is none."""
+    """Return the path of a working Python 3.10, "" where there is none."""
     check = "import ensurepip, sqlite3, sys, venv; sys.exit(sys.version_info[:2] != (3, 10))"
     installed = sorted(Path.home().glob(".pyenv/versions/3.10.*/bin/python"))
     for name in (os.environ.get("PYTHON310", ""), "python3.10", *map(str, installed)):
@@ -63,7 +62,7 @@ def find_python() -> str:
 
 
 def oldest_versions(extra: str) -> Iterator[str]:
-    """Yield the lower bounds of an extra, as pins; with "test", of what is always needed too."""
+    """Yield the lower bounds of an extra as pins; with "test", those always required too."""
     for requirement in map(Requirement, metadata.requires("fl_robot_ros") or ()):
         environment = {"python_version": "3.10", "extra": extra}
         is_always_needed = "extra" not in str(requirement.marker)

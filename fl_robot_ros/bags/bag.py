@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fl_robot_ros.bags.bag_files import BagFiles, find_bag_files, is_bag
-from fl_robot_ros.bags.bag_message import LabelMessage, MessageReader
+from fl_robot_ros.bags.bag_message import LabelMessage, read_message
 from fl_robot_ros.bags.bag_topic import IMAGE_TYPES, Topic, Wanted, unreadable_topics
 from fl_robot_ros.bags.camera_choice import other_topics
 from fl_robot_ros.errors import BagError
@@ -33,14 +33,14 @@ class BagReport:
         labels_read: Number of labels.
         frames_expected: Number of frames that the bag says it has; 0 where it does not say.
         topics: Image topics that frames came from, in order of appearance.
-        image_topics: Image topics that the bag has, as far as it says, sorted.
-        other_topics: Topics that are left out, each with that of the same camera that is read.
-        label_topics: Topics that labels may come from, as far as the bag says, sorted.
+        image_topics: Image topics of the bag, as far as it lists them, sorted.
+        other_topics: Skipped topics, each with the topic of the same camera that is read instead.
+        label_topics: Label topics of the bag, as far as it lists them, sorted.
         start_ns: When the recording began, in ns; None where the bag does not say.
-        is_fallback: None of the wanted image topics was there, so all image topics were read.
-        label_file: Labels by time: the file that was given, else that of the bag; None: none.
-        is_label_file_used: Whether the label file says anything of a frame that the sampler took.
-        complete: The bag was read to its end and nothing was lost.
+        is_fallback: All image topics were read, because the bag has none of the requested ones.
+        label_file: Label file in use: the one given, else the one of the bag; None: none.
+        is_label_file_used: Whether the label file covers a frame that the sampler took.
+        complete: The bag was read to its end without a loss.
         loss: What was lost, in words; "" for nothing.
     """
 
@@ -59,7 +59,7 @@ class BagReport:
     loss: str = ""
 
     def add_loss(self, loss: str) -> None:
-        """Note a loss beside those noted before."""
+        """Append a loss to the others."""
         self.loss = f"{self.loss}; {loss}" if self.loss else loss
 
 
@@ -73,22 +73,22 @@ def open_bag(
     """Open a bag, for a `with` statement.
 
     Topic names match without their leading "/" and with any namespace before them: "camera/image"
-    takes "/robot1/camera/image". Of the raw and the compressed topic of a camera, one is read, as
-    `other_topics` says. Messages come file by file, and in each by the time of recording, as
-    `ros2 bag play` has them; in damaged files, in the order in which they lie there. A bag of any
-    size takes at most 64 MiB of messages, and a few chunks of the file, in memory. Files that are
-    compressed as a whole are unpacked into the folder for temporary files, one at a time.
+    takes "/robot1/camera/image". Of the raw and the compressed topic of a camera, one is read; see
+    `other_topics`. Messages come file by file, each file in the order of recording, like
+    `ros2 bag play`; a damaged file in the order of its records. At most 64 MiB of messages and a
+    few chunks are held in memory, whatever the size of the bag. Files that are compressed as a
+    whole are unpacked into the temporary folder, one at a time.
 
     Args:
         path: A rosbag2 folder or storage file (mcap, sqlite3), or a ROS 1 .bag file.
-        image_topics: Topics of Image or CompressedImage; None, or none of them in the bag: all.
-        allows_fallback: Whether all image topics are read where none of those is in the bag; else
-            that is an error.
-        label_file: Labels by time; None: the file that lies in the bag's folder or beside it, as
-            `BagFiles.label_file` finds it.
+        image_topics: Topics of Image or CompressedImage; None, or where the bag has none of them:
+            all image topics.
+        allows_fallback: Whether all image topics are read if the bag has none of those requested;
+            else that is a BagError.
+        label_file: Labels by time; None: the label file of the bag, see `BagFiles.label_file`.
 
     Raises:
-        BagError: There is no bag at the path.
+        BagError: The path is no bag.
         LabelError: The bag has more than one label file.
     """
     files = find_bag_files(path)
@@ -99,8 +99,8 @@ def open_bag(
 class BagReader(Iterator["Frame | LabelMessage"]):
     """Yields the frames and labels of one bag; `open_bag` makes it.
 
-    Iterating raises BagError, at the end, where the bag has no image topic, promises images and
-    yields none, or nothing of it is readable.
+    Iterating ends with a BagError if the bag has no image topic, promises images but yields none,
+    or cannot be read at all.
 
     Attributes:
         report: What has been read so far, and at the end what was lost.
@@ -117,9 +117,8 @@ class BagReader(Iterator["Frame | LabelMessage"]):
         self._bag = bag
         self._image_topics = image_topics
         self._allows_fallback = allows_fallback
-        self._reader = MessageReader()
         self._broken_messages = 0
-        # The topics of the messages so far, and whether they are wanted.
+        # Whether a topic is wanted, for the topics of the messages so far.
         self._seen: dict[Topic, bool] = {}
         self._items = self._read()
 
@@ -150,9 +149,9 @@ class BagReader(Iterator["Frame | LabelMessage"]):
             raise BagError(f"bag {self._bag.path} cannot be read: {error}") from error
 
     def _item(self, message: RecordedMessage) -> Frame | LabelMessage | None:
-        """Return the frame or label of a message, None where it is broken, and count it."""
+        """Count a message and return its frame or label; None: the message is broken."""
         try:
-            item = self._reader.read(message)
+            item = read_message(message)
         except BagError as error:
             if not self._broken_messages:
                 self.report.add_loss(str(error))
@@ -167,7 +166,7 @@ class BagReader(Iterator["Frame | LabelMessage"]):
         return item
 
     def _choose_topics(self, storage: BagStorage) -> Wanted:
-        """Return which topics to read, and count the frames that the bag says it has."""
+        """Return which topics to read; fill in what the report says of topics and frames."""
         report = self.report
 
         def is_named_image(topic: Topic) -> bool:
@@ -218,9 +217,9 @@ class BagReader(Iterator["Frame | LabelMessage"]):
         )
 
     def _unreadable(self, topics: Iterable[Topic]) -> list[str]:
-        """Return a line for each topic of labels, or of wanted images, that cannot be read.
+        """Return a line for each unreadable topic of labels or of wanted images.
 
-        A camera that was read on another topic is not lost.
+        Cameras that were read by another topic are left out.
         """
         names = None if self.report.is_fallback else self._image_topics
         cameras = {camera_of(topic) for topic in self.report.topics}
@@ -232,10 +231,10 @@ class BagReader(Iterator["Frame | LabelMessage"]):
         ]
 
     def _conclude(self, storage: BagStorage) -> None:
-        """Say what was lost.
+        """Fill in the losses.
 
         Raises:
-            BagError: No frame was read, and not because there was none to read.
+            BagError: No frame was read although there should be some, or there is no image topic.
         """
         report = self.report
         for loss in storage.losses():

@@ -16,11 +16,10 @@ if TYPE_CHECKING:
     from fl_robot_ros.bags.bag_storage import BagStorage
 
 _STORAGE_SUFFIXES = (".mcap", ".db3")
-# The second is what a recorder that was killed leaves.
+# The second is left behind by a killed recorder.
 _ROS1_SUFFIXES = (".bag", ".bag.active")
 _COMPRESSED_SUFFIX = ".zstd"
 _LABEL_SUFFIXES = (".csv", ".yaml", ".yml")
-# Of many files, so many are named.
 _MAX_NAMED = 5
 _UNLISTED = f"it was not read, as {METADATA_NAME} does not list it; read it by itself"
 
@@ -30,12 +29,11 @@ class BagFiles:
     """The files of a bag.
 
     Attributes:
-        path: The folder, or the storage file where it was asked for by itself.
+        path: The folder, or the storage file that is read on its own.
         files: Storage files in the order of recording.
-        losses: What is not read, in words: files that the metadata lists and that are not there,
-            and files beside them that are no part of the bag as far as names and metadata say.
-        metadata: What the metadata says; of a file by itself, only when the whole bag began that
-            it is a part of.
+        losses: Files that are not read, in words: listed ones that are missing, and storage files
+            in the folder that belong to another bag by their names.
+        metadata: The bag's metadata; for a file on its own, only `start_ns` of its bag.
     """
 
     path: Path
@@ -44,14 +42,14 @@ class BagFiles:
     metadata: BagMetadata = field(default_factory=BagMetadata)
 
     def label_file(self) -> Path | None:
-        """Return the label file that belongs to the bag, None where there is none.
+        """Return the label file of the bag, None if it has none.
 
-        It is `labels.csv`, `labels.yaml` or `labels.yml` in the folder; beside a file such as
-        drive.mcap it is `drive.mcap.labels.csv`, `.yaml` or `.yml`. A folder without one has that
-        of its files, and a file without one that in the folder of the bag that it is a part of.
+        For a folder it is `labels.csv`, `labels.yaml` or `labels.yml` in it, else the label file
+        of one of its files. For a file such as drive.mcap it is `drive.mcap.labels.csv`, `.yaml`
+        or `.yml` beside it, else the label file in the folder of the bag that lists it.
 
         Raises:
-            LabelError: There is more than one.
+            LabelError: There are several.
         """
         own = [
             path for file in self.files for path in _label_files(file.with_name, f"{file.name}.")
@@ -72,21 +70,21 @@ class BagFiles:
         return present[0] if present else None
 
     def open(self) -> BagStorage:
-        """Look into the storage files.
+        """Open the storage files and read their summaries.
 
         Raises:
             MissingPackageError: A package that reads bags is not installed.
             OSError: A file cannot be read.
         """
         require(BAG_MODULES)
-        # Imported late, as a robot that reads no bags need not have these packages.
+        # Imported late: a robot that never reads bags need not install these packages.
         from fl_robot_ros.bags.bag_storage import BagStorage
 
         return BagStorage(self)
 
 
 def is_bag(path: Path) -> bool:
-    """Say whether a path is a rosbag, by its name and what lies in it."""
+    """Say whether a path is a rosbag, by the name of the file or of the folder's files."""
     try:
         names = [item.name for item in path.iterdir()] if path.is_dir() else [path.name]
     except OSError:
@@ -97,16 +95,16 @@ def is_bag(path: Path) -> bool:
 def find_bag_files(path: Path) -> BagFiles:
     """Return the files of a bag.
 
-    They are those that the metadata lists, and those that are named like them but for the number,
-    as a recorder that is killed has not listed its last file; without metadata, all in the folder,
-    which must be named alike.
+    These are the files that the metadata lists, and files of the same name with another number,
+    because a killed recorder has not listed its last file. Without metadata all storage files of
+    the folder count; their names may differ in the number only.
 
     Args:
-        path: A rosbag2 folder, its metadata.yaml or a storage file in it, or a ROS 1 .bag file,
-            also one that is still named .bag.active.
+        path: A rosbag2 folder, its metadata.yaml, one of its storage files, or a ROS 1 bag
+            (.bag, .bag.active).
 
     Raises:
-        BagError: There is no bag at the path, or there are several.
+        BagError: The path is no bag, or a folder of several recordings.
     """
     if path.name == METADATA_NAME:
         path = path.parent
@@ -123,34 +121,40 @@ def find_bag_files(path: Path) -> BagFiles:
     present = sorted(items, key=_by_number)
     listed = path / METADATA_NAME
     metadata = read_metadata(listed) if _is_file(listed) else BagMetadata()
-    names = [_present_name(path, name) for name in metadata.names if _is_storage(name)]
+    by_name = {file.name: file for file in present}
     files: list[Path] = []
     losses: list[str] = []
-    for file in (path / name for name in dict.fromkeys(names)):
-        if _is_file(file):
+    for name in filter(_is_storage, metadata.names):
+        # Some versions of rosbag2 list compressed files by their unpacked name.
+        unpacked = name.removesuffix(_COMPRESSED_SUFFIX)
+        names = (name, unpacked, unpacked + _COMPRESSED_SUFFIX)
+        file = next((by_name[item] for item in names if item in by_name), None)
+        if file is None:
+            losses.append(f"{name}: the file is missing")
+        elif file not in files:
             files.append(file)
-        else:
-            losses.append(f"{file.name}: the file is missing")
+    found = {_unpacked_name(file) for file in files}
+    others = [file for file in present if _unpacked_name(file) not in found]
     if not files:
         files = present
         if len({_series(file) for file in files}) > 1:
-            # One's labels must not be taken for the other's.
+            # The labels of one must not be given to the frames of another.
             raise BagError(
                 f"folder {path} has no {METADATA_NAME}, and files of several recordings: "
                 f"{', '.join(file.name for file in files[:_MAX_NAMED])}; read each by itself"
             )
-    elif others := _others(files, present):
+    else:
         series = {_series(file) for file in files}
         losses += [f"{file.name}: {_UNLISTED}" for file in others if _series(file) not in series]
-        files += [file for file in others if _series(file) in series]
-        files.sort(key=_by_number)
+        unlisted = [file for file in others if _series(file) in series]
+        files = sorted([*files, *unlisted], key=_by_number) if unlisted else files
     if not files:
         raise BagError(f"folder {path} has no .mcap or .db3 file; expected a rosbag2 folder")
     return BagFiles(path, tuple(files), tuple(losses), metadata)
 
 
 def _whole_bag_start_ns(file: Path) -> int | None:
-    """Return when the bag began, in ns, that a file is a part of by the metadata beside it."""
+    """Return the start in ns of the bag whose metadata lists this file; None: no bag does."""
     if not _is_file(file.with_name(METADATA_NAME)):
         return None
     try:
@@ -169,33 +173,21 @@ def is_compressed(path: Path) -> bool:
     return path.suffix == _COMPRESSED_SUFFIX
 
 
-def _present_name(folder: Path, name: str) -> str:
-    """Return the name of a listed file as it lies there, compressed or not."""
-    names = (name, name + _COMPRESSED_SUFFIX, name.removesuffix(_COMPRESSED_SUFFIX))
-    return next((other for other in names if _is_file(folder / other)), name)
-
-
-def _others(found: list[Path], present: list[Path]) -> list[Path]:
-    """Return the files beside those found that are not the same, compressed or unpacked."""
-    names = {_unpacked_name(file) for file in found}
-    return [file for file in present if _unpacked_name(file) not in names]
-
-
 def _unpacked_name(path: Path) -> str:
     return path.name.removesuffix(_COMPRESSED_SUFFIX)
 
 
 def _series(path: Path) -> str:
-    """Return what the names of a split bag's files have in common: all but their numbers."""
+    """Return the common name of a split bag's files, with "*" for the number."""
     return re.sub(r"_\d+(\.\w+)$", r"_*\1", _unpacked_name(path))
 
 
 def _is_file(path: Path) -> bool:
-    """Say whether a regular file is there: a pipe, for example, would wait for its writer."""
+    """Say whether this is a regular file; reading a pipe would wait for its writer."""
     try:
         return path.is_file()
     except (OSError, ValueError):
-        # A name that is too long, for example.
+        # For example, the name is too long.
         return False
 
 

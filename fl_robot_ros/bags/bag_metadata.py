@@ -23,12 +23,12 @@ _ERRORS = (
 
 @dataclass(frozen=True)
 class BagMetadata:
-    """What a metadata.yaml says; nothing where there is none or it is broken.
+    """Content of a metadata.yaml; empty if the file is missing or broken.
 
     Attributes:
-        names: File names, without folders, which could lead out of that of the bag.
+        names: File names, stripped of folders, which could lead out of the bag.
         promised: Number of messages by topic.
-        start_ns: When the recording began, in ns; None where it does not say.
+        start_ns: Start of the recording in ns; None: not given.
     """
 
     names: tuple[str, ...] = ()
@@ -37,10 +37,10 @@ class BagMetadata:
 
 
 def read_metadata(path: Path) -> BagMetadata:
-    """Return what a metadata.yaml says; the path is that of a regular file."""
+    """Read a metadata.yaml, which must be a regular file."""
     try:
         with path.open("rb") as file:
-            # As texts: numbers such as 1:1:1:..., and merges, would cost more than their size.
+            # Texts only: merges and numbers like 1:1:1 can take far more time than their size.
             content: Any = yaml.load(file.read(_MAX_BYTES), yaml.BaseLoader)
         information = content["rosbag2_bagfile_information"]
         names = [PurePath(item).name for item in information["relative_file_paths"]]

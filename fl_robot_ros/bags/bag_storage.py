@@ -25,24 +25,24 @@ _STORAGES: dict[str, type[McapStorage | SqliteStorage]] = {
     ".mcap": McapStorage,
     ".db3": SqliteStorage,
 }
-# Where messages are compressed one by one; serialized ROS 2 messages never begin like this.
+# Messages may be compressed one by one; no serialized ROS 2 message begins like this.
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
 class BagStorage:
     """The storage files of a bag, read one after the other.
 
-    Each file is opened by itself, not through its folder's metadata: so the damage of one file
-    leaves the others readable, and metadata that disagrees with its files does not matter.
+    Each file is opened on its own, without the folder's metadata: damage to one file leaves the
+    others readable, and wrong metadata does no harm.
 
     Attributes:
-        topics: Number of messages by topic, as the files say.
-        known_topics: Number of messages by topic, as the files or the metadata say.
-        start_ns: When the recording began, in ns; None where neither metadata nor files say.
+        topics: Number of messages by topic, from the files.
+        known_topics: Number of messages by topic, from files and metadata, the larger number.
+        start_ns: Start of the recording in ns; None: neither metadata nor files give it.
     """
 
     def __init__(self, bag: BagFiles) -> None:
-        """Look into each file.
+        """Read the summary of each file.
 
         Raises:
             OSError: A file cannot be read.
@@ -68,7 +68,7 @@ class BagStorage:
             self.start_ns = min(filter(is_time, starts), default=None)
 
     def has(self, wanted: Wanted) -> bool:
-        """Say whether there is a wanted message; may have to read a damaged file.
+        """Say whether the bag has a wanted message; files without a summary are read for that.
 
         Raises:
             OSError: A file cannot be read.
@@ -78,10 +78,9 @@ class BagStorage:
     def messages(self, wanted: Wanted) -> Iterator[RecordedMessage]:
         """Yield the wanted messages, each once, in the order of recording.
 
-        At most 64 MiB of messages, which may be a quarter of their chunks, and 64 MiB of chunks
-        that are being unpacked, or one of at most 512 MiB, are held in memory, however large the
-        bag is. So chunks that overlap in time by more than 64 MiB come in the order in which they
-        lie in their file, and so do those of a file without an index.
+        Memory holds at most 64 MiB of messages, which may keep chunks of four times that size, and
+        64 MiB of chunks being unpacked or one chunk of at most 512 MiB. Chunks that overlap in
+        time by more than 64 MiB, and chunks of a file without an index, come in file order.
 
         Raises:
             OSError: A file cannot be read.
@@ -90,7 +89,7 @@ class BagStorage:
             yield from file.messages(wanted)
 
     def read_topics(self) -> TopicCounts:
-        """Return the number of messages by topic; a file that does not say it is read for that.
+        """Return the number of messages by topic; files without a summary are read for that.
 
         Raises:
             OSError: A file cannot be read.
@@ -108,27 +107,27 @@ class BagStorage:
         return topics
 
     def losses(self) -> list[str]:
-        """Return what is not read, as far as it is known by now."""
+        """Return what could not be read so far, one line each."""
         damaged = (file for file in self._files if file.salvage.damage)
         return [*self._losses, *(f"{file.name}: {file.salvage.damage}" for file in damaged)]
 
     def close(self) -> None:
-        """Remove what was unpacked; the files are open only while they are read."""
+        """Remove unpacked files; storage files are open only while they are read."""
         self._unpacker.close()
 
 
 class _StorageFile:
-    """One file; one that is compressed as a whole and cannot be unpacked is a loss.
+    """One storage file; a compressed file that cannot be unpacked is a loss.
 
     Attributes:
-        name: Name of the file as it lies in the bag.
-        salvage: Is told what was lost.
-        topics: Number of messages by topic; None where only reading it all would tell.
-        start_ns: When its first message was recorded, in ns; None where it does not say.
+        name: Name of the file in the bag.
+        salvage: Collects the losses.
+        topics: Number of messages by topic; None: unknown until the whole file is read.
+        start_ns: Time of its first message in ns; None: unknown.
     """
 
     def __init__(self, path: Path, unpacker: Unpacker, promised: TopicCounts) -> None:
-        """Look into a file; into a compressed one only where the metadata tells nothing."""
+        """Read the file's summary; a compressed file is unpacked only if metadata is missing."""
         self.name = path.name
         self.salvage = Salvage()
         self._path = path
@@ -155,11 +154,11 @@ class _StorageFile:
             try:
                 yield message if unpacking is None else message._replace(data=unpacking.result())
             except DamagedError:
-                # Left as it is, it is counted as a broken message.
+                # Passed on as it is, and counted as a broken message.
                 yield message
 
     def _storage(self) -> Storage | None:
-        """Return the file as it lies unpacked; None where there is no room for that."""
+        """Return the unpacked file; None: it cannot be unpacked, for example for lack of room."""
         try:
             place = self._unpacker.place(self._path, self.salvage)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The topics of a bag: which have images or labels, and which of these cannot be read."""
+"""The topics of a bag: those with images or labels, and which of them are unreadable."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ IMAGE_TYPE = "sensor_msgs/msg/Image"
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
 STRING_TYPE = "std_msgs/msg/String"
 IMAGE_TYPES = (IMAGE_TYPE, COMPRESSED_TYPE)
-# Names of topics and types that are longer are damaged, or meant to fill the memory.
+# Longer names of topics and types are damage, or an attack on the memory.
 MAX_NAME_BYTES = 4096
 
 _READABLE = ("cdr", "ros1")
 _SHOWN_CHARACTERS = 32
-# A type as ROS 1, converters and early ROS 2 name it, sensor_msgs/Image, and as DDS does,
+# ROS 1, converters and early ROS 2 write sensor_msgs/Image; DDS writes
 # sensor_msgs::msg::dds_::Image_.
 _SHORT_NAME = re.compile(r"([A-Za-z]\w*)/([A-Za-z]\w*)")
 _DDS_NAME = re.compile(r"([A-Za-z]\w*)::msg::dds_::([A-Za-z]\w*)_")
-# Images of other recorders, as foxglove.CompressedImage, and packets of videos.
+# Images of other recorders, for example foxglove.CompressedImage, and video packets.
 _OTHER_IMAGE = re.compile(
     r"(.*[/.:])?((Raw|Compressed)?Image|CompressedVideo)|\w*image_transport\w*/msg/\w*Packet"
 )
 
 
 class Topic(NamedTuple):
-    """A topic of a bag; one name may stand for several, with a type each.
+    """A topic of a bag; topics of different types may share a name.
 
     Attributes:
         name: Its name, as recorded.
-        message_type: The type as ROS 2 writes it, for example "sensor_msgs/msg/Image"; "" where
-            it is not known.
-        unreadable_format: Serialization of its messages where it is neither CDR nor that of
-            ROS 1, for example "json"; "" for a topic that can be read.
+        message_type: Its type in the spelling of ROS 2, for example "sensor_msgs/msg/Image"; "":
+            unknown.
+        unreadable_format: Serialization that this package cannot read, for example "json"; "" for
+            CDR and the serialization of ROS 1.
     """
 
     name: str
@@ -44,23 +44,23 @@ class Topic(NamedTuple):
 
     @property
     def has_images(self) -> bool:
-        """Whether its messages are images that can be read."""
+        """Whether its messages are readable images."""
         return self.message_type in IMAGE_TYPES and not self.unreadable_format
 
     @property
     def has_labels(self) -> bool:
-        """Whether its messages are labels that can be read: `fl/label`, in any namespace."""
+        """Whether its messages are readable labels: `fl/label`, in any namespace."""
         is_text = self.message_type == STRING_TYPE and not self.unreadable_format
         return is_text and self.has_label_name
 
     @property
     def has_label_name(self) -> bool:
-        """Whether it is named like a topic of labels."""
+        """Whether it has the name of a label topic."""
         return topic_matches(self.name, (LABEL_TOPIC,))
 
     @property
     def type_text(self) -> str:
-        """Its type for people, such as "foxglove.RawImage as 'protobuf'"."""
+        """Its type for messages to people, for example "foxglove.RawImage as 'protobuf'"."""
         suffix = f" as '{self.unreadable_format}'" if self.unreadable_format else ""
         return self.message_type + suffix
 
@@ -72,11 +72,11 @@ TopicCounts = dict[Topic, int]
 
 
 def topic_of(name: str, message_type: str, serialization: str) -> Topic:
-    """Return a topic.
+    """Return a topic, its type in the spelling of ROS 2.
 
     Args:
         name: Its name.
-        message_type: Its type by any of the names that are in use, as sensor_msgs/Image.
+        message_type: Its type in any spelling, for example sensor_msgs/Image.
         serialization: How its messages are serialized, for example "cdr".
     """
     match = _SHORT_NAME.fullmatch(message_type) or _DDS_NAME.fullmatch(message_type)
@@ -86,7 +86,7 @@ def topic_of(name: str, message_type: str, serialization: str) -> Topic:
 
 
 def unreadable_topics(topics: Iterable[Topic]) -> dict[str, str]:
-    """Return the names of topics whose images or labels cannot be read, each with the reason."""
+    """Return the reason for each topic, by name, whose images or labels cannot be read."""
     lines = {}
     for topic in sorted(topics):
         name, message_type, _ = topic

@@ -1,4 +1,4 @@
-"""Which topic of a camera is read from a bag that has several: raw, compressed and others."""
+"""The one topic that is read of a camera with several: raw, compressed and others."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from functools import partial
 from fl_robot_ros.bags.bag_topic import COMPRESSED_TYPE, Topic, TopicCounts
 from fl_robot_ros.topic_name import camera_of, topic_matches
 
-# What comes behind a camera's name where its images can be read.
+# Suffixes of the topics whose images can be read.
 _READABLE = ("", "/compressed")
 
 
 def other_topics(counts: TopicCounts, names: Sequence[str] = ()) -> dict[Topic, Topic]:
-    """Return the topics that show what another one shows, each with the one to read instead.
+    """Return the topics to skip, each with the topic of the same camera to read instead.
 
-    Of a camera's topics, the first one is read that `names` has, else the raw one; but one with
-    less than half of the images of another, as where a recorder could not follow, comes behind it.
+    Read is the topic that comes first in `names`, else the raw one. Topics with less than half as
+    many images as another, because a recorder was too slow for example, come last.
 
     Args:
         counts: Number of messages by image topic.
-        names: Names of topics as people write them, the most important first.
+        names: Topic names in people's spelling, the most important first.
     """
     cameras = defaultdict(list)
     for topic in sorted(counts):
@@ -39,7 +39,7 @@ def other_topics(counts: TopicCounts, names: Sequence[str] = ()) -> dict[Topic, 
 
 
 def describe_other(other: Topic, chosen: Topic) -> str:
-    """Say that a topic is left out, and which one is read instead."""
+    """Say which topic is left out and which is read instead."""
     if other.name == chosen.name:
         return (
             f"{other.name} as {other.message_type} is left out: it is read as "
@@ -49,7 +49,7 @@ def describe_other(other: Topic, chosen: Topic) -> str:
 
 
 def _rank(names: Sequence[str], topic: Topic) -> tuple[int, int, bool]:
-    """Return what sorts a camera's topics: by the names, raw ones first."""
+    """Return the sort key of a camera's topics: by `names`, then raw before compressed."""
     places = [place for place, name in enumerate(names) if topic_matches(topic.name, (name,))]
     is_compressed = topic.message_type == COMPRESSED_TYPE
     return min(places, default=len(names)), len(topic.name), is_compressed

@@ -1,4 +1,4 @@
-"""Unpacks compressed data and files without trusting what they say about their size."""
+"""Unpacks compressed data and files without trusting the sizes that they claim."""
 
 from __future__ import annotations
 
@@ -19,26 +19,25 @@ from fl_robot_ros.bags.bag_files import is_compressed
 from fl_robot_ros.bags.storage import Salvage
 from fl_robot_ros.errors import DamagedError
 
-# A part of Python since 3.14, and a package before.
+# A part of Python since 3.14.
 if sys.version_info >= (3, 14):
     from compression.zstd import ZstdDecompressor, ZstdError, get_frame_info
 else:
     from backports.zstd import ZstdDecompressor, ZstdError, get_frame_info
 
-# No chunk or message of a bag is larger: recorders write chunks of about 1 MB by default.
+# The largest chunk or message of a bag; recorders write chunks of about 1 MB by default.
 MAX_UNPACKED_BYTES = 1 << 29
 
 _STEP_BYTES = 1 << 24
 _BLOCK_BYTES = 1 << 20
-# Of many tiny frames, each would cost a copy of its block.
+# Each frame costs a copy of its block, however small it is.
 _MAX_FRAMES = 1 << 12
 _ERRORS = (ZstdError, RuntimeError, OSError, EOFError, ValueError)
 _ZSTD_HEAD_BYTES = 18
-# Black images pack well, but what unpacks to more than 1 GiB and 1000 times its size is damaged
-# or meant to fill the disk.
+# Even black images pack less well: a larger file is damaged, or an attack on the disk.
 _FREE_UNPACKED_BYTES, _MAX_UNPACKED_SHARE = 1 << 30, 1000
 _PACKED_BLOCK_BYTES = 1 << 16
-# Compressed data that is unpacked before it is needed, with what it claims to hold.
+# Data unpacked ahead: packed and claimed unpacked size together.
 _AHEAD_BYTES = 1 << 26
 
 ItemT = TypeVar("ItemT")
@@ -66,16 +65,16 @@ class _Decompressor(Protocol):
 
 
 def unpacked_bytes(packed: bytes | memoryview, compression: str, max_bytes: int) -> bytes:
-    """Return what compressed data holds; where it is cut, what is there of it.
+    """Return the content of compressed data; of cut data, the part that is there.
 
     Args:
-        packed: Frames or streams one behind the other, as parallel compressors write them; what
-            is behind them is ignored.
-        compression: "zstd", "lz4" (frame format, as in mcap and in ROS 1) or "bz2".
-        max_bytes: The most that it may hold.
+        packed: One or more frames or streams, as parallel compressors write them; other data
+            after them is ignored.
+        compression: "zstd", "lz4" (the frame format of mcap and ROS 1) or "bz2".
+        max_bytes: Largest size of the content.
 
     Raises:
-        DamagedError: It is damaged, holds more, or the compression is not known.
+        DamagedError: The data is damaged, its content too large, or the compression unknown.
     """
     data = memoryview(packed)
     position = 0
@@ -100,16 +99,16 @@ def unpacked_bytes(packed: bytes | memoryview, compression: str, max_bytes: int)
 def _unpacked_frame(
     data: memoryview, position: int, decompressor: _Decompressor, room: int
 ) -> tuple[list[bytes], int]:
-    """Return what a frame holds, as far as there is room and one byte more, and where it ends.
+    """Return the content of a frame, up to one byte more than there is room for, and its end.
 
     Raises:
-        Exception: One of `_ERRORS`; the frame is damaged, or there is none.
+        Exception: One of `_ERRORS`: there is no frame, or it is damaged.
     """
     parts = []
     while not decompressor.eof:
         block = data[position : position + _BLOCK_BYTES] if decompressor.needs_input else b""
         position += len(block)
-        # One byte more than there is room for shows that there is more.
+        # One byte too many shows that the content is too large.
         part = decompressor.decompress(block, min(_STEP_BYTES, room + 1))
         parts.append(part)
         room -= len(part)
@@ -121,11 +120,11 @@ def _unpacked_frame(
 def unpacked_ahead(
     items: Iterable[ItemT], packed_in: Callable[[ItemT], Packed | None]
 ) -> Iterator[tuple[ItemT, Future[bytes] | None]]:
-    """Yield items in their order, while a thread for each core unpacks those that come next.
+    """Yield items in their order, while one thread for each core unpacks the next ones.
 
     Args:
-        items: What may hold compressed data.
-        packed_in: Returns the compressed data of an item, None where it has none.
+        items: Items with or without compressed data.
+        packed_in: Returns the compressed data of an item, None if it has none.
 
     Yields:
         Each item, and what `unpacked_bytes` makes of its compressed data. Look-ahead stops at an
@@ -151,7 +150,7 @@ def unpacked_ahead(
 
 
 def zstd_size(packed: bytes | memoryview) -> int | None:
-    """Return how many bytes a zstd frame claims to hold, None where it does not say."""
+    """Return the unpacked size that a zstd frame claims in bytes; None: it claims none."""
     try:
         return get_frame_info(packed[:_ZSTD_HEAD_BYTES]).decompressed_size
     except ZstdError:
@@ -159,21 +158,21 @@ def zstd_size(packed: bytes | memoryview) -> int | None:
 
 
 class Unpacker:
-    """Unpacks compressed storage files into a temporary folder, where one lies at a time."""
+    """Unpacks compressed storage files into a temporary folder, one at a time."""
 
     def __init__(self) -> None:
         self._unpacked: tuple[Path, Path] | None = None
         self._stack = ExitStack()
 
     def place(self, path: Path, salvage: Salvage) -> Path:
-        """Return where a storage file lies unpacked until the next one is asked for.
+        """Return the unpacked storage file, which exists until the next call.
 
         Args:
-            path: The file, which may be no compressed one.
-            salvage: Is told what was lost.
+            path: The file, compressed or not.
+            salvage: Collects the losses.
 
         Raises:
-            OSError: It cannot be read, or there is no room to unpack it.
+            OSError: The file cannot be read, or there is no room to unpack it.
         """
         if not is_compressed(path):
             return path
@@ -190,7 +189,7 @@ class Unpacker:
         return self._unpacked[1]
 
     def close(self) -> None:
-        """Remove what was unpacked."""
+        """Remove the unpacked file."""
         self._unpacked = None
         self._stack.close()
 

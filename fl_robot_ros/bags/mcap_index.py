@@ -28,7 +28,7 @@ _MAX_SUMMARY_BYTES = 1 << 26
 
 
 class ChunkPlace(NamedTuple):
-    """Where a chunk lies: its first message's time in ns, its position and length in bytes."""
+    """Place of a chunk: time of its first message in ns, position and length in bytes."""
 
     start_ns: int
     position: int
@@ -36,14 +36,14 @@ class ChunkPlace(NamedTuple):
 
 
 class McapIndex(NamedTuple):
-    """What the summary says.
+    """The summary of a file.
 
     Attributes:
         channels: The channels.
-        counts: Number of messages by topic; None where it does not say.
-        start_ns: When the first message was recorded, in ns; None where it does not say.
+        counts: Number of messages by topic; None: not given.
+        start_ns: Time of the first message in ns; None: not given.
         chunks: The chunks in the order of the file.
-        has_channels: The channels and their types are all there, as far as it says.
+        has_channels: No channel or type is missing, as far as the summary tells.
     """
 
     channels: McapChannels
@@ -54,7 +54,7 @@ class McapIndex(NamedTuple):
 
 
 class McapChannel(NamedTuple):
-    """A channel: its topic, and whether its messages are serialized as in ROS 1."""
+    """A channel: its topic, and whether its messages are in the serialization of ROS 1."""
 
     topic: Topic
     is_ros1: bool
@@ -81,11 +81,11 @@ class McapChannels:
         )
 
     def channel(self, number: int) -> McapChannel:
-        """Return a channel, without topic and type where it is not known."""
+        """Return a channel; an unknown one has no topic name and type."""
         return self._channels.get(number, _UNKNOWN_CHANNEL)
 
     def add_schema(self, content: memoryview) -> None:
-        """Take a schema record.
+        """Add a schema record.
 
         Raises:
             DamagedError: It is damaged.
@@ -93,7 +93,7 @@ class McapChannels:
         self._schemas[uint(content, 0, 2)] = text(content, 2)[0]
 
     def add_channel(self, content: memoryview) -> None:
-        """Take a channel record.
+        """Add a channel record.
 
         Raises:
             DamagedError: It is damaged.
@@ -106,7 +106,7 @@ class McapChannels:
 
 
 def read_mcap_index(file: BinaryIO, size: int) -> McapIndex | None:
-    """Return the summary of a file, None where there is none or it is damaged.
+    """Return the summary of a file; None: it is missing or damaged.
 
     Raises:
         OSError: The file cannot be read.
@@ -156,7 +156,7 @@ def _parsed(summary: memoryview, end_of_data: int) -> McapIndex | None:
                 return None
             chunks.append(ChunkPlace(chunk_start_ns, place, chunk_length))
     if statistics is None:
-        # 0 is for a time that the recorder does not know.
+        # 0 is an unknown time.
         start_ns = min((chunk.start_ns for chunk in chunks), default=0) or None
         return McapIndex(channels, None, start_ns, chunks, channels.are_typed)
     counts = _counts(statistics, channels)
@@ -165,7 +165,7 @@ def _parsed(summary: memoryview, end_of_data: int) -> McapIndex | None:
 
 
 def _counts(statistics: memoryview, channels: McapChannels) -> TopicCounts | None:
-    """Return the counts; None where the summary lacks a channel with messages, or its type."""
+    """Return the counts; None: the summary lacks a channel with messages, or its type."""
     counts: Counter[Topic] = Counter()
     position = 46
     end = position + uint(statistics, position - 4, 4)
@@ -180,10 +180,10 @@ def _counts(statistics: memoryview, channels: McapChannels) -> TopicCounts | Non
 
 
 def uint(content: memoryview, position: int, size: int) -> int:
-    """Return the number at a position.
+    """Return the unsigned number at a position.
 
     Raises:
-        DamagedError: The content ends before it does.
+        DamagedError: The content is too short.
     """
     if position + size > len(content):
         raise DamagedError("it is too short")
@@ -191,10 +191,10 @@ def uint(content: memoryview, position: int, size: int) -> int:
 
 
 def text(content: memoryview, position: int) -> tuple[str, int]:
-    """Return the short text at a position, and the position after it.
+    """Return the text at a position, and the position after it.
 
     Raises:
-        DamagedError: The content ends before it does, it is not UTF-8, or it is too long.
+        DamagedError: The content is too short, or the text is too long or not UTF-8.
     """
     start = position + 4
     length = uint(content, position, 4)

@@ -1,8 +1,8 @@
 """Reads the messages of mcap files, whole, cut off or damaged.
 
-Where footer and index are missing, as after a recorder was killed, the records are read from front
-to back. What does not match its checksum is left out, what is no record is skipped, and both are
-reported. Format: https://mcap.dev/spec.
+A file without footer and index, as a killed recorder leaves it, is read from front to back. Chunks
+with a wrong checksum and bytes that are no record are skipped and reported. Format:
+https://mcap.dev/spec.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ class McapStorage:
         self._path = path
 
     def summary(self) -> FileSummary:
-        """Return what the file says of itself, as `Storage.summary` does."""
+        """Return the file's summary, see `Storage.summary`."""
         with self._path.open("rb") as file:
             index = read_mcap_index(file, self._path.stat().st_size)
         return FileSummary() if index is None else FileSummary(index.counts, index.start_ns)
 
     def messages(self, wanted: Wanted, salvage: Salvage) -> Iterator[RecordedMessage]:
-        """Yield the wanted messages, as `Storage.messages` does.
+        """Yield the wanted messages, see `Storage.messages`.
 
-        Chunks that overlap in time are merged; where they do not lie in the order of their times,
-        as after a conversion topic by topic, the file's index says in which order to read them.
+        Chunks that overlap in time are merged. If chunks are out of order, for example after a
+        conversion topic by topic, the file's index gives the order of reading.
         """
         with self._path.open("rb") as file:
             size = self._path.stat().st_size
@@ -75,7 +75,7 @@ class McapStorage:
             if chunks is None:
                 yield from in_time_order(reader.batches(records, size))
                 return
-            # What the index lacks, hardly anything, is held until its time has come.
+            # Records that the index lacks are few; they are held until their time has come.
             places = {chunk.content for chunk in chunks}
             others = reader.batches((item for item in records if item.content not in places), size)
             batches = chain(
@@ -85,9 +85,9 @@ class McapStorage:
 
 
 def _in_index_order(walk: McapWalk, index: McapIndex) -> list[McapRecord] | None:
-    """Return the chunks by time; None where they lie so anyway or the index is wrong.
+    """Return the chunks by time; None if file order is right, or the index wrong.
 
-    None too where it lacks channels: a chunk with messages might come before the one with theirs.
+    Also None if the index lacks channels: a chunk with messages might come before their channel.
     """
     by_time = sorted(index.chunks)
     if by_time == index.chunks or not index.has_channels:
@@ -110,7 +110,7 @@ def _until_end(walk: McapWalk, start: int, size: int, salvage: Salvage) -> Itera
 
 
 class _Content(NamedTuple):
-    """What a record holds, as far as the file has it."""
+    """The content of a record, of a cut one as far as it is there."""
 
     kind: int
     data: memoryview
@@ -118,7 +118,7 @@ class _Content(NamedTuple):
 
 
 class _RecordReader:
-    """Reads the messages of chunks, and those outside of chunks."""
+    """Reads messages, in chunks and outside of chunks."""
 
     def __init__(
         self, walk: McapWalk, channels: McapChannels, wanted: Wanted, salvage: Salvage
@@ -131,9 +131,9 @@ class _RecordReader:
     def batches(
         self, records: Iterable[McapRecord], size: int
     ) -> Iterator[tuple[int, Iterable[RecordedMessage]]]:
-        """Yield for each record the time in ns from which on it has messages, and the messages.
+        """Yield for each record its start time in ns and its messages.
 
-        They must be taken before the next record is asked for, as channels come before messages.
+        Take the messages before the next record is pulled: channels come before messages.
         """
         contents = (
             _Content(record.kind, self._walk.content(record), record.end <= size)
@@ -142,14 +142,14 @@ class _RecordReader:
         )
         for content, unpacking in unpacked_ahead(contents, _packed_in):
             if content.kind == CHUNK:
-                # A recorder may write 0 for a time that it does not know.
+                # 0 is an unknown time.
                 yield uint(content.data, 0, 8), self._chunk(content, unpacking)
             else:
                 messages = list(self._record(content.kind, content.data))
                 yield (messages[0].recorded_ns if messages else 0), messages
 
     def _record(self, kind: int, content: memoryview) -> Iterator[RecordedMessage]:
-        """Take one record that is no chunk."""
+        """Read one record other than a chunk."""
         try:
             if kind == MESSAGE:
                 number, _, log_time_ns, _ = _MESSAGE_HEAD.unpack_from(content)
@@ -170,7 +170,7 @@ class _RecordReader:
     def _chunk(
         self, content: _Content, unpacking: Future[bytes] | None
     ) -> Iterator[RecordedMessage]:
-        """Take the records of a chunk; of one that is cut, those that are there."""
+        """Read the records of a chunk; of a cut chunk, those that are there."""
         try:
             records = _unpacked(content, unpacking)
         except (DamagedError, struct.error) as error:
@@ -183,7 +183,7 @@ class _RecordReader:
             end = position + RECORD_HEAD.size + length
             if not kind or end > len(records):
                 break
-            # Of kinds that are not known, as of applications' own, a reader makes nothing.
+            # Readers ignore unknown kinds, such as those of applications.
             if kind in (SCHEMA, CHANNEL, MESSAGE):
                 yield from self._record(kind, records[position + RECORD_HEAD.size : end])
             position = end
@@ -198,7 +198,7 @@ class _RecordReader:
 
 
 def _packed_in(content: _Content) -> Packed | None:
-    """Return the compressed records of a chunk, None where there are none."""
+    """Return the compressed records of a chunk; None: they are not compressed."""
     if content.kind != CHUNK:
         return None
     try:
@@ -224,7 +224,7 @@ def _unpacked(content: _Content, unpacking: Future[bytes] | None) -> memoryview:
 
 
 def _chunk_records(chunk: memoryview) -> tuple[Packed, int]:
-    """Return the records of a chunk as they lie there, and their checksum, 0 for none.
+    """Return the records of a chunk, still compressed, and their checksum, 0 for none.
 
     Raises:
         DamagedError, struct.error: The chunk is damaged.

@@ -1,4 +1,4 @@
-"""Walks the records of mcap files, and finds the next one behind damage.
+"""Walks the records of mcap files, and finds the next record after damage.
 
 Format: https://mcap.dev/spec.
 """
@@ -35,19 +35,19 @@ _LEAST_BYTES = {
     STATISTICS: 46,
     DATA_END: 4,
 }
-# The head of a record that is read, of less than 4 GiB.
+# The head of a record that this package reads, shorter than 4 GiB.
 _LIKELY_HEAD = re.compile(rb"[\x03-\x06\x0f][\x00-\xff]{4}\x00{4}")
 # Fields that a later version of the format may add to a chunk.
 _MAX_NEW_FIELDS_BYTES = 1024
 _COMPRESSIONS = {b"", b"lz4", b"zstd"}
-# Kind, length, and as much of the content as it takes to see whether it makes sense.
+# Kind, length, and enough of the content to check its plausibility.
 _LOOK_BYTES = RECORD_HEAD.size + 64
 _UINT32 = struct.Struct("<I")
 _BLOCK_BYTES = 1 << 20
 
 
 class McapRecord(NamedTuple):
-    """A record: its kind, and where its content and itself end."""
+    """A record: its kind, and the positions of its content and of its end."""
 
     kind: int
     content: int
@@ -63,11 +63,10 @@ class McapWalk:
         """Begin a walk.
 
         Args:
-            file: Where the records are.
-            size: Its size in bytes.
-            channels: The channels known so far; only their messages are taken for messages
-                after damage.
-            salvage: Is told what was skipped.
+            file: The records.
+            size: Size of the file in bytes.
+            channels: Channels known so far; after damage, only their messages count as messages.
+            salvage: Collects the losses.
         """
         self._file = file
         self._size = size
@@ -75,10 +74,10 @@ class McapWalk:
         self._salvage = salvage
 
     def records(self, start: int) -> Iterator[McapRecord]:
-        """Yield the records from a position on; a chunk at the end may be cut.
+        """Yield the records from a position on; the last chunk may be cut.
 
-        A record counts as whole if another one or the end of the file follows it, or if nothing
-        inside it looks like a record. Every byte is looked at a constant number of times.
+        A record counts as whole if another one or the end of the file follows, or if nothing
+        inside looks like a record. Each byte is read a constant number of times.
         """
         position = start
         found = start
@@ -103,18 +102,18 @@ class McapWalk:
             record = following
 
     def content(self, record: McapRecord) -> memoryview:
-        """Return the content of a record, as far as the file has it."""
+        """Return the content of a record; of a cut one, the part that is there."""
         self._file.seek(record.content)
         return memoryview(self._file.read(min(record.end, self._size) - record.content))
 
     def record_at(self, position: int) -> McapRecord | None:
-        """Return the record at a position; None where there is none that makes sense."""
+        """Return the record at a position; None: no plausible record."""
         self._file.seek(position)
         look = self._file.read(_LOOK_BYTES)
         if len(look) < RECORD_HEAD.size:
             return None
         kind, length = RECORD_HEAD.unpack_from(look)
-        # Records of kinds still to come, and longer ones of known kinds, are sound.
+        # Later versions of the format may add kinds, and fields to known kinds.
         if not kind or length < _LEAST_BYTES.get(kind, 0) or (kind == FOOTER and length != 20):
             return None
         if kind in _READ_KINDS and length > MAX_UNPACKED_BYTES:
@@ -126,7 +125,7 @@ class McapWalk:
         return record if record.end <= self._size else None
 
     def _find_next(self, start: int) -> int:
-        """Return the first position from one on where a record begins, else the size."""
+        """Return the position of the next record from here on, else the file's size."""
         position = start
         while True:
             self._file.seek(position)
@@ -138,11 +137,11 @@ class McapWalk:
                 match = _LIKELY_HEAD.search(block, match.start() + 1)
             if len(block) < _BLOCK_BYTES:
                 return self._size
-            # A head may lie across the end of a block.
+            # The head of a record may cross the end of a block.
             position += len(block) - (RECORD_HEAD.size - 1)
 
     def _is_record(self, position: int) -> bool:
-        """Say whether a record is there, more strictly than where one is expected."""
+        """Say whether a record begins here, by stricter rules than `record_at`."""
         record = self.record_at(position)
         if record is None or record.end > self._size:
             return False

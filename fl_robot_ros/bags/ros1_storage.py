@@ -1,4 +1,4 @@
-"""ROS 1 bags, by rosbags: only whole ones, as `rosbag reindex` mends the others."""
+"""Reads ROS 1 bags with rosbags; `rosbag reindex` mends those that it cannot read."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from fl_robot_ros.bags.storage import FileSummary, RecordedMessage, Salvage
 from fl_robot_ros.errors import DamagedError
 
 _MAGIC = b"#ROSBAG V2.0\n"
-# What a reading may cost: a hostile index can name a chunk or a message any number of times.
+# Bytes that a reading may cost: a hostile index can name a chunk or message again and again.
 _FREE_BYTES, _MAX_SHARE = 1 << 30, 1000
 _MESSAGE_BYTES = 256
 _SHOWN_CHARACTERS = 200
 
 
 class Ros1Storage:
-    """A ROS 1 bag, as a `Storage`: what lies behind damage is not read."""
+    """A ROS 1 bag, as a `Storage`; damage ends the reading."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def summary(self) -> FileSummary:
-        """Return what the file says of itself, as `Storage.summary` does."""
+        """Return the file's summary, see `Storage.summary`."""
         try:
             with _Reader(_BagPath(self._path)) as reader:
                 counts: Counter[Topic] = Counter()
                 for connection, topic in reader.topics_by_connection().items():
                     counts[topic] += len(reader.indexes[connection])
                 return FileSummary(dict(counts), reader.start_time)
-        except Exception:  # The reader trusts its file: damage ends in errors of any kind.
+        except Exception:  # The reader trusts its file: damage raises errors of any kind.
             return FileSummary()
 
     def messages(self, wanted: Wanted, salvage: Salvage) -> Iterator[RecordedMessage]:
-        """Yield the wanted messages, as `Storage.messages` does."""
+        """Yield the wanted messages, see `Storage.messages`."""
         try:
             with _Reader(_BagPath(self._path)) as reader:
                 topics = reader.topics_by_connection()
                 chosen = [item for item in reader.connections if wanted(topics[item.id])]
-                # rosbags takes no connections for all of them.
+                # To rosbags, no connections means all of them.
                 for connection, time_ns, data in reader.messages(chosen) if chosen else ():
                     reader.spend(len(data) + _MESSAGE_BYTES)
                     yield RecordedMessage(topics[connection.id], time_ns, data, is_ros1=True)
@@ -57,7 +57,7 @@ class Ros1Storage:
 
 
 class _BoundedFile(BufferedReader):
-    """A file that a damaged length cannot make take gigabytes of memory."""
+    """A file that refuses to read more than a record can have, for example by a wrong length."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(FileIO(str(path)))
@@ -102,7 +102,7 @@ class _Reader(Reader):
         """Count bytes that were read.
 
         Raises:
-            DamagedError: They are more than a sound file can give.
+            DamagedError: There are more than a sound file can have.
         """
         self._room -= size
         if self._room < 0:
@@ -116,7 +116,7 @@ class _Reader(Reader):
         self.spend(_MESSAGE_BYTES * (self.bio.tell() - start))
 
     def read_chunk(self) -> Chunk:
-        """Return a chunk that does not unpack to more than the memory can hold."""
+        """Return a chunk whose unpacked size is bounded."""
         chunk = super().read_chunk()
         (compression,) = (
             name for name, unpack in decompressors.items() if unpack is chunk.decompressor

@@ -1,4 +1,4 @@
-"""Reads rosbag2 databases, whole, damaged, or with a log that was not written back."""
+"""Reads rosbag2 databases: whole, damaged, or with an unmerged write-ahead log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import apsw
 from fl_robot_ros.bags.bag_topic import MAX_NAME_BYTES, Topic, Wanted, topic_of
 from fl_robot_ros.bags.storage import FileSummary, RecordedMessage, Salvage
 
-# Rows that cannot be read are stepped over one by one, after so many in ever larger steps.
+# Unreadable rows are skipped one by one, after so many in ever larger steps.
 _SINGLE_STEPS = 100
 _MAX_ID = 1 << 62
 _MAX_MESSAGE_BYTES = 1 << 28
@@ -33,7 +33,7 @@ class SqliteStorage:
         self._path = path
 
     def summary(self) -> FileSummary:
-        """Return what the file says of itself, as `Storage.summary` does."""
+        """Return the file's summary, see `Storage.summary`."""
         counts: Counter[Topic] = Counter()
         try:
             with closing(_connect(self._path)) as bag:
@@ -49,9 +49,9 @@ class SqliteStorage:
         return FileSummary(dict(counts), start_ns if isinstance(start_ns, int) else None)
 
     def messages(self, wanted: Wanted, salvage: Salvage) -> Iterator[RecordedMessage]:
-        """Yield the wanted messages by time, and those hidden by damage in the order of rows.
+        """Yield the wanted messages by time; behind damage, in the order of rows.
 
-        One message is held at a time, or one page of them. Nothing is written.
+        Memory holds one message, or one page of messages. Nothing is written.
         """
         try:
             with closing(_connect(self._path)) as bag:
@@ -85,7 +85,7 @@ def _messages(bag: apsw.Connection, wanted: Wanted, salvage: Salvage) -> Iterato
 def _without_last_page(
     messages: Iterator[RecordedMessage], page_bytes: int
 ) -> Iterator[RecordedMessage]:
-    """Leave out what may lie on the last page, of which SQLite fills up with 0 what is cut off."""
+    """Leave out messages that may be on the last, cut page: SQLite pads it with zeros."""
     held: deque[RecordedMessage] = deque()
     held_bytes = 0
     for message in messages:
@@ -97,18 +97,18 @@ def _without_last_page(
 
 
 def _connect(path: Path) -> apsw.Connection:
-    # Without a log nothing needs locks or further files, so a folder of any rights will do; with
-    # one, only a file system without locks keeps SQLite from leaving a file beside the database.
+    # Without a log SQLite needs no locks and no other files, so a read-only folder will do. With
+    # one, only the VFS without locks keeps SQLite from leaving a file beside the database.
     has_log = path.with_name(f"{path.name}-wal").exists()
     mode = "mode=ro&vfs=unix-none" if has_log else "mode=ro&immutable=1"
-    # Not Python's sqlite3, whose library reads large messages with twice the work on most systems.
+    # Not sqlite3: on most systems its library takes twice as long to read large messages.
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     bag = apsw.Connection(f"{path.absolute().as_uri()}?{mode}", flags=flags)
     try:
-        # A generated column takes no room in the file, and as much memory as it likes.
+        # A generated column takes no room in the file, but any amount of memory.
         bag.limit(apsw.SQLITE_LIMIT_LENGTH, _MAX_MESSAGE_BYTES)
         bag.execute("PRAGMA locking_mode = EXCLUSIVE")
-        # SQLite refuses files that are shorter than their header says, but for this switch.
+        # Without this, SQLite refuses files that are shorter than their header says.
         bag.execute("PRAGMA writable_schema = ON")
         tables = _rows(bag, "SELECT CAST(name AS BLOB) FROM sqlite_master WHERE type = 'table'")
         if not {(b"messages",), (b"topics",)} <= set(tables):
@@ -120,7 +120,7 @@ def _connect(path: Path) -> apsw.Connection:
 
 
 def _topics(bag: apsw.Connection) -> dict[int, Topic]:
-    # As bytes, since a damaged text may be no UTF-8.
+    # As bytes, because a damaged text may be invalid UTF-8.
     rows = _rows(
         bag,
         "SELECT id, CAST(name AS BLOB), CAST(type AS BLOB), CAST(serialization_format AS BLOB) "
@@ -134,7 +134,7 @@ def _topics(bag: apsw.Connection) -> dict[int, Topic]:
 
 
 def _by_time(bag: apsw.Connection) -> Iterator[tuple[_Place, int]]:
-    """Yield the messages' places and topics; their data is left out, as SQLite may sort them."""
+    """Yield the messages' places and topics, without their data, because SQLite may sort them."""
     last = _Place(-_MAX_ID, -_MAX_ID)
     for recorded_ns, row, topic in _rows(
         bag, "SELECT timestamp, id, topic_id FROM messages ORDER BY timestamp, id"
@@ -190,5 +190,5 @@ def _rows(bag: apsw.Connection, query: str, *values: int) -> Iterator[tuple[Any,
     try:
         yield from bag.execute(query, values)
     except UnicodeDecodeError as error:
-        # A number or a blob that became a text.
+        # Damage turned a number or a blob into a text.
         raise apsw.CorruptError(f"a text is damaged: {error}") from error

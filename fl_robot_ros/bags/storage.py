@@ -1,4 +1,4 @@
-"""What every storage of a bag offers, whatever its format."""
+"""The interface of storage files, whatever their format."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from fl_robot_ros.bags.bag_topic import Topic, TopicCounts, Wanted
 
-# rosbag2 writes the highest of 64 bits where it knows no time.
+# rosbag2 writes the largest 64-bit number for an unknown time.
 _TIME_LIMIT_NS = (1 << 63) - 1
 
 
@@ -17,8 +17,8 @@ class RecordedMessage(NamedTuple):
     Attributes:
         topic: Its topic.
         recorded_ns: When it was recorded, in ns.
-        data: Its serialized content; a view only into memory of at most four times its size.
-        is_ros1: Whether it is serialized as in ROS 1, not as CDR.
+        data: Its serialized content; a view keeps at most four times its size in memory.
+        is_ros1: Whether it is in the serialization of ROS 1 instead of CDR.
     """
 
     topic: Topic
@@ -28,11 +28,11 @@ class RecordedMessage(NamedTuple):
 
 
 class FileSummary(NamedTuple):
-    """What a file of a bag says of itself without being read as a whole.
+    """What a storage file tells without being read as a whole.
 
     Attributes:
-        topics: Number of messages by topic; None where it does not say.
-        start_ns: When its first message was recorded, in ns; None where it does not say.
+        topics: Number of messages by topic; None: unknown.
+        start_ns: Time of its first message in ns; None: unknown.
     """
 
     topics: TopicCounts | None = None
@@ -40,10 +40,10 @@ class FileSummary(NamedTuple):
 
 
 class Storage(Protocol):
-    """One file of a bag, whole or damaged: each format has a class."""
+    """One storage file, whole or damaged; each format has a class."""
 
     def summary(self) -> FileSummary:
-        """Return what the file says of itself; nothing where it is damaged.
+        """Return the summary of the file, an empty one if it is damaged.
 
         Raises:
             OSError: The file cannot be read.
@@ -51,11 +51,11 @@ class Storage(Protocol):
         ...
 
     def messages(self, wanted: Wanted, salvage: Salvage) -> Iterator[RecordedMessage]:
-        """Yield the wanted messages, as far as the file is readable, in the order of recording.
+        """Yield the wanted messages in the order of recording, as far as they are readable.
 
         Args:
-            wanted: Chooses messages by their topic.
-            salvage: Is told what was lost.
+            wanted: Chooses topics.
+            salvage: Collects the losses.
 
         Raises:
             OSError: The file cannot be read.
@@ -69,7 +69,7 @@ def is_time(time_ns: int) -> bool:
 
 
 class Salvage:
-    """What was lost while a damaged file was read.
+    """Losses of a damaged file.
 
     Attributes:
         skipped_bytes: Bytes of the file that are no records.
@@ -81,7 +81,7 @@ class Salvage:
 
     @property
     def damage(self) -> str:
-        """One sentence, "" while nothing is known to be lost."""
+        """The losses in one line, "" for none so far."""
         if not self.skipped_bytes:
             return self._first
         return f"{self._first}; {self.skipped_bytes} bytes were skipped".lstrip("; ")

@@ -1,4 +1,4 @@
-"""Puts the messages of chunks that overlap in time into the order of recording."""
+"""Merges the messages of chunks that overlap in time."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 
 from fl_robot_ros.bags.storage import RecordedMessage
 
-# Above this, the oldest messages held go out even if a later chunk might bring older ones.
+# Above this, the oldest messages go out, even if a later chunk may bring older ones.
 MAX_HELD_BYTES = 1 << 26
-# What a message takes beside its data, about.
+# Memory of a message beside its data, about.
 _OVERHEAD_BYTES = 256
 
 
@@ -18,27 +18,29 @@ def in_time_order(
 ) -> Iterator[RecordedMessage]:
     """Yield the messages of chunks in the order of their times.
 
-    At most 64 MiB of messages, and one more, are held at a time, however large the bag is.
+    At most 64 MiB of messages, and one more, are held at a time.
 
     Args:
-        chunks: The time in ns at which each chunk begins, and its messages; the closer to the
-            order of these times, the better.
+        chunks: Start time in ns and messages of each chunk, best in the order of these times.
     """
     held: list[tuple[int, int, RecordedMessage]] = []
     held_bytes = 0
     number = 0
+
+    def oldest() -> RecordedMessage:
+        nonlocal held_bytes
+        message = heapq.heappop(held)[2]
+        held_bytes -= len(message.data) + _OVERHEAD_BYTES
+        return message
+
     for start_ns, messages in chunks:
         while held and held[0][0] < start_ns:
-            oldest = heapq.heappop(held)[2]
-            held_bytes -= len(oldest.data) + _OVERHEAD_BYTES
-            yield oldest
+            yield oldest()
         for message in messages:
             heapq.heappush(held, (message.recorded_ns, number, message))
             number += 1
             held_bytes += len(message.data) + _OVERHEAD_BYTES
             while held_bytes > MAX_HELD_BYTES:
-                oldest = heapq.heappop(held)[2]
-                held_bytes -= len(oldest.data) + _OVERHEAD_BYTES
-                yield oldest
+                yield oldest()
     while held:
-        yield heapq.heappop(held)[2]
+        yield oldest()

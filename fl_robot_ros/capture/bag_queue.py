@@ -1,4 +1,4 @@
-"""Reads rosbags into the dataset, one after another, beside the live capture."""
+"""Imports rosbags one after another, beside the live capture."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _logger = logging.getLogger(__name__)
 
 
 class BagImporter:
-    """A thread that imports bags in the order in which they were asked for."""
+    """A thread that imports bags in the order of the requests."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class BagImporter:
         """Start the thread.
 
         Args:
-            pipeline: Where frames and labels go.
+            pipeline: Imports each bag.
             image_topics: Topics to read; where a bag has none of them, all its image topics.
             on_change: Called, from the thread, when a bag begins or ends.
         """
@@ -46,18 +46,18 @@ class BagImporter:
 
     @property
     def pending(self) -> int:
-        """Bags that are not yet read to their end."""
+        """Number of bags that are not yet read to their end."""
         with self._lock:
             return self._pending
 
     @property
     def progress(self) -> str:
-        """What is being read, or how the last bag went, in one line."""
+        """The bag that is being read, or the result of the last one, in one line."""
         with self._lock:
             return self._progress
 
     def add(self, paths: Sequence[str]) -> None:
-        """Ask for bags to be read; returns at once."""
+        """Request the import of bags; returns at once."""
         for path in paths:
             with self._lock:
                 self._pending += 1
@@ -79,7 +79,7 @@ class BagImporter:
                 self._note(f"{path.name}: {error}")
                 _logger.error("%s", error)
             except Exception as error:
-                # A bag is foreign data: whatever it provokes must not end the thread.
+                # A bag is foreign data: no error that it causes may end the thread.
                 self._note(f"{path.name}: {error!r}")
                 _logger.exception("bag %s cannot be read", path)
             else:

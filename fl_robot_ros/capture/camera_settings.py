@@ -6,17 +6,19 @@ from collections.abc import Iterable
 
 from fl_robot_ros.capture.privacy_mask import OtherNames, PrivacyMasks
 from fl_robot_ros.config import ClientSettings
-from fl_robot_ros.labels.labeller import LabelRules, parse_topic_labels
+from fl_robot_ros.labels.labeller import parse_topic_labels
 from fl_robot_ros.name_list import name_list
 from fl_robot_ros.topic_name import matching_names
 
 
-def label_rules(settings: ClientSettings, other_names: OtherNames | None = None) -> LabelRules:
-    """Return how frames get their labels.
+def topic_labels(
+    settings: ClientSettings, other_names: OtherNames | None = None
+) -> dict[str, str]:
+    """Return the fixed labels by the names of their topics.
 
     Args:
         settings: The settings.
-        other_names: By which other names a topic is known, as before a remapping: fixed labels of
+        other_names: Other names of topics, as before a remapping: fixed labels of
             these are the topic's too, where it has none by its own name.
 
     Raises:
@@ -28,7 +30,7 @@ def label_rules(settings: ClientSettings, other_names: OtherNames | None = None)
         names = [name for other in others for name in matching_names(other, written)]
         if names and not matching_names(topic, written):
             labels[topic] = written[names[0]]
-    return LabelRules(settings.label_hold_sec, settings.label_lookback_sec, labels)
+    return labels
 
 
 def unused_names(settings: ClientSettings, topics: Iterable[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The time by which frames are sampled: that of their stamps, as long as these go on."""
+"""The capture times of frames: their stamps, as long as the stamps advance."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import NamedTuple
 
 from fl_robot_ros.capture.verdicts import FirstTime
 
-# No camera takes frames closer together; stamps that are, while time passes, stand still.
+# Stamps closer together than any camera's frames stand still, if time passes meanwhile.
 _LEAST_STEP_NS = 1_000_000
-# So much more time passes until stamps that differ by less than that stand still. Of a camera that
-# does take frames so close together, or a recording that is played fast, none passes meanwhile.
+# Ratio of passed time to the step between stamps above which the stamps stand still. It stays low
+# for a camera that is so fast, and for a recording that is played fast.
 _SHARE = 10
 
 _logger = logging.getLogger(__name__)
 
 
 class _Anchor(NamedTuple):
-    """A frame whose stamp differed from those before it: stamp and publication in ns."""
+    """The newest frame with a new stamp: stamp and publication in ns."""
 
     stamp_ns: int
     published_ns: int
 
 
 class CaptureTime:
-    """Capture times by stamps that may stand still.
+    """Capture times from stamps that may stand still.
 
-    Drivers stamp all frames alike, or by the full second, or write microseconds where nanoseconds
-    belong. While stamps stand still, time goes on as publication does.
+    Some drivers give all frames one stamp, or full seconds, or microseconds in the place of
+    nanoseconds. While stamps stand still, time advances with publication.
     """
 
     def __init__(self) -> None:

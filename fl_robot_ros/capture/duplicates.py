@@ -1,13 +1,13 @@
-"""Near-duplicates: frames that look like what was kept a moment ago."""
+"""Near-duplicates: frames that look like recently kept ones."""
 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
 from contextlib import suppress
 
-# Kept frames of a class that a new one is compared with.
+# Kept frames of a class for comparison.
 _RECENT = 32
-# Classes and topics that are remembered; a hostile publisher must not fill the memory.
+# Pairs of class and topic in memory; a hostile publisher must not fill it.
 _MAX_CLASSES = 1000
 
 
@@ -25,7 +25,7 @@ class DuplicateFilter:
         self._recent: OrderedDict[tuple[str, str], deque[int]] = OrderedDict()
 
     def is_duplicate(self, topic: str, label: str, fingerprint: int) -> bool:
-        """Say whether an image looks like a recent one; if not, remember it."""
+        """Return whether an image looks like a recent one; if not, remember the image."""
         if not self._min_difference_bits:
             return False
         recent = self._recent.setdefault((topic, label), deque(maxlen=_RECENT))
@@ -39,6 +39,6 @@ class DuplicateFilter:
         return False
 
     def forget(self, topic: str, label: str, fingerprint: int) -> None:
-        """Forget an image that was remembered and then not kept."""
+        """Forget an image that was not kept after all."""
         with suppress(KeyError, ValueError):
             self._recent[topic, label].remove(fingerprint)

@@ -45,7 +45,7 @@ class FrameProcessor:
 
         Args:
             settings: JPEG quality, privacy masks, and which images are worth keeping.
-            other_names: By which other names a topic is known, as before a remapping.
+            other_names: Other names of topics, as before a remapping.
 
         Raises:
             SettingError: A privacy mask is invalid.

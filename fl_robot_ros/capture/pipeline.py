@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fl_robot_ros.capture.camera_settings import label_rules
+from fl_robot_ros.capture.camera_settings import topic_labels
 from fl_robot_ros.capture.capture_time import CaptureTime
 from fl_robot_ros.capture.frame_processor import FrameProcessor
 from fl_robot_ros.capture.new_sample import DatasetWriter
@@ -26,7 +26,7 @@ from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.errors import LabelError
 from fl_robot_ros.images.frame import Frame
 from fl_robot_ros.labels.label_text import MAX_LABEL_CHARACTERS
-from fl_robot_ros.labels.labeller import Labeller
+from fl_robot_ros.labels.labeller import Labeller, LabelRules
 
 if TYPE_CHECKING:
     from fl_robot_ros.bags.bag import BagReport
@@ -70,7 +70,7 @@ class CapturePipeline:
         Args:
             dataset: Where samples go.
             settings: How frames are captured.
-            other_names: By which other names a topic is known, as before a remapping: masks and
+            other_names: Other names of topics, as before a remapping: masks and
                 fixed labels of these are the topic's too.
             processor: Turns frames into samples; None: as the settings say.
             clock: Returns the time in ns since the epoch, as `published_ns` of live frames.
@@ -79,7 +79,11 @@ class CapturePipeline:
             SettingError: A fixed label or a mask is invalid.
         """
         self._settings = settings
-        self._rules = label_rules(settings, other_names)
+        self._rules = LabelRules(
+            settings.label_hold_sec,
+            settings.label_lookback_sec,
+            topic_labels(settings, other_names),
+        )
         self._processor = processor or FrameProcessor(settings, other_names)
         self._verdicts = VerdictCounter()
         self._sink = SampleSink(dataset, self._verdicts, settings)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.topic_name import matching_names
 
-# By topics, the other names that they are known by.
+# Other names of topics, by topic.
 OtherNames = Mapping[str, Sequence[str]]
 Polygon = NDArray[np.float64]
 _FORM = "'camera/image_raw: 0.0,0.7 1.0,0.7 1.0,1.0 0.0,1.0'"
@@ -28,10 +28,10 @@ class PrivacyMasks:
                 of width and height, 0 to 1 from the upper left, so that they fit every
                 resolution. A topic may have several. Names match without a leading "/" and with
                 any namespace before them, and mean the compressed topic of a camera too.
-            other_names: By which other names a topic is known, as before a remapping.
+            other_names: Other names of topics, as before a remapping.
 
         Raises:
-            SettingError: A text is no such polygon.
+            SettingError: A text has another form.
         """
         self._masks = [_parse(text) for text in texts]
         self._other_names = other_names or {}

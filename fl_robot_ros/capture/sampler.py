@@ -11,9 +11,9 @@ from fl_robot_ros.topic_name import sibling_topic
 _NS_PER_SEC = 1_000_000_000
 # A step back of more than this, or of a whole period, is a clock set anew or a bag played again.
 _MAX_DISORDER_NS = _NS_PER_SEC
-# A topic that has brought nothing for so long gives way to another one of its camera.
+# Silence after which a topic gives way to another topic of its camera.
 _SILENCE_NS = 10 * _NS_PER_SEC
-# Share of the newest value in the running estimates of frame interval and phase.
+# Divisor: the share of the newest value in the running estimates of frame interval and phase.
 _GAIN = 8
 
 
@@ -38,12 +38,11 @@ class _Grid:
 class RateSampler:
     """Keeps the frames nearest to an even grid of times, for each camera on its own.
 
-    A camera's raw and its compressed topic show the same: the first that brings a frame is taken,
-    until it falls silent.
+    Of a camera's raw and compressed topics, the first with a frame is taken until it falls silent.
 
-    "Nearest" means within half the camera's own frame interval, so that jitter does not make a
-    30 Hz camera sampled at 5 Hz keep now the fifth and now the seventh frame; and because the grid
-    goes on from its own times, not from the last kept frame, the rate does not drift.
+    "Nearest" means within half the camera's own frame interval: in spite of jitter, a 30 Hz camera
+    sampled at 5 Hz keeps every sixth frame. The grid advances from its own times, not from the
+    last kept frame, so the rate does not drift.
     """
 
     def __init__(self, rate_hz: float) -> None:
@@ -57,11 +56,11 @@ class RateSampler:
         self._first_time = FirstTime()
 
     def accept(self, topic: str, stamp_ns: int) -> bool:
-        """Say whether to keep a frame; call it once for every frame, in order of arrival.
+        """Return whether to keep a frame; call it once for every frame, in order of arrival.
 
         Args:
             topic: Name of the camera's topic.
-            stamp_ns: Capture time of the frame in ns, as `CaptureTime` has it.
+            stamp_ns: Capture time of the frame in ns, from `CaptureTime`.
         """
         grid = self._grids.get(topic)
         if grid is None and self._is_of_other(topic, stamp_ns):
@@ -84,7 +83,7 @@ class RateSampler:
         return True
 
     def _is_of_other(self, topic: str, stamp_ns: int) -> bool:
-        """Say whether the frames of a topic's camera are taken from another topic."""
+        """Return whether the frames of a topic's camera are taken from another topic."""
         sibling = sibling_topic(topic)
         grid = self._grids.get(sibling)
         if grid is None:

@@ -1,1 +1,1 @@
-"""What runs on the server: the SuperLink, the runs, their checkpoints and history."""
+"""The server: SuperLink, runs, checkpoints and history."""

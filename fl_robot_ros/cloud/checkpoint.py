@@ -12,7 +12,6 @@ import zipfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -121,19 +120,14 @@ class CheckpointWriter:
         """Return itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Wait for the last Keras file.
 
         Raises:
             ModelError: The file cannot be written, and there is no other error.
         """
         self._pool.shutdown()
-        if error is None:
+        if kind is None:
             self._finish()
 
     def save(self, model: GlobalModel) -> None:

@@ -9,10 +9,9 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from enum import Enum
 from pathlib import Path
-from types import TracebackType
 
 from fl_robot_ros.cloud.update_check import Reply
 from fl_robot_ros.errors import RunFailedError
@@ -99,6 +98,9 @@ class RoundRecord:
     robot_compute_sec: float
 
 
+_ROUND_COLUMNS = ", ".join(field.name for field in fields(RoundRecord))
+
+
 class History:
     """The history file, for one writer and any number of readers at once."""
 
@@ -121,16 +123,7 @@ class History:
         """Return itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the file."""
-        self.close()
-
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the file."""
         self._database.close()
 
@@ -175,28 +168,14 @@ class History:
     def add_round(self, record: RoundRecord) -> None:
         """Note a round, or replace its record."""
         self._database.execute(
-            "INSERT OR REPLACE INTO rounds (round, run, robots, num_examples, train_loss, loss, "
-            "accuracy, wall_sec, robot_compute_sec, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                record.round,
-                record.run,
-                record.robots,
-                record.num_examples,
-                record.train_loss,
-                record.loss,
-                record.accuracy,
-                record.wall_sec,
-                record.robot_compute_sec,
-                time.time(),
-            ),
+            f"INSERT OR REPLACE INTO rounds ({_ROUND_COLUMNS}, ended) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*astuple(record), time.time()),
         )
 
     def rounds(self) -> list[RoundRecord]:
         """Return all rounds, oldest first."""
-        rows = self._database.execute(
-            "SELECT round, run, robots, num_examples, train_loss, loss, accuracy, wall_sec, "
-            "robot_compute_sec FROM rounds ORDER BY round"
-        )
+        rows = self._database.execute(f"SELECT {_ROUND_COLUMNS} FROM rounds ORDER BY round")
         return [RoundRecord(*row) for row in rows]
 
     def add_replies(self, server_round: int, phase: str, replies: Sequence[Reply]) -> None:

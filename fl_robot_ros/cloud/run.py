@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from flwr.app import Message
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from fl_robot_ros.cloud.checkpoint import GlobalModel
 from fl_robot_ros.cloud.history import History, RoundRecord, RunRecord
 from fl_robot_ros.cloud.sent_request import SentRequest
-from fl_robot_ros.cloud.update_check import Reply, check_replies
+from fl_robot_ros.cloud.update_check import Reply, check_reply
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import ModelError, RunFailedError
 from fl_robot_ros.federation import protocol
@@ -203,13 +202,11 @@ class Run:
             request: The request.
             num_weights: Size of the global model; None if a reply has no weights.
         """
-        replies = check_replies(
-            request.replies(),
-            request.node_ids,
-            num_weights=num_weights,
-            max_examples=self._settings.max_examples,
-        )
-        replies = [self._named(reply) for reply in replies]
+        messages, most = request.replies(), self._settings.max_examples
+        replies = [
+            self._named(check_reply(node_id, messages.get(node_id), num_weights, most))
+            for node_id in request.node_ids
+        ]
         self._history.add_replies(server_round, phase, replies)
         for reply in replies:
             if not reply.accepted:
@@ -232,7 +229,10 @@ class Run:
         """
         messages = [reply.message for reply in accepted if reply.message is not None]
         for message in messages:
-            _keep_only(message, protocol.METRICS, protocol.NUM_EXAMPLES)
+            # FedAvg expects the same metrics from every robot.
+            metrics = message.content.metric_records[protocol.METRICS]
+            for name in {*metrics} - {protocol.NUM_EXAMPLES}:
+                del metrics[name]
         arrays, _ = self._strategy.aggregate_train(model.server_round, messages)
         if arrays is None:
             raise ModelError("the strategy aggregated nothing")
@@ -306,11 +306,3 @@ def _weighted_mean(replies: Sequence[Reply], name: str) -> float | None:
     if not total:
         return None
     return float(sum(getattr(reply, name) * reply.num_examples for reply in replies) / total)
-
-
-def _keep_only(message: Message, record: str, key: str) -> None:
-    """Drop all other metrics: Flower's strategies expect the same ones from every robot."""
-    metrics = message.content.metric_records[record]
-    for name in list(metrics):
-        if name != key:
-            del metrics[name]

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -37,11 +38,11 @@ class FleetServer:
     def __init__(
         self, settings: ServerSettings, say: Callable[[str], None], stop: threading.Event
     ) -> None:
-        """Prepare the state folder.
+        """Create the state folder.
 
         Args:
             settings: The server's settings.
-            say: Takes each line for the operator.
+            say: Prints a line for the operator.
             stop: Ends the server when set.
 
         Raises:
@@ -92,7 +93,7 @@ class FleetServer:
                 superlink.start()
             history.set_process(record.run, None)
             superlink.submit(record.run)
-            stage, reason = self._follow(superlink, history, record.run)
+            stage, reason = self._follow(superlink, history, record)
             if stage == RunStage.FINISHED:
                 self._say(f"run {record.run} finished; checkpoints in {CHECKPOINTS}/")
                 return True
@@ -124,38 +125,27 @@ class FleetServer:
         self._say(f"run {run}: rounds {record.first_round} to {record.last_round}")
         return record
 
-    def _follow(self, superlink: SuperLink, history: History, run: int) -> tuple[RunStage, str]:
+    def _follow(
+        self, superlink: SuperLink, history: History, record: RunRecord
+    ) -> tuple[RunStage, str]:
         """Print new lines until the run ends; return how it ended, and why."""
         started = time.monotonic()
+        record = replace(record, pid=None)
         while not self._stop.wait(_POLL_SEC):
+            is_dead = record.pid is not None and not _alive(record.pid)
+            record = history.run(record.run) or record
             self._print_events(history)
-            record = history.run(run)
-            if record is None or record.stage in (RunStage.FINISHED, RunStage.FAILED):
-                self._print_events(history)
-                return (
-                    (record.stage, record.reason)
-                    if record
-                    else (RunStage.FAILED, "not in the history")
-                )
-            if record.pid is not None and not _alive(record.pid):
-                return self._end_of_dead_run(history, run)
+            if record.stage in (RunStage.FINISHED, RunStage.FAILED):
+                return record.stage, record.reason
+            if is_dead:
+                return RunStage.INTERRUPTED, "the ServerApp's process ended"
             if not superlink.running:
-                self._end_server_app(history, run)
+                self._end_server_app(history, record.run)
                 return RunStage.INTERRUPTED, "the SuperLink ended"
             if record.pid is None and time.monotonic() - started > _SERVER_APP_START_SEC:
-                return (
-                    RunStage.FAILED,
-                    f"the ServerApp does not start, see {self.state_dir / LOG_FILE}",
-                )
+                log_path = self.state_dir / LOG_FILE
+                return RunStage.FAILED, f"the ServerApp does not start, see {log_path}"
         return RunStage.INTERRUPTED, "the server was stopped"
-
-    def _end_of_dead_run(self, history: History, run: int) -> tuple[RunStage, str]:
-        """Return how a run without a process ended: it may just have finished."""
-        self._print_events(history)
-        record = history.run(run)
-        if record is not None and record.stage in (RunStage.FINISHED, RunStage.FAILED):
-            return record.stage, record.reason
-        return RunStage.INTERRUPTED, "the ServerApp's process ended"
 
     def _interrupt(self, history: History) -> None:
         """End the process of the run in progress, and note the interruption."""

@@ -1,4 +1,4 @@
-"""A SuperLink as a child process, and the submission of runs to it."""
+"""A SuperLink as a child process, and the submission of runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import TracebackType
 
 from fl_robot_ros.config import ServerSettings, expand_path
 from fl_robot_ros.errors import RunFailedError
@@ -28,10 +27,10 @@ LOG_FILE = "superlink.log"
 
 
 class SuperLink:
-    """One SuperLink with its state below a folder. Ends with the process that started it."""
+    """One SuperLink with its state in a folder. It ends with the process that started it."""
 
     def __init__(self, settings: ServerSettings, state_dir: Path) -> None:
-        """Prepare; nothing is started yet.
+        """Start nothing yet.
 
         Args:
             settings: Address, port and TLS files.
@@ -47,13 +46,13 @@ class SuperLink:
             "FLWR_HOME": str(state_dir / "flwr"),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
-            # How fast a ServerApp starts; each poll costs the SuperLink some 15 ms.
+            # Delays the start of a ServerApp; each poll costs the SuperLink some 15 ms.
             "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.5",
         }
 
     @property
     def address(self) -> str:
-        """host:port that robots connect to."""
+        """host:port for robots."""
         return f"{self._settings.host}:{self.port}"
 
     @property
@@ -65,7 +64,7 @@ class SuperLink:
         """Start the SuperLink and wait until it takes connections.
 
         Raises:
-            RunFailedError: It does not start.
+            RunFailedError: The SuperLink does not start.
         """
         self._write_connection()
         settings = self._settings
@@ -93,7 +92,7 @@ class SuperLink:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=self._environment,
-                # A Ctrl-C in the terminal is for fl_server alone, which ends its children.
+                # A Ctrl-C in the terminal reaches fl_server alone, which ends its children.
                 start_new_session=True,
                 preexec_fn=_end_with_parent,
             )
@@ -114,7 +113,7 @@ class SuperLink:
             run: Number of the run in the history.
 
         Raises:
-            RunFailedError: The SuperLink does not take it.
+            RunFailedError: The SuperLink does not take the run.
         """
         command = [
             str(Path(sys.executable).parent / "flwr"),
@@ -162,13 +161,8 @@ class SuperLink:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """End it."""
+    def __exit__(self, *_: object) -> None:
+        """End the SuperLink."""
         self.stop()
 
     def _listens(self) -> bool:
@@ -179,7 +173,7 @@ class SuperLink:
             return False
 
     def _write_connection(self) -> None:
-        """Tell the `flwr` command where this SuperLink is."""
+        """Write the address of this SuperLink for the `flwr` command."""
         settings = self._settings
         lines = [
             f"[superlink.{_CONNECTION}]",
@@ -197,19 +191,19 @@ class SuperLink:
 
 
 def free_port(host: str) -> int:
-    """Return a TCP port of the host that nobody listens on."""
+    """Return a free TCP port of the host."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
 def _reachable(host: str) -> str:
-    """Return an address for connections to a server that listens on the given one."""
+    """Return an address to connect to, for a server that listens on the given one."""
     return "127.0.0.1" if host == "0.0.0.0" else host
 
 
 def _end_with_parent() -> None:
-    """Have the kernel end this child when its parent dies, even by SIGKILL."""
+    """Have the kernel end this process with its parent, even after a SIGKILL."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

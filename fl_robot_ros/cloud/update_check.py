@@ -8,7 +8,6 @@ round and its robot is named; the others count.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from flwr.app import Message
@@ -64,33 +63,17 @@ class Reply:
         return not self.reason
 
 
-def check_replies(
-    messages: Mapping[int, Message],
-    asked: Iterable[int],
-    *,
-    num_weights: int | None,
-    max_examples: int,
-) -> list[Reply]:
-    """Check each reply by itself.
-
-    Args:
-        messages: Replies by Flower's number of the robot.
-        asked: Flower's numbers of the robots that were asked.
-        num_weights: Size of the global model; None where no weights are expected.
-        max_examples: Most images that a robot may claim.
-
-    Returns:
-        One reply for each robot asked, in that order.
-    """
-    return [
-        check_reply(node_id, messages.get(node_id), num_weights, max_examples) for node_id in asked
-    ]
-
-
 def check_reply(
     node_id: int, message: Message | None, num_weights: int | None, max_examples: int
 ) -> Reply:
-    """Check one reply; the content of a message raises nothing."""
+    """Check one reply by itself; the content of a message raises nothing.
+
+    Args:
+        node_id: Flower's number of the robot.
+        message: The message, None without one.
+        num_weights: Size of the global model; None where no weights are expected.
+        max_examples: Most images that a robot may claim.
+    """
     robot = _unnamed(node_id)
     if message is None:
         return Reply(node_id, robot, None, "no reply in time")

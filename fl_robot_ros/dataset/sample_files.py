@@ -9,7 +9,7 @@ time.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -48,6 +48,20 @@ class FoundFiles:
 
     images: set[str] = field(default_factory=set)
     foreign: int = 0
+
+
+def places_of(dataset_dir: Path, path: Path) -> Iterator[Path]:
+    """Yield where a sample's image may lie after it got another label: files of its name.
+
+    Args:
+        dataset_dir: Folder of the dataset.
+        path: Absolute path of the image under its old label.
+    """
+    yield path
+    with suppress(OSError):
+        # A file that gets its label just now lies in the first of these.
+        for folder in (dataset_dir / STAGING_NAME, *dataset_dir.iterdir()):
+            yield folder / path.name
 
 
 def has_dataset(folder: Path) -> bool:

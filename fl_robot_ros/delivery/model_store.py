@@ -30,13 +30,16 @@ _VERSION = re.compile(r"v(\d{5,})")
 class ModelStore:
     """Owns the folder of the model versions. One process writes at a time; any may read."""
 
-    def __init__(self, models_dir: Path) -> None:
+    def __init__(self, models_dir: Path, keep_versions: int) -> None:
         """Open the store; the first version creates its folder.
 
         Args:
             models_dir: Folder of the versions.
+            keep_versions: Number of versions kept, 2 or more; the current version and the one
+                before it always stay.
         """
         self.models_dir = models_dir
+        self.keep_versions = keep_versions
 
     def versions(self) -> list[Path]:
         """Return the folders of all versions, oldest first."""
@@ -61,7 +64,6 @@ class ModelStore:
         classes: list[str],
         preprocessing: Mapping[str, Any],
         metrics: Mapping[str, float],
-        keep_versions: int,
         **provenance: Any,
     ) -> Path:
         """Store a new version and make it current.
@@ -71,8 +73,6 @@ class ModelStore:
             classes: Class names in the order of the outputs.
             preprocessing: The model's input, as `Preprocessing.to_dict` gives it.
             metrics: Finite numbers by name.
-            keep_versions: Versions to keep, 2 or more; the current one and the one before it
-                always stay.
             provenance: `run`, `round`, `server` and `robot`, as in `Manifest`.
 
         Returns:
@@ -111,7 +111,7 @@ class ModelStore:
             self._point_to(folder)
         except OSError as error:
             raise ModelError(f"cannot store the model in {self.models_dir}: {error}") from error
-        self._prune(keep_versions)
+        self._prune()
         return folder
 
     def rollback(self) -> Path:
@@ -159,14 +159,14 @@ class ModelStore:
         beside.replace(self.models_dir / CURRENT)
         sync(self.models_dir)
 
-    def _prune(self, keep_versions: int) -> None:
+    def _prune(self) -> None:
         """Remove the oldest versions beyond the number to keep."""
         current = self.current()
         needed = {current} if current else set()
         if current is not None:
             needed.add(current.parent / Manifest.load(current).previous)
         versions = self.versions()
-        for folder in versions[: max(0, len(versions) - keep_versions)]:
+        for folder in versions[: max(0, len(versions) - self.keep_versions)]:
             if folder.absolute() not in needed:
                 shutil.rmtree(folder, ignore_errors=True)
 

@@ -42,11 +42,6 @@ class ChildProcess:
             )
 
     @property
-    def pid(self) -> int:
-        """Process id."""
-        return self._process.pid
-
-    @property
     def exit_code(self) -> int | None:
         """Exit code, None while it runs."""
         return self._process.poll()

@@ -1,6 +1,6 @@
 """Writes labelled frames into a rosbag2 file (mcap), as a robot would record them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,8 @@ from fl_robot_ros.errors import BagError
 from fl_robot_ros.images.jpeg import encode_jpeg
 
 _FRAME_ID = "camera"
+_LABEL_TOPIC = "/fl/label"
+_JPEG_QUALITY = 90
 _NS_PER_SEC = 1_000_000_000
 # The newest metadata that rosbag2 of Humble still reads.
 _METADATA_VERSION: Literal[8] = 8
@@ -38,14 +40,11 @@ def record_bag(
     frames: Iterable[tuple[NDArray[np.uint8], str]],
     *,
     image_topic: str = "/camera/image_raw",
-    label_topic: str = "/fl/label",
     rate_hz: float = 30.0,
     compressed: bool,
-    jpeg_quality: int = 90,
     start_ns: int,
-    progress: Callable[[int], None] | None = None,
 ) -> int:
-    """Record frames and their labels into a new bag.
+    """Record frames, and their labels on /fl/label, into a new bag.
 
     A label is recorded where it changes, half a frame time before the first frame that it
     holds for. A frame is recorded at its capture time, which its header carries too.
@@ -54,13 +53,10 @@ def record_bag(
         path: Folder of the bag; it must not exist yet.
         frames: Frames, uint8 RGB of shape (H, W, 3), each with its label, "" for none.
         image_topic: Topic of the frames.
-        label_topic: Topic of the labels, std_msgs/msg/String.
         rate_hz: Frames per second, above 0.
         compressed: Whether frames are sensor_msgs/msg/CompressedImage (JPEG) instead of
             sensor_msgs/msg/Image (rgb8).
-        jpeg_quality: Quality of the JPEG frames, 1 to 100.
         start_ns: Capture time of the first frame, in nanoseconds since the epoch.
-        progress: Called with the number of frames recorded so far, after each of them.
 
     Returns:
         The number of frames recorded, those without a label included.
@@ -79,7 +75,7 @@ def record_bag(
         with Writer(path, version=_METADATA_VERSION, storage_plugin=StoragePlugin.MCAP) as writer:
             image_connection, label_connection = (
                 writer.add_connection(topic, kind, typestore=_TYPES, offered_qos_profiles=[_QOS])
-                for topic, kind in ((image_topic, image_type), (label_topic, label_type))
+                for topic, kind in ((image_topic, image_type), (_LABEL_TOPIC, label_type))
             )
             for rgb, label in frames:
                 stamp_ns = start_ns + round(count * _NS_PER_SEC / rate_hz)
@@ -90,18 +86,16 @@ def record_bag(
                         label_connection, label_ns, _TYPES.serialize_cdr(text, label_type)
                     )
                     held_label = label
-                message = _image_message(rgb, stamp_ns, jpeg_quality if compressed else None)
+                message = _image_message(rgb, stamp_ns, compressed)
                 writer.write(image_connection, stamp_ns, _TYPES.serialize_cdr(message, image_type))
                 count += 1
-                if progress is not None:
-                    progress(count)
     except (WriterError, OSError) as error:
         raise BagError(f"cannot record the bag {path}: {error}") from error
     return count
 
 
-def _image_message(rgb: NDArray[np.uint8], stamp_ns: int, jpeg_quality: int | None) -> Any:
-    """Return an Image, or with a quality a CompressedImage.
+def _image_message(rgb: NDArray[np.uint8], stamp_ns: int, compressed: bool) -> Any:
+    """Return an Image, or a CompressedImage in JPEG.
 
     Raises:
         BagError: The frame is not uint8 RGB.
@@ -116,8 +110,8 @@ def _image_message(rgb: NDArray[np.uint8], stamp_ns: int, jpeg_quality: int | No
     header = types["std_msgs/msg/Header"](
         stamp=types["builtin_interfaces/msg/Time"](sec=sec, nanosec=nanosec), frame_id=_FRAME_ID
     )
-    if jpeg_quality is not None:
-        jpeg = np.frombuffer(encode_jpeg(rgb, jpeg_quality), np.uint8)
+    if compressed:
+        jpeg = np.frombuffer(encode_jpeg(rgb, _JPEG_QUALITY), np.uint8)
         return types["sensor_msgs/msg/CompressedImage"](header=header, format="jpeg", data=jpeg)
     height, width = rgb.shape[:2]
     return types["sensor_msgs/msg/Image"](

@@ -63,7 +63,7 @@ def run_demo(plan: DemoPlan, screen: Screen) -> DemoReport:
         fleet = stack.enter_context(DemoFleet(plan, scene.classes))
         server = fleet.start_server()
         _record(plan, scene, screen)
-        console = stack.enter_context(FleetConsole(list(ROBOTS)))
+        console = stack.enter_context(FleetConsole(ROBOTS))
         _capture(plan, fleet, console, screen)
         fleet.wait_for_server(server)
         rounds = _learn(plan, fleet, console, server, screen)
@@ -141,7 +141,7 @@ def _learn(
     """Call the services that start a run, and follow it to its end."""
     with screen.stage("learning together", plan.rounds) as advance:
         for robot in ROBOTS:
-            accepted, message = console.call(robot, "start_round")
+            accepted, message = console.start_round(robot)
             screen.say(f"/{robot}/fl/start_round: {message}")
             if not accepted:
                 raise RunFailedError(f"{robot} refused to start: {message}")

@@ -1,1 +1,1 @@
-"""The protocol between the server and the workers of the fleet."""
+"""The protocol between the server and the workers of the fleet, on Flower."""

@@ -1,1 +1,1 @@
-"""Image data: encodings, decoding, JPEG, headers, files, and preprocessing. Free of ROS."""
+"""Images: encodings, decoding, JPEG, headers, files and preprocessing. Free of ROS."""

@@ -1,8 +1,4 @@
-"""From a camera's bytes to an RGB image, or to a small grey one.
-
-Runs also where ROS is not installed; where it is, `nodes.frame_decoder` has cv_bridge do what both
-do alike.
-"""
+"""Decodes a camera's bytes to an RGB image, or to a small grey one. Needs no ROS."""
 
 from __future__ import annotations
 
@@ -22,9 +18,9 @@ from fl_robot_ros.images.jpeg_thumbnail import decode_jpeg_thumbnail
 
 Pixels = NDArray[np.uint8]
 
-# Bits of a value, in a file, that can only be a measurement.
+# Files with values of so many bits hold measurements.
 _FLOAT_BITS = 32
-# Cameras that are told of.
+# Cameras that the log names.
 _MAX_TOLD = 1000
 
 _logger = logging.getLogger(__name__)
@@ -38,10 +34,11 @@ def decode_frame(frame: Frame) -> Pixels:
         read-only view of the frame's data.
 
     Raises:
-        FrameError: The encoding is unknown, the size does not fit the data, or the data is broken.
+        FrameError: The encoding is unknown, or the data is broken or too short for the size.
     """
     if isinstance(frame, RawFrame):
-        return _decode_raw(frame)
+        image = frame.to_rgb() if frame.to_rgb is not None else None
+        return _decode_raw(frame) if image is None else image
     header = read_frame_header(frame)
     return _decode_file(frame, frame_bytes(frame.data)[: header.end], header)
 
@@ -50,7 +47,7 @@ def read_frame_header(frame: CompressedFrame) -> ImageHeader:
     """Return the header of a compressed frame's file.
 
     Raises:
-        FrameError: It is no file of a supported format, or none worth decoding.
+        FrameError: The format is not supported, or the file is broken or too large.
     """
     data = frame_bytes(frame.data)
     try:
@@ -67,13 +64,13 @@ def read_frame_header(frame: CompressedFrame) -> ImageHeader:
 def decode_grey_thumbnail(frame: CompressedFrame, header: ImageHeader, min_side_px: int) -> Pixels:
     """Return a small grey version of a JPEG frame's image, for measures of its quality.
 
-    Takes half of the time of `decode_frame`, and has the same errors and one more: a frame that
-    has a thumbnail is a whole file, as far as `jpeg_thumbnail` can tell.
+    Takes half the time of `decode_frame`, with the same errors and one more: a file with missing
+    data is refused, as far as `jpeg_thumbnail` can tell.
 
     Args:
         frame: The frame.
-        header: What `read_frame_header` returned for it.
-        min_side_px: The longer side is not made shorter than this.
+        header: Its header, from `read_frame_header`.
+        min_side_px: Lower limit of the longer side.
 
     Returns:
         The image, uint8 (h, w), 0 to 255.
@@ -118,11 +115,11 @@ def _decode_file(frame: CompressedFrame, data: Pixels, header: ImageHeader) -> P
 
 
 def _eight_bits(values: NDArray[Any], frame: Frame) -> Pixels:
-    """Return 8 bits of values of 16; say once of a camera that it does not use all of them.
+    """Reduce 16-bit values to 8 bits; log once for a camera that it uses fewer than 16.
 
     Args:
         values: uint16 (rows, W, channels).
-        frame: The frame that they are of.
+        frame: Their frame.
     """
     pixels, bits = high_bits(values)
     if bits < 16:
@@ -140,10 +137,10 @@ def _tell_of_few_bits(topic: str) -> None:
 
 
 def _sensor_code(frame: CompressedFrame, header: ImageHeader) -> Encoding | None:
-    """Return the encoding that gives a file's values their meaning, where there is one.
+    """Return the encoding of a file with sensor values; None: the file holds an ordinary image.
 
-    image_transport compresses a colour mosaic or 16UC1 as it is, and only the name of the format
-    ("bayer_rggb8; jpeg compressed ", "16UC1; png compressed ") says so.
+    image_transport compresses a colour mosaic or 16UC1 as it is; only the name of the format
+    ("bayer_rggb8; jpeg compressed ", "16UC1; png compressed ") tells.
     """
     encoding = ENCODINGS.get(frame.format.partition(";")[0].strip())
     if encoding is None or not encoding.is_sensor_code:
@@ -153,7 +150,11 @@ def _sensor_code(frame: CompressedFrame, header: ImageHeader) -> Encoding | None
 
 
 def _imdecode(frame: CompressedFrame, data: Pixels, flags: int) -> NDArray[Any]:
-    """Return the pixels of a file in OpenCV's order; raise a FrameError if there are none."""
+    """Return the pixels of a file in OpenCV's order.
+
+    Raises:
+        FrameError: OpenCV cannot decode it.
+    """
     try:
         image = cv2.imdecode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:

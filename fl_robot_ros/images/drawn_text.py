@@ -1,4 +1,4 @@
-"""Text on images, in the letters that this OpenCV has: from version 5 on most, before ASCII."""
+"""Text on images. OpenCV draws most letters as of version 5, before that ASCII only."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ BOLD = 2
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _ELLIPSIS = ".."
-# Where there are fonts as of version 5, text is drawn with the same call in one of them.
+# As of version 5 the same call draws with such a font.
 _HAS_FONTS = hasattr(cv2, "FontFace")
 _PROBE_PX = 40
-# What has no accent that could be dropped.
+# Letters that are no base letter with an accent.
 _LETTERS = str.maketrans(
     {"ß": "ss", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "ł": "l", "Ł": "L"}
 )
 
 
 def drawable_names(names: Collection[str]) -> dict[str, str]:
-    r"""Return each name in characters that can be drawn.
+    r"""Return each name in drawable characters.
 
-    Of others accents are dropped ("Café" becomes "Cafe"), or they become their code points as
-    Python writes them ("\u6258"); where two names would then look alike, those with such
-    characters have all of them written that way ("Caf\xe9").
+    Other characters lose their accent ("Café" becomes "Cafe") or become Python's escape for
+    their code point ("\u6258"). If two names would look alike, their undrawable characters are
+    all escaped ("Caf\xe9").
     """
     plain = {name: "".join(map(_replaced, name)) for name in names}
     alike = Counter(plain.values())
@@ -42,7 +42,7 @@ def drawable_names(names: Collection[str]) -> dict[str, str]:
 def shortened(
     text: str, scale: float, room_px: int, *, thickness: int = 1, keeps_end: bool = False
 ) -> str:
-    """Return the text, cut to the room with two dots at its end, or in its middle."""
+    """Return the text, shortened to fit with two dots at its end or in its middle."""
     if text_width(text, scale, thickness=thickness) <= room_px:
         return text
     cut = text
@@ -73,10 +73,10 @@ def draw_text(
     Args:
         image: The image to draw into, uint8 (H, W, 3).
         text: The text, as `drawable_names` returns it.
-        place: Where its base line begins: column and row in px.
+        place: Start of its base line: column and row in px.
         scale: Size; 1 is about 22 px for a capital letter.
-        colour: In the channels of the image.
-        thickness: Of the lines, in px.
+        colour: Colour in the channel order of the image.
+        thickness: Line width in px.
     """
     cv2.putText(image, text, place, _FONT, scale, colour, thickness, cv2.LINE_AA)
 
@@ -96,7 +96,7 @@ def _escaped(character: str) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _can_draw(character: str) -> bool:
-    """Say whether there is a glyph; one that lacks is drawn as a question mark."""
+    """Say whether OpenCV has a glyph; it draws a question mark for others."""
     if character.isascii():
         return True
     return _HAS_FONTS and not np.array_equal(_drawn(character), _drawn("?"))

@@ -1,18 +1,18 @@
-"""The pixel encodings of sensor_msgs/image_encodings.hpp that are images, and their way to RGB.
+"""The image encodings of sensor_msgs/image_encodings.hpp, and their conversion to RGB.
 
-Where a name does not say it, channels have OpenCV's order (8UC3 is BGR, 8UC4 is BGRA), as
-cv_bridge takes them; alpha is dropped. Three rules reduce values to 8 bits:
+Channels without a name have OpenCV's order (8UC3 is BGR, 8UC4 is BGRA), as in cv_bridge; alpha is
+dropped. Three rules reduce values to 8 bits:
 
-- Values of 16 bits (mono16, rgb16, bayer_rggb16, 16UC3, ..., and files of such values) give the
-  highest 8 of the bits in use: cameras put 10 or 12 bits into 16, at the lower end. In use are 8,
-  10, 12, 14 or 16 bits, the least that hold the largest value of the image (alpha apart); so the
-  rule needs no memory, and an image is the same from a camera and from a bag. cv_bridge rounds
-  v / 257 instead: the same for 16 bits, up to 1 more or less, and nearly black for 12.
+- Values of 16 bits (mono16, rgb16, bayer_rggb16, 16UC3, ..., and files of such values) keep the
+  highest 8 of the bits in use, because cameras put 10 or 12 bits into the lower end of 16. In use
+  are 8, 10, 12, 14 or 16 bits, the fewest that hold the largest value of the image (without
+  alpha). The rule needs no state, so an image is the same live and from a bag. cv_bridge rounds
+  v / 257 instead: within 1 of ours for 16 bits, and nearly black for 12.
 - 16UC1 and 32FC1 carry measurements of no set range (depth, thermal): see `_measured_to_rgb`.
-- YUV is BT.601 of limited range, as OpenCV and cv_bridge take it.
+- YUV is BT.601 of limited range, as in OpenCV and cv_bridge.
 
-Not taken: signed and 64-bit types, two channels, 32FC3 (often no colours but points), and nv24,
-for whose row lengths there is no agreement.
+Not supported: signed and 64-bit types, two channels, 32FC3 (often points instead of colours), and
+nv24, whose row length is ambiguous.
 """
 
 from __future__ import annotations
@@ -35,29 +35,29 @@ SUPPORTED_ENCODINGS = (
     "8UC4, 16UC1, 16UC3, 16UC4, 32FC1, uyvy, yuv422, yuyv, yuv422_yuy2, nv12 and nv21"
 )
 
-# How many bits the values of cameras have.
+# Bits of the values of cameras.
 _VALUE_BITS = (8, 10, 12, 14, 16)
-# Enough values to find an image's range by.
+# Values that are sampled to find an image's range.
 _RANGE_VALUES = 1 << 16
 _RANGE_PERCENTILES = (1.0, 99.0)
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How pixels of one encoding lie in memory and become RGB.
+    """Memory layout of one encoding, and its conversion to RGB.
 
     Attributes:
         to_rgb: Turns an array (rows, W, channels) of `dtype` into (H, W, 3) uint8 RGB.
         channels: Values of one pixel in a row.
         dtype: Type of a value as `to_rgb` takes it.
-        value_bytes: Bytes of one value in the message. Where `dtype` is smaller, `high_bits` comes
+        value_bytes: Bytes of one value in the message. If `dtype` is smaller, apply `high_bits`
             before `to_rgb`.
-        rows_per_pixel_row: Rows of bytes in the message per row of pixels: more than 1 where a
-            plane of chroma follows the plane of luma.
+        rows_per_pixel_row: Rows of bytes in the message for each row of pixels: above 1 if a plane
+            of chroma follows the plane of luma.
         size_multiple: Width and height must be multiples of these, 1 or 2.
         min_side_px: Width and height must be at least this.
-        is_sensor_code: Whether even an image file of one channel holds values that `to_rgb`
-            must turn into an image: a colour mosaic or measurements.
+        is_sensor_code: Whether image files of one channel need `to_rgb` too, because they hold a
+            colour mosaic or measurements.
     """
 
     to_rgb: Conversion
@@ -71,7 +71,7 @@ class Encoding:
 
     @property
     def is_deep(self) -> bool:
-        """Whether values have 16 bits in the message, of which `high_bits` takes 8."""
+        """Whether `high_bits` must reduce 16-bit values to 8 bits."""
         return self.dtype == "u1" and self.value_bytes == 2
 
     def values(
@@ -83,14 +83,14 @@ class Encoding:
             data: The message's bytes, uint8 (N,).
             width: Pixels in a row.
             height: Rows of pixels.
-            step: Bytes in a row, padding included; the last row may come without its padding.
+            step: Bytes in a row, padding included; the last row may lack its padding.
             is_bigendian: Whether values of several bytes have their high byte first.
 
         Returns:
             Read-only view of the data, unsigned or as `dtype` says (rows, width, channels).
 
         Raises:
-            FrameError: Width, height and step do not fit each other, the encoding or the data.
+            FrameError: Width, height, step, encoding and data contradict each other.
         """
         if min(width, height) < self.min_side_px:
             raise FrameError(f"expected a width and a height of {self.min_side_px} or more")
@@ -118,7 +118,7 @@ class Encoding:
 
 
 def high_bits(values: NDArray[Any]) -> tuple[NDArray[np.uint8], int]:
-    """Return the highest 8 of the bits in use of an image, and how many bits are in use.
+    """Return the highest 8 of an image's bits in use, and the number of bits in use.
 
     Args:
         values: uint16 (rows, W, channels), of any byte order; a fourth channel is alpha.
@@ -132,10 +132,10 @@ def high_bits(values: NDArray[Any]) -> tuple[NDArray[np.uint8], int]:
 
 
 def find_encoding(name: str) -> Encoding:
-    """Return the encoding of that name.
+    """Return the encoding of a name.
 
     Raises:
-        FrameError: There is no such encoding, or it is no image.
+        FrameError: The encoding is unknown or no image.
     """
     encoding = ENCODINGS.get(name)
     if encoding is None:
@@ -157,13 +157,12 @@ def _two_planes(code: int) -> Conversion:
 
 
 def _measured_to_rgb(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return measurements as grey, spread over the range that most of them have.
+    """Return measurements as grey, scaled to the range of most of them.
 
-    REP 118 sets what is no measurement: 0 in 16UC1, NaN in 32FC1; it becomes 0. The others become
-    1 to 255, linearly from the 1st to the 99th percentile of the image's finite measurements
-    (of a regular grid of some 65,000 of them), with what is outside, infinities too, at the ends.
-    Where the two percentiles are equal, smallest and largest measurement take their place; a
-    constant image becomes 128.
+    Missing measurements (REP 118: 0 in 16UC1, NaN in 32FC1) become 0. Others become 1 to 255,
+    linearly from the 1st to the 99th percentile of the image's finite measurements (on a regular
+    grid of some 65,000), clipped at both ends, infinities too. If both percentiles are equal, the
+    smallest and largest measurement replace them; a constant image becomes 128.
 
     Args:
         values: uint16 or float32 (H, W, 1), of any byte order.
@@ -183,7 +182,7 @@ def _measured_to_rgb(values: NDArray[Any]) -> NDArray[np.uint8]:
 def _usual_range(
     measured: NDArray[np.float32], missing: NDArray[np.bool_]
 ) -> tuple[np.float32, np.float32]:
-    """Return lower and upper end of the range to show; equal ones for a constant image."""
+    """Return both ends of the range to show, equal for a constant image."""
     stride = max(1, math.isqrt(measured.size // _RANGE_VALUES))
     usable = np.isfinite(measured) & ~missing
     sample = measured[::stride, ::stride][usable[::stride, ::stride]]
@@ -204,7 +203,7 @@ def _interleaved(channels: int, to_rgb: Conversion) -> tuple[Encoding, Encoding]
 
 
 def _mosaic(code: int) -> tuple[Encoding, Encoding]:
-    """Return the Bayer encodings of 8 and of 16 bits; OpenCV leaves smaller images black."""
+    """Return the Bayer encodings of 8 and of 16 bits; OpenCV makes smaller images black."""
     eight = Encoding(_by_opencv(code), min_side_px=3, is_sensor_code=True)
     return eight, replace(eight, value_bytes=2)
 
@@ -226,8 +225,8 @@ _BGR, _BGR16 = _interleaved(3, _by_opencv(cv2.COLOR_BGR2RGB))
 _RGBA, _RGBA16 = _interleaved(4, _by_opencv(cv2.COLOR_RGBA2RGB))
 _BGRA, _BGRA16 = _interleaved(4, _by_opencv(cv2.COLOR_BGRA2RGB))
 _GREY, _GREY16 = _interleaved(1, _by_opencv(cv2.COLOR_GRAY2RGB))
-# ROS names a mosaic by its first two pixels of the first two rows, OpenCV by those one row and
-# one column further.
+# ROS names a mosaic by the first two pixels of the first two rows, OpenCV by the pixels one row
+# and one column further.
 _RGGB, _RGGB16 = _mosaic(cv2.COLOR_BayerBG2RGB)
 _BGGR, _BGGR16 = _mosaic(cv2.COLOR_BayerRG2RGB)
 _GBRG, _GBRG16 = _mosaic(cv2.COLOR_BayerGR2RGB)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import array
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Union
 
 import numpy as np
 from numpy.typing import NDArray
 
-# Enough bytes to tell two images of a camera apart, and few beside the work of encoding one.
+# Enough to tell two images of a camera apart, and cheap compared with encoding one.
 _DIGESTED_BYTES = 1 << 12
 
 FrameData = Union[bytes, bytearray, memoryview, "array.array[int]", NDArray[np.uint8]]
@@ -23,14 +24,16 @@ class RawFrame:
     Attributes:
         topic: Name of the camera's topic.
         stamp_ns: Capture time from the header, in ns since the epoch of the camera's clock;
-            `published_ns` where the header says 0.
+            `published_ns` if the header has 0.
         published_ns: When the message was published or recorded, in ns; the time base for labels.
         encoding: Pixel format by its ROS name, for example "rgb8".
         height: Rows of pixels.
         width: Pixels in a row.
         step: Bytes in a row, padding included.
         is_bigendian: Whether numbers wider than a byte have their high byte first.
-        data: The pixels, at least `height * step` bytes.
+        data: The pixels, `height * step` bytes or more; the last row may lack its padding.
+        to_rgb: Returns the image as `decode_frame` would, where the frame's source has a converter
+            of its own; what returns None leaves it to `decode_frame`.
     """
 
     topic: str
@@ -42,6 +45,9 @@ class RawFrame:
     step: int
     is_bigendian: bool
     data: FrameData
+    to_rgb: Callable[[], NDArray[np.uint8] | None] | None = field(
+        default=None, compare=False, repr=False
+    )
 
 
 @dataclass(frozen=True)
@@ -51,9 +57,9 @@ class CompressedFrame:
     Attributes:
         topic: Name of the camera's topic.
         stamp_ns: Capture time from the header, in ns since the epoch of the camera's clock;
-            `published_ns` where the header says 0.
+            `published_ns` if the header has 0.
         published_ns: When the message was published or recorded, in ns; the time base for labels.
-        format: What the publisher calls the compression, for example "jpeg".
+        format: The publisher's name of the compression, for example "jpeg".
         data: The bytes of the image file.
     """
 
@@ -68,12 +74,12 @@ Frame = RawFrame | CompressedFrame
 
 
 def frame_digest(data: FrameData) -> str:
-    """Return 16 hexadecimal digits that tell a frame's data from that of others.
+    """Return 16 hexadecimal digits that identify a frame's data.
 
-    They come from its length and 4,096 bytes of it or more, evenly taken.
+    A hash of its length and of 4,096 or more of its bytes, evenly spaced.
     """
     values = frame_bytes(data)
-    # An odd step meets every channel and column.
+    # An odd step visits every channel and column.
     sample = values[:: len(values) // _DIGESTED_BYTES | 1]
     return hashlib.sha256(b"%d " % len(values) + sample.tobytes()).hexdigest()[:16]
 

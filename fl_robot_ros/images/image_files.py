@@ -1,4 +1,4 @@
-"""Image files: which of a folder's files are some, and how they are decoded."""
+"""Image files: finding them in a folder, and decoding them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from fl_robot_ros.images.jpeg_layout import JPEG_MAGIC
 IMAGE_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 )
-# Images too, that OpenCV does not read everywhere.
+# Image formats that OpenCV does not read on every system.
 UNSUPPORTED_SUFFIXES = frozenset((".gif", ".avif", ".heic", ".heif", ".jp2", ".jxl"))
-# How files of the supported formats begin, whatever their name; of TIFF there are too many kinds
-# (camera raw, for example, of which OpenCV would read the thumbnail).
+# First bytes of supported formats. TIFF is left out: camera raw files begin like it, and OpenCV
+# would read their thumbnail.
 _IMAGE_CONTENT = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBP|BM.{12}[\x0c-\x7c]\0\0\0|P[1-6]\s+[0-9#]",
     re.DOTALL,
@@ -34,19 +34,19 @@ _UNSUPPORTED_CONTENT = re.compile(
     re.DOTALL,
 )
 _HEAD_BYTES = 32
-# What systems leave in folders.
+# Files that operating systems leave in folders.
 _SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini"))
 _SYSTEM_FOLDERS = frozenset(("__MACOSX",))
 
 
 @dataclass
 class FolderContent:
-    """What lies in a folder and the folders in it, in the order of the names.
+    """Content of a folder and its subfolders, ordered by name.
 
     Attributes:
         images: The image files.
-        left_out: Images of formats that are not supported, links to folders, and what has a
-            image's name and is no file, each with the reason.
+        left_out: Images of unsupported formats, links to folders, and non-files with an image's
+            name, each with the reason.
         others: Other files.
     """
 
@@ -55,7 +55,7 @@ class FolderContent:
     others: list[Path] = field(default_factory=list)
 
     def add(self, path: Path) -> None:
-        """Put a file where it belongs: by its suffix, or where that says nothing, by content."""
+        """Sort a file in by its suffix, or for an unknown suffix by its content."""
         suffix = path.suffix.lower()
         is_file = path.is_file()
         if suffix in IMAGE_SUFFIXES and is_file:
@@ -75,13 +75,13 @@ class FolderContent:
 
 
 def search_folder(folder: Path) -> FolderContent:
-    """Find the images of a folder and the folders in it, and what is left out.
+    """Find the images of a folder and its subfolders.
 
-    What is hidden, by a name that begins with a dot, and what systems leave in folders
-    (Thumbs.db, __MACOSX) is passed over.
+    Hidden names, which begin with a dot, and files of operating systems (Thumbs.db, __MACOSX) are
+    ignored.
 
     Raises:
-        SourceError: The folder or one in it cannot be read, or there is no image.
+        SourceError: A folder cannot be read, or there is no image.
     """
     content = FolderContent()
     try:
@@ -107,7 +107,7 @@ def search_folder(folder: Path) -> FolderContent:
 
 
 def _read_head(path: Path) -> bytes:
-    """Return the first bytes of a file, b"" where it cannot be read."""
+    """Return the first bytes of a file, b"" if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(_HEAD_BYTES)
@@ -124,7 +124,7 @@ def read_image(path: Path) -> NDArray[np.uint8] | None:
     """Read an image file.
 
     Returns:
-        uint8 (H, W, 3), RGB; None where the file cannot be read as an image.
+        uint8 (H, W, 3), RGB; None: the file cannot be read as an image.
     """
     try:
         return decode_image(path.read_bytes())
@@ -133,11 +133,11 @@ def read_image(path: Path) -> NDArray[np.uint8] | None:
 
 
 def decode_image(data: bytes) -> NDArray[np.uint8] | None:
-    """Decode the content of an image file, its pixels as they lie, as capture does.
+    """Decode an image file like capture does, without applying its EXIF orientation.
 
     Returns:
-        uint8 (H, W, 3), RGB; None where it cannot be read as an image, and for a JPEG or PNG
-        file that is cut off or has more pixels than capture takes.
+        uint8 (H, W, 3), RGB; None: it cannot be read as an image, or it is a JPEG or PNG file
+        that is cut off or has more pixels than capture takes.
     """
     if data.startswith((JPEG_MAGIC, PNG_MAGIC)):
         try:
@@ -146,7 +146,7 @@ def decode_image(data: bytes) -> NDArray[np.uint8] | None:
             return None
     image = _imdecode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
     if image is not None and image.ndim == 2 and image.dtype == np.uint16:
-        # Depth or thermal: capture spreads the range of the same image from a bag.
+        # Depth or thermal: scaled like the same image from a bag.
         return find_encoding("16UC1").to_rgb(image[..., np.newaxis])
     if image is not None and image.ndim == 3 and image.dtype == np.uint16:
         image = high_bits(image)[0][..., :3]
@@ -158,7 +158,7 @@ def decode_image(data: bytes) -> NDArray[np.uint8] | None:
 
 
 def _imdecode(data: bytes, flags: int) -> NDArray[Any] | None:
-    """Return a file's pixels in OpenCV's order as they lie, whatever EXIF says of turning them."""
+    """Return a file's pixels in OpenCV's order, not rotated by EXIF; None: not decodable."""
     try:
         content = np.frombuffer(data, np.uint8)
         return cv2.imdecode(content, flags | cv2.IMREAD_IGNORE_ORIENTATION) if data else None

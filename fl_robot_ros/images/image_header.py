@@ -1,4 +1,4 @@
-"""What the headers of an image file say of its image, read without decoding it."""
+"""The header of an image file, read without decoding the image."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from fl_robot_ros.errors import FrameError
 from fl_robot_ros.images.jpeg_layout import JPEG_MAGIC, JpegLayout, read_jpeg_layout
 from fl_robot_ros.images.tiff_header import TIFF_MAGICS, read_tiff_tags
 
-# About twice the pixels of an 8K camera; a file of some hundred bytes can claim any number.
+# About twice an 8K camera; a file of a few hundred bytes can claim any size.
 MAX_IMAGE_PX = 1 << 26
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 # Channels by PNG's colour type; a palette has colours.
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}
-# What TIFF's values may be: unsigned ones of 1 to 16 bits, or floats of 32.
+# Supported TIFF values: unsigned ones of 1 to 16 bits, and floats of 32.
 _TIFF_UNSIGNED, _TIFF_FLOAT = 1, 3
 
 
@@ -29,9 +29,8 @@ class ImageHeader(NamedTuple):
         height: Rows of pixels, 1 or more.
         channels: Channels of the file, 1 to 4; 3 for a palette.
         bits: Bits of a channel's value; 32 for floats.
-        end: Bytes of the file; what lies behind, as where a camera fills up its buffer, is no part
-            of it.
-        jpeg: More of a JPEG file; None for every other.
+        end: End of the file in bytes; cameras may pad their buffer behind it.
+        jpeg: Layout of a JPEG file, None for other formats.
     """
 
     width: int
@@ -48,13 +47,13 @@ class ImageHeader(NamedTuple):
 
 
 def read_image_header(data: NDArray[np.uint8]) -> ImageHeader:
-    """Return the header of a JPEG, PNG, WebP or TIFF file that is worth decoding.
+    """Return the header of a decodable JPEG, PNG, WebP or TIFF file.
 
     Args:
         data: The file's bytes, uint8 (N,).
 
     Raises:
-        FrameError: The bytes are no such file, the header is broken, the file lacks its end, or
+        FrameError: The format is another one, the header is broken, the file lacks its end, or
             the image has no pixels or more than `MAX_IMAGE_PX`.
     """
     start = data[:33].tobytes()
@@ -83,9 +82,9 @@ def read_image_header(data: NDArray[np.uint8]) -> ImageHeader:
 
 
 def _read_png(data: NDArray[np.uint8], start: bytes) -> ImageHeader:
-    """Read the IHDR chunk, which is the first, and see that no chunk is longer than the file.
+    """Read the first chunk, IHDR, and check that no chunk is longer than the file.
 
-    Decoders make room for whatever a chunk claims (PNG specification, 5.3 and 11.2.1).
+    Decoders allocate what a chunk claims (PNG specification, 5.3 and 11.2.1).
     """
     position, kind = len(PNG_MAGIC), b""
     while kind != b"IEND" and position + 8 <= len(data):
@@ -134,5 +133,5 @@ def _read_tiff(data: NDArray[np.uint8]) -> ImageHeader:
             f"{tags.sample_format}; expected 1 to 4 of at most 16 bits and format "
             f"{_TIFF_UNSIGNED}, or 1 of 32 bits and format {_TIFF_FLOAT}"
         )
-    # Where the file ends nothing says.
+    # TIFF does not tell the end of the file.
     return ImageHeader(tags.width, tags.height, tags.channels, tags.bits, end=len(data))

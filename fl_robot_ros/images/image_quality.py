@@ -1,4 +1,4 @@
-"""What an image is worth: its brightness, its sharpness and its fingerprint."""
+"""Image quality: brightness, sharpness and fingerprint, and rules for them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-# The longer side of what is measured: large enough for edges, small enough to be quick.
+# Longer side of the measured image: large enough for edges, small enough to be fast.
 MEASURED_SIDE_PX = 160
 _FINGERPRINT_SIDE_PX = 8
 
@@ -21,8 +21,8 @@ class ImageQuality(NamedTuple):
         sharpness: Variance of the Laplacian over the image at 160 px or less (Pech-Pacheco et
             al. 2000, "Diatom autofocusing in brightfield microscopy"); 0 for a flat image,
             hundreds for a sharp one.
-        fingerprint: 64 bits: for each of 8x8 fields whether it is brighter than the one to its
-            right (the difference hash). Images that look alike differ in few bits.
+        fingerprint: Difference hash of 64 bits: whether each of 8x8 fields is brighter than its
+            right neighbour. Similar images differ in few bits.
     """
 
     brightness: float
@@ -34,7 +34,7 @@ def measure_quality(grey: NDArray[np.uint8]) -> ImageQuality:
     """Measure an image.
 
     Args:
-        grey: uint8 (H, W), the whole image, of any size; it is averaged down to 160 px.
+        grey: uint8 (H, W), the whole image in any size; it is averaged down to 160 px.
     """
     small = _halved(grey, MEASURED_SIDE_PX)
     scale = MEASURED_SIDE_PX / max(small.shape)
@@ -57,9 +57,9 @@ def measure_quality(grey: NDArray[np.uint8]) -> ImageQuality:
 
 
 def _halved(grey: NDArray[np.uint8], min_side_px: int) -> NDArray[np.uint8]:
-    """Halve an image as often as its longer side stays that long: OpenCV is quickest at that.
+    """Halve an image while its longer side stays long enough, which is fast in OpenCV.
 
-    A last row or column that has no pair is left out.
+    An odd last row or column is dropped.
     """
     while max(grey.shape) >= 2 * min_side_px and min(grey.shape) >= 2:
         height, width = grey.shape[0] // 2, grey.shape[1] // 2

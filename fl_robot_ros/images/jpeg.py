@@ -1,4 +1,4 @@
-"""From an RGB image to a JPEG file."""
+"""Encodes JPEG files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fl_robot_ros.errors import FrameError
 
 
 def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
-    """Return a JPEG file.
+    """Encode an image as a JPEG file.
 
     Args:
         image: uint8 (H, W, 3), RGB.

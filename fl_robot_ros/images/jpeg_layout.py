@@ -1,6 +1,6 @@
-"""How a JPEG file is laid out: its image's size, and where its data begins and ends.
+"""The layout of a JPEG file: the image's size, and the place of its data.
 
-Read without decoding, from the markers alone (ITU T.81, annex B).
+Read from the markers alone, without decoding (ITU T.81, annex B).
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ JPEG_MAGIC = b"\xff\xd8\xff"
 _HEADERS_BYTES = 1 << 20
 # Markers of a frame header: SOF0 to SOF15 without DHT, JPG and DAC (table B.1).
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# Those whose data is Huffman codes of 8 x 8 blocks, each coded once: baseline and extended.
+# Frame headers of Huffman codes with each 8 x 8 block coded once: baseline and extended.
 _BLOCK_FRAMES = frozenset({0xC0, 0xC1})
-# Markers without a length: TEM, RST0 to RST7; 0 is no marker but an escaped 0xFF.
+# Markers without a length: TEM, RST0 to RST7; 0 is an escaped 0xFF.
 _BARE_MARKERS = frozenset({0x00, 0x01, *range(0xD0, 0xD8)})
 # Markers that cannot come before the frame header: SOI, EOI, SOS.
 _WRONG_MARKERS = frozenset({0xD8, 0xD9, 0xDA})
 _EOI, _SOS, _DRI = 0xD9, 0xDA, 0xDD
-# What may come between two scans: DHT, DAC, SOS, DQT, DNL, DRI, APP0 to APP15, COM.
+# Markers allowed between scans: DHT, DAC, SOS, DQT, DNL, DRI, APP0 to APP15, COM.
 _BETWEEN_SCANS = frozenset({0xC4, 0xCC, _SOS, 0xDB, 0xDC, _DRI, *range(0xE0, 0xF0), 0xFE})
-# The end of a scan's data. Any other 0xFF in it is followed by 0, or is a restart marker.
+# The end of a scan's data; inside, 0xFF is followed by 0 or begins a restart marker.
 _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _RESTARTS = re.compile(rb"\xff([\xd0-\xd7])")
 
 
 class Mcu(NamedTuple):
-    """The smallest unit of the data.
+    """The minimum coded unit (MCU) of the data.
 
     Attributes:
         width: Pixels in a row, 8 to 32.
@@ -54,11 +54,11 @@ class JpegLayout(NamedTuple):
         height: Rows of pixels.
         channels: Colour components.
         bits: Bits of a component's value.
-        frame_header: The marker of the frame header, which says how the data is coded.
+        frame_header: Marker of the frame header, which tells the coding.
         components: Number, sampling factors and table of each component.
         restart_interval: Units between two restart markers; 0 without such markers.
         scans: Number of scans.
-        data_ends: Positions of the markers at which data ends: restart markers, ends of scans.
+        data_ends: Positions of the markers that end data: restart markers and ends of scans.
         end: Position behind the end marker.
     """
 
@@ -75,7 +75,7 @@ class JpegLayout(NamedTuple):
 
     @property
     def mcu(self) -> Mcu | None:
-        """The unit of the data; None where it has none that come one after the other."""
+        """The unit of the data; None: the units are not coded one after the other."""
         factors = [(factor >> 4, factor & 15) for factor in self.components[1::3]]
         is_sound = all(1 <= across <= 4 and 1 <= down <= 4 for across, down in factors)
         is_whole = 0 < len(factors) == self.channels
@@ -93,20 +93,19 @@ class JpegLayout(NamedTuple):
 
 
 def read_jpeg_layout(data: NDArray[np.uint8]) -> JpegLayout:
-    """Return the layout of a JPEG file; what lies behind its end marker does not matter.
+    """Return the layout of a JPEG file; bytes after its end marker are ignored.
 
     Args:
         data: The file's bytes, uint8 (N,), with `JPEG_MAGIC` at their start.
 
     Raises:
-        FrameError: A header is broken, the file lacks its end, or its data holds markers that do
-            not belong there.
+        FrameError: A header is broken, the file lacks its end, or its data has wrong markers.
     """
     head = data[:_HEADERS_BYTES].tobytes()
     position = 2
     restart_interval = 0
     while True:
-        # As libjpeg does: bytes between segments are skipped.
+        # Like libjpeg, skip bytes between segments.
         position = head.find(b"\xff", position)
         while 0 <= position < len(head) and head[position] == 0xFF:
             position += 1
@@ -121,7 +120,7 @@ def read_jpeg_layout(data: NDArray[np.uint8]) -> JpegLayout:
         if marker not in _BARE_MARKERS:
             position += max(2, int.from_bytes(head[position : position + 2], "big"))
     length = int.from_bytes(head[position + 1 : position + 3], "big")
-    # Bytes are searched in less time than views of them.
+    # Searching bytes is faster than searching views.
     whole = head if len(head) == len(data) else data.data
     ends = _find_ends(whole, position + 1 + length, restart_interval)
     channels = head[position + 8]
@@ -143,7 +142,7 @@ def read_jpeg_layout(data: NDArray[np.uint8]) -> JpegLayout:
 
 
 class _Ends(NamedTuple):
-    """Where the data ends: fields of `JpegLayout`, and the numbers of the restart markers."""
+    """The ends of the data: fields of `JpegLayout`, and the numbers of the restart markers."""
 
     restart_interval: int
     scans: int
@@ -153,10 +152,10 @@ class _Ends(NamedTuple):
 
 
 def _find_ends(data: bytes | memoryview, position: int, restart_interval: int) -> _Ends:
-    """Find where the data ends, from the end of the frame header on.
+    """Find the ends of the data, from the end of the frame header on.
 
     Raises:
-        FrameError: The file lacks its end, or its data holds markers that do not belong there.
+        FrameError: The file lacks its end, or its data has wrong markers.
     """
     data_ends: list[int] = []
     restarts = b""
@@ -189,7 +188,7 @@ def _find_ends(data: bytes | memoryview, position: int, restart_interval: int) -
 
 
 def _check_restarts(layout: JpegLayout, restarts: bytes) -> None:
-    """See that the restart markers are all there, in their order, if they are of a single scan.
+    """Check that the restart markers of a single scan are complete and in order.
 
     Raises:
         FrameError: They are not.
@@ -198,7 +197,7 @@ def _check_restarts(layout: JpegLayout, restarts: bytes) -> None:
     if mcu is None:
         return
     expected = -(-layout.num_units(mcu) // layout.restart_interval) - 1
-    # Some cameras put another one before the end.
+    # Some cameras add another one before the end.
     numbers = bytes(0xD0 + number % 8 for number in range(expected + 1))
     if restarts not in (numbers, numbers[:-1]):
         raise FrameError(

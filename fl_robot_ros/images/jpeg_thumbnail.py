@@ -1,12 +1,11 @@
-"""Small grey versions of JPEG images, which also show whether their data is whole.
+"""Small grey versions of JPEG images, which also reveal missing data.
 
-Decoders make an image of any data. Where it ends too early, because bytes were lost or became
-other ones that the codes behind them are no longer read in step, they leave the rest grey,
-without a word that OpenCV would pass on. What is grey because the camera saw it so has data: the
-same few bits again and again.
+Decoders make an image of any data. If the data ends too early, because bytes were lost or wrong
+bytes put the codes after them out of step, the rest stays grey, and OpenCV passes on no warning.
+A part that the camera saw as grey has data: the same few bits again and again.
 
-The test sees most damage, and all by which a visible part of the image is lost. A single wrong
-bit rarely shifts what follows; libjpeg itself does not see it then.
+The test finds most damage, including all loss of a visible part of the image. A single wrong bit
+rarely puts the codes out of step; libjpeg does not notice it either.
 """
 
 from __future__ import annotations
@@ -25,24 +24,24 @@ _REDUCED_GREY = (
     (4, cv2.IMREAD_REDUCED_GRAYSCALE_4),
     (2, cv2.IMREAD_REDUCED_GRAYSCALE_2),
 )
-# What a unit without data becomes.
+# The value of a unit without data.
 _GREY = 128
-# A block of one colour has two codes of a bit at least; no unit of such blocks has so many bits.
+# A block of one colour has two codes of at least one bit; a unit of such blocks has fewer bits.
 _BITS_OF_BLOCK = 2
 _MAX_BITS_OF_UNIT = 256
-# So many bits that repeat others do so by chance once in a thousand times, whatever is tried.
+# So many bits repeat by chance once in a thousand times, over all periods that are tried.
 _REPEATED_BITS = 24
 
 
 def decode_jpeg_thumbnail(data: Pixels, layout: JpegLayout, min_side_px: int) -> Pixels:
     """Return a small grey version of a JPEG file's image.
 
-    Where the image is large, eight, four or two pixels a side become one.
+    Blocks of 8, 4 or 2 pixels a side become one pixel if the image is large enough.
 
     Args:
         data: The file's bytes, uint8 (N,).
         layout: Its layout.
-        min_side_px: The longer side is not made shorter than this.
+        min_side_px: Lower limit of the longer side.
 
     Returns:
         The image, uint8 (h, w), 0 to 255.
@@ -56,7 +55,7 @@ def decode_jpeg_thumbnail(data: Pixels, layout: JpegLayout, min_side_px: int) ->
             factor, flags = reduced_factor, reduced
             break
     image = _decoded(data[: layout.end], flags)
-    # Behind each restart marker the decoder begins anew.
+    # The decoder restarts at each restart marker.
     mcu = layout.mcu if layout.restart_interval or image[-1, -1] == _GREY else None
     if mcu is not None:
         for number in _grey_ends(image, layout, mcu, factor):
@@ -66,13 +65,13 @@ def decode_jpeg_thumbnail(data: Pixels, layout: JpegLayout, min_side_px: int) ->
 
 
 def _grey_ends(image: Pixels, layout: JpegLayout, mcu: Mcu, factor: int) -> NDArray[np.intp]:
-    """Return the numbers of the stretches of data whose last units are all grey.
+    """Return the numbers of the stretches of data that end in grey units.
 
     Args:
         image: The thumbnail, uint8 (h, w).
         layout: The file's layout.
         mcu: Its units.
-        factor: Pixels a side that became one.
+        factor: Pixels of a side that became one.
     """
     num_units = layout.num_units(mcu)
     interval = layout.restart_interval or num_units
@@ -91,7 +90,7 @@ def _grey_ends(image: Pixels, layout: JpegLayout, mcu: Mcu, factor: int) -> NDAr
 
 
 def _tested_units(blocks: int) -> int:
-    """Return how many units in a row are tested; the first one may differ from the others."""
+    """Return the number of tested units in a row; the first one may differ from the others."""
     return 2 + -(-_REPEATED_BITS // (_BITS_OF_BLOCK * blocks))
 
 
@@ -99,11 +98,11 @@ def _repeats_itself(data: Pixels, blocks: int) -> bool:
     """Say whether the last units of some data have the same codes.
 
     Args:
-        data: Data that ends where its last byte is filled up.
+        data: Data whose last byte may end in filler bits.
         blocks: Number of blocks of a unit.
     """
     repeats = _tested_units(blocks) - 1
-    # Behind each byte 0xFF is a 0, lest it be taken for a marker.
+    # A 0 follows each byte 0xFF, which would otherwise be a marker.
     end = data[-repeats * _MAX_BITS_OF_UNIT // 4 :].tobytes().replace(b"\xff\0", b"\xff")
     bits = "".join(f"{byte:08b}" for byte in end)
     return any(

@@ -1,4 +1,4 @@
-"""How an image becomes a model's input, the same in training and in inference."""
+"""From an image to a model's input, the same in training and inference."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Preprocessing:
         """Check every value.
 
         Raises:
-            ModelError: A value has the wrong type or lies outside its range.
+            ModelError: A value has the wrong type or is out of range.
         """
         for name in ("height", "width", "channels"):
             value = getattr(self, name)
@@ -63,7 +63,7 @@ class Preprocessing:
         """Make it from values by name, as read from JSON.
 
         Raises:
-            ModelError: A name is missing or unknown, or a value is unfit.
+            ModelError: A name is missing or unknown, or a value is invalid.
         """
         names = {field.name for field in fields(cls)}
         if not isinstance(values, Mapping) or set(values) != names:
@@ -79,7 +79,7 @@ class Preprocessing:
         return (self.height, self.width, self.channels)
 
     def resize(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return one image in the input's size and channels, not yet scaled.
+        """Return an image in the input's size and channels, not yet scaled.
 
         Args:
             image: Image, uint8 (H, W, 3), RGB, 0 to 255.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fl_robot_ros.errors import FrameError
 
-# Little-endian and big-endian; BigTIFF, for files above 4 GiB, is another format.
+# Little-endian and big-endian; BigTIFF is another format.
 TIFF_MAGICS = (b"II*\0", b"MM\0*")
 _WIDTH, _HEIGHT, _BITS, _CHANNELS, _FORMAT = 256, 257, 258, 277, 339
 _TILE_WIDTH, _TILE_HEIGHT = 322, 323
@@ -21,7 +21,7 @@ _ENTRY_BYTES = 12
 
 
 class TiffTags(NamedTuple):
-    """The tags that say what an image is.
+    """The tags that describe an image.
 
     Attributes:
         width: Pixels in a row.
@@ -29,7 +29,7 @@ class TiffTags(NamedTuple):
         channels: Samples of a pixel.
         bits: Bits of a sample.
         sample_format: 1 for unsigned samples, 2 for signed ones, 3 for floats.
-        tile_px: Pixels of a tile; 0 where the image is in strips.
+        tile_px: Pixels of a tile; 0: the image is in strips.
     """
 
     width: int
@@ -62,7 +62,7 @@ def read_tiff_tags(data: NDArray[np.uint8]) -> TiffTags:
                 at = entry + 8
                 if values * struct.calcsize(code) > 4:
                     (at,) = struct.unpack_from(f"{order}I", view, at)
-                # Of several, as the bits of each channel, the first stands for all.
+                # Of several values, such as the bits of each channel, the first stands for all.
                 (tags[tag],) = struct.unpack_from(code, view, at)
         return TiffTags(
             tags[_WIDTH],

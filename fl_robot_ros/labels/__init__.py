@@ -1,1 +1,1 @@
-"""Labels: their text, files of labels, labelled folders of images, and which label a frame has."""
+"""Labels: their text, label files, labelled image folders, and the label of a frame."""

@@ -1,4 +1,4 @@
-"""Labels that the rows of a list give, as far as they agree."""
+"""The labels in a list, and the contradictions among its rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass
 class AgreedLabels(Generic[Key]):
-    """Collects labels by what the rows of a list name, and where these contradict each other.
+    """Collects the labels of a list and its contradictions.
 
     Attributes:
         labels: Label by key.
@@ -27,13 +27,13 @@ class AgreedLabels(Generic[Key]):
     _contradictions: list[str] = field(default_factory=list)
 
     def add(self, key: Key, label: str, line: int, name: str) -> None:
-        """Give a key the label of a row.
+        """Add the label of a row.
 
         Args:
-            key: What the row names.
+            key: The labelled thing.
             label: The label.
             line: The row's line, counted from 1.
-            name: What people know the key by.
+            name: Name of the key in messages to people.
         """
         first_line = self.lines.setdefault(key, line)
         first = self.labels.setdefault(key, label)
@@ -43,14 +43,14 @@ class AgreedLabels(Generic[Key]):
             )
 
     def contradict(self, text: str) -> None:
-        """Note another contradiction, with its line."""
+        """Add a contradiction, in one line."""
         self._contradictions.append(text)
 
     def check(self) -> None:
-        """Refuse what contradicts itself.
+        """Check that there is no contradiction.
 
         Raises:
-            LabelError: There is a contradiction; the message names the first few.
+            LabelError: There are some; the message names the first few.
         """
         if self._contradictions:
             more = len(self._contradictions) - _MAX_NAMED

@@ -1,4 +1,4 @@
-"""Which folders are splits and which are classes, in a folder of images as tools lay it out."""
+"""The layout of an image folder: which of its folders are splits and which are classes."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from fl_robot_ros.name_list import name_list
 TRAIN = "train"
 VALIDATION = "validation"
 TEST = "test"
-# What an export writes beside its class folders, and a dataset beside its own.
+# Files beside the class folders of an export and of a dataset.
 MANIFEST_NAME = "samples.csv"
 INDEX_NAME = "index.sqlite3"
-# Those that Hugging Face's datasets knows, in its `data_files.py`; others' are among them:
-# Roboflow's train, valid, test; torchvision's train, val; Kaggle's Training, Testing.
+# The names in `data_files.py` of Hugging Face's datasets, which include those of Roboflow (train,
+# valid, test), torchvision (train, val) and Kaggle (Training, Testing).
 _SPLITS = {
     TRAIN: ("train", "training"),
     VALIDATION: ("validation", "valid", "val", "dev"),
     TEST: ("test", "testing", "eval", "evaluation"),
 }
 _SPLIT_OF_NAME = {name: split for split, names in _SPLITS.items() for name in names}
-# Of YOLO's layout, images/ lies beside labels/, and is no class.
+# In YOLO's layout, images/ lies beside labels/ and is no class.
 _CONTAINERS = frozenset(("images", "image", "imgs", "img", "jpegimages"))
 
-# Names of the folders from the top to a file's; () for the top itself.
+# Names of the folders from the top down to a file; (): the file lies at the top.
 Folders = tuple[str, ...]
 
 
 class Place(NamedTuple):
-    """What a folder says of the images directly in it.
+    """Class and split of the images directly in a folder.
 
     Attributes:
         class_name: Name of its class folder, "" for none.
@@ -45,13 +45,13 @@ class Place(NamedTuple):
 
 @dataclass
 class FolderLayout:
-    """What the folders with images are.
+    """The roles of the folders with images.
 
     Attributes:
-        places: What each of them says.
-        left_out: Folders whose images are in no split though others are, with the reason.
-        remarks: What was decided where it could have been otherwise, for people.
-        deep: Class folders with images in folders of their own.
+        places: Class and split by folder.
+        left_out: Folders outside of the splits, with the reason.
+        remarks: Decisions that could have been made otherwise, for people.
+        deep: Class folders with images in subfolders.
     """
 
     places: dict[Folders, Place] = field(default_factory=dict)
@@ -61,23 +61,23 @@ class FolderLayout:
 
 
 def split_of(name: str) -> str:
-    """Return TRAIN, VALIDATION or TEST for a folder of such a name, "" for any other."""
+    """Return TRAIN, VALIDATION or TEST for the name of a split folder, "" for any other."""
     return _SPLIT_OF_NAME.get(name.strip().casefold(), "")
 
 
 def decide_layout(folders: Collection[Folders], *, has_only_classes: bool = False) -> FolderLayout:
     """Tell class folders and split folders apart.
 
-    Folders with the names of splits are splits, where all are or where they hold class folders;
-    class folders may lie in them, or they in class folders. One alone among folders of images is
-    a class like these. A folder "images" alone at its level is no class.
+    Folders with the names of splits are splits if all folders are, or if they hold class folders;
+    splits may also lie inside of class folders. A single split name among folders of images is a
+    class like the others. A folder "images" that is alone at its level is no class.
 
     Args:
         folders: The folders with images directly in them.
-        has_only_classes: Whether all at the top are classes, as in a dataset of this package.
+        has_only_classes: Whether all top folders are classes, as in a dataset of this package.
 
     Raises:
-        SourceError: It is not clear which folders are classes.
+        SourceError: The layout is ambiguous.
     """
     if has_only_classes:
         return _class_layout({folder: folder for folder in folders})
@@ -162,7 +162,7 @@ def _class_layout(inner: dict[Folders, Folders]) -> FolderLayout:
 
 
 def _without_wrappers(inner: dict[Folders, Folders]) -> dict[Folders, Folders]:
-    """Return the names below folders around all others that are neither class nor split."""
+    """Strip folders around all others that are neither class nor split."""
     while True:
         inner = _without_containers(inner)
         is_wrapped = all(len(names) > 1 and split_of(names[1]) for names in inner.values())
@@ -175,7 +175,7 @@ def _without_wrappers(inner: dict[Folders, Folders]) -> dict[Folders, Folders]:
 
 
 def _without_containers(inner: dict[Folders, Folders]) -> dict[Folders, Folders]:
-    """Return the names below folders that are called "images" and are alone at their level."""
+    """Strip folders named "images" that are alone at their level."""
     while True:
         below = _below_only(inner, lambda name: name.casefold() in _CONTAINERS)
         if below is None:
@@ -186,7 +186,7 @@ def _without_containers(inner: dict[Folders, Folders]) -> dict[Folders, Folders]
 def _below_only(
     inner: dict[Folders, Folders], is_meant: Callable[[str], bool]
 ) -> dict[Folders, Folders] | None:
-    """Return the names below the one folder that all lie in, None where it is not meant."""
+    """Strip the one folder around all others; None: there is none that fits."""
     tops = {names[:1] for names in inner.values()}
     if len(tops) != 1 or () in tops or not is_meant(next(iter(tops))[0]):
         return None
@@ -194,6 +194,6 @@ def _below_only(
 
 
 def _in_order(names: Iterable[str]) -> list[str]:
-    """Return names of splits: those of training first, then validation, then test."""
+    """Return names of splits in the order training, validation, test."""
     order = list(_SPLITS)
     return sorted(names, key=lambda name: (order.index(split_of(name)), name))

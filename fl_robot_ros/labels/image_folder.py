@@ -1,4 +1,4 @@
-"""A folder of images with its labels, whatever tool laid it out."""
+"""A folder of images with labels, in the layout of any common tool."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from fl_robot_ros.labels.label_folder import label_from_folder
 from fl_robot_ros.labels.label_text import clean_label, names_no_label
 from fl_robot_ros.name_list import name_list
 
-# Hugging Face's imagefolder and Roboflow put these beside the images.
+# Lists beside the images, of Hugging Face's imagefolder and of Roboflow.
 _LIST_NAMES = frozenset(("metadata.csv", "metadata.jsonl", "_classes.csv"))
 _MAX_FILES_NAMED = 4
 
 
 @dataclass(frozen=True)
 class FolderImage:
-    """An image file, and what its place and the lists beside it say of it.
+    """An image file with its class, split and label.
 
     Attributes:
         path: The file.
         class_name: Name of its class folder, "" for none.
         split: "train", "validation" or "test", "" for none.
-        listed_label: Its label by a list beside it, "" for none.
+        listed_label: Its label in a list beside it, "" for none.
     """
 
     path: Path
@@ -49,15 +49,15 @@ class FolderImage:
 
 @dataclass
 class ImageFolder:
-    """What is in a folder of images.
+    """Content of a folder of images.
 
     Attributes:
         path: The folder.
-        images: Its images, in the order of their names.
-        left_out: Images that are not taken, and lists without labels, each with the reason.
-        others: Other files, which are not taken either.
-        remarks: What was decided where it could have been otherwise, in lines for people.
-        deep: Class folders with images in folders of their own, which count for the class.
+        images: Its images, ordered by name.
+        left_out: Skipped images, and lists without labels, each with the reason.
+        others: Other files, which are skipped too.
+        remarks: Decisions that could have been made otherwise, one line each.
+        deep: Class folders with images in subfolders, which belong to the class.
     """
 
     path: Path
@@ -68,7 +68,7 @@ class ImageFolder:
     deep: list[str] = field(default_factory=list)
 
     def left_out_lines(self) -> list[str]:
-        """Return what was not taken: one line for each reason, with the first names."""
+        """Return the skipped files: one line for each reason, with the first names."""
         by_reason: defaultdict[str, list[Path]] = defaultdict(list)
         for path, reason in self.left_out:
             by_reason[reason].append(path)
@@ -84,13 +84,13 @@ class ImageFolder:
 def read_image_folder(folder: Path) -> ImageFolder:
     """Find the images of a folder and their labels.
 
-    A label comes from an image's class folder, as `decide_layout` finds it, or from a list beside
-    it: metadata.csv or metadata.jsonl of Hugging Face's imagefolder, _classes.csv of Roboflow.
-    What lies in "unlabelled" has none by its folder.
+    A label comes from the image's class folder, see `decide_layout`, or from a list beside it:
+    metadata.csv or metadata.jsonl of Hugging Face's imagefolder, _classes.csv of Roboflow. The
+    folder "unlabelled" gives no label.
 
     Raises:
-        SourceError: The folder or one in it cannot be read, there is no image, it is not clear
-            which folders are classes, or what says the labels contradicts itself.
+        SourceError: A folder cannot be read, there is no image, the layout is ambiguous, or labels
+            contradict each other.
     """
     found = search_folder(folder)
     folders = {path: path.relative_to(folder).parts[:-1] for path in found.images}
@@ -131,10 +131,10 @@ def _listed_labels(
     left_out: list[tuple[Path, str]],
     remarks: list[str],
 ) -> dict[Path, str]:
-    """Return what the lists say; note lists without labels, which columns were taken, and gaps.
+    """Return the labels in the lists; add to `left_out` and `remarks` what people should know.
 
     Raises:
-        SourceError: A list cannot be read, or contradicts itself or another.
+        SourceError: A list is unreadable, or contradicts itself or another.
     """
     labels: dict[Path, str] = {}
     columns: defaultdict[str, list[str]] = defaultdict(list)
@@ -165,10 +165,10 @@ def _listed_labels(
 def _match(
     folder: Path, paths: Iterable[Path], listed: ImageList
 ) -> tuple[dict[Path, str], list[str]]:
-    """Return the labels of the files that a list in a folder names, and names of no file.
+    """Return the labels of the files in a list, and the listed names without a file.
 
     Raises:
-        LabelError: The list contradicts itself, or a name may be that of several files.
+        LabelError: The list contradicts itself, or a name fits several files.
     """
     inside = [path for path in paths if path.is_relative_to(folder)]
     by_place = {path.relative_to(folder).as_posix(): path for path in inside}
@@ -196,10 +196,10 @@ def _match(
 
 
 def _check_label(folder: Path, image: FolderImage) -> None:
-    """See that a list and the class folder agree.
+    """Check that the lists and the class folder agree.
 
     Raises:
-        SourceError: They do not.
+        SourceError: They disagree.
     """
     try:
         label = _class_label(image.class_name)

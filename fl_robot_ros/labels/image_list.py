@@ -1,4 +1,4 @@
-"""Lists of image files with their labels, as labelling tools write them."""
+"""Lists of image files with labels, as labelling tools write them."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _FILE_NAMES = frozenset(
 _LABEL_NAMES = frozenset(
     ["label", "labels", "class", "classname", "category", "choice", "choices", "classification"]
 )
-# Label Studio writes these beside the task's data and its labels; any of the first tells a list
-# of its, whose ids are its own.
+# Columns that Label Studio adds to the task's data and labels. Any of the first marks a list as
+# its export, whose ids are not those of samples.
 _LABEL_STUDIO_KEYS = frozenset(("annotation_id", "annotator", "lead_time"))
 _LABEL_STUDIO_NAMES = _LABEL_STUDIO_KEYS | {"created_at", "updated_at", "agreement", "history"}
-# Where Label Studio has two columns of one name, the task's gets this before its own.
+# Label Studio's prefix for a column of the task with the name of one of its own.
 _LABEL_STUDIO_PREFIX = "_data_"
 _NO_LABELS = _LABEL_STUDIO_NAMES | {ID, SHA256, "topic", "stamp_ns", "split", "width", "height"}
 _IMAGE_NAME = re.compile(
@@ -51,12 +51,11 @@ class ListedImage(NamedTuple):
     """A row of a list.
 
     Attributes:
-        line: Where it is in its file, counted from 1.
-        files: What it says of the image's file: names, paths or URLs, one for each column of
-            files that is not empty.
-        label: Its clean label, "" where it says none.
-        id: Its text in the column "id", "" where there is none.
-        sha256: Its text in the column "sha256", "" where there is none.
+        line: Its line in the file, counted from 1.
+        files: Names, paths or URLs of the image's file, from each file column that is not empty.
+        label: Its clean label, "" for none.
+        id: Its text in the column "id", "" for none.
+        sha256: Its text in the column "sha256", "" for none.
     """
 
     line: int
@@ -73,12 +72,12 @@ class ImageList:
     Attributes:
         images: Its rows.
         columns: All columns, in their order.
-        file_columns: Those that name the image's file; empty where only ids do.
-        label_columns: The one with the label, or one for each class where rows have 1 in one of
-            them and 0 in the others (one-hot).
+        file_columns: Columns with the image's file; empty if images are known by ids only.
+        label_columns: The column with the label, or one for each class (one-hot: 1 in one of them,
+            0 in the others).
         is_one_hot: Whether each label column is a class.
-        lacks: What its header lacks for a list of labels, "" for nothing; of a list that lacks
-            something, no images are read.
+        lacks: What the header lacks for a list of labels, "" for nothing; if it lacks something,
+            `images` is empty.
     """
 
     images: list[ListedImage]
@@ -90,12 +89,12 @@ class ImageList:
 
     @property
     def is_label_studios(self) -> bool:
-        """Whether it is an export of Label Studio's, whose ids are those of its tasks."""
+        """Whether it is an export of Label Studio, whose ids are those of its tasks."""
         return bool(_LABEL_STUDIO_KEYS & {name.lower() for name in self.columns})
 
     @property
     def description(self) -> str:
-        """Which columns were taken, in one line."""
+        """Which columns are used, in one line."""
         names = self.file_columns or (ID,)
         labels = name_list(self.label_columns)
         if self.is_one_hot:
@@ -111,16 +110,15 @@ class ImageList:
 def read_image_list(path: Path) -> ImageList:
     """Read a list of images and their labels: CSV with a header, or JSON Lines (.jsonl).
 
-    A column names the image's file where it is called so (image, filename, file_name, path, ...),
-    or where all it has are names of images. The label is in the column "label", or in the only
-    other one that is called like it (class, category, choice, ...); in Label Studio's export it
-    may also be the only column that Label Studio has not added. Without any, all other columns
-    are classes, of which each row has 1 in one, as in Roboflow's _classes.csv. A cell may hold
-    JSON of one label.
+    File columns are those named so (image, filename, file_name, path, ...) and those that hold
+    only names of images. The label is in the column "label", else in the only column with a
+    similar name (class, category, choice, ...); in an export of Label Studio also in the only
+    column that Label Studio has not added. Without a label column, all other columns are classes
+    with one 1 in each row, as in Roboflow's _classes.csv. A cell may hold one label as JSON.
 
     Raises:
-        LabelError: It cannot be read, or a row has more than one label or another number of
-            cells than the header; the message names the line, but not the file.
+        LabelError: The list is unreadable, or a row has several labels or a wrong number of
+            cells; the message names the line, but not the file.
     """
     table = read_label_table(path)
     keys = [name.lower() for name in table.columns]
@@ -154,24 +152,24 @@ def read_image_list(path: Path) -> ImageList:
 
 
 def path_parts(text: str) -> list[str]:
-    """Return the parts of a path or URL, its query among them, with escapes resolved."""
+    """Return the parts of a path or URL, including its query, unescaped."""
     return [part for part in re.split(r"[/\\?&=#]", unquote(text)) if part]
 
 
 def _names_files(key: str, number: int, table: LabelTable) -> bool:
-    """Say whether a column names image files, by its name or by all that it has."""
+    """Say whether a column names image files, judging by its name or its cells."""
     plain = re.sub(r"[\s_-]", "", key.removeprefix(_LABEL_STUDIO_PREFIX))
     if key.startswith(_LABEL_STUDIO_PREFIX) or plain not in _FILE_NAMES:
         named = [cells[number] for _, cells in table.rows if cells[number].strip()]
         return bool(named) and all(map(_IMAGE_NAME.search, named))
-    # The other column of this name is the file's where Label Studio had to tell them apart.
+    # If Label Studio had to tell two columns apart, the prefixed one is the file's.
     return not any(name.lower() == _LABEL_STUDIO_PREFIX + key for name in table.columns)
 
 
 def _find_labels(
     keys: Sequence[str], files: Collection[int], table: LabelTable
 ) -> tuple[list[int], bool]:
-    """Return the columns that may hold the labels, and whether each is a class of its own."""
+    """Return the possible label columns, and whether each of them is a class."""
     others = [
         number
         for number, key in enumerate(keys)
@@ -190,7 +188,7 @@ def _find_labels(
 def _lacks(
     keys: Sequence[str], files: Collection[int], labels: Sequence[int], table: LabelTable
 ) -> str:
-    """Return what is wrong with a header, "" for nothing."""
+    """Return the fault of a header, "" for none."""
     doubled = [name for name, count in Counter(filter(None, table.columns)).items() if count > 1]
     if not files and _LABEL_STUDIO_KEYS & set(keys):
         return "expected Label Studio's column of image files, because its ids are its own"
@@ -207,10 +205,10 @@ def _lacks(
 
 
 def _one_hot_label(cells: Mapping[str, str]) -> str:
-    """Return the class whose cell says yes, "" for none.
+    """Return the class with 1 in its cell, "" for none.
 
     Raises:
-        LabelError: There are several, or its name is no label.
+        LabelError: There are several, or the class name is no valid label.
     """
     chosen = [name for name, cell in cells.items() if cell.strip().lower() in _YES]
     if len(chosen) > 1:
@@ -219,10 +217,10 @@ def _one_hot_label(cells: Mapping[str, str]) -> str:
 
 
 def _one_label(cell: str) -> str:
-    """Return the label of a cell, which may be JSON as Label Studio writes of choices.
+    """Return the label of a cell: text, or the JSON that Label Studio writes for choices.
 
     Raises:
-        LabelError: It has several, or something else.
+        LabelError: The cell has several labels, or other JSON.
     """
     text = cell.strip()
     if text[:1] not in ("{", "["):

@@ -1,4 +1,4 @@
-"""Reads the label files that lie beside recordings: CSV and YAML."""
+"""Reads label files, which give labels by ranges of time: CSV and YAML."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fl_robot_ros.labels.label_table import csv_rows, read_label_text
 from fl_robot_ros.labels.label_text import clean_label
 from fl_robot_ros.labels.label_time import RELATIVE_LIMIT_SEC, parse_label_time
 
-# A day with a label for each frame of a camera at 5 Hz has 432 000 of them.
+# A label for each frame of a day at 5 Hz makes 432,000 ranges.
 MAX_RANGES = 500_000
 
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -25,14 +25,14 @@ _SHOWN_CHARACTERS = 40
 
 
 class LabelRange(NamedTuple):
-    """A label and the capture times that it is for.
+    """A label for a range of capture times.
 
     Attributes:
         start_ns: Its beginning, inclusive, in ns.
         end_ns: Its end, exclusive, in ns.
-        label: The label in its clean form; "" says that there is none.
-        topic: Name of the topic that it is for, with no "/" around it; "" for all topics.
-        line: Where it begins in its file, counted from 1; 0 where it is not from a file.
+        label: The label in its clean form; "": frames in the range have no label.
+        topic: Name of its topic, without "/" around it; "": all topics.
+        line: Its first line in the file, counted from 1; 0: not from a file.
     """
 
     start_ns: int
@@ -43,11 +43,11 @@ class LabelRange(NamedTuple):
 
 
 class LabelFile(NamedTuple):
-    """What is in a label file.
+    """Content of a label file.
 
     Attributes:
         ranges: Its ranges, in the order of the file.
-        is_relative: Their times count from the beginning of the recording, not from the epoch.
+        is_relative: Whether times count from the start of the recording instead of the epoch.
     """
 
     ranges: list[LabelRange]
@@ -55,15 +55,15 @@ class LabelFile(NamedTuple):
 
 
 def read_label_file(path: Path) -> LabelFile:
-    """Read the ranges of a label file; `LabelRanges` says what it may contain.
+    """Read the ranges of a label file; see `LabelRanges` for the format.
 
     Raises:
-        LabelError: It cannot be read, or something in it is not as expected; the message names
-            the line, but not the file.
+        LabelError: The file is unreadable or has an invalid row; the message names the line, but
+            not the file.
     """
     parse = _csv_rows if path.suffix.lower() == ".csv" else _yaml_rows
     ranges: list[LabelRange] = []
-    # The first line with times of each kind, by whether they are relative.
+    # First line with relative times, and with absolute ones.
     kinds: dict[bool, int] = {}
     for line, row in parse(read_label_text(path)):
         if len(ranges) == MAX_RANGES:
@@ -76,7 +76,7 @@ def read_label_file(path: Path) -> LabelFile:
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the number of a row's first line, and its texts by column."""
+    """Yield the first line number of each row, and its texts by column."""
     rows = csv_rows(text)
     first = next(rows, None)
     if first is None:
@@ -103,11 +103,10 @@ def _columns(line: int, row: list[str]) -> list[str]:
 
 
 def _yaml_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the number of a mapping's first line, and its texts by key.
+    """Yield the first line number of each mapping, and its texts by key.
 
-    The parser's events are read instead of the loaded document: so times are not rounded to
-    floats, labels such as "no" stay text, lines are known, and neither nesting nor aliases, which
-    are refused, can grow into anything.
+    Reading the parser's events instead of a loaded document keeps times exact, labels such as
+    "no" text and line numbers known, and bounds the memory: nesting and aliases are refused.
     """
     is_list = False
     row: dict[str, str] | None = None
@@ -137,7 +136,7 @@ def _yaml_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
                     f"line {line}: {_yaml_name(event)} is out of place; expected one list of "
                     f"mappings such as {{start: 12.5, end: 20, label: pallet}}"
                 )
-    # Where an escape or a version has a number out of range, errors of Python come through.
+    # Numbers out of range in escapes and versions raise plain Python errors.
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         line = _line(getattr(error, "problem_mark", None)) or line
         problem = getattr(error, "problem", None) or str(error)
@@ -154,7 +153,7 @@ def _check_key(line: int, key: str, row: Mapping[str, str]) -> None:
 
 
 def _is_outer(event: yaml.Event, is_list: bool) -> bool:
-    """Say whether a YAML event belongs to the list around the mappings or to its one document."""
+    """Say whether a YAML event belongs to the one document or to the list around the mappings."""
     if isinstance(event, yaml.DocumentStartEvent):
         return not is_list
     return isinstance(
@@ -169,7 +168,7 @@ def _is_outer(event: yaml.Event, is_list: bool) -> bool:
 
 
 def _line(mark: Any) -> int:
-    """Return the line of a YAML mark, 0 where there is none."""
+    """Return the line number of a YAML mark, 0 for no mark."""
     return 0 if mark is None else int(mark.line) + 1
 
 
@@ -186,7 +185,7 @@ def _yaml_name(event: yaml.Event) -> str:
 
 
 def _range(line: int, row: Mapping[str, str], kinds: dict[bool, int]) -> LabelRange:
-    """Return the range that a row stands for, and note the kind of its times."""
+    """Return the range of a row; check that its times are of the same kind as those before."""
     for key in _NEEDED_KEYS:
         if key not in row:
             raise LabelError(f"{key} is missing; {_EXPECTED_KEYS}")

@@ -12,11 +12,11 @@ from fl_robot_ros.labels.folder_layout import INDEX_NAME, MANIFEST_NAME
 from fl_robot_ros.labels.label_text import clean_label
 
 _MAX_NAME_BYTES = 255
-# A slash, and what would be taken for an escape.
+# "/", and "%" that would begin an escape.
 _TO_ESCAPE = re.compile(r"/|%(?=[0-9A-F]{2})")
 _ESCAPE = re.compile(rb"%([0-9A-F]{2})")
 _PACKED_PREFIX = "%%"
-# Hidden folders, packed names, the files beside the class folders, and a folder of ext4.
+# Hidden folders, packed names, the files beside the class folders, and the folder of ext4.
 _RESERVED = (".", _PACKED_PREFIX, INDEX_NAME, MANIFEST_NAME, "lost+found")
 _MAX_OLD_CHARACTERS = 240
 # Unicode's last code point, U+10FFFF, has 21 bits.
@@ -27,9 +27,9 @@ _CODE_POINT_BITS = 21
 def label_folder_name(label: str) -> str:
     """Return the name of a label's folder; `label_from_folder` turns it back.
 
-    It is the label, with "%XX" for "/", for "%" where two hexadecimal digits follow, and for the
-    first character of ".hidden" and of the names of a dataset's own files. A name of more than 255
-    bytes, which only 64 characters of 4 bytes make, is packed into base64 after "%%".
+    It is the label itself, but for these characters, which become "%XX": "/", "%" before two
+    hexadecimal digits, and the first character of a hidden name or of a dataset's own file. A
+    name of more than 255 bytes, which takes 64 characters of 4 bytes, is "%%" and base64.
 
     Raises:
         LabelError: The label is empty or not in its clean form.
@@ -43,7 +43,7 @@ def label_folder_name(label: str) -> str:
 
 
 def label_from_folder(name: str) -> str:
-    """Return the label of a folder, also of one that an older version named, as "caf%C3%A9".
+    """Return the label of a folder, also of an older version's, for example "caf%C3%A9".
 
     Raises:
         LabelError: No label has a folder of this name.
@@ -67,9 +67,9 @@ def _unescape(name: str) -> str:
 
 
 def _old_name(label: str) -> str:
-    """Return the name that older versions gave a label's folder.
+    """Return the folder name of older versions.
 
-    All but ASCII letters, digits, "-", "_" and spaces was escaped, and what got too long packed.
+    They escaped all but ASCII letters, digits, "-", "_" and spaces, and packed long names.
     """
     # quote leaves "." and "~" alone.
     name = quote_from_bytes(label.encode(), safe=" ").replace(".", "%2E").replace("~", "%7E")

@@ -11,7 +11,7 @@ from fl_robot_ros.errors import LabelError
 from fl_robot_ros.labels.label_file import LabelRange, read_label_file
 from fl_robot_ros.topic_name import matching_names
 
-# More names of topics than these would make it slow to find those that a frame's topic has.
+# Each frame's topic is compared with all of them.
 MAX_TOPICS = 100
 
 
@@ -26,22 +26,22 @@ class LabelRanges:
         2024-05-01T12:00:03Z,2024-05-01T12:00:05Z,stop sign,camera_left/image_raw
 
     A range begins with `start`, inclusive, and ends before `end`. Its times are seconds since the
-    epoch with up to 9 decimals, or dates of ISO 8601 with their time zone; where all times of a
-    file are seconds below 1e8, they count from the beginning of the recording, which is that of
-    the whole bag, also where only one file of it is read.
+    epoch with up to 9 decimals, or dates of ISO 8601 with their time zone; if all times of a
+    file are seconds below 1e8, they count from the start of the recording: of the whole bag, even
+    if only one of its files is read.
 
     A range without a topic is for all topics. Topic names match without their leading "/" and with
-    any namespace before them. Which label holds for a topic at a time, in this order:
+    any namespace before them. The label of a topic at a time is, in this order:
 
-    1. None, where a range with an empty label, for this topic or for all, has the time.
-    2. That of the range with the longest name of the topic, so that a range with a topic goes
+    1. None, if a range with an empty label, for this topic or for all, covers the time.
+    2. The label of the range with the longest matching name, so that a range with a topic goes
        before one without.
 
-    Ranges for the same name that overlap have the same label; empty ones may lie anywhere. Never
-    changes once made, so it is safe for use from several threads.
+    Overlapping ranges of the same name must have the same label; empty ones may overlap others.
+    Immutable, so safe for use from several threads.
 
     Attributes:
-        is_relative: The times count from the beginning of the recording.
+        is_relative: Whether times count from the start of the recording.
     """
 
     def __init__(self, ranges: Iterable[LabelRange], is_relative: bool = False) -> None:
@@ -49,7 +49,7 @@ class LabelRanges:
 
         Args:
             ranges: The ranges, in any order, with clean labels.
-            is_relative: Their times count from the beginning of the recording.
+            is_relative: Whether times count from the start of the recording.
 
         Raises:
             LabelError: Two ranges for the same topic overlap with different labels, or there are
@@ -63,7 +63,7 @@ class LabelRanges:
         self._empty_spans: dict[str, _Spans] = {}
         for (topic, is_empty), items in by_kind.items():
             (self._empty_spans if is_empty else self._spans)[topic] = _Spans(items)
-        # "" stands for all topics and matches none.
+        # "" means all topics, and is no name to match.
         self._topics = sorted({topic for topic, _ in by_kind if topic})
         if len(self._topics) > MAX_TOPICS:
             raise LabelError(f"{len(self._topics)} topics; expected at most {MAX_TOPICS}")
@@ -73,8 +73,8 @@ class LabelRanges:
         """Read a label file; one whose name does not end in ".csv" is YAML.
 
         Raises:
-            LabelError: The file cannot be read, is too large, or something in it is not as
-                expected; the message names file, line, value and what was expected.
+            LabelError: The file is unreadable, too large or has an invalid row; the message names
+                file, line, value and what was expected.
         """
         try:
             file = read_label_file(path)
@@ -88,11 +88,10 @@ class LabelRanges:
         Args:
             topic: Name of the frame's topic.
             stamp_ns: When it was captured, in ns since the epoch.
-            origin_ns: Beginning of the recording, in ns since the epoch; it matters only where
-                the times are relative.
+            origin_ns: Start of the recording, in ns since the epoch; used for relative times only.
 
         Returns:
-            The label, "" where a range says that there is none, None where no range has the time.
+            The label; "": a range says that there is none; None: no range covers the time.
         """
         time_ns = stamp_ns - origin_ns if self.is_relative else stamp_ns
         names = [*matching_names(topic, self._topics), ""]
@@ -127,7 +126,7 @@ class _Spans:
                 last = item
 
     def at(self, time_ns: int) -> str | None:
-        """Return the label of the range that has a time, None where none has it."""
+        """Return the label of the range that covers a time, None if none does."""
         index = bisect.bisect_right(self._starts, time_ns) - 1
         return self._labels[index] if index >= 0 and time_ns < self._ends[index] else None
 

@@ -1,4 +1,4 @@
-"""The rows of a list, before it is known what its columns mean."""
+"""The rows of a list, whatever its columns mean."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class LabelTable(NamedTuple):
     """A list.
 
     Attributes:
-        columns: Their names, without blanks around them.
-        rows: Line where it begins, counted from 1, and cells, one for each column.
+        columns: Names of the columns, without blanks around them.
+        rows: First line number, counted from 1, and cells, one for each column.
     """
 
     columns: list[str]
@@ -31,8 +31,8 @@ def read_label_table(path: Path) -> LabelTable:
     """Read a list: CSV with a header, or JSON Lines (.jsonl) of objects.
 
     Raises:
-        LabelError: It cannot be read, or a row has another number of cells than the header; the
-            message names the line, but not the file.
+        LabelError: The list is unreadable, or a row has a wrong number of cells; the message
+            names the line, but not the file.
     """
     text = read_label_text(path)
     return _read_json_lines(text) if path.suffix.lower() == ".jsonl" else _read_csv(text)
@@ -42,10 +42,10 @@ def read_label_text(path: Path) -> str:
     """Read the text of a label file.
 
     Raises:
-        LabelError: It cannot be read, is too large or is not UTF-8; the message does not name it.
+        LabelError: The file is unreadable, too large or not UTF-8; the message does not name it.
     """
     try:
-        # A pipe, for example, would wait for its writer.
+        # Reading a pipe would wait for its writer.
         if not path.is_file():
             raise LabelError("is not a file; expected a CSV or YAML file")
         with path.open("rb") as file:
@@ -62,14 +62,14 @@ def read_label_text(path: Path) -> str:
 
 
 def csv_rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the cells of each row, and the number of its first line, counted from 1.
+    """Yield the first line number of each row, counted from 1, and its cells.
 
     Rows of empty cells, which a spreadsheet may leave, are left out.
 
     Raises:
         LabelError: The text is not CSV.
     """
-    # Not strict, a quote without its end would swallow the rest of the file.
+    # Without `strict`, an open quote would swallow the rest of the file.
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     line = 1
     try:
@@ -92,7 +92,7 @@ def _read_csv(text: str) -> LabelTable:
     table = LabelTable(columns, [])
     for line, cells in rows:
         if len(cells) < len(columns) or any(cells[len(columns) :]):
-            # Of a name with a comma in it, the rest would be taken for the label.
+            # The rest of a file name with a comma would be taken for the label.
             raise LabelError(
                 f"line {line}: {len(cells)} values; expected {len(columns)}, as in the header"
             )

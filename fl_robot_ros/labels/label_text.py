@@ -7,28 +7,27 @@ import unicodedata
 from fl_robot_ros.errors import LabelError
 
 MAX_LABEL_CHARACTERS = 64
-# The folder of an export in which the review pool lies.
+# The folder of the review pool in an export.
 UNLABELLED_NAME = "unlabelled"
 
-# Composing accents takes time with the square of their number, and makes no text shorter than a
-# quarter of what it was.
+# Composing accents takes quadratic time, and leaves at least a quarter of the characters.
 _MAX_RAW_CHARACTERS = 4 * MAX_LABEL_CHARACTERS
-# What stands for bytes that are no UTF-8.
+# Stands for invalid UTF-8.
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def clean_label(text: object) -> str:
     """Return a label in the one form that is stored.
 
-    White space around it is dropped, and accented letters are composed (Unicode NFC), so that
-    labels which look equal are equal. Cleaning twice changes nothing.
+    Surrounding white space is dropped and accented letters are composed (Unicode NFC), so that
+    labels that look equal are equal. Cleaning is idempotent.
 
     Returns:
         The label, 1 to 64 printable characters, or "" for none.
 
     Raises:
-        LabelError: It is not text, too long, has control or other unprintable characters, or was
-            no UTF-8 before it became text.
+        LabelError: The label is no text, too long, has control or other unprintable characters,
+            or was decoded from invalid UTF-8.
     """
     if not isinstance(text, str):
         raise LabelError(f"label is of type {type(text).__name__}; expected text")

@@ -1,4 +1,4 @@
-"""Times as people and programs write them into label files, exact to the ns."""
+"""Times in label files, exact to the ns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from fl_robot_ros.errors import LabelError
 
-# Seconds below this, 3 March 1973 or 3.2 years, are no time of a recording since the epoch.
+# 3.2 years, or 3 March 1973: fewer seconds count from the start of the recording.
 RELATIVE_LIMIT_SEC = 100_000_000
 
 _NS_PER_SEC = 1_000_000_000
@@ -31,8 +31,8 @@ class LabelTime(NamedTuple):
     """A time of a label file.
 
     Attributes:
-        time_ns: The time in ns, since the epoch or since the beginning of the recording.
-        is_relative: It was written as seconds too few to be a time since the epoch.
+        time_ns: The time in ns, since the epoch or the start of the recording.
+        is_relative: Whether it counts from the start of the recording.
     """
 
     time_ns: int
@@ -46,7 +46,7 @@ def parse_label_time(text: str) -> LabelTime:
         LabelError: It is neither; the message begins with the text.
     """
     text = text.strip()
-    # Decimal, because seconds since the epoch as a float are wrong by up to 0.2 us.
+    # Decimal, because seconds since the epoch as a float are off by up to 0.2 us.
     if _SECONDS.fullmatch(text):
         time_ns = int(Decimal(text) * _NS_PER_SEC)
         return LabelTime(time_ns, time_ns < RELATIVE_LIMIT_SEC * _NS_PER_SEC)

@@ -1,4 +1,4 @@
-"""The labels of a time line, as they are published."""
+"""Published labels on a time line."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from fractions import Fraction
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.labels.label_text import clean_label
 
-# Labels that are kept in any case, and the most that are kept for frames that wait: a node that
-# repeats its label 100 times a second reaches them after 20 minutes.
+# Labels kept in any case, and labels kept at most for waiting frames: 20 minutes of a node that
+# repeats its label 100 times a second.
 MAX_HISTORY = 4096
 MAX_LABELS = 1 << 17
 
@@ -20,32 +20,30 @@ _NS_PER_SEC = 1_000_000_000
 
 
 class LabelTrack:
-    """The labels of a time line: each holds from its publication until the next one.
+    """Labels on a time line: each holds from its publication until the next one.
 
-    With `hold_sec` a label holds no longer than that. With `lookback_sec` a frame that no label
-    covers gets the next label if that one comes soon enough: "what we just passed was a pallet".
-    The rules, in their order:
+    `hold_sec` limits how long a label holds. With `lookback_sec`, a frame without a label gets the
+    next label if it comes soon enough: "what we just passed was a pallet". The rules, in order:
 
-    1. Of labels with the same time, the one added last counts.
+    1. Of labels with the same time, the last one added counts.
     2. A label covers the times from its own, inclusive, until the next label or its own time plus
        `hold_sec`, whichever comes first, exclusive. An empty label ends the one before it and
        covers nothing.
-    3. A time that is covered has the label that covers it, whatever comes next.
-    4. Any other time, before the first label, after an empty one or after one that held no longer,
-       has the first label after it that is not empty, if that one comes at most `lookback_sec`
-       later, inclusive. Empty labels in between do not matter.
+    3. A covered time has the label that covers it.
+    4. Any other time has the next label that is not empty, if it comes at most `lookback_sec`
+       later, inclusive.
 
-    A label reaches back only for those who ask after it was added. Safe for use from several
-    threads. Of more than 4096 labels, those are forgotten that `keep_from` does not ask for, and
-    of more than 131072 the oldest. No label is known before the oldest that is left.
+    A label reaches back only for calls of `at` after it was added. Safe for use from several
+    threads. Beyond 4096 labels, those that `keep_from` does not ask for are forgotten, and beyond
+    131072 the oldest; before the oldest label that is left, there is none.
     """
 
     def __init__(self, hold_sec: float = 0.0, lookback_sec: float = 0.0) -> None:
         """Make a track without labels.
 
         Args:
-            hold_sec: How long a label holds at most, in s; 0 for without limit.
-            lookback_sec: How far a label reaches back, in s; 0 for not at all.
+            hold_sec: How long a label holds at most, in s; 0: until the next one.
+            lookback_sec: How far a label reaches back, in s; 0: not at all.
 
         Raises:
             SettingError: One of them is negative or not finite.
@@ -59,14 +57,14 @@ class LabelTrack:
         self._has_forgotten = False
 
     def add(self, label: str, published_ns: int) -> None:
-        """Let a label hold from a time on, also where later labels are known already.
+        """Add a label, also one that is older than others.
 
         Args:
             label: Text from the network or a bag; "" ends the label before it.
             published_ns: When it was published, in ns.
 
         Raises:
-            LabelError: The text is unfit to be a label; the label before it goes on.
+            LabelError: The text is no valid label; the label before it stays in force.
         """
         cleaned = clean_label(label)
         with self._lock:
@@ -80,7 +78,7 @@ class LabelTrack:
                 self._forget()
 
     def keep_from(self, published_ns: int) -> None:
-        """Say from which time in ns on labels will still be asked for."""
+        """Keep the labels from this time in ns on."""
         with self._lock:
             self._needed_ns = published_ns
 
@@ -107,7 +105,7 @@ class LabelTrack:
             del self._labels[:count]
 
     def _looked_back(self, index: int, until_ns: int) -> str:
-        """Return the first label from an index on and until a time that is not empty, or ""."""
+        """Return the first label from an index on that is not empty and not too late, or ""."""
         while index < len(self._times) and self._times[index] <= until_ns:
             if self._labels[index]:
                 return self._labels[index]
@@ -116,10 +114,10 @@ class LabelTrack:
 
 
 def seconds_as_ns(name: str, value_sec: float) -> int:
-    """Return a duration in whole ns; what is more than 0 stays at least 1.
+    """Return a duration in whole ns, at least 1 if it is above 0.
 
     Args:
-        name: What to call it in the error.
+        name: Its name in the error.
         value_sec: The duration in s.
 
     Raises:

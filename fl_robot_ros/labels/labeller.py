@@ -1,4 +1,4 @@
-"""The one label of a frame, from all the places that labels come from."""
+"""The label of a frame, from all sources of labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fl_robot_ros.labels.label_track import LabelTrack, seconds_as_ns
 from fl_robot_ros.topic_name import LABEL_TOPIC, matching_names
 
 if TYPE_CHECKING:
-    # A robot that reads no bag does not load what reads their files.
+    # A robot that reads no bags does not load the readers of label files.
     from fl_robot_ros.labels.label_ranges import LabelRanges
 
 _SHOWN_CHARACTERS = 60
@@ -20,13 +20,12 @@ _SHOWN_CHARACTERS = 60
 
 @dataclass(frozen=True)
 class LabelRules:
-    """How frames get their labels, live and from every bag.
+    """How frames get their labels, live and from bags.
 
     Attributes:
-        hold_sec: How long a published label holds at most, in s; 0 for until the next one.
+        hold_sec: How long a published label holds at most, in s; 0: until the next one.
         lookback_sec: How far a published label reaches back over frames without one, in s.
-        topic_labels: Fixed labels by the name of their topic, as `parse_topic_labels` returns
-            them.
+        topic_labels: Fixed labels by topic name, as `parse_topic_labels` returns them.
     """
 
     hold_sec: float = 0.0
@@ -37,7 +36,7 @@ class LabelRules:
         """Check the rules.
 
         Raises:
-            SettingError: A time is negative or not finite, or a fixed label is unfit.
+            SettingError: A time is negative or not finite, or a fixed label is invalid.
         """
         seconds_as_ns("hold_sec", self.hold_sec)
         seconds_as_ns("lookback_sec", self.lookback_sec)
@@ -46,22 +45,20 @@ class LabelRules:
 
 
 class Labeller:
-    """Says which label a frame has: a live one, or one of one bag.
+    """Labels live frames, or the frames of one bag.
 
-    The places that labels come from, in this order:
+    The sources of labels, in this order:
 
-    1. The ranges of a label file: by capture time, or where they are relative to the beginning of
-       the recording by the time of recording. An empty label there means none, whatever the others
-       say.
-    2. The published labels, by the time of publication. An empty one ends the label before it.
-       Where several robots publish labels, each has its own: those of /robot1/fl/label are for
-       topics below /robot1.
-    3. The fixed label of the frame's topic; of several names of the topic, that of the longest.
+    1. The ranges of a label file: by capture time, or if they count from the start of the
+       recording, by time of recording. An empty label there means no label at all.
+    2. The published labels, by time of publication. An empty one ends the label before it. If
+       several robots publish labels, /robot1/fl/label is for topics below /robot1.
+    3. The fixed label of the frame's topic; if several names match, that of the longest.
 
     Safe for use from several threads.
 
     Attributes:
-        are_ranges_used: Whether a range of the label file had the time of any frame so far.
+        are_ranges_used: Whether a range of the label file covered any frame so far.
     """
 
     def __init__(
@@ -76,9 +73,8 @@ class Labeller:
         Args:
             rules: How frames get their labels.
             ranges: The labels of the bag's label file.
-            origin_ns: Beginning of the bag, in ns since the epoch; it matters only for ranges
-                whose times are relative.
-            label_topics: The topics that labels are published on, as far as they are known.
+            origin_ns: Start of the recording, in ns since the epoch; for relative ranges only.
+            label_topics: The label topics known so far.
         """
         self._rules = rules
         self._ranges = ranges
@@ -90,20 +86,20 @@ class Labeller:
             self._track_for(_namespace(topic))
 
     def add(self, text: str, published_ns: int, topic: str = LABEL_TOPIC) -> None:
-        """Take a published label; `LabelTrack.add` says how long it holds.
+        """Add a published label; see `LabelTrack` for how long it holds.
 
         Args:
             text: Text from the network or a bag; "" ends the label before it.
             published_ns: When it was published, in ns.
-            topic: The topic that it was published on.
+            topic: Its topic.
 
         Raises:
-            LabelError: The text is unfit to be a label; the label before it goes on.
+            LabelError: The text is no valid label; the label before it stays in force.
         """
         self._track_for(_namespace(topic)).add(text, published_ns)
 
     def keep_from(self, published_ns: int) -> None:
-        """Say from which time in ns on published labels will still be asked for."""
+        """Keep the published labels from this time in ns on."""
         for track in self._tracks.values():
             track.keep_from(published_ns)
 
@@ -116,11 +112,11 @@ class Labeller:
             topic: Name of the frame's topic.
             stamp_ns: When it was captured, in ns since the epoch.
             published_ns: When it was published, in ns, on the time line of the published labels.
-            recorded_ns: When it was recorded, in ns since the epoch, for ranges whose times are
-                relative; None: `published_ns`.
+            recorded_ns: When it was recorded, in ns since the epoch, for relative ranges; None:
+                `published_ns`.
         """
         if self._ranges is not None:
-            # Seconds since the beginning of a recording are the recorder's, not the camera's.
+            # Relative times are on the recorder's clock, not the camera's.
             recorded_ns = published_ns if recorded_ns is None else recorded_ns
             time_ns = recorded_ns if self._ranges.is_relative else stamp_ns
             ranged = self._ranges.at(topic, time_ns, self._origin_ns)
@@ -136,7 +132,7 @@ class Labeller:
         return fixed[names[0]] if names else ""
 
     def _track_for(self, namespace: str) -> LabelTrack:
-        """Return the track of a namespace's labels, a new one if need be."""
+        """Return the track of a namespace's labels; make it if needed."""
         track = self._tracks.get(namespace)
         if track is None:
             track = LabelTrack(self._rules.hold_sec, self._rules.lookback_sec)
@@ -144,7 +140,7 @@ class Labeller:
         return track
 
     def _track_of(self, topic: str) -> LabelTrack | None:
-        """Return the track with the labels of a frame's topic, None where there is none."""
+        """Return the track with the labels of a frame's topic, None if there is none."""
         tracks = self._tracks
         if len(tracks) == 1:
             return next(iter(tracks.values()))
@@ -154,7 +150,7 @@ class Labeller:
 
 
 def _namespace(label_topic: str) -> str:
-    """Return what lies before "fl/label" in the name of a topic, with its trailing "/"."""
+    """Return the namespace before "fl/label" in a topic's name, with its trailing "/"."""
     return label_topic.strip("/").removesuffix(LABEL_TOPIC)
 
 
@@ -164,16 +160,16 @@ def parse_topic_labels(entries: Iterable[str]) -> dict[str, str]:
     Topic names match without their leading "/" and with any namespace before them.
 
     Returns:
-        Clean labels by the name of their topic, which has no "/" around it.
+        Clean labels by topic name, without "/" around it.
 
     Raises:
-        SettingError: An entry has no topic or no label, its label is unfit, or a topic has two.
+        SettingError: An entry lacks its topic or label, a label is invalid, or a topic has two.
     """
     return _checked(entry.partition(":") for entry in entries)
 
 
 def _checked(entries: Iterable[tuple[str, str, str]]) -> dict[str, str]:
-    """Return clean labels by bare topic names, from topic, separator and label."""
+    """Return clean labels by bare topic name, from (topic, separator, label)."""
     labels: dict[str, str] = {}
     for topic, separator, text in entries:
         shown = repr(f"{topic}{separator}{text}"[:_SHOWN_CHARACTERS])

@@ -1,4 +1,4 @@
-"""Keras architectures as text, so that a model can be rebuilt where no code of it is installed."""
+"""Keras architectures as JSON, from which a robot rebuilds a model without any code of it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fl_robot_ros.errors import ModelError
 MAX_ARCHITECTURE_BYTES = 4_000_000
 MAX_PARAMETERS = 250_000_000
 
-# Layers that carry or load code. Keras' safe mode refuses some of them; the names are refused
-# here too because safe mode has been circumvented before (CVE-2025-1550, CVE-2025-8747).
+# Layers that carry or load code. Keras' safe mode refuses some of them, but has been circumvented
+# before (CVE-2025-1550, CVE-2025-8747).
 _FORBIDDEN_CLASSES = frozenset(
     {"Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
 )
@@ -26,13 +26,12 @@ def architecture_of(model: keras.Model) -> str:
 
 
 def model_from_architecture(architecture: str) -> keras.Model:
-    """Rebuild a model, with fresh weights, from JSON that came over the network.
+    """Rebuild a model, with fresh weights, from JSON from the network.
 
-    Only classes of Keras itself are allowed: no code, no file and no import of another package
-    can be named.
+    The JSON may name classes of Keras alone: no code, no file, no other package.
 
     Raises:
-        ModelError: The text is no architecture, names anything but Keras' own layers, or
+        ModelError: The text is not an architecture, names other classes than Keras' own, or
             describes a model of more than 250 million parameters.
     """
     if len(architecture) > MAX_ARCHITECTURE_BYTES:
@@ -40,7 +39,7 @@ def model_from_architecture(architecture: str) -> keras.Model:
     try:
         content = json.loads(architecture)
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"architecture is no JSON: {error}") from error
+        raise ModelError(f"architecture is not JSON: {error}") from error
     for node in _objects(content):
         _check_object(node)
     try:

@@ -1,8 +1,7 @@
-"""Encoded images that are read one after another: what dataset libraries give."""
+"""Encoded images in a sequence, as dataset libraries give them."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,16 +10,16 @@ import numpy as np
 from fl_robot_ros.images.image_files import decode_image
 from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.learning.split_by_class import split_by_class
-from fl_robot_ros.learning.training_data import LabelledImages, map_label
+from fl_robot_ros.learning.training_data import LabelledImages, choose_images
 
 
 @dataclass(frozen=True)
 class EncodedImages:
-    """The images of one split, in an order that stays.
+    """The images of one split, always in the same order.
 
     Attributes:
         labels: Label of each image, "" for none.
-        read: Returns the images in this order, as the bytes of JPEG, PNG and so on.
+        read: Returns the images in this order, as JPEG, PNG and so on.
     """
 
     labels: Sequence[str]
@@ -34,7 +33,7 @@ class EncodedData:
     Attributes:
         train: The split to train on.
         holdout: The split to evaluate on; None: a share of `train` is held out.
-        holdout_fraction: Share of each class to hold out without one, above 0 and below 1.
+        holdout_fraction: Share of each class to hold out without `holdout`, above 0 and below 1.
     """
 
     train: EncodedImages
@@ -67,16 +66,7 @@ def _load(
     preprocessing: Preprocessing,
 ) -> LabelledImages:
     """Decode the images at some positions, ascending, one at a time."""
-    numbers = {label: map_label(label, classes) for label in set(encoded.labels)}
-    unmapped: Counter[str] = Counter()
-    wanted: dict[int, int] = {}
-    for position in positions:
-        label = encoded.labels[position]
-        number = numbers[label]
-        if number is None:
-            unmapped[label] += 1
-        else:
-            wanted[position] = number
+    wanted, unmapped = choose_images(encoded.labels, classes, positions)
     images = np.empty((len(wanted), *preprocessing.input_shape), dtype=np.uint8)
     labels = np.empty(len(wanted), dtype=np.int32)
     count = 0

@@ -10,10 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from fl_robot_ros.delivery.manifest import KERAS_FILE, TFLITE_FILE
 from fl_robot_ros.errors import ModelError
-
-KERAS_FILE = "model.keras"
-TFLITE_FILE = "model.tflite"
 
 # Float32 arithmetic in another order differs in the last digits; a wrong export differs by far.
 PARITY_TOLERANCE = 1e-3
@@ -21,28 +19,28 @@ _PARITY_IMAGES = 8
 
 
 def export_model(model: keras.Model, folder: Path) -> None:
-    """Write `model.keras` and `model.tflite`, and prove that both say the same.
+    """Write `model.keras` and `model.tflite`, and compare their outputs.
 
     Args:
         model: A classifier that maps float32 (N, height, width, channels) to (N, classes).
         folder: Existing folder to write to.
 
     Raises:
-        ModelError: The model cannot be converted, or the converted one disagrees.
+        ModelError: The model cannot be converted, or the outputs differ by more than 0.001.
     """
     model.save(folder / KERAS_FILE)
     # The converter prints a report of the model on stdout.
     with contextlib.redirect_stdout(io.StringIO()):
         try:
             content = tf.lite.TFLiteConverter.from_keras_model(model).convert()
-        except Exception as error:  # the converter raises types of its own
+        except Exception as error:  # the converter has exceptions of its own
             raise ModelError(f"the model cannot be converted to LiteRT: {error}") from error
     (folder / TFLITE_FILE).write_bytes(content)
     check_parity(model, content)
 
 
 def check_parity(model: keras.Model, content: bytes) -> None:
-    """Compare a LiteRT model with the Keras model that it was made of, on random input.
+    """Compare a LiteRT model with its Keras model, on random input.
 
     Raises:
         ModelError: An output differs by more than 0.001.

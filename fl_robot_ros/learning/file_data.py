@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fl_robot_ros.dataset.sample_files import STAGING_NAME
+from fl_robot_ros.dataset.sample_files import places_of
 from fl_robot_ros.dataset.snapshot import load_snapshot
 from fl_robot_ros.errors import DatasetError, SourceError
 from fl_robot_ros.images.image_files import decode_image, read_image
@@ -54,8 +54,8 @@ class ImageFiles:
 def open_snapshot(path: Path) -> ImageFiles:
     """Return the files of a snapshot.
 
-    They are read as they were frozen: one that got another label meanwhile is found in that one's
-    folder, and one whose content is another now counts as unreadable.
+    Every image keeps its frozen label, even with another one in the dataset now. An image whose
+    content has changed counts as unreadable.
 
     Raises:
         SnapshotError: The snapshot is missing, unreadable or altered.
@@ -75,17 +75,17 @@ def open_snapshot(path: Path) -> ImageFiles:
 
 
 def _read_frozen(path: Path, sha256: str, dataset_dir: Path) -> NDArray[np.uint8] | None:
-    """Return the image of a sample's file, wherever it lies in the dataset now.
+    """Return the image of a sample, wherever its file lies in the dataset now.
 
     Args:
-        path: Where it was.
-        sha256: Its hash; "" for a sample stored before there were any.
+        path: Where the file was when the snapshot was frozen.
+        sha256: Hash of the file; "" for a sample of an old dataset without hashes.
         dataset_dir: Folder of the dataset.
 
     Returns:
-        uint8 (H, W, 3), RGB; None where it is gone, altered or no image.
+        uint8 (H, W, 3), RGB; None for a file that is gone, altered or not an image.
     """
-    for place in _places(path, dataset_dir):
+    for place in places_of(dataset_dir, path):
         with suppress(OSError):
             content = place.read_bytes()
             if sha256 in ("", hashlib.sha256(content).hexdigest()):
@@ -93,29 +93,20 @@ def _read_frozen(path: Path, sha256: str, dataset_dir: Path) -> NDArray[np.uint8
     return None
 
 
-def _places(path: Path, dataset_dir: Path) -> Iterator[Path]:
-    """Yield the path, and then files of its name in all folders of the dataset."""
-    yield path
-    with suppress(OSError):
-        # The first is where a file passes through that just gets another label.
-        for folder in (dataset_dir / STAGING_NAME, *dataset_dir.iterdir()):
-            yield folder / path.name
-
-
 def open_image_folder(folder: Path, holdout_fraction: float) -> ImageFiles:
     """Return the files of a folder with labels as `read_image_folder` finds them.
 
-    The split for training is the training side; that for testing, else that for validation, is
-    the holdout. Without the one or the other a share of each class is held out. How the folder
-    was read and what was left out is told in the log.
+    The training side is the split for training. The holdout is the split for testing, else the one
+    for validation. Without both sides a share of each class is held out. The log tells how the
+    folder was read and what was left out.
 
     Args:
         folder: The dataset.
         holdout_fraction: Share of each class to hold out, above 0 and below 1.
 
     Raises:
-        DatasetError: The folder cannot be read, has no images or none with a label, or it is not
-            clear what the labels are.
+        DatasetError: The folder cannot be read, has no labelled images, or its labels are
+            ambiguous.
     """
     try:
         found = read_image_folder(folder)
@@ -141,10 +132,10 @@ def open_image_folder(folder: Path, holdout_fraction: float) -> ImageFiles:
         unused = len(labelled) - sum(map(len, sides.values()))
         if unused:
             _logger.warning(
-                "%s: %d images are neither of the split for training nor of that for %s, which "
-                "is held out; they are not used",
+                "%s: %d images are not used: their split is neither %s nor %s",
                 folder,
                 unused,
+                TRAIN,
                 held_out_split,
             )
         return ImageFiles(sides[TRAIN], sides[held_out_split])
@@ -160,7 +151,7 @@ def open_image_folder(folder: Path, holdout_fraction: float) -> ImageFiles:
 
 
 def _label(image: FolderImage) -> str:
-    """Return an image's label; a folder name that is no label becomes one that no run knows."""
+    """Return an image's label; an invalid folder name becomes a label that no run has."""
     try:
         return image.label
     except SourceError:
@@ -168,5 +159,5 @@ def _label(image: FolderImage) -> str:
 
 
 def _shown(text: str) -> str:
-    """Return a line with names of files in printable ASCII."""
+    """Return a line with file names in printable ASCII."""
     return ascii(text)[1:-1]

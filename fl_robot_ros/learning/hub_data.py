@@ -1,24 +1,26 @@
-"""This robot's part of a hub dataset, or of a local copy of one, as learning data."""
+"""This robot's partition of a hub dataset, or of a local copy, as learning data."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections.abc import Iterator
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
 from fl_robot_ros.data_source import DataSource
 from fl_robot_ros.errors import DatasetError
 from fl_robot_ros.learning.encoded_images import EncodedData, EncodedImages
-from fl_robot_ros.learning.hub_error import hub_error, hub_url, one_line
 from fl_robot_ros.name_list import name_list
 
 _TRAIN_SPLIT = "train"
+_HUB_URL = "https://huggingface.co"
+_MAX_REASON_LENGTH = 300
 _HUB_TIMEOUT_SEC = 10.0
 # One image to train on and one to hold out.
 _MIN_PARTITION_SIZE = 2
-# As huggingface_hub reads its variables.
+# The values that huggingface_hub takes for true.
 _TRUE = ("1", "ON", "YES", "TRUE")
 # All robots must draw the same partitions.
 _PARTITION_SEED = 42
@@ -27,15 +29,15 @@ _logger = logging.getLogger(__name__)
 
 
 def open_hub(source: DataSource) -> EncodedData:
-    """Download the dataset, unless it is in the cache or on this disk, and take one partition.
+    """Load one partition, after a download if the dataset is not on this disk yet.
 
-    Split `train` is partitioned over the robots; a share of each class of the partition is held
-    out. The first column of type `Image` is the image, the first of type `ClassLabel` its
-    label. A hub that cannot be reached is asked once; what is in the cache is used then.
+    The split `train` is partitioned over the robots; a share of each class of the partition is
+    held out. The first column of type `Image` holds the images, the first of type `ClassLabel`
+    their labels. A hub that cannot be reached is tried once; then the cache is used.
 
     Raises:
-        DatasetError: The dataset or the hub cannot be reached, is not of this form, is too
-            small, or flwr-datasets is not installed.
+        DatasetError: The dataset cannot be loaded, lacks a column, is too small for its
+            partitions, or flwr-datasets is not installed.
     """
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -48,7 +50,7 @@ def open_hub(source: DataSource) -> EncodedData:
         raise _not_installed(source, error) from error
     datasets.disable_progress_bars()
     try:
-        # Its shuffle is seeded: all robots see the images in the same order.
+        # The seed gives all robots the images in the same order.
         whole = flwr_datasets.FederatedDataset(
             dataset=source.location, partitioners={}, seed=_PARTITION_SEED
         ).load_split(_TRAIN_SPLIT)
@@ -76,9 +78,9 @@ def open_hub(source: DataSource) -> EncodedData:
         images = part.select_columns([image]).cast_column(image, datasets.Image(decode=False))
     except DatasetError:
         raise
-    # What the libraries make of a broken connection or a stranger's files is any exception.
+    # The libraries raise any exception for a broken connection or invalid files.
     except Exception as error:
-        raise hub_error(source, error, offline_reason) from error
+        raise _hub_error(source, error, offline_reason) from error
     return EncodedData(
         EncodedImages(labels, lambda: _read(source, images, image)),
         None,
@@ -87,21 +89,21 @@ def open_hub(source: DataSource) -> EncodedData:
 
 
 def _reach_hub(source: DataSource) -> str:
-    """Ask the hub for an answer; where there is none, let its library use the cache at once.
+    """Try to reach the hub; if that fails, have its library use the cache at once.
 
-    The library would ask six times for each of many files before it looks there.
+    The library alone would try six times for each of many files first.
 
     Returns:
-        Why the hub cannot be reached; "" where it answers.
+        Why the hub cannot be reached; "" if it can.
 
     Raises:
-        DatasetError: The library is not installed.
+        DatasetError: httpx is not installed.
     """
     try:
         import httpx
     except ImportError as error:
         raise _not_installed(source, error) from error
-    url = hub_url()
+    url = _hub_url()
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE:
         return "HF_HUB_OFFLINE is set"
     try:
@@ -109,15 +111,15 @@ def _reach_hub(source: DataSource) -> str:
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         _logger.warning("the hub %s cannot be reached, trying the cache: %s", url, error)
         os.environ["HF_HUB_OFFLINE"] = "1"
-        return one_line(error)
+        return _one_line(error)
     return ""
 
 
 def _check_size(source: DataSource, rows: int) -> None:
-    """See that there is enough for every partition.
+    """Check that every partition gets enough images.
 
     Raises:
-        DatasetError: There is not.
+        DatasetError: The dataset is too small.
     """
     if rows < source.num_partitions * _MIN_PARTITION_SIZE:
         raise DatasetError(
@@ -130,7 +132,7 @@ def _first(source: DataSource, features: Any, kind: type) -> str:
     """Return the name of the first column of a type.
 
     Raises:
-        DatasetError: There is none.
+        DatasetError: The dataset has none.
     """
     for name, feature in features.items():
         if isinstance(feature, kind):
@@ -140,7 +142,7 @@ def _first(source: DataSource, features: Any, kind: type) -> str:
 
 
 def _read(source: DataSource, images: Any, image: str) -> Iterator[bytes]:
-    """Yield the encoded images; b"" for a file that is not there.
+    """Yield the encoded images; b"" for a missing file.
 
     Raises:
         DatasetError: The dataset's own files cannot be read.
@@ -157,7 +159,7 @@ def _read(source: DataSource, images: Any, image: str) -> Iterator[bytes]:
                 data = b""  # counted as unreadable
             yield data
     except (OSError, ValueError) as error:
-        raise hub_error(source, error) from error
+        raise _hub_error(source, error) from error
 
 
 def _not_installed(source: DataSource, error: ImportError) -> DatasetError:
@@ -165,3 +167,70 @@ def _not_installed(source: DataSource, error: ImportError) -> DatasetError:
         f"data source {source} needs flwr-datasets beside Flower: "
         f"pip install 'fl_robot_ros[hub]' ({error})"
     )
+
+
+def _hub_url() -> str:
+    """Return the address of the hub: the variable HF_ENDPOINT, else the public one."""
+    return os.environ.get("HF_ENDPOINT") or _HUB_URL
+
+
+def _hub_error(source: DataSource, error: Exception, offline_reason: str = "") -> DatasetError:
+    """Return the error for a dataset that cannot be loaded.
+
+    Args:
+        source: The dataset.
+        error: The exception of its libraries.
+        offline_reason: Why the hub cannot be reached; "" if it was reached or not needed.
+    """
+    import datasets
+    import httpx
+
+    problem = f"{source} cannot be loaded"
+    copy = "copy the dataset to this disk and set 'hub:/path'"
+    error = _root_cause(error)
+    reason = f"{type(error).__name__}: {_one_line(error)}"
+    if isinstance(error, (httpx.HTTPError, ConnectionError)):
+        if offline_reason:
+            return DatasetError(
+                f"{problem}: the hub {_hub_url()} cannot be reached ({offline_reason}), and the "
+                f"dataset is not in the cache; check the connection, or {copy}"
+            )
+        return DatasetError(
+            f"{problem}: the download from {_hub_url()} failed: {reason}; try again, or {copy}"
+        )
+    if isinstance(error, datasets.exceptions.DatasetNotFoundError):
+        reason += " Check its name; for a private dataset set HF_TOKEN"
+    elif _is_corruption(error):
+        reason += (
+            f"; if the copy in the cache {datasets.config.HF_CACHE_HOME} is damaged, remove it"
+        )
+    return DatasetError(f"{problem}: {reason}")
+
+
+def _root_cause(error: Exception) -> Exception:
+    """Return the error inside the library's general ones."""
+    from datasets.exceptions import DatasetGenerationError
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    wrappers = (DatasetGenerationError, FileNotFoundError, LocalEntryNotFoundError)
+    while type(error) in wrappers:
+        below = error.__cause__ or error.__context__
+        if not isinstance(below, Exception):
+            break
+        error = below
+    return error
+
+
+def _is_corruption(error: Exception) -> bool:
+    """Return whether the error means a damaged file."""
+    import pyarrow
+
+    # Arrow raises an OSError of its own for a file that ends too early.
+    if type(error) is OSError:
+        return error.errno is None
+    return isinstance(error, (pyarrow.ArrowException, JSONDecodeError))
+
+
+def _one_line(error: Exception) -> str:
+    """Return the text of an error as one line of at most 300 characters."""
+    return " ".join(str(error).split())[:_MAX_REASON_LENGTH]

@@ -1,4 +1,4 @@
-"""Train and holdout of images without a time: a share of each class."""
+"""Training and holdout images by class, for images without a time."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from collections.abc import Sequence
 def split_by_class(
     labels: Sequence[str], keys: Sequence[str], holdout_fraction: float
 ) -> tuple[list[int], list[int]]:
-    """Split images so that each class has its share on both sides.
+    """Hold out a share of each class.
 
-    The images of a class are ordered by a hash of their keys, and the first of them are held
-    out. So the split looks random, is the same in every run, and hardly changes when images
-    are added. A class of two or more images is on both sides; a single one goes to training.
+    The images of a class are sorted by a hash of their keys, and the first ones are held out. The
+    split looks random, is the same in every run, and hardly changes when images are added. A
+    class of two or more images is on both sides; a single image is for training.
 
     Args:
         labels: Label of each image.
-        keys: What names each image for good, such as its path.
+        keys: A lasting name of each image, such as its path.
         holdout_fraction: Share to hold out, above 0 and below 1.
 
     Returns:

@@ -18,19 +18,19 @@ _HOLDOUT_SPLITS = ("test", "validation")
 
 
 def open_tfds(folder: Path, holdout_fraction: float) -> EncodedData:
-    """Open a version folder, as `tfds.builder_from_directory` reads it.
+    """Open a version folder of TensorFlow Datasets.
 
-    The feature of type `Image` is the image, that of type `ClassLabel` its label; of several,
-    those named `image` and `label`, else the first by name.
-    Split `train` is for training, `test`, else `validation`, for evaluation; without these a
-    share of each class is held out.
+    The feature of type `Image` holds the images, the one of type `ClassLabel` their labels; of
+    several the one named `image` or `label`, else the first by name. The split `train` is for
+    training, and `test`, else `validation`, for evaluation; without them a share of each class
+    is held out.
 
     Args:
         folder: Folder with dataset_info.json, features.json and the records.
         holdout_fraction: Share of each class to hold out, above 0 and below 1.
 
     Raises:
-        DatasetError: It is no such folder, it has no such features or splits, or
+        DatasetError: The folder cannot be read, lacks a feature or the split `train`, or
             tensorflow-datasets is not installed.
     """
     try:
@@ -78,9 +78,9 @@ def _choose(folder: Path, features: dict[str, Any], kind: type, usual: str) -> s
     """Return the name of the feature of a type: the usual name, else the first of them.
 
     Raises:
-        DatasetError: There is none.
+        DatasetError: The dataset has none.
     """
-    # They come in no particular order.
+    # The order of features is arbitrary.
     names = sorted(name for name, feature in features.items() if isinstance(feature, kind))
     if names:
         return usual if usual in names else names[0]
@@ -91,7 +91,7 @@ def _choose(folder: Path, features: dict[str, Any], kind: type, usual: str) -> s
 
 
 def _rows(builder: Any, split: str, wanted: str) -> Iterator[Any]:
-    """Yield a split's rows, always in the same order, with one feature; images stay encoded.
+    """Yield one feature of a split's rows, always in the same order; images stay encoded.
 
     Raises:
         DatasetError: The records cannot be read.
@@ -104,7 +104,7 @@ def _rows(builder: Any, split: str, wanted: str) -> Iterator[Any]:
         if isinstance(feature, tfds.features.Image)
     }
     try:
-        # Records with random access are no tf.data, and the other way round.
+        # tf.data does not read records with random access, and the data source reads no others.
         if builder.info.file_format in tfds.core.FileFormat.with_random_access():
             yield from builder.as_data_source(split, decoders=skip)
             return
@@ -123,7 +123,7 @@ def _rows(builder: Any, split: str, wanted: str) -> Iterator[Any]:
 
 
 def _unreadable(folder: Any, error: Exception) -> DatasetError:
-    """Return the error for a folder that TensorFlow Datasets does not read."""
+    """Return the error for a folder that TensorFlow Datasets cannot read."""
     reason = (str(error).strip().splitlines() or [""])[0][:300]
     return DatasetError(
         f"TensorFlow Datasets cannot read {folder}: {type(error).__name__}: {reason}"

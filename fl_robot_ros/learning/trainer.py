@@ -1,4 +1,4 @@
-"""Training and evaluation of one model, ready for one message after another."""
+"""Training and evaluation of one model, again and again."""
 
 from __future__ import annotations
 
@@ -24,18 +24,16 @@ Progress = Callable[[int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
-class TrainingResult:
-    """What came out of training.
+class EvaluationResult:
+    """The result of evaluation.
 
     Attributes:
-        weights: float32 (number of weights,), finite.
-        loss: Mean loss of the last epoch.
-        accuracy: Accuracy on the training images in the last epoch, 0 to 1.
-        num_examples: Images trained on.
-        seconds: Wall time of the training.
+        loss: Mean loss.
+        accuracy: Share of images with the right class, 0 to 1.
+        num_examples: Number of images.
+        seconds: Wall time.
     """
 
-    weights: NDArray[np.float32]
     loss: float
     accuracy: float
     num_examples: int
@@ -43,27 +41,21 @@ class TrainingResult:
 
 
 @dataclass(frozen=True)
-class EvaluationResult:
-    """What came out of evaluation.
+class TrainingResult(EvaluationResult):
+    """The result of training; loss and accuracy are those of the last epoch.
 
     Attributes:
-        loss: Mean loss.
-        accuracy: Share of images recognised, 0 to 1.
-        num_examples: Images evaluated on.
-        seconds: Wall time of the evaluation.
+        weights: float32 (number of weights,), finite.
     """
 
-    loss: float
-    accuracy: float
-    num_examples: int
-    seconds: float
+    weights: NDArray[np.float32]
 
 
 class Trainer:
-    """One model, compiled once, that trains and evaluates from given weights.
+    """One model, compiled once, for training and evaluation from given weights.
 
-    Every call starts from scratch: the optimizer's moments and the dropout seeds are reset, so
-    that a trainer kept for many rounds gives what a new process would give.
+    Each call resets the optimizer's moments and the dropout seeds, so that a trainer in its tenth
+    round gives the results of a new one.
     """
 
     def __init__(
@@ -72,7 +64,7 @@ class Trainer:
         """Build and compile the model.
 
         Raises:
-            ModelError: The architecture is unfit, or does not go with input and classes.
+            ModelError: The architecture is invalid, or does not match input and classes.
         """
         self.model = model_from_architecture(architecture)
         self._scale = preprocessing.scale
@@ -87,7 +79,7 @@ class Trainer:
             optimizer=keras.optimizers.Adam(),
             loss="sparse_categorical_crossentropy",
             metrics=["accuracy"],
-            jit_compile=False,  # on a CPU, compiling costs more than small models gain
+            jit_compile=False,  # costs more on a CPU than a small model gains
         )
         self.model.optimizer.build(self.model.trainable_variables)
         self._fresh_optimizer = [variable.numpy() for variable in self.model.optimizer.variables]
@@ -114,12 +106,12 @@ class Trainer:
             learning_rate: Learning rate of Adam.
             seed: Seed of shuffling and dropout.
             on_epoch: Called after each epoch with its number (from 1) and its metrics.
-            should_stop: Asked after every step; true ends the training.
+            should_stop: Polled after every step; True ends the training.
 
         Raises:
-            ModelError: The weights do not fit, or became something that is not a number.
-            SnapshotError: There is nothing to train on.
-            RunCancelledError: `should_stop` answered true.
+            ModelError: The weights do not match the model, or are no longer finite.
+            SnapshotError: There are no images.
+            RunCancelledError: `should_stop` returned True.
         """
         if not len(data):
             raise SnapshotError("no labelled image of the run's classes to train on")
@@ -144,8 +136,8 @@ class Trainer:
         trained = pack_weights(self.model.get_weights())
         if not np.isfinite(trained).all():
             raise ModelError(
-                f"training gave weights that are not numbers; is the learning rate of "
-                f"{learning_rate:g} too high?"
+                f"training gave weights that are not finite; try a learning rate below "
+                f"{learning_rate:g}"
             )
         return TrainingResult(
             weights=trained,
@@ -163,8 +155,8 @@ class Trainer:
             data: Images to evaluate on.
 
         Raises:
-            ModelError: The weights do not fit.
-            SnapshotError: There is nothing to evaluate on.
+            ModelError: The weights do not match the model.
+            SnapshotError: There are no images.
         """
         if not len(data):
             raise SnapshotError("no labelled image of the run's classes to evaluate on")
@@ -180,7 +172,7 @@ class Trainer:
         )
 
     def _reset(self, seed: int, learning_rate: float) -> None:
-        """Forget what earlier calls left in the optimizer and in the random layers."""
+        """Reset the optimizer and the random layers."""
         optimizer = self.model.optimizer
         for variable, value in zip(optimizer.variables, self._fresh_optimizer, strict=True):
             variable.assign(value)
@@ -213,7 +205,7 @@ class Trainer:
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Reports epochs and ends training on request."""
+    """Reports epochs, and ends the training on request."""
 
     def __init__(self, on_epoch: Progress | None, should_stop: Callable[[], bool] | None) -> None:
         super().__init__()

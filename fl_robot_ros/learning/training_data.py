@@ -1,4 +1,4 @@
-"""Samples as arrays: what a robot trains and evaluates on."""
+"""Labelled images as arrays in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fl_robot_ros.images.preprocessing import Preprocessing
 
 _DECODER_THREADS = 2
 
-# Returns a file's image, uint8 (H, W, 3), RGB; None where it is none to learn from.
+# Returns the image in a file, uint8 (H, W, 3), RGB; None if it cannot be read.
 ImageReader = Callable[[Path], "NDArray[np.uint8] | None"]
 
 
@@ -27,8 +27,8 @@ class LabelledImages:
     Attributes:
         images: uint8 (N, height, width, channels), 0 to 255, resized to the model's input.
         labels: int32 (N,), indices into the run's class names.
-        unmapped: How many images had a label that is none of the run's classes, by label.
-        unreadable: How many files could not be read as an image.
+        unmapped: Number of images by label, of labels that are no class of the run.
+        unreadable: Number of files that cannot be read as an image.
     """
 
     images: NDArray[np.uint8]
@@ -46,9 +46,9 @@ class LabelledImages:
 
 
 def map_label(label: str, classes: Sequence[str]) -> int | None:
-    """Return the class number of a label, None if it is none of the classes.
+    """Return the class number of a label, None if it is no class.
 
-    An exact match wins; else upper and lower case do not matter.
+    An exact match counts first, then a match without regard to upper and lower case.
     """
     if label in classes:
         return classes.index(label)
@@ -56,8 +56,33 @@ def map_label(label: str, classes: Sequence[str]) -> int | None:
     return folded.index(label.casefold()) if label.casefold() in folded else None
 
 
+def choose_images(
+    labels: Sequence[str], classes: Sequence[str], positions: Iterable[int]
+) -> tuple[dict[int, int], Counter[str]]:
+    """Choose the images of a run's classes.
+
+    Args:
+        labels: Label of each image.
+        classes: Class names of the run.
+        positions: The images to choose from.
+
+    Returns:
+        Class number by position, and the number of other images by label.
+    """
+    numbers = {label: map_label(label, classes) for label in set(labels)}
+    unmapped: Counter[str] = Counter()
+    chosen: dict[int, int] = {}
+    for position in positions:
+        number = numbers[labels[position]]
+        if number is None:
+            unmapped[labels[position]] += 1
+        else:
+            chosen[position] = number
+    return chosen, unmapped
+
+
 def load_images(
-    items: Iterable[tuple[Path, str]],
+    items: Sequence[tuple[Path, str]],
     classes: Sequence[str],
     preprocessing: Preprocessing,
     read_file: ImageReader = read_image,
@@ -70,14 +95,8 @@ def load_images(
         preprocessing: The model's input.
         read_file: Reads an image; called from several threads.
     """
-    unmapped: Counter[str] = Counter()
-    wanted: list[tuple[Path, int]] = []
-    for path, label in items:
-        number = map_label(label, classes)
-        if number is None:
-            unmapped[label] += 1
-        else:
-            wanted.append((path, number))
+    chosen, unmapped = choose_images([label for _, label in items], classes, range(len(items)))
+    wanted = [(items[position][0], number) for position, number in chosen.items()]
     images = np.empty((len(wanted), *preprocessing.input_shape), dtype=np.uint8)
     readable = np.zeros(len(wanted), dtype=bool)
 

@@ -1,7 +1,7 @@
 """A model's weights as one flat array.
 
-Flower sends every array of a record as objects of its own, one HTTP request each. One array a
-model makes a round several times shorter, and averaging it is averaging the weights.
+Flower sends each array of a record with HTTP requests of its own. One array for the whole model
+makes a round several times shorter, and its mean is the mean of the weights.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def pack_weights(weights: Sequence[NDArray[np.generic]]) -> NDArray[np.float32]:
 
 
 def check_weights(packed: NDArray[np.generic], size: int) -> NDArray[np.float32]:
-    """Return packed weights as float32 if they can be those of a model.
+    """Check that packed weights belong to a model of some size; return them as float32.
 
     Args:
         packed: Array to check.
         size: Number of weights that the model has.
 
     Raises:
-        ModelError: The array is not flat float32 of that size, or has a value that is not finite.
+        ModelError: The array is not flat float32 of that size, or has values that are not finite.
     """
     if packed.dtype != np.float32 or packed.ndim != 1:
         raise ModelError(
@@ -62,7 +62,7 @@ def set_packed_weights(model: keras.Model, packed: NDArray[np.generic]) -> None:
         packed: float32 (number of weights,), finite.
 
     Raises:
-        ModelError: The array does not fit the model.
+        ModelError: The array does not match the model.
     """
     flat = check_weights(packed, int(model.count_params()))
     arrays, start = [], 0

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -49,7 +50,7 @@ from fl_robot_ros.nodes.status_message import (
 )
 from fl_robot_ros.process_lock import ProcessLock
 from fl_robot_ros.robot.run_control import RunControl
-from fl_robot_ros.robot.worker_process import WorkerProcesses
+from fl_robot_ros.robot.worker_process import WorkerProcess
 from fl_robot_ros.robot.worker_python import WorkerPython
 from fl_robot_ros.ros.camera_subscription import CameraSubscription
 from fl_robot_ros.ros.command_line import NodeCommand
@@ -62,11 +63,11 @@ from fl_robot_ros.ros.topic_names import names_by_topic
 from fl_robot_ros.worker_link.run_status import RunState
 
 _DIAGNOSTICS_PERIOD_SEC = 1.0
-# Frames that may wait in the middleware while a callback runs.
+# Messages that may wait in the middleware while a callback runs.
 _CAMERA_DEPTH = 30
 _LABEL_DEPTH = 100
 _BYTES_PER_MB = 1_000_000
-# So many times the rate that is kept, a camera's frames are sampled, not just late or early.
+# Ratio of a camera's rate to the kept rate above which the rate is reported, and not jitter.
 _PASSED_OVER = 1.5
 
 COMMAND = NodeCommand(
@@ -133,7 +134,7 @@ class ClientNode(Node):  # type: ignore[misc]
                 total_bytes=settings.max_dataset_mb * _BYTES_PER_MB,
             ),
         )
-        self._store = ModelStore(data_dir / "models")
+        self._store = ModelStore(data_dir / "models", settings.keep_versions)
         for line in self._store.repair():
             self.get_logger().warning(line)
         self._pipeline = CapturePipeline(self._dataset, settings, other_names)
@@ -141,7 +142,8 @@ class ClientNode(Node):  # type: ignore[misc]
             self._dataset,
             settings,
             source,
-            WorkerProcesses(worker_python, data_dir),
+            worker_python,
+            partial(WorkerProcess, worker_python.path, data_dir),
             data_dir,
             self._robot,
             address,
@@ -158,10 +160,12 @@ class ClientNode(Node):  # type: ignore[misc]
         # A bag may have been recorded under the names before or after a remapping.
         self._bags = BagImporter(self._pipeline, [*settings.image_topics, *other_names])
         self._bags.add(settings.bag_paths)
+        self._bag_paths = self.get_parameter("bag_paths")
+        self._bag_paths_set = self.create_guard_condition(self._read_set_bags)
         self._labels = LabelSubscription(
             self, "fl/label", self._pipeline.offer_label, _LABEL_DEPTH
         )
-        # One for each full name: a camera may be named twice, as "camera" and "/camera".
+        # One for each full name: "camera" and "/camera" may mean one camera.
         self._cameras = [
             CameraSubscription(self, names[0], self._pipeline.offer_frame, _CAMERA_DEPTH)
             for names in other_names.values()
@@ -174,7 +178,7 @@ class ClientNode(Node):  # type: ignore[misc]
             Trigger,
             "fl/start_round",
             self._start_round,
-            # Of its own: while it waits for the snapshot, frames go on.
+            # A group of its own: frames go on while the service waits for the snapshot.
             callback_group=ReentrantCallbackGroup(),
         )
         self.create_service(Trigger, "fl/cancel_round", self._cancel_round)
@@ -192,7 +196,7 @@ class ClientNode(Node):  # type: ignore[misc]
         )
 
     def destroy_node(self) -> None:
-        """Leave the run, store what waits and close the files."""
+        """Leave the run, store waiting frames and close the files."""
         self._run.stop()
         self._pipeline.stop()
         self._bags.stop()
@@ -206,7 +210,7 @@ class ClientNode(Node):  # type: ignore[misc]
         is_done = Future()
         try:
             started = self._run.start()
-            # What the run calls next, `_on_run_change`, has the executor look at this again.
+            # The run calls `_on_run_change` next, which wakes the executor.
             started.add_done_callback(lambda _: is_done.set_result(True))
             await is_done
             response.message = started.result()
@@ -216,7 +220,7 @@ class ClientNode(Node):  # type: ignore[misc]
             response.success = True
         except (FlRobotError, OSError) as error:
             response.message = str(error)
-        return self._answered("start_round", response)
+        return self._replied("start_round", response)
 
     def _cancel_round(self, request: Trigger.Request, response: Trigger.Response) -> object:
         try:
@@ -224,7 +228,7 @@ class ClientNode(Node):  # type: ignore[misc]
             response.success = True
         except FlRobotError as error:
             response.message = str(error)
-        return self._answered("cancel_round", response)
+        return self._replied("cancel_round", response)
 
     def _rollback_model(self, request: Trigger.Request, response: Trigger.Response) -> object:
         try:
@@ -233,18 +237,18 @@ class ClientNode(Node):  # type: ignore[misc]
         except FlRobotError as error:
             response.message = str(error)
         self._publish_state()
-        return self._answered("rollback_model", response)
+        return self._replied("rollback_model", response)
 
     def _set_capture(self, request: SetBool.Request, response: SetBool.Response) -> object:
         self._pipeline.is_enabled = bool(request.data)
         response.success = True
         response.message = "capturing" if request.data else "capture is paused"
-        return self._answered("set_capture", response)
+        return self._replied("set_capture", response)
 
-    def _answered(
+    def _replied(
         self, service: str, response: Trigger.Response | SetBool.Response
     ) -> Trigger.Response | SetBool.Response:
-        """Log and return a service's answer."""
+        """Log and return a service's reply."""
         line = f"{service}: {response.message}"
         # rclpy refuses a second severity from one and the same line of code.
         if response.success:
@@ -254,7 +258,7 @@ class ClientNode(Node):  # type: ignore[misc]
         return response
 
     def _on_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
-        """Read the bags that `bag_paths` names anew, if all of them are there."""
+        """Refuse bags that are not there."""
         for parameter in parameters:
             if parameter.name == "bag_paths":
                 paths = [path for path in parameter.value or () if path]
@@ -262,11 +266,19 @@ class ClientNode(Node):  # type: ignore[misc]
                 if missing:
                     reason = f"there is no bag {', '.join(missing)}"
                     return SetParametersResult(successful=False, reason=reason)
-                self._bags.add(paths)
+                # Reading begins once the parameter is set; Humble has no callback for that.
+                self._bag_paths_set.trigger()
         return SetParametersResult(successful=True)
 
+    def _read_set_bags(self) -> None:
+        """Read the bags of `bag_paths`, if the parameter was set anew."""
+        parameter = self.get_parameter("bag_paths")
+        if parameter is not self._bag_paths:
+            self._bag_paths = parameter
+            self._bags.add([path for path in parameter.value or () if path])
+
     def _on_run_change(self) -> None:
-        """Have the executor publish; called from threads of the run."""
+        """Let the executor publish; called from threads of the run."""
         self._run_changed.trigger()
 
     def _publish_state(self) -> None:
@@ -290,7 +302,7 @@ class ClientNode(Node):  # type: ignore[misc]
                 self.get_logger().info(line)
 
     def _publish_diagnostics(self) -> None:
-        """Publish once a second how everything goes."""
+        """Publish the diagnostics, once a second."""
         now, frames = (
             time.monotonic(),
             Counter({camera.topic: camera.frames for camera in self._cameras}),
@@ -318,7 +330,7 @@ class ClientNode(Node):  # type: ignore[misc]
                 queue_length=self._pipeline.queue_length,
                 rates_hz=rates,
                 silent_topics=[camera.topic for camera in self._cameras if camera.is_silent],
-                # Those of a bag lie in the bag.
+                # A bag brings its own labels.
                 lacks_labels_on=labels.topic if lacks_labels and frames.total() else "",
                 labels_received=labels.count,
                 newest_label=labels.newest[:MAX_LABEL_CHARACTERS],
@@ -336,7 +348,7 @@ class ClientNode(Node):  # type: ignore[misc]
         self._diagnostics_publisher.publish(message)
 
     def _tell_rates(self, rates_hz: Mapping[str, float]) -> None:
-        """Say once of each camera that many of its frames are passed over."""
+        """Log once for each camera that many of its frames are passed over."""
         kept_hz = self._settings.sample_rate_hz
         for topic, rate_hz in rates_hz.items():
             if rate_hz > _PASSED_OVER * kept_hz and topic not in self._told_rates:
@@ -347,7 +359,7 @@ class ClientNode(Node):  # type: ignore[misc]
                 )
 
     def _dataset_message(self) -> DiagnosticStatus:
-        """Return how the dataset is, or why nobody can tell."""
+        """Return the state of the dataset, or why it cannot be read."""
         try:
             return to_dataset_message(
                 self._robot,
@@ -361,7 +373,7 @@ class ClientNode(Node):  # type: ignore[misc]
 
 
 def _lock(data_dir: Path) -> ProcessLock:
-    """Return the lock that keeps other nodes away from the data folder.
+    """Return the lock that reserves the data folder for this node.
 
     Raises:
         SettingError: The folder cannot be used, or another node uses it.

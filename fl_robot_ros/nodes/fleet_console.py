@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -32,7 +32,6 @@ class RobotView:
         values: Key and value of `fl/status`.
         model_path: Path on `fl/model_path`.
         perception_model_path: Path of the model that the perception node runs.
-        labels: Labels that the perception node published, oldest first.
         dataset: Images by label, from `/diagnostics`.
         capture: Key and value of the capture's part of `/diagnostics`.
     """
@@ -41,7 +40,6 @@ class RobotView:
     values: dict[str, str] = field(default_factory=dict)
     model_path: str = ""
     perception_model_path: str = ""
-    labels: list[str] = field(default_factory=list)
     dataset: dict[str, int] = field(default_factory=dict)
     capture: dict[str, str] = field(default_factory=dict)
 
@@ -49,20 +47,19 @@ class RobotView:
 class FleetConsole:
     """Calls the services of robots and follows their topics, in a thread of its own."""
 
-    def __init__(self, robots: list[str], *, domain_id: int | None = None) -> None:
+    def __init__(self, robots: Sequence[str]) -> None:
         """Start listening.
 
         Args:
             robots: Namespaces of the robots, without slashes.
-            domain_id: ROS domain; None: the environment's.
         """
         self.robots = {robot: RobotView() for robot in robots}
         self._context = Context()
-        rclpy.init(context=self._context, domain_id=domain_id)
+        rclpy.init(context=self._context)
         self._node = Node("fl_console", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
-        self._triggers: dict[tuple[str, str], Any] = {}
+        self._starts: dict[str, Any] = {}
         for robot, view in self.robots.items():
             self._listen(robot, view)
         self._node.create_subscription(
@@ -82,20 +79,15 @@ class FleetConsole:
         traceback: TracebackType | None,
     ) -> None:
         """Stop listening."""
-        self.close()
-
-    def close(self) -> None:
-        """Stop listening."""
         self._executor.shutdown(timeout_sec=1.0)
         self._context.try_shutdown()
         self._thread.join(5.0)
 
-    def call(self, robot: str, service: str, timeout_sec: float = 30.0) -> tuple[bool, str]:
-        """Call one of a robot's Trigger services.
+    def start_round(self, robot: str, timeout_sec: float = 30.0) -> tuple[bool, str]:
+        """Call `fl/start_round` of a robot.
 
         Args:
             robot: Namespace of the robot.
-            service: Name below `fl/`, for example "start_round".
             timeout_sec: How long to wait for the service and its reply.
 
         Returns:
@@ -104,15 +96,15 @@ class FleetConsole:
         Raises:
             RunFailedError: The robot does not reply in time.
         """
-        client = self._triggers[robot, service]
+        client = self._starts[robot]
         deadline = time.monotonic() + timeout_sec
         if not client.wait_for_service(timeout_sec):
-            raise RunFailedError(f"/{robot}/fl/{service} is not offered after {timeout_sec:g} s")
+            raise RunFailedError(f"/{robot}/fl/start_round is not offered after {timeout_sec:g} s")
         future = client.call_async(Trigger.Request())
         while not future.done():
             if time.monotonic() > deadline:
                 raise RunFailedError(
-                    f"/{robot}/fl/{service} did not reply within {timeout_sec:g} s"
+                    f"/{robot}/fl/start_round did not reply within {timeout_sec:g} s"
                 )
             time.sleep(0.005)
         reply = future.result()
@@ -141,18 +133,13 @@ class FleetConsole:
         def on_perception_path(message: String) -> None:
             view.perception_model_path = message.data
 
-        def on_label(message: String) -> None:
-            view.labels.append(message.data)
-
         node, prefix = self._node, f"/{robot}/fl"
         node.create_subscription(DiagnosticStatus, f"{prefix}/status", on_status, LATCHED)
         node.create_subscription(String, f"{prefix}/model_path", on_path, LATCHED)
         node.create_subscription(
             String, f"{prefix}/perception/model_path", on_perception_path, LATCHED
         )
-        node.create_subscription(String, f"{prefix}/perception/label", on_label, reliable_qos(100))
-        for service in ("start_round", "cancel_round", "rollback_model"):
-            self._triggers[robot, service] = node.create_client(Trigger, f"{prefix}/{service}")
+        self._starts[robot] = node.create_client(Trigger, f"{prefix}/start_round")
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:

@@ -14,11 +14,11 @@ from fl_robot_ros.config import PerceptionSettings, expand_path
 from fl_robot_ros.delivery.loader import ModelLoader
 from fl_robot_ros.delivery.predictor import Predictor
 from fl_robot_ros.errors import FlRobotError, ModelError
+from fl_robot_ros.images.decode import decode_frame
 from fl_robot_ros.images.frame import Frame
 from fl_robot_ros.nodes.annotation import draw_prediction
 from fl_robot_ros.ros.camera_subscription import CameraSubscription
 from fl_robot_ros.ros.command_line import NodeCommand
-from fl_robot_ros.ros.frame_decoder import find_decoder
 from fl_robot_ros.ros.image_message import to_image_message
 from fl_robot_ros.ros.lifetime import run_node
 from fl_robot_ros.ros.qos import LATCHED, reliable_qos
@@ -59,8 +59,6 @@ class PerceptionNode(Node):  # type: ignore[misc]
         super().__init__("fl_perception")
         self._settings = declare_settings(self, PerceptionSettings)
         depth = self._settings.queue_size
-        self._decode, decoder_line = find_decoder()
-        self.get_logger().info(decoder_line)
         self._predictor: Predictor | None = None
         self._loaded: deque[tuple[str, Predictor]] = deque()
         self._labelled = 0
@@ -124,7 +122,7 @@ class PerceptionNode(Node):  # type: ignore[misc]
             self._without_model += 1
             return
         try:
-            image = self._decode(frame)
+            image = decode_frame(frame)
             prediction = self._predictor.predict(image)
         except FlRobotError as error:
             self._unclassified += 1

@@ -1,1 +1,1 @@
-"""What fl_streamer plays: folders of images, videos, cameras and bags. Free of ROS."""
+"""Sources that fl_streamer plays: image folders, videos, cameras and bags. Free of ROS."""

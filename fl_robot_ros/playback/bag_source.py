@@ -1,4 +1,4 @@
-"""A rosbag as a source: its image and label messages, as they were recorded."""
+"""A rosbag as a source: its recorded image and label messages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from fl_robot_ros.bags.bag_files import find_bag_files
-from fl_robot_ros.bags.bag_message import LabelMessage, MessageReader, wrong_time
+from fl_robot_ros.bags.bag_message import LabelMessage, cdr_of, read_message, wrong_time
 from fl_robot_ros.bags.bag_topic import Topic, TopicCounts, unreadable_topics
 from fl_robot_ros.bags.camera_choice import describe_other, other_topics
 from fl_robot_ros.bags.storage import RecordedMessage, is_time
@@ -19,10 +19,10 @@ _NS_PER_SEC = 1e9
 
 
 class BagSource:
-    """The image and label messages of a rosbag, serialized as ROS 2 does.
+    """The image and label messages of a rosbag, in the serialization of ROS 2.
 
-    Nothing else is read: a recorded /cmd_vel must not move a robot. Of a damaged bag, what is
-    readable is yielded.
+    No other topic is played: a recorded /cmd_vel must not move a robot. Of a damaged bag, the
+    readable messages are played.
     """
 
     is_live = False
@@ -74,14 +74,13 @@ class BagSource:
         """Yield every image and label in the order of recording.
 
         Raises:
-            SourceError: The bag cannot be read, or no image in it can.
+            SourceError: The bag, or every image in it, is unreadable.
         """
-        reader = MessageReader()
         images = 0
         start_ns: int | None = None
         for message in self._messages():
             if not is_time(message.recorded_ns):
-                # It would be waited for, perhaps for centuries.
+                # The player would wait for this time, perhaps for centuries.
                 self.skipped.append(wrong_time(message))
                 continue
             start_ns = message.recorded_ns if start_ns is None else start_ns
@@ -89,10 +88,10 @@ class BagSource:
             topic = message.topic.name.lstrip("/")
             try:
                 if message.topic.has_images:
-                    yield RecordedImage(topic, reader.cdr(message), due_sec)
+                    yield RecordedImage(topic, cdr_of(message), due_sec)
                     images += 1
                     continue
-                content = reader.read(message)
+                content = read_message(message)
             except BagError as error:
                 self.skipped.append(str(error))
                 continue
@@ -106,7 +105,7 @@ class BagSource:
             )
 
     def close(self) -> None:
-        """Remove what was unpacked; the bag's files are open only while they are read."""
+        """Remove unpacked files; the bag's files are open only while they are read."""
         self._storage.close()
 
     def _messages(self) -> Iterator[RecordedMessage]:
@@ -120,13 +119,13 @@ class BagSource:
 
 
 def _other_types(topics: TopicCounts) -> dict[Topic, Topic]:
-    """Return the images that are not played because their topic has others, of another type.
+    """Return the topics that are skipped because another type is played under their name.
 
-    ROS would take neither.
+    In ROS, subscribers of a topic with two types receive nothing.
     """
     others: dict[Topic, Topic] = {}
     for name in {topic.name for topic in topics}:
-        # Of compressed files, nobody knows how many messages they have.
+        # Compressed files do not tell their number of messages.
         types = {
             topic: max(1, topics[topic])
             for topic in topics

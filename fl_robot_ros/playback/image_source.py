@@ -17,28 +17,36 @@ from fl_robot_ros.images.image_files import read_image
 from fl_robot_ros.labels.image_folder import read_image_folder
 from fl_robot_ros.playback.source import Item, StreamedImage
 
-# As many as a robot keeps by default, so that none is lost on the way.
+# The default rate of capture, so that a robot keeps every image.
 FOLDER_RATE_HZ = ClientSettings.sample_rate_hz
 _FALLBACK_VIDEO_HZ = 30.0  # Where a file does not say.
 
 
-class FolderSource:
-    """The images of a folder in the order of their names, labelled as `read_image_folder` does."""
+class _ImageSource:
+    """A source without recorded topics."""
 
     is_live = False
+
+    def __init__(self) -> None:
+        self.image_types: dict[str, str] = {}
+        self.label_topics: tuple[str, ...] = ()
+        self.skipped: list[str] = []
+
+
+class FolderSource(_ImageSource):
+    """The images of a folder in the order of their names, labelled as `read_image_folder` does."""
 
     def __init__(self, folder: Path, rate_hz: float = FOLDER_RATE_HZ) -> None:
         """List the images.
 
         Args:
-            folder: Images, in class folders or split folders or none.
+            folder: Images, with or without class folders and split folders.
             rate_hz: Images per second.
 
         Raises:
-            SourceError: There is no image in it, or it is not clear what the labels are.
+            SourceError: The folder has no images, or ambiguous labels.
         """
-        self.image_types: dict[str, str] = {}
-        self.label_topics: tuple[str, ...] = ()
+        super().__init__()
         found = read_image_folder(folder)
         self.skipped = found.left_out_lines()
         self.images = [(image.path, image.label) for image in found.images]
@@ -55,7 +63,7 @@ class FolderSource:
         )
 
     def items(self) -> Iterator[Item]:
-        """Yield every image that can be read."""
+        """Yield every readable image."""
         for index, (path, label) in enumerate(self.images):
             image = read_image(path)
             if image is None:
@@ -64,13 +72,11 @@ class FolderSource:
             yield StreamedImage(image, label if self._labelled else None, index / self._rate_hz)
 
     def close(self) -> None:
-        """Nothing is open between two images."""
+        """Do nothing: no file is open between two images."""
 
 
-class VideoSource:
+class VideoSource(_ImageSource):
     """A video file or network stream by OpenCV."""
-
-    is_live = False
 
     def __init__(self, place: str) -> None:
         """Open the video.
@@ -81,9 +87,7 @@ class VideoSource:
         Raises:
             SourceError: OpenCV cannot open it.
         """
-        self.image_types: dict[str, str] = {}
-        self.label_topics: tuple[str, ...] = ()
-        self.skipped: list[str] = []
+        super().__init__()
         self._place = place
         self._capture = _open_capture(place, f"video {place}")
         rate = self._capture.get(cv2.CAP_PROP_FPS)
@@ -111,7 +115,7 @@ class VideoSource:
         self._capture.release()
 
 
-class CameraSource:
+class CameraSource(_ImageSource):
     """A camera by cv2.VideoCapture."""
 
     is_live = True
@@ -121,14 +125,12 @@ class CameraSource:
 
         Args:
             device: Number of the camera, or its device file.
-            rate_hz: Frames per second to keep of those that the camera gives; 0: all.
+            rate_hz: Frames per second to keep; 0: all.
 
         Raises:
-            SourceError: The camera is not there or cannot be opened.
+            SourceError: The camera is missing or cannot be opened.
         """
-        self.image_types: dict[str, str] = {}
-        self.label_topics: tuple[str, ...] = ()
-        self.skipped: list[str] = []
+        super().__init__()
         if isinstance(device, int) and Path("/dev").exists():
             device_file = Path(f"/dev/video{device}")
             if Path("/sys/class").exists() and not device_file.exists():
@@ -141,7 +143,7 @@ class CameraSource:
         """Yield frames as they come.
 
         Raises:
-            SourceError: The camera stopped delivering.
+            SourceError: The camera delivers no more frames.
         """
         start = time.monotonic()
         next_sec = 0.0
@@ -149,13 +151,13 @@ class CameraSource:
             now_sec = time.monotonic() - start
             if now_sec < next_sec:
                 continue
-            # On a grid in time, so that the rate does not sink by the jitter of each frame.
+            # On a time grid, so that the jitter of single frames does not lower the rate.
             next_sec = max(next_sec + self._period_sec, now_sec - self._period_sec)
             yield StreamedImage(image, None, now_sec)
         raise SourceError(f"{self.description} stopped delivering frames")
 
     def close(self) -> None:
-        """Let go of the camera."""
+        """Release the camera."""
         self._capture.release()
 
 

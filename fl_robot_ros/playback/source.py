@@ -1,4 +1,4 @@
-"""What a source yields, and what every source offers."""
+"""The interface of sources, and the items that they yield."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class StreamedImage:
 
     Attributes:
         image: uint8 (H, W, 3), RGB.
-        label: What it shows; "" none; None where the source knows no labels at all.
-        due_sec: When to show it, in s since the start of the source; a live source's are past.
+        label: Its label; "": none; None: the source has no labels at all.
+        due_sec: When to show it, in s since the start of the source; in the past for a live one.
     """
 
     image: NDArray[np.uint8]
@@ -27,7 +27,7 @@ class StreamedImage:
 
 @dataclass(frozen=True)
 class RecordedImage:
-    """An image message of a bag, as it was recorded.
+    """A recorded image message of a bag.
 
     Attributes:
         topic: Name of its topic, without a leading slash.
@@ -42,7 +42,7 @@ class RecordedImage:
 
 @dataclass(frozen=True)
 class RecordedLabel:
-    """A label message of a bag.
+    """A recorded label message of a bag.
 
     Attributes:
         topic: Name of its topic, without a leading slash.
@@ -59,14 +59,14 @@ Item = StreamedImage | RecordedImage | RecordedLabel
 
 
 class Source(Protocol):
-    """What can be streamed.
+    """Something to stream.
 
     Attributes:
         description: For people, one line.
         image_types: Message type by image topic; empty for a source of images.
         label_topics: Recorded label topics; empty for a source of images.
-        is_live: Whether it delivers at its own pace and has no end.
-        skipped: Why what could not be read was left out, one line each.
+        is_live: Whether it sets its own pace and has no end.
+        skipped: What was left out and why, one line each.
     """
 
     description: str
@@ -80,5 +80,5 @@ class Source(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of the device or the files."""
+        """Release the device or the files."""
         ...

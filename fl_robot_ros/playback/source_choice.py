@@ -1,4 +1,4 @@
-"""Which source a name stands for: a folder, a video, a camera or a rosbag."""
+"""From a name to a source: a folder, a video, a camera or a rosbag."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from fl_robot_ros.playback.source import Source
 
 
 def open_source(source: str, rate_hz: float = 0.0) -> Source:
-    """Open whatever the text names.
+    """Open the source of a name.
 
     Args:
         source: Number or device file of a camera, folder of images, video file or URL, or
             rosbag (its folder, or one .mcap, .db3 or .bag file); ~ is expanded.
-        rate_hz: Frames per second of a folder or camera; 0: 5 for a folder, all of a camera.
+        rate_hz: Frames per second of a folder or camera; 0: 5 of a folder, all of a camera.
 
     Raises:
-        SourceError: There is no such thing, or it cannot be opened.
+        SourceError: The source is missing or cannot be opened.
     """
     text = source.strip()
     if text.isdecimal():

@@ -1,1 +1,1 @@
-"""Run control: starts, follows and cancels the worker. Runs in ROS' own Python."""
+"""Run control: start, progress and end of a run's worker. Runs in the Python of ROS."""

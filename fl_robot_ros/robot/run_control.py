@@ -2,7 +2,7 @@
 
     idle, failed --start--> connecting --Progress--> waiting <--> training, evaluating, delivering
 
-A run ends with its worker's process, and nothing else ends it: the state is then `idle` after a
+A run ends with its worker's process and in no other way: the state is then `idle` after a
 delivery or a cancellation, and `failed` otherwise. A worker may be silent for hours, for example
 while it waits for other robots, so silence ends no run: `silent_sec` shows its length, and a
 worker that does not listen is ended by force some seconds after `cancel`.
@@ -34,51 +34,34 @@ _logger = logging.getLogger(__name__)
 
 
 class Worker(Protocol):
-    """A worker that was started."""
+    """A worker that was started: `WorkerProcess`, or a double in a test."""
 
     @property
     def pid(self) -> int:
         """Number of its process."""
-        ...
 
     def cancel(self) -> None:
         """Have the worker leave the run, by force in the end; return at once."""
-        ...
 
     def stop(self) -> None:
         """End the worker and wait for its end."""
-        ...
 
 
-class Workers(Protocol):
-    """Starts workers: `WorkerProcesses`, or a double in a test."""
+# Starts a worker; events and end in words come from another thread. May raise an OSError.
+StartWorker = Callable[[Job, Callable[[Event], None], Callable[[str], None]], Worker]
+
+
+class PythonCheck(Protocol):
+    """The check of the workers' Python: `WorkerPython`, or a double in a test."""
 
     def known_problem(self) -> str:
-        """Return why no worker can run, as far as it is known; "" otherwise. Returns at once."""
-        ...
+        """Return at once why no worker can run, "" where nothing is known."""
 
     def check(self) -> str:
         """Return why no worker can run, "" if one can; may take seconds."""
-        ...
-
-    def start(
-        self, job: Job, on_event: Callable[[Event], None], on_exit: Callable[[str], None]
-    ) -> Worker:
-        """Start a worker.
-
-        Args:
-            job: The run.
-            on_event: Called with each event, from another thread.
-            on_exit: Called once, from another thread, with the way in which the worker ended.
-
-        Raises:
-            OSError: The worker cannot be started.
-        """
-        ...
 
     def stop(self) -> None:
         """End a check that is in progress, and all later ones."""
-        ...
 
 
 class RunControl:
@@ -89,7 +72,8 @@ class RunControl:
         dataset: Dataset,
         settings: ClientSettings,
         source: DataSource,
-        workers: Workers,
+        python: PythonCheck,
+        start_worker: StartWorker,
         data_dir: Path,
         robot: str,
         server_address: str,
@@ -102,7 +86,8 @@ class RunControl:
             dataset: The robot's dataset.
             settings: The client's settings.
             source: The learning data.
-            workers: Starts the workers.
+            python: The check of the workers' Python.
+            start_worker: Starts a worker.
             data_dir: Folder of the snapshots and of the model versions.
             robot: The robot's name.
             server_address: host:port of the server.
@@ -112,7 +97,8 @@ class RunControl:
         self._dataset = dataset
         self._settings = settings
         self._source = source
-        self._workers = workers
+        self._python = python
+        self._start_worker = start_worker
         self._data_dir = data_dir
         self._robot = robot
         self._server_address = server_address
@@ -172,7 +158,7 @@ class RunControl:
                 raise RunRefusedError(
                     f"{total} labelled images; min_samples asks for at least {needed}"
                 )
-            problem = self._workers.known_problem()
+            problem = self._python.known_problem()
             if problem:
                 raise RunRefusedError(problem)
             self._is_cancelled, self._outcome = False, None
@@ -211,7 +197,7 @@ class RunControl:
         with self._lock:
             self._is_cancelled = True
             starter = self._starter
-        self._workers.stop()
+        self._python.stop()
         if starter is not None:
             starter.join()
         with self._lock:
@@ -222,14 +208,14 @@ class RunControl:
     def _start(self, max_id: int) -> None:
         """Start the worker, in a thread: the check of its Python may take seconds."""
         try:
-            problem = self._workers.check()
+            problem = self._python.check()
             if problem:
                 raise RunRefusedError(problem)
             with self._lock:
                 if self._is_cancelled:
                     raise RunRefusedError(_LEFT)
                 self._heard_at = self._clock()
-                self._worker = self._workers.start(self._job(max_id), self._on_event, self._end)
+                self._worker = self._start_worker(self._job(max_id), self._on_event, self._end)
         except (FlRobotError, OSError) as error:
             self._end(f"the run did not start: {error}", error)
         else:
@@ -342,7 +328,7 @@ def _after_progress(status: RunStatus, event: Progress) -> RunStatus:
 
 
 def _describe_data(event: Prepared) -> str:
-    """Return in one line what the worker found in its data."""
+    """Return the number of usable and of unusable images in one line."""
     text = f"{event.train_images} images to train on, {event.holdout_images} held out"
     if event.unmapped_labels:
         text += f"; labels that are no class of this run: {count_list(event.unmapped_labels)}"

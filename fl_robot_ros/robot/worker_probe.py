@@ -1,12 +1,12 @@
-"""Says what a Python has, without importing it: `python worker_probe.py MODULE...`.
+"""Lists the packages of a Python without importing them: `python worker_probe.py MODULE...`.
 
-The client starts it in the Python of its workers, which may be of any version 3: it stands alone
-and prints one JSON object.
+The client starts this script in the Python of its workers, of any version 3. The script imports
+nothing of this package and prints one JSON object:
 
     python     version, as [3, 11, 7]
     is_venv    whether it is a virtual environment
-    places     where it looks for modules
-    versions   of each module that is there: the versions of the packages that it comes in
+    places     its search path
+    versions   for each installed module: the versions of the packages that contain it
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ import sys
 
 
 def main() -> None:
-    """Print what there is."""
+    """Print the JSON object."""
     versions = {}
     if sys.version_info >= (3, 10):  # noqa: UP036
         from importlib import metadata

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import fl_robot_ros
-from fl_robot_ros.robot.worker_python import WorkerPython, worker_environment
+from fl_robot_ros.robot.worker_python import worker_environment
 from fl_robot_ros.worker_link.event import Event, read_event
 from fl_robot_ros.worker_link.job import CANCEL, Job
 
@@ -18,31 +18,8 @@ WORKER_MODULE = "fl_robot_ros.worker.worker"
 # A worker gives a step in progress 10 s to end.
 _CANCEL_TIMEOUT_SEC = 15.0
 # The node has 2 s for its end, before launch (5 s) or an impatient user kills it. A worker that
-# loads TensorFlow or is in the middle of a step does not listen; what it writes is atomic.
+# loads TensorFlow or is in the middle of a step does not listen; its files are written atomically.
 _STOP_TIMEOUT_SEC = 1.0
-
-
-class WorkerProcesses:
-    """Starts workers in one interpreter."""
-
-    def __init__(self, python: WorkerPython, work_dir: Path) -> None:
-        """Start nothing yet.
-
-        Args:
-            python: Interpreter with Flower and TensorFlow.
-            work_dir: Existing folder for the log `worker.log`.
-        """
-        self._python = python
-        self._work_dir = work_dir
-        self.known_problem = python.known_problem
-        self.check = python.check
-        self.stop = python.stop
-
-    def start(
-        self, job: Job, on_event: Callable[[Event], None], on_exit: Callable[[str], None]
-    ) -> WorkerProcess:
-        """Start a worker; see `WorkerProcess`."""
-        return WorkerProcess(self._python.path, job, self._work_dir, on_event, on_exit)
 
 
 class WorkerProcess:
@@ -51,8 +28,8 @@ class WorkerProcess:
     def __init__(
         self,
         python: Path,
-        job: Job,
         work_dir: Path,
+        job: Job,
         on_event: Callable[[Event], None],
         on_exit: Callable[[str], None],
         *,
@@ -62,10 +39,10 @@ class WorkerProcess:
 
         Args:
             python: Interpreter with Flower and TensorFlow.
-            job: The run.
             work_dir: Existing folder for the log `worker.log`.
+            job: The run.
             on_event: Called with each event.
-            on_exit: Called once, after the last event, with the way in which the process ended.
+            on_exit: Called once, after the last event, with the end of the process in words.
             cancel_timeout_sec: Time from `cancel` to the end by force.
 
         Raises:

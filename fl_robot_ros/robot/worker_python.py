@@ -1,4 +1,4 @@
-"""The Python of the workers: where it is, and whether it has what learning needs."""
+"""The Python of the workers: its path, and a check of its packages."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ _SOURCE_MODULES = {
 }
 _ENVIRONMENT_ADVICE = f"{LEARNING_ENVIRONMENT} and set worker_python to its bin/python"
 _TIMEOUT_SEC = 60.0
-# Of a check that is not to be relied on: never like what `_changes` finds.
+# Marks a check without a result: differs from everything that `_changes` returns.
 _UNKNOWN: dict[str, int | None] = {"": 0}
 
 _logger = logging.getLogger(__name__)
 
 
 class _Finding(NamedTuple):
-    """What was found, and when the places in which it was looked for had changed last."""
+    """The result of a check, and the times of the last changes of the checked places."""
 
     problem: str
     changes: dict[str, int | None]
 
 
 class WorkerPython:
-    """The interpreter of the workers. What it has is asked in a process of its own.
+    """The interpreter of the workers, and checks of it in a process.
 
     Attributes:
         path: The interpreter.
     """
 
     def __init__(self, setting: str, source_kind: SourceKind) -> None:
-        """Find the interpreter; it is not started.
+        """Find the interpreter, without starting it.
 
         Args:
-            setting: Value of `worker_python`; "" for the Python that runs this.
-            source_kind: Kind of the `DataSource` that the workers learn from.
+            setting: Value of `worker_python`; "" for the Python of this process.
+            source_kind: Kind of the workers' data source, which may need a package.
 
         Raises:
             SettingError: There is no such program.
@@ -82,9 +82,9 @@ class WorkerPython:
         threading.Thread(target=check, name="worker-python", daemon=True).start()
 
     def check(self) -> str:
-        """Return in one line why no worker can run, "" if it can; may take seconds.
+        """Return in one line why no worker can run, "" if one can; may take seconds.
 
-        The interpreter is asked anew only where it, or a folder of its packages, has changed.
+        The check is repeated only after a change of the interpreter or of its package folders.
         """
         with self._lock:
             finding = self._finding
@@ -93,10 +93,7 @@ class WorkerPython:
             return finding.problem
 
     def known_problem(self) -> str:
-        """Return what the last check found, "" where nothing is known or that has changed.
-
-        Returns at once.
-        """
+        """Return at once the result of the last check, "" if it is unknown or outdated."""
         if not self._is_program():
             return self._no_program()
         finding = self._finding
@@ -105,7 +102,7 @@ class WorkerPython:
         return finding.problem
 
     def stop(self) -> None:
-        """End a check that is going on, and all later ones."""
+        """End a check that is in progress, and all later ones."""
         self._is_stopped = True
         process = self._process
         if process is not None:
@@ -132,12 +129,12 @@ class WorkerPython:
                     raise
             if process.returncode:
                 reason = (errors.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
-                return self._no_answer(reason)
+                return self._no_result(reason)
             found = json.loads(output)
             places = [str(self.path), *found["places"]]
             return _Finding(self._problem(found), _changes(places))
         except (OSError, ValueError, LookupError, subprocess.SubprocessError) as error:
-            return self._no_answer(str(error))
+            return self._no_result(str(error))
 
     def _problem(self, found: dict[str, Any]) -> str:
         version = ".".join(map(str, found["python"]))
@@ -162,8 +159,8 @@ class WorkerPython:
             advice = _ENVIRONMENT_ADVICE
         return f"{name} {' and '.join(faults)}; {advice}"
 
-    def _no_answer(self, reason: str) -> _Finding:
-        return _Finding(f"{self._name()} does not answer as Python does: {reason}", _UNKNOWN)
+    def _no_result(self, reason: str) -> _Finding:
+        return _Finding(f"{self._name()} does not run as Python does: {reason}", _UNKNOWN)
 
     def _name(self) -> str:
         return f"worker_python {self.path}" if self._setting else f"the node's own {self.path}"
@@ -173,16 +170,16 @@ class WorkerPython:
 
     def _no_program(self) -> str:
         return (
-            f"worker_python is {self._setting!r}, which is no program; expected the Python of a "
-            "virtual environment, as '~/fl_venv/bin/python', or '' for the node's own"
+            f"worker_python is {self._setting!r}, which is not a program; expected the Python of "
+            "a virtual environment, as '~/fl_venv/bin/python', or '' for the node's own"
         )
 
 
 def worker_environment(python: Path) -> dict[str, str]:
-    """Return the environment variables for another process in an interpreter.
+    """Return the environment variables of a process in some interpreter.
 
-    ROS from PyPI restarts Python with the library path of its own environment; another
-    interpreter must not inherit it, nor ROS' module path.
+    ROS from PyPI restarts Python with its own library path. Another interpreter must inherit
+    neither that path nor the module path of ROS.
     """
     environment = dict(os.environ)
     if environment.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None) is not None:
@@ -200,7 +197,7 @@ def _own() -> Path:
 
 
 def _changes(places: Iterable[str]) -> dict[str, int | None]:
-    """Return when each file or folder changed last, in ns; None where it is not there."""
+    """Return the time of the last change of each file or folder, in ns; None if it is missing."""
     changes: dict[str, int | None] = {}
     for place in places:
         try:
@@ -211,7 +208,7 @@ def _changes(places: Iterable[str]) -> dict[str, int | None]:
 
 
 def _fits(version: str, requirement: str) -> bool:
-    """Say whether a version is within the bounds `>=` and `<` of a requirement."""
+    """Return whether a version is within the bounds `>=` and `<` of a requirement."""
     bounds = dict(re.findall(r"(>=|<)([\d.]+)", requirement))
     found = _numbers(version)
     lower, upper = _numbers(bounds.get(">=", "0")), _numbers(bounds.get("<", ""))

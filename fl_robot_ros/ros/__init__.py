@@ -1,1 +1,1 @@
-"""What every node needs of ROS: parameters, quality of service, messages, lifetime."""
+"""ROS parts of every node: parameters, quality of service, messages, lifetime."""

@@ -19,15 +19,15 @@ from fl_robot_ros.ros.qos import COMPRESSED_TYPE, IMAGE_TYPE, qos_for_topic
 from fl_robot_ros.ros.topic_names import full_topic_name
 
 _LOOK_EVERY_SEC = 0.5
-# A camera that sends nothing for so long is worth a word.
+# A camera is reported after such a silence.
 _SILENCE_SEC = 10.0
 _MESSAGE_CLASSES = {IMAGE_TYPE: Image, COMPRESSED_TYPE: CompressedImage}
 
 
 class CameraSubscription:
-    """Subscribes as soon as somebody publishes, with the type and reliability that they offer.
+    """Subscribes once there is a publisher, with the publisher's type and reliability.
 
-    It looks at the graph twice a second and subscribes anew when type or reliability changed.
+    The graph is looked at twice a second; a change of type or reliability renews the subscription.
 
     Attributes:
         topic: Full name of the topic.
@@ -47,7 +47,7 @@ class CameraSubscription:
             depth: Frames that may wait for `on_frame`.
 
         Raises:
-            SettingError: The name is no topic's.
+            SettingError: The name is invalid.
         """
         self.topic = full_topic_name(node, topic)
         self.frames = 0
@@ -87,7 +87,7 @@ class CameraSubscription:
         found = qos_for_topic(self._node, self._given_topic, self._depth, self._type)
         self._note_silence(is_published=found is not None)
         if found is None:
-            return  # A publisher that went away may come back as it was.
+            return  # A publisher may come back unchanged.
         type_name, profile = found
         if type_name not in _MESSAGE_CLASSES:
             if type_name != self._refused_type:
@@ -100,19 +100,19 @@ class CameraSubscription:
             return
         has_other_type = self._subscription is not None and type_name != self._type
         self._unsubscribe()
-        # Fast DDS refuses a topic of another type in a process until the old one is quite gone,
-        # which the executor delays: that change is made at the next look.
+        # Fast DDS refuses a topic of another type in a process while the old subscription exists,
+        # which the executor prolongs: that change is made at the next look.
         if not has_other_type:
             self._subscribe(type_name, profile)
 
     def _note_silence(self, *, is_published: bool) -> None:
-        """Say when a camera falls silent, and what may be the reason."""
+        """Log when a camera falls silent, with the likely reason."""
         was_silent = self.is_silent
         self.is_silent = time.monotonic() - self._heard_at >= _SILENCE_SEC
         if not self.is_silent or was_silent:
             return
         if not is_published:
-            reason = "nobody publishes it"
+            reason = "it has no publisher"
         elif self._subscription is None:
             reason = "no image is published on it"
         else:

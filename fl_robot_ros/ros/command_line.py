@@ -1,4 +1,4 @@
-"""The command line of a node: `--help`, and words that ROS would ignore."""
+"""The command line of a node: `--help`, and the words that ROS would ignore."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _INDENT = 2
 
 @dataclass(frozen=True)
 class NodeCommand:
-    """What a node's `--help` tells.
+    """The content of a node's `--help`.
 
     Attributes:
         name: Name of the node and of its executable.
         summary: What the node does, in one or two sentences.
         settings: Its parameters.
-        topics: For each topic its name, its type and what it carries.
-        services: For each service its name, its type and what it does.
+        topics: Name, type and description of each topic.
+        services: Name, type and description of each service.
     """
 
     name: str
@@ -40,14 +40,14 @@ class NodeCommand:
             arguments: The words after the program's name.
 
         Raises:
-            SettingError: There are words that belong to no ROS argument.
+            SettingError: A word is no ROS argument.
         """
         _, words = split_arguments(arguments)
         if {"-h", "--help"} & set(words):
             return True
         if words:
             raise SettingError(
-                f"unexpected argument {words[0]!r}; what is meant for ROS comes after --ros-args, "
+                f"unexpected argument {words[0]!r}; arguments for ROS come after --ros-args, "
                 f"as in: {self.name} --ros-args --params-file FILE (see {self.name} --help)"
             )
         return False

@@ -1,8 +1,9 @@
-"""Between image messages and the frames and images of the core."""
+"""Converts image messages to frames, and images to messages."""
 
 from __future__ import annotations
 
 import array
+from functools import partial
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -12,6 +13,7 @@ from std_msgs.msg import Header
 
 from fl_robot_ros.images.frame import CompressedFrame, RawFrame
 from fl_robot_ros.images.jpeg import encode_jpeg
+from fl_robot_ros.ros.frame_decoder import to_rgb
 
 _NS_PER_SEC = 1_000_000_000
 
@@ -21,7 +23,7 @@ def frame_from_image(message: Image, topic: str, published_ns: int) -> RawFrame:
 
     Args:
         message: The message.
-        topic: Name of the topic it came on.
+        topic: Name of its topic.
         published_ns: When it was published, in ns since the epoch.
     """
     return RawFrame(
@@ -34,6 +36,7 @@ def frame_from_image(message: Image, topic: str, published_ns: int) -> RawFrame:
         step=message.step,
         is_bigendian=bool(message.is_bigendian),
         data=message.data,
+        to_rgb=partial(to_rgb, message),
     )
 
 
@@ -44,7 +47,7 @@ def frame_from_compressed(
 
     Args:
         message: The message.
-        topic: Name of the topic it came on.
+        topic: Name of its topic.
         published_ns: When it was published, in ns since the epoch.
     """
     return CompressedFrame(
@@ -104,7 +107,7 @@ def _header(stamp_ns: int, frame_id: str) -> Header:
 
 
 def _byte_array(data: NDArray[np.uint8]) -> array.array[int]:
-    """Return the bytes in the only type that message fields of any distribution take as it is."""
+    """Return the bytes in the one type that message fields of all distributions take uncopied."""
     result = array.array("B")
     result.frombytes(data.reshape(-1).data)
     return result

@@ -19,18 +19,17 @@ _TYPE = "std_msgs/msg/String"
 
 
 class LabelSubscription:
-    """Takes labels from every publisher, also those that a latched one published before.
+    """Takes labels from every publisher, including the earlier labels of latched publishers.
 
-    A subscription gets old messages only if it asks for them, and then nothing from publishers
-    that do not keep them; a reliable one gets nothing from best-effort publishers, and a
-    best-effort one may lose what a reliable publisher sends. So there is one subscription for
-    each, of which the last two are made when the graph shows a publisher for them. What comes over
-    two of them counts once.
+    No subscription serves all: one that asks for old messages gets nothing from publishers that
+    keep none, a reliable one gets nothing from best-effort publishers, and a best-effort one may
+    lose messages of reliable publishers. So there are up to three; the last two are made when the
+    graph shows a publisher for them. A label that comes over two of them counts once.
 
     Attributes:
         topic: Full name of the topic.
         count: Labels received so far.
-        newest: The newest of them, as it was published; "" for none.
+        newest: The newest label, as published; "" for none.
     """
 
     def __init__(
@@ -62,7 +61,7 @@ class LabelSubscription:
         self._timer = node.create_timer(_LOOK_EVERY_SEC, self._look, clock=clock)
 
     def _look(self) -> None:
-        """Subscribe to the publishers on the graph; name those that publish no labels."""
+        """Subscribe to the publishers on the graph; log those of another type."""
         publishers = self._node.get_publishers_info_by_topic(self._given_topic)
         self._name_other_types({publisher.topic_type for publisher in publishers} - {_TYPE})
         for publisher in publishers:
@@ -78,17 +77,17 @@ class LabelSubscription:
                 self._latched = None
 
     def _subscribe(self, profile: QoSProfile) -> None:
-        # Each of the subscriptions is incompatible with some publishers, which is no fault.
+        # Each subscription is incompatible with some publishers; that is expected.
         self._node.create_subscription(
             String, self._given_topic, self._deliver, profile, event_callbacks=quiet_events()
         )
 
     def _name_other_types(self, types: set[str]) -> None:
-        """Say once of each type but that of labels that nobody hears it."""
+        """Log once for each other type that it is ignored."""
         for type_name in sorted(types - self._other_types):
             self._other_types.add(type_name)
             self._node.get_logger().warning(
-                f"{self.topic} is published as {type_name}, and not heard: labels are {_TYPE}"
+                f"{self.topic} is published as {type_name}, which is ignored: labels are {_TYPE}"
             )
 
     def _take(self, message: String, published_ns: int) -> None:

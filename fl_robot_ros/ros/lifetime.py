@@ -1,4 +1,4 @@
-"""From the start of a node's process to its end."""
+"""Runs a node's process from start to end."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run_node(
     completing it, with the exit code as result.
 
     Args:
-        command: What its command line takes.
+        command: The node's command line.
         make_node: The node's class.
         args: Command line; None: sys.argv.
 
@@ -54,7 +54,7 @@ def run_node(
             return 0
         try:
             rclpy.init(args=args)
-        except RuntimeError as error:  # Whatever rcl has against its arguments.
+        except RuntimeError as error:  # rcl rejects its arguments.
             print(f"{program}: {_one_line(error)}", file=sys.stderr)
             return 2
         node = make_node()
@@ -80,13 +80,13 @@ def run_node(
 def spin_until_shutdown(node: Node, finished: Future | None = None) -> None:
     """Spin the node until SIGINT, SIGTERM, a shutdown, the parent's end or `finished`.
 
-    ROS still works when this returns, unless it was shut down from within. From here to the end of
-    the process no signal interrupts anything, so that a second SIGINT (`ros2 launch` sends one
-    beside the terminal's) cannot break off a cleanup.
+    ROS still works when this returns, unless the node shut it down. From here to the end of the
+    process no signal interrupts anything: a second SIGINT (`ros2 launch` sends one beside the
+    terminal's) cannot break off a cleanup.
 
     Args:
         node: The node to spin.
-        finished: Ends the spinning when it completes; left as it is otherwise.
+        finished: Ends the spinning when it completes.
     """
     ending = Future()
     if finished is not None:
@@ -145,7 +145,7 @@ def _watch_for_end(end: Callable[[str], None]) -> Iterator[None]:
 
 
 def _take_signals() -> bool:
-    """Let SIGINT and SIGTERM interrupt nothing any more; return whether this thread may do so."""
+    """Stop SIGINT and SIGTERM from interrupting; return whether this thread may do so."""
     if threading.current_thread() is not threading.main_thread():
         return False
     uninstall_signal_handlers()
@@ -155,7 +155,7 @@ def _take_signals() -> bool:
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
-    """Take a signal without a KeyboardInterrupt."""
+    """Handle a signal without a KeyboardInterrupt."""
 
 
 def _complete(future: Future, result: str) -> None:

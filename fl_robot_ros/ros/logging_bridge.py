@@ -1,4 +1,4 @@
-"""What the core logs with Python's `logging`, in the node's log."""
+"""Forwards the package's Python log records to a node's logger."""
 
 from __future__ import annotations
 

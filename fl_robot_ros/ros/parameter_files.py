@@ -1,4 +1,4 @@
-"""Whether the parameter files that a node was given say anything to this node."""
+"""Checks that a node's parameter files apply to the node."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _LAUNCH_PREFIX = "launch_params_"
 
 
 def check_parameter_files(node: Node, arguments: Sequence[str]) -> None:
-    """Refuse parameter files of which nothing applies to the node.
+    """Reject parameter files without parameters for the node.
 
-    ROS takes from a file what its keys name and ignores the rest without a word: a file keyed
-    `fl_client` says nothing to `/robot1/fl_client`, which would run on its defaults, without the
-    privacy masks of the file.
+    ROS silently ignores the parts of a file for other nodes: a file with the key `fl_client` does
+    not apply to `/robot1/fl_client`, which would run on its defaults, without the file's privacy
+    masks.
 
     Args:
         node: The node, with its name and namespace.
         arguments: The command line of its process.
 
     Raises:
-        SettingError: No file has a part for the node, or one has a part for a node of this name in
-            another namespace alone.
+        SettingError: No file has parameters for the node, or a file has them only for a node of
+            this name in another namespace.
     """
     full_name = node.get_fully_qualified_name()
-    # What is no regular file, as `<(...)` of a shell, was read by rcl and is empty now.
-    # Single parameters of a launch file come in files that launch writes for this node.
+    # Only regular files: rcl has read a pipe, as `<(...)` of a shell, to its end.
+    # Launch writes files of its own for the single parameters of a launch file.
     paths = [
         path
         for path in _files_in(arguments)
@@ -71,7 +71,7 @@ def _read(path: Path) -> Any:
     """Return the content of a parameter file.
 
     Raises:
-        SettingError: It cannot be read, though rcl could.
+        SettingError: The file cannot be read any more.
     """
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))

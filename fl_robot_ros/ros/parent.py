@@ -1,14 +1,14 @@
-"""Whether the program that started this process is gone, where the process is to end with it."""
+"""Detects the end of the parent process, for nodes that should end with it."""
 
 from __future__ import annotations
 
 import os
 
-# Set for the nodes that they start by programs that may die without ending them: launch does so at
-# SIGTERM. Nodes that a shell started with `nohup`, `setsid` or in the background outlive it.
+# Set by programs that may die without ending the nodes that they started, as launch does at
+# SIGTERM. Without it, nodes started with `nohup`, `setsid` or in the background outlive the shell.
 END_WITH_PARENT = "FL_ROBOT_ROS_END_WITH_PARENT"
 
-# Asked at the import, because the parent may be gone before the node is made.
+# Read at import: the parent may end before the node is made.
 _parent_pid = os.getppid()
 
 
@@ -18,7 +18,7 @@ def is_parent_gone() -> bool:
 
 
 def _adopt_parent() -> None:
-    """Take a new parent process for granted, after a fork."""
+    """Note the new parent process after a fork."""
     global _parent_pid
     _parent_pid = os.getppid()
 

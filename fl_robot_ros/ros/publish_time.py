@@ -1,4 +1,4 @@
-"""When a message was published, by the publisher's own clock where the middleware tells."""
+"""When a message was published, by the publisher's clock where the middleware provides it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _GIVES_MESSAGE_INFO = hasattr(Subscription, "CallbackType")
 
 
 def with_publish_time(callback: Callable[[Any, int], None]) -> Callable[..., None]:
-    """Return a subscription's callback that calls another with message and time.
+    """Return a subscription's callback that passes message and time on.
 
     Args:
-        callback: Takes the message and the time of its publication in ns since the epoch; where
-            the middleware does not tell, the time of its arrival.
+        callback: Takes the message and the time of its publication in ns since the epoch, or of
+            its arrival where the middleware does not provide that.
     """
 
     def take_with_info(message: Any, info: Any) -> None:

@@ -1,4 +1,4 @@
-"""Quality of service: what the nodes offer, and what a camera's publishers ask for."""
+"""Quality of service: the nodes' own, and the one that fits a camera's publishers."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ LATCHED = latched_qos(1)
 
 
 def reliable_qos(depth: int) -> QoSProfile:
-    """Return a profile under which nothing is lost while fewer than `depth` messages wait."""
+    """Return a profile that loses nothing while fewer than `depth` messages wait."""
     return _volatile_qos(depth, ReliabilityPolicy.RELIABLE)
 
 
 def best_effort_qos(depth: int) -> QoSProfile:
-    """Return a profile that every publisher can serve, and under which messages may be lost."""
+    """Return a profile that fits every publisher and may lose messages."""
     return _volatile_qos(depth, ReliabilityPolicy.BEST_EFFORT)
 
 
 def quiet_events() -> SubscriptionEventCallbacks:
-    """Return callbacks that log no publisher with another quality of service."""
+    """Return event callbacks that do not log incompatible publishers."""
     return SubscriptionEventCallbacks(use_default_callbacks=False)
 
 
@@ -53,14 +53,14 @@ def qos_for_topic(
     reliable subscription in turn gets nothing from a best-effort publisher.
 
     Args:
-        node: Whose view of the graph is asked.
+        node: The node that looks at the graph.
         topic: Name of the topic, relative or absolute; remappings apply.
         depth: Messages that may wait to be taken.
         preferred_type: The type to choose where publishers disagree; image types come next.
 
     Returns:
         Type name, for example "sensor_msgs/msg/Image", and a volatile profile: reliable if every
-        publisher of that type is, else best effort. None while nobody publishes.
+        publisher of that type is, else best effort. None while there is no publisher.
     """
     publishers = node.get_publishers_info_by_topic(topic)
     types = {str(publisher.topic_type) for publisher in publishers}

@@ -23,8 +23,8 @@ _SETTINGS_OF_NODES: Mapping[str, type[Settings]] = {
     "fl_perception": PerceptionSettings,
     "fl_streamer": StreamerSettings,
 }
-# How like a setting's name one must be to be taken for it, misspelt: "sample_rate" is, and
-# "frame_rate_hz" is not.
+# difflib ratio above which an unknown parameter counts as a misspelt setting: "sample_rate" does,
+# "frame_rate_hz" does not.
 _LIKENESS = 0.85
 
 
@@ -33,9 +33,9 @@ def declare_settings(
 ) -> SettingsT:
     """Declare every setting as a parameter of the node and return what the user set.
 
-    A list of strings is never declared empty, because rclpy takes [] for a list of bytes: [""]
-    stands for it. A whole number is taken for a setting of type float or string, so that
-    `-p label:=5` and `-p rate_hz:=10` mean what they say.
+    An empty list of strings is declared as [""], because rclpy takes [] for a list of bytes. A
+    setting of type float or string accepts a whole number, so that `-p label:=5` and
+    `-p rate_hz:=10` work.
 
     Args:
         node: The node, without parameters of these names yet.
@@ -91,12 +91,12 @@ def describe_setting(
 
 
 def _refuse_misspelt(node: Node, cls: type[Settings]) -> None:
-    """Refuse a parameter that is nearly a setting: a misspelt mask would mask nothing.
+    """Reject a parameter that is nearly a setting: a misspelt mask would mask nothing.
 
-    ROS ignores what a node does not declare, and files for a whole robot rely on it.
+    ROS ignores undeclared parameters, and files for a whole robot rely on that.
 
     Raises:
-        SettingError: There is such a parameter.
+        SettingError: A parameter is nearly a setting.
     """
     names = [field.name for field in dataclasses.fields(cls)]
     for given in _given_names(node):
@@ -106,7 +106,7 @@ def _refuse_misspelt(node: Node, cls: type[Settings]) -> None:
 
 
 def _name_foreign(node: Node, cls: type[Settings]) -> None:
-    """Warn of parameters that another node of this package has and this one has not."""
+    """Warn of parameters that belong to another node of this package."""
     names = [field.name for field in dataclasses.fields(cls)]
     for given in _given_names(node):
         others = _nodes_with(given)
@@ -120,8 +120,8 @@ def _name_foreign(node: Node, cls: type[Settings]) -> None:
 
 
 def _given_names(node: Node) -> Collection[str]:
-    """Return the parameters that the user set, declared or not."""
-    # rclpy has no public way to see parameters that nobody declared.
+    """Return the names of the parameters that the user set, declared or not."""
+    # rclpy has no public access to undeclared parameters.
     return getattr(node, "_parameter_overrides", {})
 
 
@@ -135,9 +135,9 @@ def _nodes_with(name: str) -> list[str]:
 
 
 def _given_value(node: Node, cls: type[Settings], field: dataclasses.Field[Any]) -> Any:
-    """Return what the user set for the parameter, in any type, or the default."""
-    # Declared for a moment without type and range, so that a bad value meets the settings class
-    # and its error message, and not an exception of rclpy.
+    """Return the user's value of the parameter, in any type, or the default."""
+    # Declared briefly without type and range, so that the settings class reports a bad value, and
+    # not an exception of rclpy.
     loose = ParameterDescriptor(dynamic_typing=True)
     value = node.declare_parameter(field.name, _to_parameter(field.default), loose).value
     node.undeclare_parameter(field.name)

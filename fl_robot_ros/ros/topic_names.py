@@ -1,4 +1,4 @@
-"""The full names of topics, and the names that they had before a remapping."""
+"""Full names of topics, and their names before a remapping."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def full_topic_name(node: Node, name: str) -> str:
     """Return the full name of a topic, remapped.
 
     Raises:
-        SettingError: The name is no topic's.
+        SettingError: The name is invalid.
     """
     try:
         return str(node.resolve_topic_name(name))
@@ -24,10 +24,10 @@ def full_topic_name(node: Node, name: str) -> str:
 
 
 def names_by_topic(node: Node, names: Iterable[str]) -> dict[str, list[str]]:
-    """Return by full topic names how people may call them: as written, and before a remapping.
+    """Return the other names of topics by their full names: as written, and before a remapping.
 
     Raises:
-        SettingError: A name is no topic's.
+        SettingError: A name is invalid.
     """
     found: dict[str, list[str]] = {}
     for name in names:

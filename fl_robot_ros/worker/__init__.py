@@ -1,1 +1,1 @@
-"""The process on a robot that learns: it answers the server's requests. Free of ROS."""
+"""The process on a robot that learns, at the server's request. Free of ROS."""

@@ -1,6 +1,7 @@
-"""The package's Flower ClientApp: hands messages to this robot's `Participant`.
+"""The package's Flower ClientApp: passes messages to this robot's `Participant`.
 
-It runs in the fleet worker, warm, and unchanged under `flower-supernode`, one process a message.
+The app runs in the fleet worker for a whole run, and unchanged under `flower-supernode`, which
+starts a process for each message.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _participants: dict[str, Participant] = {}
 
 
 def set_participant(participant: Participant) -> None:
-    """Make a participant answer for this process, whatever the node configuration says."""
+    """Set the participant of this process, instead of one from the node configuration."""
     _participants.clear()
     _participants["process"] = participant
 
@@ -41,5 +42,5 @@ def evaluate(message: Message, context: Context) -> Message:
 
 @app.query()
 def deliver(message: Message, context: Context) -> Message:
-    """Take the final model."""
+    """Store the final model."""
     return _participant(context).deliver(message)

@@ -1,8 +1,8 @@
 """The robot's connection to the SuperLink's Fleet API.
 
-Flower's non-public modules are used here and in `federation/object_pulls`, nowhere else.
-`flower-supernode` starts a new Python process for each message and sleeps 3 s between polls; this
-connection speaks the same protocol with the same code, and leaves process and pace to its caller.
+`flower-supernode` starts a new Python process for each message and sleeps 3 s between polls. This
+connection uses the same protocol and code, and leaves process and pace to its caller. Flower's
+private modules are used here and in `federation.object_pulls` alone.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class FleetConnection:
         """Return the next message for this robot, None if there is none now.
 
         Raises:
-            ServerUnreachableError: The server is gone, or answers with an error.
+            ServerUnreachableError: The server is gone, or replies with an error.
         """
         try:
             received = self._receive()
@@ -74,8 +74,8 @@ class FleetConnection:
             envelope, tree = received
             run_id = envelope.metadata.run_id
             object_ids = [node.object_id for node in iterate_object_tree(tree)]
-            # Objects are named by the hash of their content. What the last message brought
-            # already, such as the global model that was just evaluated, is not asked for again.
+            # Objects are named by the hash of their content. Those of the last message, such as
+            # the global model that was just evaluated, are not fetched again.
             contents = {key: self._objects[key] for key in object_ids if key in self._objects}
             contents |= pull_objects(
                 [key for key in object_ids if key not in contents],
@@ -84,7 +84,7 @@ class FleetConnection:
             self._objects = contents
             self._confirm(run_id, envelope.metadata.message_id)
         except RunNotRunningException:
-            return None  # the run ended while its message was under way
+            return None  # the run ended before its message arrived
         except (httpx.HTTPError, ObjectPullError) as error:
             raise self._lost(error) from error
         message = cast(
@@ -96,14 +96,14 @@ class FleetConnection:
         return message
 
     def send(self, message: Message, seconds: float) -> None:
-        """Send an answer.
+        """Send a reply.
 
         Args:
             message: A reply to a message from `receive`.
-            seconds: How long the work took.
+            seconds: Time of the work.
 
         Raises:
-            ServerUnreachableError: The server is gone, or answers with an error.
+            ServerUnreachableError: The server is gone, or replies with an error.
         """
         message.metadata.__dict__["_message_id"] = message.object_id
         try:
@@ -117,14 +117,14 @@ class FleetConnection:
                     object_ids_to_push=wanted,
                 )
         except RunNotRunningException:
-            _logger.warning("an answer came too late: its run has ended")
+            _logger.warning("a reply came too late: its run has ended")
         except (httpx.HTTPError, ObjectPushError) as error:
             raise self._lost(error) from error
 
     def run_ended(self, run_id: int) -> bool:
-        """Return whether a run is over, or the server can no longer be asked."""
+        """Return whether a run is over, or the server is gone."""
         try:
-            wait_for_listener(self.server_address, _GONE_SEC)  # a request would be tried for long
+            wait_for_listener(self.server_address, _GONE_SEC)  # a request retries for long
             return bool(self._get_run(run_id).finished_at)
         except (RunNotRunningException, httpx.HTTPError, ServerUnreachableError):
             return True
@@ -142,15 +142,15 @@ def connect(
     root_certificates: str,
     server_timeout_sec: float,
 ) -> Iterator[FleetConnection]:
-    """Connect to a SuperLink and leave it again at the end.
+    """Connect to a SuperLink, and disconnect at the end.
 
     Args:
         server_address: host:port of the SuperLink.
         root_certificates: PEM file of the certificate authority; "" for plain HTTP.
-        server_timeout_sec: How long a request is tried again while the server is away.
+        server_timeout_sec: How long to retry a request while the server is away.
 
     Raises:
-        ServerUnreachableError: What answers there is no SuperLink, or refuses this robot.
+        ServerUnreachableError: The server is not a SuperLink, or refuses this robot.
     """
     pull_sooner()
     last_error = _LastError()
@@ -169,7 +169,7 @@ def connect(
                 server_address, node_id, receive, send, get_run, pull_object, push_object, confirm
             )
     except SystemExit as error:
-        # Flower ends the process where it cannot register.
+        # Flower exits when it cannot register.
         if entered:
             raise
         raise ServerUnreachableError(
@@ -186,7 +186,7 @@ def connect(
 
 
 class _LastError(logging.Handler):
-    """Keeps the last error that Flower logged, as one line."""
+    """Keeps Flower's last logged error, as one line."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)

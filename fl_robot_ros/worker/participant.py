@@ -24,7 +24,7 @@ from fl_robot_ros.federation import protocol
 from fl_robot_ros.federation.protocol import RunConfig
 from fl_robot_ros.learning.export import export_model
 from fl_robot_ros.learning.learning_data import LearningData, open_learning_data
-from fl_robot_ros.learning.trainer import EvaluationResult, Trainer, TrainingResult
+from fl_robot_ros.learning.trainer import EvaluationResult, Trainer
 from fl_robot_ros.learning.training_data import LabelledImages
 from fl_robot_ros.learning.weights import set_packed_weights
 from fl_robot_ros.name_list import count_list
@@ -161,7 +161,7 @@ class Participant:
         self._report(RunState.DELIVERING, request)
         result = prepared.trainer.evaluate(request.weights, prepared.holdout)
         set_packed_weights(prepared.trainer.model, request.weights)
-        store = ModelStore(self.models_dir)
+        store = ModelStore(self.models_dir, self.keep_versions)
         metrics = {
             "holdout_loss": result.loss,
             "holdout_accuracy": result.accuracy,
@@ -175,7 +175,6 @@ class Participant:
             classes=list(config.classes),
             preprocessing=config.preprocessing.to_dict(),
             metrics=metrics,
-            keep_versions=self.keep_versions,
             run=config.run,
             round=request.server_round,
             server=self.server,
@@ -248,7 +247,7 @@ class Participant:
         )
 
 
-def _metrics(result: TrainingResult | EvaluationResult) -> protocol.Metrics:
+def _metrics(result: EvaluationResult) -> protocol.Metrics:
     return {
         protocol.NUM_EXAMPLES: result.num_examples,
         protocol.LOSS: result.loss,

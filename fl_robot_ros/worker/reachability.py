@@ -1,4 +1,4 @@
-"""Whether a server is there, found out without loading Flower or TensorFlow."""
+"""A first contact with the server, before Flower and TensorFlow are loaded."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _PROBE_INTERVAL_SEC = 0.25
 def wait_for_listener(
     address: str, timeout_sec: float, stop: threading.Event | None = None
 ) -> None:
-    """Return when the server's port takes connections.
+    """Wait until the server's port takes connections.
 
     Args:
         address: host:port.
         timeout_sec: How long to try.
-        stop: Ends the waiting when it is set; one attempt that is under way goes on.
+        stop: Ends the wait when set, after the attempt in progress.
 
     Raises:
-        ServerUnreachableError: It does not in time.
+        ServerUnreachableError: The port takes none in time.
         RunCancelledError: `stop` was set.
     """
     stop = stop or threading.Event()

@@ -104,7 +104,7 @@ def run_job(job: Job, events: EventWriter, stop: threading.Event) -> None:
         server_timeout_sec=job.server_timeout_sec,
     ) as connection:
         events.write(Progress(RunState.WAITING))
-        # Flower's connection swallows what is raised inside it.
+        # Flower's connection swallows exceptions.
         try:
             _reply_until_delivered(connection, client_app.app, stop)
         except Exception as error:
@@ -211,7 +211,7 @@ def main() -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    # A Ctrl-C in the terminal reaches the whole process group; the node decides what it means.
+    # A Ctrl-C in the terminal reaches the whole process group; the node decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["FLWR_TELEMETRY_ENABLED"] = "0"

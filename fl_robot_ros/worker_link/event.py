@@ -21,9 +21,9 @@ class Frozen:
 
 @dataclass(frozen=True)
 class Progress:
-    """The worker's state, and what it knows of the round: see `RunStatus`.
+    """The worker's state and the progress of the round, as in `RunStatus`.
 
-    `loss` and `accuracy` are None where there is nothing new.
+    `loss` and `accuracy` are None without a new value.
     """
 
     state: RunState

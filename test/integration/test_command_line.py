@@ -42,7 +42,7 @@ def test_a_range_and_a_default_stand_in_the_help() -> None:
     "words", [["client.yaml"], ["--params-file", "client.yaml"], ["-p", "jpeg_quality:=5"]]
 )
 def test_words_that_ros_would_ignore_are_refused(words: list[str]) -> None:
-    with pytest.raises(SettingError, match=f"'{words[0]}'.* comes after --ros-args"):
+    with pytest.raises(SettingError, match=f"'{words[0]}'.* come after --ros-args"):
         COMMANDS["client"].wants_help(words)
 
 

@@ -46,7 +46,7 @@ def test_two_robots_learn_together_from_bag_to_report(tmp_path: Path, scene: str
     )
     assert report["total_sec"] > 0
     for robot, path in report["model_paths"].items():
-        version = ModelStore(out / robot / "models").current()
+        version = ModelStore(out / robot / "models", 5).current()
         assert version is not None
         assert path == str(version / "model.keras")
         assert set(Predictor(path).classes) == {"circle", "square", "star", "triangle"}

@@ -1,4 +1,4 @@
-"""What the diagnostics of the capture say, and for how long."""
+"""The diagnostics of capture and worker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from fl_robot_ros.nodes.status_message import to_capture_message
+from fl_robot_ros.nodes.status_message import to_capture_message, to_worker_message
+from fl_robot_ros.worker_link.run_status import RunState, RunStatus
 
 WELL: dict[str, Any] = {
     "queue_length": 0,
@@ -45,3 +46,13 @@ def test_lost_frames_are_named_while_they_are_recent(verdict: str) -> None:
     assert recent.message == f"capturing, 5 frames lost in the last 30 s ({verdict})"
     later = to_capture_message("robot", {verdict: 7}, {}, **WELL)
     assert later.level == DiagnosticStatus.OK
+
+
+def test_a_silent_worker_shows_in_the_diagnostics() -> None:
+    training = RunStatus(RunState.TRAINING, run=1, round=2, rounds=3)
+    message = to_worker_message("robot", training, 4711, 61.7)
+    assert (message.level, message.message) == (DiagnosticStatus.OK, "training, round 2 of 3")
+    values = {item.key: item.value for item in message.values}
+    assert (values["pid"], values["silent_sec"]) == ("4711", "62")
+    idle = to_worker_message("robot", RunStatus(), None, None)
+    assert {"pid", "silent_sec"} <= {item.key for item in idle.values if item.value == ""}

@@ -31,7 +31,7 @@ ROOMS = (
     *("errors", "atomic_file", "process_lock", "dependency", "setting", "config", "paths"),
     *("name_list", "topic_name", "data_source"),
     *("images", "labels", "bags", "playback", "capture", "dataset", "curation"),
-    *("worker_link", "learning", "delivery", "federation", "cloud", "worker"),
+    *("worker_link", "delivery", "learning", "federation", "cloud", "worker"),
     *("robot", "api", "ros", "nodes", "demo", "cli"),
 )
 ROBOT_ROOMS = {

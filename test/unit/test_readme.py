@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from fl_robot_ros.worker_link.run_status import RunState
+
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -76,6 +78,11 @@ def test_every_name_of_the_ros_interface_is_there_and_in_the_code() -> None:
         assert f"`{name}`" in readme, name
     for name in set(re.findall(r"`(fl/[a-z_/]+)`", TEXT)):
         assert f'"{name}"' in code, name
+
+
+def test_every_state_of_a_run_is_named() -> None:
+    states = ", ".join(state.value for state in RunState)
+    assert f"({states})" in README.read_text(encoding="utf-8")
 
 
 def test_files_and_commands_that_are_named_exist() -> None:

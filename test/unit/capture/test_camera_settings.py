@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from pipeline_parts import frame
 
-from fl_robot_ros.capture.camera_settings import label_rules, unused_names
+from fl_robot_ros.capture.camera_settings import topic_labels, unused_names
 from fl_robot_ros.capture.frame_processor import FrameProcessor
 from fl_robot_ros.capture.privacy_mask import PrivacyMasks
 from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.errors import SettingError
-from fl_robot_ros.labels.labeller import Labeller
+from fl_robot_ros.labels.labeller import Labeller, LabelRules
 
 WHOLE = "0,0 1,0 1,1 0,1"
 
@@ -21,7 +21,7 @@ def test_masks_and_labels_of_another_name_are_the_topics_own() -> None:
         topic_labels=("camera/image_raw: pallet", "image_raw: box", "rear: person"),
     )
     other_names = {"/front/rgb": ("/r1/camera/image_raw", "camera/image_raw"), "/rear": ("rgb",)}
-    labeller = Labeller(label_rules(settings, other_names))
+    labeller = Labeller(LabelRules(topic_labels=topic_labels(settings, other_names)))
     masks = PrivacyMasks(settings.privacy_masks, other_names)
     for topic in ("/front/rgb", "/r1/camera/image_raw", "/camera/image_raw/compressed"):
         assert len(masks.of(topic)) == 1, topic

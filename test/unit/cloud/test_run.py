@@ -202,6 +202,14 @@ def test_a_robot_with_an_error_is_named_and_left_out(history: History) -> None:
     assert grid.sent("query") == [(1,)]  # only those that took part
 
 
+def test_a_robot_that_sends_nonsense_is_named_and_left_out(history: History) -> None:
+    grid = FakeGrid({1: sound("r1", 3.0), 2: sound("villain", np.nan, 10**6)})
+    final, _, _ = run_rounds(grid, history, fraction_train=1.0)
+    np.testing.assert_allclose(final.weights, np.full(SIZE, 3.0))
+    assert "round 1: villain: refused: 4 of 4 weights are not finite numbers" in events(history)
+    assert history.rounds()[0].robots == 1
+
+
 def test_a_silent_robot_holds_a_round_up_until_its_end_and_no_longer(history: History) -> None:
     grid = FakeGrid({1: sound("r1"), 2: silent})
     final, _, _ = run_rounds(grid, history, fraction_train=1.0, round_timeout_sec=1.0)

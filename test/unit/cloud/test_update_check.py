@@ -19,7 +19,7 @@ from flwr.app import (
 from flwr.serverapp.strategy import FedAvg
 from numpy.typing import NDArray
 
-from fl_robot_ros.cloud.update_check import Reply, check_replies, check_reply
+from fl_robot_ros.cloud.update_check import Reply, check_reply
 from fl_robot_ros.federation import protocol
 
 SIZE = 5
@@ -114,7 +114,7 @@ def test_aggregation_is_the_weighted_mean_of_the_accepted() -> None:
         3: reply(np.full(SIZE, np.nan, np.float32), num_examples=1),
         4: reply(np.full(SIZE, -9e9, np.float32), num_examples=10**9),
     }
-    checked = check_replies(replies, [1, 2, 3, 4, 5], num_weights=SIZE, max_examples=1000)
+    checked = [check_reply(node, replies.get(node), SIZE, 1000) for node in range(1, 6)]
     assert [item.accepted for item in checked] == [True, True, False, False, False]
     accepted = [item.message for item in checked if item.accepted and item.message]
     arrays, _ = FedAvg().aggregate_train(1, accepted)

@@ -14,32 +14,25 @@ from fl_robot_ros.errors import ModelError
 INPUT = {"height": 8, "width": 8, "channels": 3, "scale": 1 / 255}
 
 
-def add(
-    store: ModelStore, content: bytes = b"model", keep_versions: int = 5, **provenance: Any
-) -> Path:
+def add(store: ModelStore, content: bytes = b"model", **provenance: Any) -> Path:
     def export(folder: Path) -> None:
         (folder / "model.keras").write_bytes(content)
         (folder / "model.tflite").write_bytes(content + b" lite")
 
     return store.add(
-        export,
-        classes=["a", "b"],
-        preprocessing=INPUT,
-        metrics={"accuracy": 0.5},
-        keep_versions=keep_versions,
-        **provenance,
+        export, classes=["a", "b"], preprocessing=INPUT, metrics={"accuracy": 0.5}, **provenance
     )
 
 
 def test_an_empty_store_has_no_current_version(tmp_path: Path) -> None:
-    store = ModelStore(tmp_path / "models")
+    store = ModelStore(tmp_path / "models", 5)
     assert store.current() is None
     assert store.versions() == []
     assert not (tmp_path / "models").exists()
 
 
 def test_a_new_version_is_current_and_its_manifest_tells_all(tmp_path: Path) -> None:
-    store = ModelStore(tmp_path / "models")
+    store = ModelStore(tmp_path / "models", 5)
     first = add(store, run=1, round=3, server="cloud:8000", robot="r1")
     second = add(store, b"better", run=2, round=6)
     assert store.current() == second == tmp_path / "models" / "v00002"
@@ -51,7 +44,7 @@ def test_a_new_version_is_current_and_its_manifest_tells_all(tmp_path: Path) -> 
 
 
 def test_a_failed_export_leaves_everything_as_it_was(tmp_path: Path) -> None:
-    store = ModelStore(tmp_path / "models")
+    store = ModelStore(tmp_path / "models", 5)
     first = add(store)
 
     def break_down(folder: Path) -> None:
@@ -59,13 +52,13 @@ def test_a_failed_export_leaves_everything_as_it_was(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(ModelError, match="No space left"):
-        store.add(break_down, classes=["a", "b"], preprocessing=INPUT, metrics={}, keep_versions=5)
+        store.add(break_down, classes=["a", "b"], preprocessing=INPUT, metrics={})
     assert store.current() == first
     assert sorted(path.name for path in store.models_dir.iterdir()) == ["current", "v00001"]
 
 
 def test_rollback_goes_back_along_the_versions_that_were_replaced(tmp_path: Path) -> None:
-    store = ModelStore(tmp_path / "models")
+    store = ModelStore(tmp_path / "models", 5)
     first, second = add(store), add(store)
     assert store.rollback() == first == store.current()
     third = add(store)
@@ -79,13 +72,13 @@ def test_rollback_goes_back_along_the_versions_that_were_replaced(tmp_path: Path
 
 def test_rollback_of_an_empty_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no current model"):
-        ModelStore(tmp_path).rollback()
+        ModelStore(tmp_path, 5).rollback()
 
 
 def test_old_versions_go_but_never_the_current_one_or_its_predecessor(tmp_path: Path) -> None:
-    store = ModelStore(tmp_path / "models")
+    store = ModelStore(tmp_path / "models", keep_versions=2)
     for _ in range(4):
-        add(store, keep_versions=2)
+        add(store)
     assert [path.name for path in store.versions()] == ["v00003", "v00004"]
     store.rollback()
     add(store)
@@ -94,7 +87,7 @@ def test_old_versions_go_but_never_the_current_one_or_its_predecessor(tmp_path: 
 
 
 def test_repair_removes_what_a_power_cut_left(tmp_path: Path) -> None:
-    store = ModelStore(tmp_path / "models")
+    store = ModelStore(tmp_path / "models", 5)
     version = add(store)
     unfinished = store.models_dir / ".staging-abc"
     unfinished.mkdir()
@@ -112,7 +105,7 @@ def test_a_link_to_anything_but_a_version_is_no_current_version(
     tmp_path: Path, target: str
 ) -> None:
     (tmp_path / "elsewhere").mkdir()
-    store = ModelStore(tmp_path / "models")
+    store = ModelStore(tmp_path / "models", 5)
     store.models_dir.mkdir()
     if target:
         (store.models_dir / "current").symlink_to(target)

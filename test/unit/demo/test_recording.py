@@ -73,12 +73,6 @@ def test_a_label_is_told_once_just_before_its_first_frame(tmp_path: Path) -> Non
     assert seen == LABELS
 
 
-def test_progress_counts_up(tmp_path: Path) -> None:
-    told: list[int] = []
-    record_bag(tmp_path / "bag", make_frames(), compressed=True, start_ns=0, progress=told.append)
-    assert told == [1, 2, 3, 4, 5, 6]
-
-
 def test_an_existing_bag_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "bag").mkdir()
     with pytest.raises(BagError, match="exists already"):

@@ -46,8 +46,8 @@ def _with_module(module: str) -> str:
 @pytest.mark.parametrize(
     ("architecture", "message"),
     [
-        ("", "no JSON"),
-        ("[1, 2", "no JSON"),
+        ("", "not JSON"),
+        ("[1, 2", "not JSON"),
         ("{}", "does not describe"),
         ('"model"', "Keras cannot build|does not describe"),
         (_with_lambda(), "Lambda"),
@@ -55,7 +55,7 @@ def _with_module(module: str) -> str:
         (_with_module("kerasevil.layers"), "module 'kerasevil"),
         ('{"class_name": "X", "registered_name": "evil>X", "module": null}', "custom class"),
         (" " * 4_000_001, "at most 4 MB"),
-        ("[" * 100_000, "no JSON|Keras"),
+        ("[" * 100_000, "not JSON|Keras"),
     ],
 )
 def test_hostile_architectures_are_refused(architecture: str, message: str) -> None:

@@ -140,7 +140,7 @@ def test_what_is_on_no_side_of_a_split_is_told(
     train, holdout = open_image_folder(tmp_path, 0.2).load(CLASSES, INPUT)
     assert (train.class_counts(2), holdout.class_counts(2)) == ([5, 5], [3, 3])
     (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert "8 images are neither of the split for training nor of that for test" in told
+    assert "8 images are not used: their split is neither train nor test" in told
 
 
 def test_images_directly_in_split_folders_have_no_label(tmp_path: Path) -> None:

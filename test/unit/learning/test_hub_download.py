@@ -122,7 +122,7 @@ def test_robots_share_out_what_is_downloaded_and_later_what_is_in_the_cache(
     again = opened(hub, tmp_path, [unequal[1], make_source("hub", "lab/other")])
     assert again[0] == seen[4]
     assert f"the hub {hub.url} cannot be reached" in again[1]
-    assert "is not in the cache; see to the connection, or copy the dataset to this" in again[1]
+    assert "is not in the cache; check the connection, or copy the dataset to this" in again[1]
     # A robot that was switched off in mid-write.
     [cached] = tmp_path.rglob("signs-train.arrow")
     cached.write_bytes(cached.read_bytes()[:5000])
@@ -152,9 +152,9 @@ def test_what_the_hub_does_not_give_is_told_in_one_line(
         assert f"hub:lab/{name}, partition 0 of 1 cannot be loaded: " in error
         assert "\n" not in error
     gone, gated, torn, card, broken, untrained = errors
-    assert "'lab/gone' doesn't exist on the Hub or cannot be accessed. See to its name" in gone
+    assert "'lab/gone' doesn't exist on the Hub or cannot be accessed. Check its name" in gone
     assert "'lab/gated' is a gated dataset" in gated
-    assert "for one that is not public set HF_TOKEN" in gated
+    assert "for a private dataset set HF_TOKEN" in gated
     assert f"the download from {hub.url} failed: ReadError" in torn
     assert "try again, or copy the dataset to this disk and set 'hub:/path'" in torn
     assert "ParserError: while parsing a flow" in card

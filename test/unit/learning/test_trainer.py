@@ -102,7 +102,7 @@ def test_training_that_diverges_is_an_error_and_no_update(
     trainer: Trainer, start: NDArray[np.float32], data: LabelledImages
 ) -> None:
     huge = (start * np.float32(1e30)).astype(np.float32)
-    with pytest.raises(ModelError, match="not numbers"):
+    with pytest.raises(ModelError, match="not finite"):
         train(trainer, huge, data, learning_rate=10.0)
 
 
@@ -167,11 +167,10 @@ def test_what_is_exported_predicts_as_the_trained_model_does(
 ) -> None:
     result = train(trainer, start, data, epochs=6)
     set_packed_weights(trainer.model, result.weights)
-    version = ModelStore(tmp_path).add(
+    version = ModelStore(tmp_path, 5).add(
         lambda folder: export_model(trainer.model, folder),
         classes=list(CLASSES),
         preprocessing=INPUT.to_dict(),
-        keep_versions=5,
         metrics={},
     )
     predictor = Predictor(version)

@@ -34,13 +34,14 @@ TRAINING = Progress(RunState.TRAINING, run=4, round=7, rounds=9, epoch=1, epochs
 
 @dataclass
 class FakeWorkers:
-    """Starts workers of no process, and is each of them."""
+    """Checks no Python, starts workers of no process, and is each of them."""
 
     pid: int = 4711
     known: str = ""
     found: str = ""
     error: OSError | None = None
     may_check: threading.Event = field(default_factory=threading.Event)
+    started: threading.Event = field(default_factory=threading.Event)
     jobs: list[Job] = field(default_factory=list)
     cancels: int = 0
     stops: int = 0
@@ -65,7 +66,13 @@ class FakeWorkers:
             raise self.error
         self.jobs.append(job)
         self.on_event, self.on_exit = on_event, on_exit
+        self.started.set()
         return self
+
+    def forget(self) -> None:
+        """Have no worker, as before the first start."""
+        self.jobs.clear()
+        self.started.clear()
 
     def cancel(self) -> None:
         self.cancels += 1
@@ -96,8 +103,7 @@ class Robot:
     def start(self) -> None:
         """Start a run, up to the first training."""
         started = self.control.start()
-        while not self.workers.jobs:
-            threading.Event().wait(0.005)
+        assert self.workers.started.wait(DEADLINE_SEC)
         self.workers.on_event(Frozen(3, 1, 1))
         self.workers.on_event(Progress(RunState.CONNECTING))
         started.result(DEADLINE_SEC)
@@ -125,6 +131,7 @@ def make_robot(
         settings,
         source or DataSource.from_settings(settings),
         workers,
+        workers.start,
         tmp_path,
         "r1",
         "cloud:8000",
@@ -138,8 +145,7 @@ def make_robot(
 def test_a_run_goes_from_its_start_to_the_delivery(robot: Robot, tmp_path: Path) -> None:
     started = robot.control.start()
     assert robot.ended == (RunState.CONNECTING, "starting the worker")
-    while not robot.workers.jobs:
-        threading.Event().wait(0.005)
+    assert robot.workers.started.wait(DEADLINE_SEC)
     [job] = robot.workers.jobs
     assert job.freeze is not None
     assert (job.freeze.max_id, job.freeze.gap_sec) == (6, 2.5)
@@ -178,8 +184,7 @@ def test_another_source_needs_no_samples(dataset: Dataset, tmp_path: Path) -> No
     source = DataSource(SourceKind.FOLDER, str(tmp_path), 0, 1, 0.0, 0.2)
     robot = make_robot(dataset, tmp_path, ClientSettings(), source)
     started = robot.control.start()
-    while not robot.workers.jobs:
-        threading.Event().wait(0.005)
+    assert robot.workers.started.wait(DEADLINE_SEC)
     assert robot.workers.jobs[0].freeze is None
     robot.workers.on_event(Progress(RunState.CONNECTING))
     line = f"run started with folder:{tmp_path}; server cloud:8000"
@@ -203,7 +208,7 @@ def test_a_run_is_refused_while_another_is_on(robot: Robot) -> None:
     with pytest.raises(RunRefusedError, match="a run is on already"):
         robot.control.start()  # its worker has not ended yet
     robot.workers.on_exit("the worker ended with exit code 1")
-    robot.workers.jobs.clear()
+    robot.workers.forget()
     robot.start()
     assert robot.control.status.state == RunState.TRAINING
 
@@ -228,8 +233,7 @@ def test_a_worker_that_cannot_start_fails_the_run(robot: Robot, error: OSError |
 
 def test_a_dataset_that_cannot_be_frozen_refuses_and_fails_the_run(robot: Robot) -> None:
     started = robot.control.start()
-    while not robot.workers.jobs:
-        threading.Event().wait(0.005)
+    assert robot.workers.started.wait(DEADLINE_SEC)
     robot.workers.on_event(Failed("snapshot s.json cannot be written: No space left"))
     robot.workers.on_exit("the worker ended with exit code 1")
     with pytest.raises(RunFailedError, match="No space left"):
@@ -251,10 +255,8 @@ def test_cancel_while_the_worker_is_being_started(robot: Robot) -> None:
 
 def test_cancel_before_the_worker_says_anything(robot: Robot) -> None:
     started = robot.control.start()
-    while not robot.workers.jobs:
-        threading.Event().wait(0.005)
-    while robot.control.worker_pid is None:
-        threading.Event().wait(0.005)
+    assert robot.workers.started.wait(DEADLINE_SEC)
+    assert robot.control.worker_pid == 4711
     robot.control.cancel()
     with pytest.raises(RunFailedError, match="the run was left"):
         started.result(DEADLINE_SEC)
@@ -265,12 +267,13 @@ def test_cancel_in_training(robot: Robot) -> None:
     robot.start()
     robot.workers.ends_when_cancelled = False
     assert robot.control.cancel() == "leaving the run"
+    assert robot.workers.cancels == 1
     assert robot.ended == (RunState.TRAINING, "leaving the run")
     robot.workers.on_event(TRAINING)  # the last step ends first
     assert robot.control.status.detail == "leaving the run"
     robot.workers.on_exit(KILLED)
     assert robot.control.status == RunStatus(RunState.IDLE, "the run was left")
-    robot.workers.jobs.clear()
+    robot.workers.forget()
     robot.start()
     assert robot.control.status.state == RunState.TRAINING
 
@@ -339,7 +342,7 @@ def test_stop_in_every_phase(robot: Robot, phase: str) -> None:
         robot.start()
     if phase == "failed":
         robot.workers.on_exit(KILLED)
-        robot.workers.jobs.clear()
+        robot.workers.forget()
     robot.control.stop()
     assert robot.workers.stops
     assert not robot.control.status.is_active

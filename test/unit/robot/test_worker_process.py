@@ -26,8 +26,8 @@ class Run:
         self.heard, self.ended = threading.Event(), threading.Event()
         self.process = WorkerProcess(
             python,
-            make_job(tmp_path),
             tmp_path,
+            make_job(tmp_path),
             self._on_event,
             self._on_exit,
             cancel_timeout_sec=cancel_timeout_sec,

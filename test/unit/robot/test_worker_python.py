@@ -34,7 +34,7 @@ def test_the_python_of_these_tests_can_run_a_worker() -> None:
 def test_what_is_no_program_is_refused_at_once(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "plain.txt").write_text("not executable")
-    with pytest.raises(SettingError, match=r"^worker_python is '.*', which is no program; expect"):
+    with pytest.raises(SettingError, match=r"^worker_python is '.*', which is not a program; "):
         WorkerPython(str(tmp_path / name), CAPTURE)
 
 
@@ -108,7 +108,7 @@ def test_an_old_python_and_one_of_the_system_are_told_to_make_an_environment(
 def test_what_does_not_answer_is_asked_again(tmp_path: Path, text: str) -> None:
     python = WorkerPython(script(tmp_path / "odd", text), CAPTURE)
     problem = python.check()
-    assert f"{tmp_path / 'odd'} does not answer as Python does: " in problem
+    assert f"{tmp_path / 'odd'} does not run as Python does: " in problem
     assert "\n" not in problem
     assert ("nonsense" in problem) == ("nonsense" in text)
     # A robot that was short of memory for a moment is not refused for ever.
