@@ -90,4 +90,5 @@ def test_the_end_of_a_long_label_is_drawn(tmp_path: Path) -> None:
     inked = np.nonzero((names[0] < 128).any(axis=(0, 2)))[0]
     differing = np.nonzero((names[0] != names[1]).any(axis=(0, 2)))[0]
     assert differing.size
-    assert differing.min() > (inked.min() + inked.max()) / 2
+    # The end follows two dots, about in the middle.
+    assert differing.min() > inked.min() + (inked.max() - inked.min()) / 3

@@ -162,7 +162,7 @@ def test_strange_file_times_are_bounded(tmp_path: Path) -> None:
     "manifest",
     [b"", b"a,b\n1,2\n", b"\xff\xfe", b'path,topic\n"open,x\n', b"path,topic\n" + b"x" * 200_000],
 )
-def test_an_unfit_manifest_is_one_clear_error(tmp_path: Path, manifest: bytes) -> None:
+def test_an_invalid_manifest_is_one_clear_error(tmp_path: Path, manifest: bytes) -> None:
     source = tmp_path / "photos"
     write(source / "a.jpg", encoded(1))
     write(source / "samples.csv", manifest)
@@ -182,7 +182,7 @@ def test_a_manifest_that_does_not_fit_the_name_is_not_believed(tmp_path: Path) -
         assert dataset.samples()[0].topic == "import/photos/0123abcd"
 
 
-def test_an_unfit_class_folder_or_none_at_all_stores_nothing(tmp_path: Path) -> None:
+def test_an_invalid_class_folder_or_none_at_all_stores_nothing(tmp_path: Path) -> None:
     source = tmp_path / "photos"
     write(source / ("x" * 100) / "a.jpg", encoded(1))
     (tmp_path / "empty").mkdir()

@@ -110,7 +110,7 @@ def test_what_a_spreadsheet_makes_of_a_list_is_read_or_told(
         "start,end\n",
     ],
 )
-def test_an_unfit_file_is_named(tmp_path: Path, text: str) -> None:
+def test_an_invalid_file_is_named(tmp_path: Path, text: str) -> None:
     file = tmp_path / "labels.csv"
     file.write_text(text)
     with pytest.raises(LabelError, match=r"labels\.csv"):
@@ -141,7 +141,7 @@ def test_sorted_copies_give_their_folders_names(dataset: Dataset, tmp_path: Path
     assert by_label(dataset)["owl"] == [3, 4]
 
 
-def test_unfit_folders_change_nothing(dataset: Dataset, tmp_path: Path) -> None:
+def test_invalid_folders_change_nothing(dataset: Dataset, tmp_path: Path) -> None:
     name = dataset.unlabelled()[0].path.rpartition("/")[2]
     for folder in ("a", "b"):
         (tmp_path / "twice" / folder).mkdir(parents=True)

@@ -102,7 +102,7 @@ def test_no_label_leads_out_of_the_folder(tmp_path: Path, label: str) -> None:
 
 
 @pytest.mark.parametrize("sample", [new(1, "a\0b"), new(1, "x" * 65), new(1, " cat"), new(2**63)])
-def test_unfit_sample_spoils_its_batch_only(tmp_path: Path, sample: Any) -> None:
+def test_invalid_sample_spoils_its_batch_only(tmp_path: Path, sample: Any) -> None:
     if sample.stamp_ns == 2**63:
         sample = NewSample("cat", "/camera", 2**63, b"x", 1, 1)
     with Dataset(tmp_path) as dataset:

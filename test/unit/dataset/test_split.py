@@ -165,7 +165,7 @@ def test_no_samples_are_no_trouble() -> None:
 
 
 @pytest.mark.parametrize(("fraction", "segment"), [(0.0, 10.0), (1.0, 10.0), (0.2, 0.0)])
-def test_unfit_settings_are_refused(fraction: float, segment: float) -> None:
+def test_invalid_settings_are_refused(fraction: float, segment: float) -> None:
     with pytest.raises(SnapshotError):
         split_by_time([], fraction, segment)
 

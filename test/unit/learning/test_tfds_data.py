@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from made_source import make_source, open_data
 from numpy.typing import NDArray
 
 from fl_robot_ros.capture.new_sample import NewSample
+from fl_robot_ros.cli.dataset import main
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.errors import DatasetError
 from fl_robot_ros.images.preprocessing import Preprocessing
@@ -185,12 +187,17 @@ def test_without_the_extra_the_error_says_what_to_install(
         open_tfds(tmp_path, 0.2)
 
 
-def test_an_export_of_a_dataset_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_of_a_dataset_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     import tensorflow as tf
 
     from fl_robot_ros.learning import tfrecord_export
 
     monkeypatch.setattr(tfrecord_export, "RECORDS_PER_FILE", 2)
+    # The command sets both where they are missing.
+    for name in ("TF_CPP_MIN_LOG_LEVEL", "TF_ENABLE_ONEDNN_OPTS"):
+        monkeypatch.setenv(name, os.environ.get(name, "0"))
     labels = ["red", "", "\u6258\u76d8", "red", "red", "red"]
     with Dataset(tmp_path / "data") as dataset:
         dataset.add(
@@ -201,8 +208,10 @@ def test_an_export_of_a_dataset_is_read(tmp_path: Path, monkeypatch: pytest.Monk
         )
         gone = dataset.samples()[-1]
         (dataset.path / gone.path).unlink()
-        report = tfrecord_export.export_tfrecords(dataset, tmp_path / "out", with_unlabelled=True)
-        assert [sample for sample, _ in report.left_out] == [gone]
+        command = ["export", f"--dataset={dataset.path}", f"--to={tmp_path / 'out'}"]
+        assert main([*command, "--format=tfrecord", "--unlabelled"]) == 1
+        output = capsys.readouterr().out
+        assert f"images left out (see `fl_dataset check`): 1\n  {gone.path}: " in output
         # An example of TensorFlow alone: names, files and labels in the order of samples.csv.
         files = sorted((tmp_path / "out").glob("*.tfrecord"))
         assert [path.name for path in files] == [
