@@ -19,7 +19,7 @@ BUILTINS = {
     "nodes/call.py": {"ArgumentTypeError"},
     # Their only callers catch them.
     "cli/sheet_file.py": {"OSError"},
-    "dataset/dataset_lock.py": {"TimeoutError"},
+    "dataset/dataset.py": {"TimeoutError"},
     "dataset/snapshot.py": {"ValueError"},
     "ros/frame_decoder.py": {"ValueError"},
     # The installed Flower is another than the declared one.
