@@ -16,7 +16,7 @@ import yaml
 
 from fl_robot_ros.cli.option_type import full_path
 from fl_robot_ros.config import ServerSettings
-from fl_robot_ros.dependency import LEARNING_MODULES, require
+from fl_robot_ros.dependency import SERVER_MODULES, require
 from fl_robot_ros.errors import FlRobotError, LabelError, SettingError
 from fl_robot_ros.labels.label_text import clean_label
 from fl_robot_ros.setting import describe_range, setting_type
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = _read_settings(options.pop("config"), options)
         # Flower takes a second to load: --help and wrong settings need not wait for it.
-        require(LEARNING_MODULES)
+        require(SERVER_MODULES)
         from fl_robot_ros.cloud.server import FleetServer
 
         succeeded = FleetServer(settings, _say, stop).serve()
