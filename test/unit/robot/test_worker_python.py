@@ -46,7 +46,7 @@ def test_all_that_is_missing_is_named_with_the_command_that_installs_it(tmp_path
     assert python.known_problem() == ""  # Nobody has asked yet.
     problem = python.check()
     assert python.known_problem() == problem
-    lacking = "flwr, tensorflow, keras, ai-edge-litert, opencv-python-headless, PyYAML"
+    lacking = "flwr, tensorflow, keras, ai-edge-litert, opencv-python-headless"
     assert f"lacks {lacking}; " in problem
     assert problem.endswith(
         f"install with: {bare.path} -m pip install 'flwr>=1.41,<1.42' 'tensorflow>=2.21,<2.22' "
