@@ -160,7 +160,7 @@ def test_an_endless_stream_repeats_its_label_and_ends_at_a_signal(
 
 
 def test_a_stream_without_listeners_begins_after_the_wait(
-    start_node: StartNode, images: Path
+    start_node: StartNode, image_folder: Path
 ) -> None:
     node = start_node("streamer", source=image_folder, rate_hz=1000.0, wait_for_subscriber_sec=0.2)
     assert node.wait() == 0
