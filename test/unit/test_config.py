@@ -113,8 +113,8 @@ def test_settings_cannot_be_changed() -> None:
     [
         ({"classes": []}, "classes is []; expected the names of two or more classes"),
         ({"classes": ["cup"]}, "classes is ['cup']; expected the names of two or more"),
-        ({"classes": ["cup", "phone", "cup"]}, "classes has 'cup' and 'cup'; expected names that"),
-        ({"classes": ["cup", "Cup"]}, "classes has 'cup' and 'Cup'; expected names that differ"),
+        ({"classes": ["cup", "phone", "cup"]}, "classes has 'cup' and 'cup'; expected distinct"),
+        ({"classes": ["cup", "Cup"]}, "classes has 'cup' and 'Cup'; expected distinct names"),
         ({"input_channels": 2}, "input_channels is 2; expected 1 or 3"),
         ({"input_height": 9}, "input_height is 9; expected 10 to 4096 px"),
         ({"ssl_certfile": "a", "ssl_ca_certfile": "b"}, "ssl_keyfile not given; expected all of"),

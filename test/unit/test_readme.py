@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fl_robot_ros.capture.verdicts import Verdict
 from fl_robot_ros.worker_link.run_status import RunState
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +84,11 @@ def test_every_name_of_the_ros_interface_is_there_and_in_the_code() -> None:
 def test_every_state_of_a_run_is_named() -> None:
     states = ", ".join(state.value for state in RunState)
     assert f"({states})" in README.read_text(encoding="utf-8")
+
+
+def test_every_verdict_on_a_frame_is_named() -> None:
+    words = set(re.findall(r"\w+", (ROOT / "docs" / "capture.md").read_text(encoding="utf-8")))
+    assert {verdict.value for verdict in Verdict} <= words
 
 
 def test_files_and_commands_that_are_named_exist() -> None:
