@@ -13,6 +13,7 @@ import pytest
 
 from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.curation.check import CheckReport, check_dataset, repair_dataset
+from fl_robot_ros.curation.image_export import export_folder
 from fl_robot_ros.dataset.dataset import Dataset
 
 
@@ -218,14 +219,20 @@ def stored(dataset: Dataset) -> dict[int, tuple[str, bytes]]:
 
 
 def test_folders_of_an_earlier_version_work_and_a_repair_renames_them(tmp_path: Path) -> None:
-    with Dataset(old_dataset(tmp_path)) as dataset:
+    data = old_dataset(tmp_path / "data")
+    with Dataset(data) as dataset:
         before = stored(dataset)
         assert check_dataset(dataset).is_sound
         assert dataset.add([new(0, "1.5"), new(50, "1.5")]) == ["already_stored", "kept"]
-        (tmp_path / "1%2E5" / "77_0123abcd.jpg").write_bytes(jpeg(77))
+        (data / "1%2E5" / "77_0123abcd.jpg").write_bytes(jpeg(77))
+        export_folder(dataset, tmp_path / "out")
+        assert {item.name for item in (tmp_path / "out").iterdir()} == {
+            *OLD_NAMES,
+            *("cat", "samples.csv"),
+        }
         report = repair_dataset(dataset)
         assert report.old_folders == sorted(OLD_NAMES.values())
-        assert {item.name for item in tmp_path.iterdir() if item.is_dir()} == {
+        assert {item.name for item in data.iterdir() if item.is_dir()} == {
             *OLD_NAMES,
             *(".review", ".staging", "cat"),
         }
