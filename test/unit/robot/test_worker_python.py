@@ -50,7 +50,7 @@ def test_all_that_is_missing_is_named_with_the_command_that_installs_it(tmp_path
     assert f"lacks {lacking}; " in problem
     assert problem.endswith(
         f"install with: {bare.path} -m pip install 'flwr>=1.41,<1.42' 'tensorflow>=2.21,<2.22' "
-        "'keras>=3.13' 'ai-edge-litert>=2.1,<3' 'opencv-python-headless>=4.5.4' 'PyYAML>=5.4.1'"
+        "'keras>=3.13' 'ai-edge-litert>=2.1,<3' 'opencv-python-headless>=4.5.4'"
     )
     # The command was followed: neither the old answer nor a restart stands in the way.
     bare.take_all()
