@@ -36,7 +36,8 @@ REQUIREMENTS = {
 # Needed for reading bags only.
 BAG_MODULES = ("rosbags", "apsw", "lz4", "backports.zstd")
 LEARNING_MODULES = ("flwr", "tensorflow", "keras", "ai_edge_litert", "numpy", "cv2")
-DEMO_MODULES = (*LEARNING_MODULES, *BAG_MODULES, "yaml", "matplotlib", "sklearn")
+SERVER_MODULES = (*LEARNING_MODULES, "yaml")
+DEMO_MODULES = (*SERVER_MODULES, *BAG_MODULES, "matplotlib", "sklearn")
 
 LEARNING_ENVIRONMENT = "give learning a virtual environment (README, On a robot, step 2)"
 

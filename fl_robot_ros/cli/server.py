@@ -15,7 +15,7 @@ from typing import Any
 from fl_robot_ros.cli.option_type import full_path
 from fl_robot_ros.cli.yaml_file import read_yaml
 from fl_robot_ros.config import ServerSettings
-from fl_robot_ros.dependency import LEARNING_MODULES, require
+from fl_robot_ros.dependency import SERVER_MODULES, require
 from fl_robot_ros.errors import FlRobotError, LabelError, SettingError
 from fl_robot_ros.labels.label_text import clean_label
 from fl_robot_ros.setting import describe_range, setting_type
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = _read_settings(options.pop("config"), options)
         # Flower takes a second to load, which --help and invalid settings need not wait for.
-        require(LEARNING_MODULES)
+        require(SERVER_MODULES)
         from fl_robot_ros.cloud.server import FleetServer
 
         succeeded = FleetServer(settings, _say, stop).serve()

@@ -74,13 +74,15 @@ _KINDS: dict[str, type[Any]] = {
     kind.__name__.lower(): kind
     for kind in (Frozen, Progress, Reading, Prepared, Delivered, Failed)
 }
+# The end of a run is the end of the process, never an event.
+_WORKING = {*RunState} - {RunState.IDLE, RunState.FAILED}
 _IS_OF: dict[str, Callable[[Any], bool]] = {
     "int": lambda value: isinstance(value, int),
     "float": lambda value: isinstance(value, float),
     "float | None": lambda value: isinstance(value, (float, type(None))),
     "str": lambda value: isinstance(value, str),
     "Mapping[str, int]": lambda value: all(isinstance(count, int) for count in value.values()),
-    "RunState": lambda value: value in list(RunState),
+    "RunState": lambda value: value in _WORKING,
 }
 
 

@@ -231,7 +231,8 @@ def test_a_robot_with_a_folder_and_a_stock_supernode_share_a_run(tmp_path: Path)
     make_robot(tmp_path / "r2", ["red", "blue"])
     snapshot = tmp_path / "snapshot.json"
     with Dataset(tmp_path / "r2" / "dataset") as dataset:
-        freeze(dataset, 0.25, 3.0).save(snapshot)
+        frozen = freeze(dataset, 0.25, 3.0)
+    frozen.save(snapshot)
     with server(tmp_path / "state", port, num_rounds=1) as fl_server:
         wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
         models = tmp_path / "r2" / "models"
@@ -266,11 +267,14 @@ def test_a_robot_with_a_folder_and_a_stock_supernode_share_a_run(tmp_path: Path)
         Reading(str(source)),
         Progress(RunState.WAITING),
     ]
-    for folder, name, holdout_images in ((tmp_path / "r1/models", "r1", 4), (models, "stock", 8)):
+    for folder, name, held_out in (
+        (tmp_path / "r1" / "models", "r1", 4),
+        (models, "stock", len(frozen.holdout)),
+    ):
         version = ModelStore(folder, 5).current()
         assert version is not None, supernode.text
         manifest = Manifest.load(version)
-        assert (manifest.robot, manifest.metrics["holdout_images"]) == (name, holdout_images)
+        assert (manifest.robot, manifest.metrics["holdout_images"]) == (name, held_out)
         image = cv2.imdecode(np.frombuffer(make_image("red", 999), np.uint8), 1)
         assert Predictor(version).predict(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).label in CLASSES
     assert "delivered to r1, stock" in fl_server.text

@@ -68,6 +68,7 @@ def test_an_event_round_trips_as_one_line(event: Event) -> None:
         '{"event": "failed"}',
         '{"event": "failed", "reason": 3}',
         '{"event": "progress", "state": "dreaming"}',
+        '{"event": "progress", "state": "idle"}',
         '{"event": "progress", "state": ["waiting"]}',
         '{"event": "progress", "state": "waiting", "round": "one"}',
         '{"event": "prepared", "train_images": 1, "holdout_images": 1, "unmapped_labels": [1]}',
