@@ -80,7 +80,7 @@ def to_image_message(image: NDArray[np.uint8], stamp_ns: int, frame_id: str = ""
 
 
 def to_compressed_message(
-    image: NDArray[np.uint8], stamp_ns: int, frame_id: str = "", *, jpeg_quality: int = 90
+    image: NDArray[np.uint8], stamp_ns: int, frame_id: str = "", *, jpeg_quality: int
 ) -> CompressedImage:
     """Return an image as a JPEG CompressedImage message.
 

@@ -127,7 +127,7 @@ def test_frames_and_labels_become_a_dataset_and_capture_can_be_paused(
             stamp_ns += 10**8
             image = image_of(text, index)
             raw.publish(to_image_message(image, stamp_ns))
-            jpeg.publish(to_compressed_message(image, stamp_ns))
+            jpeg.publish(to_compressed_message(image, stamp_ns, jpeg_quality=90))
     # A label that is none leaves "green" in place.
     wait_until(lambda: robot.has_kept(24), "24 frames kept")
     capture = robot.part("capture")
