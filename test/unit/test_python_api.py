@@ -19,7 +19,8 @@ from fl_robot_ros import api
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.snapshot import freeze
 
-PAGE = (Path(__file__).parents[2] / "docs" / "python-api.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "python-api.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -38,6 +39,7 @@ def data_dir(tmp_path: Path, write_version: Callable[..., Path]) -> Path:
 
 def test_the_pages_code_runs_from_top_to_bottom(data_dir: Path) -> None:
     code = "\n".join(re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE))
+    code = f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{code}"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=data_dir, capture_output=True, text=True, timeout=120
     )

@@ -64,6 +64,7 @@ def test_the_readmes_settings_are_those_of_the_full_table() -> None:
 
 def test_the_generated_files_are_what_the_settings_make_of_them() -> None:
     program = (
+        f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n"
         "import make_settings as it\n"
         "for path, text in it.files().items():\n"
         "    assert path.read_text(encoding='utf-8') == text, f'{path}: run make docs'"
