@@ -395,7 +395,6 @@ class ServerSettings(Settings):
     )
     ssl_certfile: str = setting("", "TLS certificate of the server; empty: plain HTTP.")
     ssl_keyfile: str = setting("", "TLS private key of the server.")
-    ssl_ca_certfile: str = setting("", "TLS certificate authority of the server.")
 
     def check(self) -> None:
         """Check the classes, and that TLS has all of its files or none.
@@ -417,12 +416,12 @@ class ServerSettings(Settings):
                     f"classes has {self.classes[first]!r} and {self.classes[number]!r}; expected "
                     f"names that differ in more than upper and lower case"
                 )
-        files = ("ssl_certfile", "ssl_keyfile", "ssl_ca_certfile")
+        files = ("ssl_certfile", "ssl_keyfile")
         absent = [name for name in files if not getattr(self, name)]
         if 0 < len(absent) < len(files):
             raise SettingError(
-                f"{' and '.join(absent)} not given; expected all of {', '.join(files)} for TLS, "
-                f"or none of them"
+                f"{' and '.join(absent)} not given; expected {' and '.join(files)} for TLS, or "
+                f"neither"
             )
 
 
