@@ -408,7 +408,6 @@ class ServerSettings(Settings):
     )
     ssl_certfile: str = setting("", "TLS certificate of the server; empty: plain HTTP.")
     ssl_keyfile: str = setting("", "TLS private key of the server.")
-    ssl_ca_certfile: str = setting("", "TLS certificate authority of the server.")
 
     def check(self) -> None:
         """Check the classes, and that all TLS files are given or none.
@@ -431,12 +430,12 @@ class ServerSettings(Settings):
                     f"classes has {self.classes[first]!r} and {self.classes[number]!r}; expected "
                     "distinct names; upper and lower case count as the same"
                 )
-        files = ("ssl_certfile", "ssl_keyfile", "ssl_ca_certfile")
+        files = ("ssl_certfile", "ssl_keyfile")
         absent = [name for name in files if not getattr(self, name)]
         if 0 < len(absent) < len(files):
             raise SettingError(
-                f"{' and '.join(absent)} not given; expected all of {', '.join(files)} for TLS, "
-                f"or none of them"
+                f"{' and '.join(absent)} not given; expected {' and '.join(files)} for TLS, or "
+                f"neither"
             )
 
 

@@ -1,13 +1,13 @@
-"""Checks before a server starts: its files exist and its port is free."""
+"""Checks of a server's files before it starts."""
 
 from __future__ import annotations
 
-import errno
-import socket
 import ssl
-import time
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
+
+from cryptography import x509
 
 from fl_robot_ros.cloud.checkpoint import GlobalModel, newest_checkpoint
 from fl_robot_ros.config import ServerSettings, existing_file
@@ -15,15 +15,12 @@ from fl_robot_ros.errors import SettingError
 from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.name_list import name_list
 
-# How long the SuperLink of a server that was killed may hold the port.
-_PORT_TIMEOUT_SEC = 5.0
-_POLL_SEC = 0.1
 _KERAS_SUFFIXES = (".keras", ".h5", ".hdf5")
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
 def check_readiness(settings: ServerSettings, checkpoints: Path) -> None:
-    """Check the files and the port that the settings name.
+    """Check the files that the settings name.
 
     Args:
         settings: The server's settings.
@@ -31,7 +28,7 @@ def check_readiness(settings: ServerSettings, checkpoints: Path) -> None:
 
     Raises:
         SettingError: A file is missing or of the wrong kind, the checkpoints are for other
-            classes or another input, or the port cannot be listened on.
+            classes or another input, or the certificate is not valid now.
     """
     model, _ = newest_checkpoint(checkpoints)
     if model is not None:
@@ -40,8 +37,6 @@ def check_readiness(settings: ServerSettings, checkpoints: Path) -> None:
         _check_keras_file(existing_file("initial_model", settings.initial_model))
     if settings.ssl_certfile:
         _check_tls(settings)
-    if settings.port:
-        _check_port(settings.host, settings.port)
 
 
 def input_of(settings: ServerSettings) -> Preprocessing:
@@ -81,44 +76,20 @@ def _check_keras_file(path: Path) -> None:
 
 
 def _check_tls(settings: ServerSettings) -> None:
-    certificate, key, authority = (
-        existing_file(name, getattr(settings, name))
-        for name in ("ssl_certfile", "ssl_keyfile", "ssl_ca_certfile")
+    certificate, key = (
+        existing_file(name, getattr(settings, name)) for name in ("ssl_certfile", "ssl_keyfile")
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(certificate, key, password=lambda: b"")
+        first = x509.load_pem_x509_certificate(certificate.read_bytes())
     except (OSError, ValueError) as error:
         raise SettingError(
             f"ssl_certfile {certificate} and ssl_keyfile {key} cannot be used: {error}"
         ) from error
-    try:
-        context.load_verify_locations(authority)
-    except (OSError, ValueError) as error:
-        raise SettingError(f"ssl_ca_certfile {authority} cannot be used: {error}") from error
-
-
-def _check_port(host: str, port: int) -> None:
-    """Check that the port can be listened on; one in use may become free in a moment."""
-    end = time.monotonic() + _PORT_TIMEOUT_SEC
-    while True:
-        try:
-            _listen(host, port)
-            return
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE or time.monotonic() > end:
-                raise SettingError(
-                    f"cannot listen on host {host!r}, port {port}: {error.strerror or error}; "
-                    f"choose another, or stop the program that uses it"
-                ) from error
-        time.sleep(_POLL_SEC)
-
-
-def _listen(host: str, port: int) -> None:
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(address)
-        probe.listen()
+    begin, end = first.not_valid_before_utc, first.not_valid_after_utc
+    if not begin <= datetime.now(UTC) <= end:
+        raise SettingError(
+            f"ssl_certfile {certificate} is valid from {begin:%Y-%m-%d %H:%M} to "
+            f"{end:%Y-%m-%d %H:%M} UTC, which is not now; make a new one, or set the clock right"
+        )

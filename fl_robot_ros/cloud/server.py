@@ -18,6 +18,7 @@ from pathlib import Path
 import yaml
 
 from fl_robot_ros.cloud.checkpoint import newest_checkpoint
+from fl_robot_ros.cloud.gate import Gate
 from fl_robot_ros.cloud.history import History, RunRecord, RunStage
 from fl_robot_ros.cloud.readiness import check_readiness
 from fl_robot_ros.cloud.server_app import CHECKPOINTS, SETTINGS_FILE
@@ -62,7 +63,7 @@ class FleetServer:
         """Do one run, or with `continuous` run after run; return whether the last one succeeded.
 
         Raises:
-            SettingError: Another server uses the state folder, or a file or port that the
+            SettingError: Another server uses the state folder, or a file, address or port that the
                 settings name cannot be used.
             RunFailedError: The SuperLink does not start.
         """
@@ -71,9 +72,10 @@ class FleetServer:
             self._write_settings()
             self._last_event = history.last_event_id()
             self._end_left_over(history)
-            with SuperLink(self._settings, self.state_dir) as superlink:
+            with Gate(self._settings) as gate, SuperLink(self.state_dir) as superlink:
+                gate.serve(superlink.port)
                 self._say(
-                    f"serving robots on {superlink.address}, state in {self.state_dir}, log in "
+                    f"serving robots on {gate.address}, state in {self.state_dir}, log in "
                     f"{LOG_FILE}"
                 )
                 succeeded = self._serve_run(superlink, history)

@@ -12,7 +12,6 @@ import sys
 import time
 from pathlib import Path
 
-from fl_robot_ros.config import ServerSettings, expand_path
 from fl_robot_ros.errors import RunFailedError
 from fl_robot_ros.paths import share_path
 
@@ -22,24 +21,26 @@ _SUBMIT_TIMEOUT_SEC = 120.0
 _POLL_SEC = 0.1
 _PR_SET_PDEATHSIG = 1
 _CONNECTION = "fleet"
+_HOST = "127.0.0.1"
 
 LOG_FILE = "superlink.log"
 
 
 class SuperLink:
-    """One SuperLink with its state in a folder. It ends with the process that started it."""
+    """One SuperLink with its state in a folder. It ends with the process that started it.
 
-    def __init__(self, settings: ServerSettings, state_dir: Path) -> None:
+    It listens on the loopback interface, and serves processes of its own user only.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
         """Start nothing yet.
 
         Args:
-            settings: Address, port and TLS files.
             state_dir: Folder of the database, Flower's own files and the log.
         """
-        self._settings = settings
         self._state_dir = state_dir
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = settings.port or free_port(settings.host)
+        self.port = _free_port()
         self._environment = {
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -49,11 +50,6 @@ class SuperLink:
             # Delays the start of a ServerApp; each poll costs the SuperLink some 15 ms.
             "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.5",
         }
-
-    @property
-    def address(self) -> str:
-        """host:port for robots."""
-        return f"{self._settings.host}:{self.port}"
 
     @property
     def running(self) -> bool:
@@ -67,23 +63,19 @@ class SuperLink:
             RunFailedError: The SuperLink does not start.
         """
         self._write_connection()
-        settings = self._settings
         command = [
-            str(Path(sys.executable).parent / "flower-superlink"),
+            sys.executable,
+            "-m",
+            "fl_robot_ros.cloud.superlink_process",
+            "--insecure",  # plain HTTP
             "--host",
-            settings.host,
+            _HOST,
             "--port",
             str(self.port),
             "--database",
             str(self._state_dir / "superlink.db"),
             "--disable-runtime-dependency-installation",
         ]
-        if settings.ssl_certfile:
-            command += ["--ssl-certfile", str(expand_path(settings.ssl_certfile))]
-            command += ["--ssl-keyfile", str(expand_path(settings.ssl_keyfile))]
-            command += ["--ssl-ca-certfile", str(expand_path(settings.ssl_ca_certfile))]
-        else:
-            command += ["--insecure"]
         log_path = self._state_dir / LOG_FILE
         with log_path.open("ab") as log:
             self._process = subprocess.Popen(
@@ -101,7 +93,7 @@ class SuperLink:
             if not self.running or time.monotonic() > deadline:
                 self.stop()
                 raise RunFailedError(
-                    f"the SuperLink does not start on {self.address}: "
+                    f"the SuperLink does not start on {_HOST}:{self.port}: "
                     f"{_last_line(log_path)} (more in {log_path})"
                 )
             time.sleep(_POLL_SEC)
@@ -167,39 +159,28 @@ class SuperLink:
 
     def _listens(self) -> bool:
         try:
-            with socket.create_connection((_reachable(self._settings.host), self.port), 1.0):
+            with socket.create_connection((_HOST, self.port), 1.0):
                 return True
         except OSError:
             return False
 
     def _write_connection(self) -> None:
         """Write the address of this SuperLink for the `flwr` command."""
-        settings = self._settings
         lines = [
             f"[superlink.{_CONNECTION}]",
-            f"address = {json.dumps(f'{_reachable(settings.host)}:{self.port}')}",
+            f'address = "{_HOST}:{self.port}"',
+            "insecure = true",
         ]
-        if settings.ssl_certfile:
-            lines.append(
-                f"root-certificates = {json.dumps(str(expand_path(settings.ssl_ca_certfile)))}"
-            )
-        else:
-            lines.append("insecure = true")
         home = Path(self._environment["FLWR_HOME"])
         home.mkdir(parents=True, exist_ok=True)
         (home / "config.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def free_port(host: str) -> int:
-    """Return a free TCP port of the host."""
+def _free_port() -> int:
+    """Return a free TCP port of the loopback interface."""
     with socket.socket() as probe:
-        probe.bind((host, 0))
+        probe.bind((_HOST, 0))
         return int(probe.getsockname()[1])
-
-
-def _reachable(host: str) -> str:
-    """Return an address to connect to, for a server that listens on the given one."""
-    return "127.0.0.1" if host == "0.0.0.0" else host
 
 
 def _end_with_parent() -> None:

@@ -329,7 +329,6 @@ def test_the_operators_model_is_trained_over_tls(tmp_path: Path) -> None:
         initial_model=str(tmp_path / "own.keras"),
         ssl_certfile=str(certificate),
         ssl_keyfile=str(key),
-        ssl_ca_certfile=str(certificate),
     ) as fl_server:
         wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
         with worker(tmp_path / "r1", port, server_timeout_sec=2.0) as plain:

@@ -27,7 +27,11 @@ from fl_robot_ros.dependency import (
 CHECKOUT = ROOT.parent
 # What is imported because another package uses it and brings it: its package, and that one.
 COMES_WITH = {
+    "cryptography": ("cryptography", "flwr"),
+    "h11": ("h11", "uvicorn"),
     "httpx": ("httpx", "flwr"),
+    "starlette": ("starlette", "fastapi"),
+    "uvicorn": ("uvicorn", "flwr"),
     "google.protobuf": ("protobuf", "tensorflow-datasets"),
     "datasets": ("datasets", "flwr-datasets"),
     "huggingface_hub": ("huggingface-hub", "datasets"),
