@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,9 @@ def publish(peer: Peer, topic: str, kind: type = Image, count: int = 3) -> None:
     """Publish grey frames as soon as somebody listens."""
     camera = peer.publisher(kind, topic, reliable_qos(50))
     wait_until(camera.get_subscription_count, f"a subscription to {topic}")
-    convert = to_image_message if kind is Image else to_compressed_message
+    convert = (
+        to_image_message if kind is Image else partial(to_compressed_message, jpeg_quality=90)
+    )
     for number in range(count):
         camera.publish(convert(GREY, 10**18 + number * 10**9))
 

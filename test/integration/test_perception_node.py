@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ class Camera:
         self.sent = 0
         self._publisher = publisher
         self._period_sec = 1.0 / rate_hz
-        self._convert = to_compressed_message if compressed else to_image_message
+        self._convert = (
+            partial(to_compressed_message, jpeg_quality=90) if compressed else to_image_message
+        )
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
