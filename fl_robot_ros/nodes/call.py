@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.exceptions import InvalidNamespaceException
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from rclpy.validate_namespace import validate_namespace
 from std_srvs.srv import SetBool, Trigger
 
@@ -52,15 +54,17 @@ _POLL_SEC = 0.2
 class RobotCaller:
     """Calls the services of one robot and follows its status."""
 
-    def __init__(self, node: Node, timeout_sec: float) -> None:
+    def __init__(self, node: Node, timeout_sec: float, interrupt: threading.Event) -> None:
         """Subscribe to the status.
 
         Args:
             node: Node in the robot's namespace; the methods spin it.
             timeout_sec: How long to wait for the robot, and for each reply.
+            interrupt: Ends every wait with a KeyboardInterrupt once it is set.
         """
         self._node = node
         self._timeout_sec = timeout_sec
+        self._interrupt = interrupt
         # Statuses that arrived and were not processed yet.
         self._statuses: list[dict[str, str]] = []
         node.create_subscription(DiagnosticStatus, "fl/status", self._on_status, LATCHED)
@@ -81,11 +85,10 @@ class RobotCaller:
         kind = Trigger if is_on is None else SetBool
         request = Trigger.Request() if is_on is None else SetBool.Request(data=is_on)
         client = self._node.create_client(kind, f"fl/{service}")
-        if not client.wait_for_service(self._timeout_sec):
+        if not self._wait_until(client.service_is_ready):
             raise RunFailedError(self._absence())
         future = client.call_async(request)
-        rclpy.spin_until_future_complete(self._node, future, timeout_sec=self._timeout_sec)
-        if not future.done():
+        if not self._wait_until(future.done):
             raise RunFailedError(
                 f"{client.service_name} did not reply within {self._timeout_sec:g} s"
             )
@@ -98,11 +101,8 @@ class RobotCaller:
         Raises:
             RunFailedError: No status arrives in time.
         """
-        end = time.monotonic() + self._timeout_sec
-        while not self._statuses:
-            if time.monotonic() > end:
-                raise RunFailedError(self._absence())
-            rclpy.spin_once(self._node, timeout_sec=_POLL_SEC)
+        if not self._wait_until(lambda: bool(self._statuses)):
+            raise RunFailedError(self._absence())
         return self._statuses[-1]
 
     def run(self) -> bool:
@@ -127,8 +127,22 @@ class RobotCaller:
             self._statuses.clear()
             if not self._node.count_publishers("fl/status"):
                 raise RunFailedError("the robot went away during the run")
-            rclpy.spin_once(self._node, timeout_sec=_POLL_SEC)
+            self._spin_once()
         return False
+
+    def _wait_until(self, condition: Callable[[], bool]) -> bool:
+        """Wait for a condition; return whether it became true in time."""
+        end = time.monotonic() + self._timeout_sec
+        while not condition():
+            if time.monotonic() > end:
+                return False
+            self._spin_once()
+        return True
+
+    def _spin_once(self) -> None:
+        if self._interrupt.is_set():
+            raise KeyboardInterrupt
+        rclpy.spin_once(self._node, timeout_sec=_POLL_SEC)
 
     def _on_status(self, message: DiagnosticStatus) -> None:
         values = {item.key: item.value for item in message.values}
@@ -156,10 +170,14 @@ class RobotCaller:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = _parse(args)
-    rclpy.init(args=[])
+    # A KeyboardInterrupt in the midst of rclpy's code can get lost there.
+    interrupt = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupt.set())
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = Node("fl_call", namespace=options.namespace)
-        caller = RobotCaller(node, options.timeout)
+        caller = RobotCaller(node, options.timeout, interrupt)
         if options.command == "status":
             for name, value in caller.status().items():
                 if value not in ("", "0"):
@@ -174,7 +192,7 @@ def main(args: Sequence[str] | None = None) -> int:
     except FlRobotError as error:
         print(f"fl_call: {error}", file=sys.stderr)
         return 1
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except KeyboardInterrupt:
         return 130
     finally:
         rclpy.try_shutdown()
