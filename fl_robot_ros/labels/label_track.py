@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import bisect
-import math
 import sys
 import threading
-from fractions import Fraction
 
-from fl_robot_ros.errors import SettingError
 from fl_robot_ros.labels.label_text import clean_label
 
 # Labels kept in any case, and labels kept at most for waiting frames: 20 minutes of a node that
@@ -44,12 +41,9 @@ class LabelTrack:
         Args:
             hold_sec: How long a label holds at most, in s; 0: until the next one.
             lookback_sec: How far a label reaches back, in s; 0: not at all.
-
-        Raises:
-            SettingError: One of them is negative or not finite.
         """
-        self._hold_ns = seconds_as_ns("hold_sec", hold_sec)
-        self._lookback_ns = seconds_as_ns("lookback_sec", lookback_sec)
+        self._hold_ns = _as_ns(hold_sec)
+        self._lookback_ns = _as_ns(lookback_sec)
         self._lock = threading.Lock()
         self._times: list[int] = []
         self._labels: list[str] = []
@@ -113,17 +107,6 @@ class LabelTrack:
         return ""
 
 
-def seconds_as_ns(name: str, value_sec: float) -> int:
-    """Return a duration in whole ns, at least 1 if it is above 0.
-
-    Args:
-        name: Its name in the error.
-        value_sec: The duration in s.
-
-    Raises:
-        SettingError: It is negative or not finite.
-    """
-    if not math.isfinite(value_sec) or value_sec < 0:
-        raise SettingError(f"{name} is {value_sec!r}; expected 0.0 or more s")
-    value_ns = round(Fraction(value_sec) * _NS_PER_SEC)
-    return max(value_ns, 1) if value_sec > 0 else 0
+def _as_ns(value_sec: float) -> int:
+    """Return a duration in ns, at least 1 if it is above 0, which means something else."""
+    return max(round(value_sec * _NS_PER_SEC), int(value_sec > 0))

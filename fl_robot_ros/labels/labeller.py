@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fl_robot_ros.errors import LabelError, SettingError
 from fl_robot_ros.labels.label_text import clean_label
-from fl_robot_ros.labels.label_track import LabelTrack, seconds_as_ns
+from fl_robot_ros.labels.label_track import LabelTrack
 from fl_robot_ros.topic_name import LABEL_TOPIC, matching_names
 
 if TYPE_CHECKING:
@@ -33,13 +33,11 @@ class LabelRules:
     topic_labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check the rules.
+        """Check the fixed labels.
 
         Raises:
-            SettingError: A time is negative or not finite, or a fixed label is invalid.
+            SettingError: A fixed label is invalid.
         """
-        seconds_as_ns("hold_sec", self.hold_sec)
-        seconds_as_ns("lookback_sec", self.lookback_sec)
         entries = ((topic, ": ", label) for topic, label in self.topic_labels.items())
         object.__setattr__(self, "topic_labels", _checked(entries))
 

@@ -72,7 +72,10 @@ def samples(tmp_path: Path, count: int) -> list[Sample]:
 
 
 def is_black(tmp_path: Path, sample: Sample) -> bool:
-    image = cv2.imread(str(tmp_path / "robot" / "dataset" / sample.path))
+    path = tmp_path / "robot" / "dataset" / sample.path
+    # A sample's row is there a moment before its file is in its place.
+    wait_until(path.exists, "the image")
+    image = cv2.imread(str(path))
     assert image is not None
     return bool(image.max() < 8)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
@@ -123,13 +122,11 @@ def test_any_entries_are_topic_labels_or_one_clear_error(entries: list[str]) -> 
 @pytest.mark.parametrize(
     "values",
     [
-        {"hold_sec": -1.0},
-        {"lookback_sec": math.nan},
         {"topic_labels": {"camera": ""}},
         {"topic_labels": {"camera": "a\0b"}},
         {"topic_labels": {"": "pallet"}},
     ],
 )
-def test_unfit_rules_are_refused_at_once(values: dict[str, Any]) -> None:
+def test_invalid_rules_are_refused_at_once(values: dict[str, Any]) -> None:
     with pytest.raises(SettingError):
         LabelRules(**values)
