@@ -16,7 +16,8 @@ from fl_robot_ros import errors
 BUILTINS = {
     # argparse turns them into its message about an option.
     "cli/option_type.py": {"ValueError", "ArgumentTypeError"},
-    "nodes/call.py": {"ArgumentTypeError"},
+    # As Python raises it at a Ctrl-C, but where nothing gets lost.
+    "nodes/call.py": {"ArgumentTypeError", "KeyboardInterrupt"},
     # Caught where they are raised, or by their only caller.
     "cli/sheet_file.py": {"OSError"},
     "dataset/dataset.py": {"TimeoutError"},
