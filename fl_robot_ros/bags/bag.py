@@ -12,6 +12,7 @@ from fl_robot_ros.bags.bag_files import BagFiles, find_bag_files, is_bag
 from fl_robot_ros.bags.bag_message import LabelMessage, read_message
 from fl_robot_ros.bags.bag_topic import IMAGE_TYPES, Topic, Wanted, unreadable_topics
 from fl_robot_ros.bags.camera_choice import other_topics
+from fl_robot_ros.dependency import BAG_MODULES, require
 from fl_robot_ros.errors import BagError
 from fl_robot_ros.name_list import name_list
 from fl_robot_ros.topic_name import LABEL_TOPIC, camera_of, topic_matches
@@ -96,6 +97,20 @@ def open_bag(
     return BagReader(files, report, image_topics, allows_fallback)
 
 
+def open_storage(bag: BagFiles) -> BagStorage:
+    """Open the storage files of a bag and read their summaries.
+
+    Raises:
+        MissingPackageError: A package that reads bags is not installed.
+        OSError: A file cannot be read.
+    """
+    require(BAG_MODULES)
+    # Imported late: a robot that never reads bags need not install these packages.
+    from fl_robot_ros.bags.bag_storage import BagStorage
+
+    return BagStorage(bag)
+
+
 class BagReader(Iterator["Frame | LabelMessage"]):
     """Yields the frames and labels of one bag; `open_bag` makes it.
 
@@ -137,7 +152,7 @@ class BagReader(Iterator["Frame | LabelMessage"]):
 
     def _read(self) -> Generator[Frame | LabelMessage, None, None]:
         try:
-            with closing(self._bag.open()) as storage:
+            with closing(open_storage(self._bag)) as storage:
                 wanted = self._choose_topics(storage)
                 self.report.start_ns = storage.start_ns
                 for message in storage.messages(wanted):

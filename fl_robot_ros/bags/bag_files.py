@@ -6,14 +6,9 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fl_robot_ros.bags.bag_metadata import METADATA_NAME, BagMetadata, read_metadata
-from fl_robot_ros.dependency import BAG_MODULES, require
 from fl_robot_ros.errors import BagError, LabelError
-
-if TYPE_CHECKING:
-    from fl_robot_ros.bags.bag_storage import BagStorage
 
 _STORAGE_SUFFIXES = (".mcap", ".db3")
 # The second is left behind by a killed recorder.
@@ -68,19 +63,6 @@ class BagFiles:
                 f"bag {self.path} has {names}; expected one label file, with all rows"
             )
         return present[0] if present else None
-
-    def open(self) -> BagStorage:
-        """Open the storage files and read their summaries.
-
-        Raises:
-            MissingPackageError: A package that reads bags is not installed.
-            OSError: A file cannot be read.
-        """
-        require(BAG_MODULES)
-        # Imported late: a robot that never reads bags need not install these packages.
-        from fl_robot_ros.bags.bag_storage import BagStorage
-
-        return BagStorage(self)
 
 
 def is_bag(path: Path) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+from fl_robot_ros.bags.bag import open_storage
 from fl_robot_ros.bags.bag_files import find_bag_files
 from fl_robot_ros.bags.bag_message import LabelMessage, cdr_of, read_message, wrong_time
 from fl_robot_ros.bags.bag_topic import Topic, TopicCounts, unreadable_topics
@@ -38,7 +39,7 @@ class BagSource:
         """
         self._path = path
         try:
-            self._storage = find_bag_files(path).open()
+            self._storage = open_storage(find_bag_files(path))
         except (BagError, OSError) as error:
             raise SourceError(f"{path} cannot be read as a rosbag: {error}") from error
         with ExitStack() as opened:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import graphlib
 import importlib.util
 import subprocess
 import sys
@@ -168,6 +169,18 @@ def test_a_room_knows_only_rooms_before_it(room: str) -> None:
             }:
                 wrong.append(f"{module.relative_to(ROOT)}:{found.line} imports {found.name}")
     assert wrong == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    names = {
+        ".".join((PACKAGE, *path.relative_to(ROOT).with_suffix("").parts)) for path in MODULES
+    }
+    graph = {}
+    for path in MODULES:
+        name = ".".join((PACKAGE, *path.relative_to(ROOT).with_suffix("").parts))
+        found = {item.name for item in imports_of(path.read_text())}
+        graph[name] = names & (found | {item.rpartition(".")[0] for item in found})
+    graphlib.TopologicalSorter(graph).prepare()
 
 
 @pytest.mark.parametrize("node", NODES)
