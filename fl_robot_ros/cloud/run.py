@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -101,16 +101,20 @@ class Run:
         Raises:
             RunFailedError: No update counted in several attempts.
         """
+        failed: set[int] = set()
         for attempt in range(_MAX_ATTEMPTS):
             if attempt:
                 self._sleep(2.0 ** (attempt - 1))
             nodes = self._wait_for_robots()
-            trainers = self._sample(nodes, self._settings.fraction_train, model.server_round)
+            trainers = self._sample(
+                nodes, self._settings.fraction_train, model.server_round, failed
+            )
             request = self._send(TRAIN, model, trainers)
             self._finish_evaluation()  # robots evaluate before they train
             accepted = self._replies(TRAIN, model.server_round, request, model.weights.size)
             if accepted:
                 return accepted
+            failed.update(trainers)
         raise RunFailedError(
             f"round {model.server_round}: no update counted in {_MAX_ATTEMPTS} attempts"
         )
@@ -158,11 +162,21 @@ class Run:
         self._clock = _RoundClock()
         return nodes
 
-    def _sample(self, nodes: Sequence[int], fraction: float, server_round: int) -> list[int]:
-        """Draw robots for a phase: the fraction of them, at least `min_nodes`."""
+    def _sample(
+        self,
+        nodes: Sequence[int],
+        fraction: float,
+        server_round: int,
+        failed: Collection[int] = (),
+    ) -> list[int]:
+        """Draw robots for a phase: the fraction of them, at least `min_nodes`.
+
+        Robots that failed in an earlier attempt are drawn only where the others are too few.
+        """
         size = max(int(len(nodes) * fraction), self._settings.min_nodes)
         generator = random.Random(self._settings.seed + server_round)
-        return sorted(generator.sample(nodes, min(size, len(nodes))))
+        drawn = generator.sample(nodes, len(nodes))
+        return sorted(sorted(drawn, key=lambda node: node in failed)[:size])
 
     def _send(self, phase: str, model: GlobalModel, nodes: Sequence[int]) -> SentRequest:
         """Send the model to robots."""
@@ -229,10 +243,8 @@ class Run:
         """
         messages = [reply.message for reply in accepted if reply.message is not None]
         for message in messages:
-            # FedAvg expects the same metrics from every robot.
-            metrics = message.content.metric_records[protocol.METRICS]
-            for name in {*metrics} - {protocol.NUM_EXAMPLES}:
-                del metrics[name]
+            # FedAvg expects the same records and metrics from every robot.
+            message.content = protocol.update_alone(message)
         arrays, _ = self._strategy.aggregate_train(model.server_round, messages)
         if arrays is None:
             raise ModelError("the strategy aggregated nothing")

@@ -69,6 +69,7 @@ class FleetServer:
         """
         with self._locked(), History(self.state_dir) as history:
             check_readiness(self._settings, self.state_dir / CHECKPOINTS)
+            self._check_checkpoints(history)
             self._write_settings()
             self._last_event = history.last_event_id()
             self._end_left_over(history)
@@ -111,6 +112,21 @@ class FleetServer:
                 self._say("going on from the newest checkpoint")
         history.end_run(record.run, RunStage.FAILED, f"interrupted {_MAX_RESTARTS + 1} times")
         return False
+
+    def _check_checkpoints(self, history: History) -> None:
+        """Check that the model of the rounds done is there, before a new one takes its place.
+
+        Raises:
+            SettingError: There were rounds, and no checkpoint can be read.
+        """
+        rounds = history.rounds()
+        model, complaints = newest_checkpoint(self.state_dir / CHECKPOINTS)
+        if rounds and model is None:
+            raise SettingError(
+                f"state_dir {self.state_dir} has a history of {rounds[-1].round} rounds, and no "
+                f"checkpoint that can be read{''.join(f'; {text}' for text in complaints)}; put "
+                f"{CHECKPOINTS}/ back, or begin anew with another state_dir"
+            )
 
     def _begin_or_resume(self, history: History) -> RunRecord:
         """Return the run to do: the unfinished one, or a new one after the newest checkpoint."""

@@ -189,5 +189,21 @@ def reply(
     return Message(content, reply_to=message)
 
 
+def update_alone(message: Message) -> RecordDict:
+    """Return the weights and the number of images in a robot's reply, without all else.
+
+    Args:
+        message: A reply after training that was checked.
+    """
+    content = message.content
+    num_examples = content.metric_records[METRICS][NUM_EXAMPLES]
+    return RecordDict(
+        {
+            ARRAYS: content.array_records[ARRAYS],
+            METRICS: MetricRecord({NUM_EXAMPLES: num_examples}),
+        }
+    )
+
+
 def _to_arrays(weights: NDArray[np.float32]) -> ArrayRecord:
     return ArrayRecord({WEIGHTS: Array(weights)})

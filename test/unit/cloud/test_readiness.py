@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import signal
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,9 @@ import pytest
 
 from fl_robot_ros.cli.server import main
 from fl_robot_ros.cloud.checkpoint import GlobalModel, save_checkpoint
+from fl_robot_ros.cloud.history import History, RoundRecord
 from fl_robot_ros.cloud.readiness import check_readiness
+from fl_robot_ros.cloud.server import FleetServer
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.images.preprocessing import Preprocessing
@@ -89,6 +92,21 @@ def test_a_state_of_other_classes_is_refused(tmp_path: Path) -> None:
     assert "the newest checkpoint (round 7) is for the classes circle, square" in text
     assert "the settings say cup, phone" in text
     assert "use another state_dir" in text
+
+
+def test_a_history_without_its_checkpoints_is_not_gone_on_with(tmp_path: Path) -> None:
+    settings = ServerSettings.from_mapping(
+        {"classes": CLASSES, "port": 0, "state_dir": str(tmp_path)}
+    )
+    with History(tmp_path) as history:
+        history.add_round(RoundRecord(12, 1, 1, 10, 0.5, None, None, 1.0, 0.5))
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "round-00012.npz").write_bytes(b"cut")
+    server = FleetServer(settings, print, threading.Event())
+    with pytest.raises(SettingError) as caught:
+        server.serve()
+    assert "has a history of 12 rounds, and no checkpoint that can be read" in str(caught.value)
+    assert "round-00012.npz" in str(caught.value)
 
 
 @pytest.mark.usefixtures("_own_signals")

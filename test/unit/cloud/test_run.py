@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from flwr.app import Error, Message
+from flwr.app import ArrayRecord, Error, Message, MetricRecord
 from flwr.serverapp import Grid
 
 from fl_robot_ros.cloud.checkpoint import GlobalModel
@@ -208,6 +208,29 @@ def test_a_robot_that_sends_nonsense_is_named_and_left_out(history: History) -> 
     np.testing.assert_allclose(final.weights, np.full(SIZE, 3.0))
     assert "round 1: villain: refused: 4 of 4 weights are not finite numbers" in events(history)
     assert history.rounds()[0].robots == 1
+
+
+def test_records_and_metrics_that_nobody_asked_for_do_no_harm(history: History) -> None:
+    def talkative(message: Message) -> Message:
+        reply = sound("r2", 1.0)(message)
+        reply.content["more"] = MetricRecord({"temperature": 21.5})
+        reply.content["arrays-2"] = ArrayRecord([np.zeros(3, np.float32)])
+        reply.content.metric_records["metrics"]["extra"] = [1, 2]
+        return reply
+
+    grid = FakeGrid({1: sound("r1", 3.0), 2: talkative})
+    final, _, _ = run_rounds(grid, history, fraction_train=1.0)
+    np.testing.assert_allclose(final.weights, np.full(SIZE, 2.0))
+    assert history.rounds()[0].robots == 2
+
+
+def test_another_attempt_draws_robots_that_did_not_fail(history: History) -> None:
+    robots = dict.fromkeys(range(1, 7), broken) | {7: sound("r7"), 8: sound("r8")}
+    grid = FakeGrid(robots)
+    run_rounds(grid, history, fraction_train=0.25)
+    drawn = grid.sent("train")
+    assert len(drawn) <= 4
+    assert len({node for nodes in drawn for node in nodes}) == 2 * len(drawn)
 
 
 def test_a_silent_robot_holds_a_round_up_until_its_end_and_no_longer(history: History) -> None:
