@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import zipfile
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -37,6 +38,21 @@ def check_readiness(settings: ServerSettings, checkpoints: Path) -> None:
         _check_keras_file(existing_file("initial_model", settings.initial_model))
     if settings.ssl_certfile:
         _check_tls(settings)
+
+
+def describe_exposure(settings: ServerSettings) -> str:
+    """Return a warning about a server on the network without TLS; "" for any other."""
+    host = settings.host.strip("[]")
+    try:
+        is_local = ip_address(host).is_loopback
+    except ValueError:
+        is_local = host == "localhost"
+    if is_local or settings.ssl_certfile:
+        return ""
+    return (
+        f"warning: host {settings.host} without TLS (ssl_certfile): whoever is on the network can "
+        f"read and change the weights on their way, and give robots a model"
+    )
 
 
 def input_of(settings: ServerSettings) -> Preprocessing:

@@ -20,7 +20,7 @@ import yaml
 from fl_robot_ros.cloud.checkpoint import newest_checkpoint
 from fl_robot_ros.cloud.gate import Gate
 from fl_robot_ros.cloud.history import History, RunRecord, RunStage
-from fl_robot_ros.cloud.readiness import check_readiness
+from fl_robot_ros.cloud.readiness import check_readiness, describe_exposure
 from fl_robot_ros.cloud.server_app import CHECKPOINTS, SETTINGS_FILE
 from fl_robot_ros.cloud.superlink import LOG_FILE, SuperLink
 from fl_robot_ros.config import ServerSettings, expand_path
@@ -75,6 +75,9 @@ class FleetServer:
             self._end_left_over(history)
             with Gate(self._settings) as gate, SuperLink(self.state_dir) as superlink:
                 gate.serve(superlink.port)
+                exposure = describe_exposure(self._settings)
+                if exposure:
+                    self._say(exposure)
                 self._say(
                     f"serving robots on {gate.address}, state in {self.state_dir}, log in "
                     f"{LOG_FILE}"

@@ -16,7 +16,7 @@ import pytest
 from fl_robot_ros.cli.server import main
 from fl_robot_ros.cloud.checkpoint import GlobalModel, save_checkpoint
 from fl_robot_ros.cloud.history import History, RoundRecord
-from fl_robot_ros.cloud.readiness import check_readiness
+from fl_robot_ros.cloud.readiness import check_readiness, describe_exposure
 from fl_robot_ros.cloud.server import FleetServer
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import SettingError
@@ -77,6 +77,25 @@ def test_tls_files_that_are_none_are_refused(tmp_path: Path) -> None:
     for path in files.values():
         Path(path).write_text("no certificate")
     assert "ssl_keyfile cannot be used" in refusal(tmp_path, **files)
+
+
+@pytest.mark.parametrize(
+    ("values", "is_exposed"),
+    [
+        ({}, False),
+        ({"host": "localhost"}, False),
+        ({"host": "127.0.0.2"}, False),
+        ({"host": "::1"}, False),
+        ({"host": "0.0.0.0"}, True),
+        ({"host": "cloud.example.org"}, True),
+        ({"host": "0.0.0.0", "ssl_certfile": "a", "ssl_keyfile": "b"}, False),
+    ],
+)
+def test_a_server_on_the_network_without_tls_is_warned_of(
+    values: dict[str, str], is_exposed: bool
+) -> None:
+    settings = ServerSettings.from_mapping({"classes": CLASSES, **values})
+    assert ("without TLS" in describe_exposure(settings)) == is_exposed
 
 
 def test_a_state_of_other_classes_is_refused(tmp_path: Path) -> None:
