@@ -38,6 +38,7 @@ from fl_robot_ros.federation.object_pulls import pull_sooner
 from fl_robot_ros.worker.reachability import wait_for_listener
 
 _GONE_SEC = 0.5
+_ANNOUNCEMENTS = 3
 
 _logger = logging.getLogger(__name__)
 
@@ -96,7 +97,10 @@ class FleetConnection:
         return message
 
     def send(self, message: Message, seconds: float) -> None:
-        """Send a reply.
+        """Send a reply; a reply that the server refuses again and again is dropped.
+
+        A SuperLink that restarts between the announcement of a reply and its objects knows the
+        announcement no longer, and refuses the objects until the next announcement.
 
         Args:
             message: A reply to a message from `receive`.
@@ -107,19 +111,28 @@ class FleetConnection:
         """
         message.metadata.__dict__["_message_id"] = message.object_id
         try:
-            with no_object_id_recompute():
-                tree = get_object_tree(message)
-                objects = get_all_nested_objects(message)
-                wanted, session_id = self._send(message, tree, seconds)
-                push_objects(
-                    objects,
-                    partial(self._push_object, message.metadata.run_id, session_id),
-                    object_ids_to_push=wanted,
-                )
+            for _ in range(_ANNOUNCEMENTS):
+                if self._push(message, seconds):
+                    return
+            _logger.warning("the server refused a reply %d times; it is dropped", _ANNOUNCEMENTS)
         except RunNotRunningException:
             _logger.warning("a reply came too late: its run has ended")
-        except (httpx.HTTPError, ObjectPushError) as error:
+        except httpx.HTTPError as error:
             raise self._lost(error) from error
+
+    def _push(self, message: Message, seconds: float) -> bool:
+        """Announce a reply and send its objects; return whether the server took them."""
+        with no_object_id_recompute():
+            tree = get_object_tree(message)
+            objects = get_all_nested_objects(message)
+            wanted, session_id = self._send(message, tree, seconds)
+            push_object = partial(self._push_object, message.metadata.run_id, session_id)
+            try:
+                push_objects(objects, push_object, object_ids_to_push=wanted)
+            except ObjectPushError as error:
+                _logger.warning("the server refused a reply: %s", error)
+                return False
+        return True
 
     def run_ended(self, run_id: int) -> bool:
         """Return whether a run is over, or the server is gone."""
