@@ -14,7 +14,8 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, NoReturn
 
 import h11
@@ -73,7 +74,7 @@ class Gate:
     """Listens on the server's address and passes the Fleet API on to the SuperLink."""
 
     def __init__(self, settings: ServerSettings) -> None:
-        """Listen; whoever connects waits until `serve`.
+        """Listen; whoever connects waits until `serving`.
 
         Args:
             settings: Address, port and TLS files, which can be used.
@@ -109,8 +110,9 @@ class Gate:
         """host:port that robots connect to."""
         return f"{self._host}:{self.port}"
 
-    def serve(self, superlink_port: int) -> None:
-        """Pass requests to a SuperLink, in a thread, from now on.
+    @contextmanager
+    def serving(self, superlink_port: int) -> Iterator[None]:
+        """Pass requests to a SuperLink, in a thread; close the gate at the end.
 
         Args:
             superlink_port: Port of the SuperLink on 127.0.0.1.
@@ -127,9 +129,13 @@ class Gate:
             if not self._thread.is_alive() or time.monotonic() > deadline:
                 raise RunFailedError(f"the server cannot be reached on {self.address}")
             time.sleep(_POLL_SEC / 10)
+        try:
+            yield
+        finally:
+            self.close()
 
     def close(self) -> None:
-        """Close every connection and end the thread."""
+        """Close every connection and end the thread; may be called twice."""
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join(_STOP_SEC)

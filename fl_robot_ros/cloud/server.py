@@ -73,8 +73,12 @@ class FleetServer:
             self._write_settings()
             self._last_event = history.last_event_id()
             self._end_left_over(history)
-            with Gate(self._settings) as gate, SuperLink(self.state_dir) as superlink:
-                gate.serve(superlink.port)
+            with (
+                Gate(self._settings) as gate,
+                SuperLink(self.state_dir) as superlink,
+                # Closed before the SuperLink ends: a robot takes a closed port for the end.
+                gate.serving(superlink.port),
+            ):
                 exposure = describe_exposure(self._settings)
                 if exposure:
                     self._say(exposure)

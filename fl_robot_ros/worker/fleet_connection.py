@@ -8,6 +8,7 @@ private modules are used here and in `federation.object_pulls` alone.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ from fl_robot_ros.federation.object_pulls import pull_sooner
 from fl_robot_ros.worker.reachability import wait_for_listener
 
 _GONE_SEC = 0.5
+_REPLY_SEC = 10.0
 _ANNOUNCEMENTS = 3
 
 _logger = logging.getLogger(__name__)
@@ -135,12 +137,24 @@ class FleetConnection:
         return True
 
     def run_ended(self, run_id: int) -> bool:
-        """Return whether a run is over, or the server is gone."""
+        """Return whether a run is over, or the server is gone; takes some seconds at most."""
+        over: list[bool] = []
+
+        def ask() -> None:
+            try:
+                over.append(bool(self._get_run(run_id).finished_at))
+            except (RunNotRunningException, httpx.HTTPError):
+                over.append(True)
+
         try:
-            wait_for_listener(self.server_address, _GONE_SEC)  # a request retries for long
-            return bool(self._get_run(run_id).finished_at)
-        except (RunNotRunningException, httpx.HTTPError, ServerUnreachableError):
+            wait_for_listener(self.server_address, _GONE_SEC)
+        except ServerUnreachableError:
             return True
+        # Flower repeats a request for long, also where the server ends at this moment.
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(_REPLY_SEC)
+        return over[0] if over else True
 
     def _lost(self, error: Exception) -> ServerUnreachableError:
         return ServerUnreachableError(

@@ -47,8 +47,8 @@ def flwr_list(folder: Path, port: int) -> subprocess.CompletedProcess[str]:
 def test_a_robot_gets_in_by_the_gate_and_an_operator_of_flower_does_not(
     superlink: SuperLink, tmp_path: Path
 ) -> None:
-    with Gate(ServerSettings.from_mapping({"classes": ["a", "b"], "port": 0})) as gate:
-        gate.serve(superlink.port)
+    settings = ServerSettings.from_mapping({"classes": ["a", "b"], "port": 0})
+    with Gate(settings) as gate, gate.serving(superlink.port):
         address = f"127.0.0.1:{gate.port}"
         with connect(address, root_certificates="", server_timeout_sec=10.0) as link:
             assert link.node_id

@@ -62,8 +62,8 @@ def superlink() -> Iterator[int]:
 @pytest.fixture
 def gate(superlink: int) -> Iterator[Gate]:
     with Gate(ServerSettings.from_mapping({"classes": ["a", "b"], "port": 0})) as opened:
-        opened.serve(superlink)
-        yield opened
+        with opened.serving(superlink):
+            yield opened
 
 
 class Reply(NamedTuple):
@@ -172,8 +172,8 @@ def test_without_a_superlink_robots_are_told_to_come_again() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with Gate(ServerSettings.from_mapping({"classes": ["a", "b"], "port": 0})) as gate:
-        gate.serve(port)
-        assert ask(gate, PULL).status == 503
+        with gate.serving(port):
+            assert ask(gate, PULL).status == 503
 
 
 def test_a_port_in_use_and_a_foreign_address_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

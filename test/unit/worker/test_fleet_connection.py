@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Callable
 
 import httpx
@@ -13,6 +15,7 @@ from flwr.supercore.inflatable.inflatable_utils import ObjectPushError
 
 from fl_robot_ros.errors import ServerUnreachableError
 from fl_robot_ros.federation import protocol
+from fl_robot_ros.worker import fleet_connection
 from fl_robot_ros.worker.fleet_connection import FleetConnection
 
 take_identity()
@@ -77,3 +80,23 @@ def test_a_server_that_is_gone_ends_the_sending() -> None:
 
     with pytest.raises(ServerUnreachableError, match=r"lost the server at .*: Connection"):
         connection(send, Server(0).push_object).send(trained(), 1.0)
+
+
+def test_a_server_that_ends_while_it_is_asked_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fleet_connection, "_REPLY_SEC", 0.1)
+    asked, answer = threading.Event(), threading.Event()
+
+    def get_run(run_id: int) -> None:
+        asked.set()
+        answer.wait()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        link = connection(Server(0).send, Server(0).push_object)
+        link.server_address = f"127.0.0.1:{listener.getsockname()[1]}"
+        link._get_run = get_run
+        assert link.run_ended(1)
+    assert asked.is_set()
+    answer.set()
+    assert link.run_ended(1)  # nobody listens any more
