@@ -91,6 +91,7 @@ def test_a_server_that_ends_while_it_is_asked_is_not_waited_for(
     def get_run(run_id: int) -> None:
         asked.set()
         answer.wait()
+        raise httpx.ConnectError("Connection refused")
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         link = connection(Server(0).send, Server(0).push_object)
