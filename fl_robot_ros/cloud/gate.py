@@ -27,6 +27,8 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from fl_robot_ros.cloud.object_cache import ObjectCache
+from fl_robot_ros.cloud.poll_board import PollBoard
 from fl_robot_ros.config import ServerSettings, expand_path
 from fl_robot_ros.errors import RunFailedError, SettingError
 
@@ -41,6 +43,10 @@ FLEET_PATHS = frozenset(
 )
 # Flower sends arrays in pieces of at most 5 MiB, and apps of at most 10 MB.
 MAX_BODY_BYTES = 32 << 20
+_MAX_SMALL_BODY_BYTES = 65536
+_PULL_MESSAGES = b"/v1/fleet/pull-messages"
+_PULL_OBJECT = b"/v1/fleet/pull-object"
+_PROTOBUF = "application/protobuf"
 _TOO_LARGE = f"a request has at most {MAX_BODY_BYTES} bytes"
 # A sender may pause so long, and must be so fast on average after that time.
 _PAUSE_SEC = 30.0
@@ -110,6 +116,11 @@ class Gate:
         """host:port that robots connect to."""
         return f"{self._host}:{self.port}"
 
+    @property
+    def notice_fd(self) -> int:
+        """Descriptor of the pipe for the SuperLink's notices."""
+        return self._api.board.notice_fd
+
     @contextmanager
     def serving(self, superlink_port: int) -> Iterator[None]:
         """Pass requests to a SuperLink, in a thread; close the gate at the end.
@@ -140,6 +151,7 @@ class Gate:
         if self._thread is not None:
             self._thread.join(_STOP_SEC)
         self._socket.close()
+        self._api.board.close()
 
     def __enter__(self) -> Gate:
         """Return the gate itself."""
@@ -158,6 +170,7 @@ class Gate:
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
         ) as client:
             self._api.superlink = client
+            self._api.board.start()
             await self._server.serve(sockets=[self._socket])
 
 
@@ -192,6 +205,10 @@ class _FleetApi:
 
     superlink: httpx.AsyncClient
 
+    def __init__(self) -> None:
+        self.objects = ObjectCache()
+        self.board = PollBoard(self.objects.clear)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         try:
@@ -211,10 +228,11 @@ class _FleetApi:
             return PlainTextResponse(f"{_TOO_LARGE}\n", 413, {"connection": "close"})
         body = _Body(request)
         try:
-            passed = self.superlink.build_request(
-                "POST", path.decode(), headers=_end_to_end(request.headers), content=body
-            )
-            reply = await self.superlink.send(passed, stream=True)
+            if path == _PULL_MESSAGES:
+                return await self._poll(request, await body.read())
+            if path == _PULL_OBJECT:
+                return await self._object(request, await body.read())
+            reply = await self._pass_on(request, body, stream=True)
         except httpx.HTTPError as error:
             # Flower's robots try again after a 503.
             unreachable = PlainTextResponse(f"the SuperLink does not answer: {error}\n", 503)
@@ -225,6 +243,47 @@ class _FleetApi:
             _end_to_end(reply.headers),
             background=BackgroundTask(reply.aclose),
         )
+
+    async def _poll(self, request: Request, body: bytes) -> Response:
+        """Return the next message for a robot, after a while an empty reply."""
+        if not await self.board.may_have_message(body):
+            return Response(b"", media_type=_PROTOBUF)
+        changes = self.board.changes
+        reply = await self._pass_on(request, body)
+        if reply.status_code == httpx.codes.OK and not reply.content:
+            self.board.tell_nothing(body, changes)
+        return _copy(reply)
+
+    async def _object(self, request: Request, body: bytes) -> Response:
+        """Return an object, of the SuperLink or as another robot got it."""
+        key = ObjectCache.key(body)
+        if key is None:
+            return _copy(await self._pass_on(request, body))  # the SuperLink says what is wrong
+        known = await self.objects.get(key)
+        if known is not None:
+            return Response(known, media_type=_PROTOBUF)
+        fetched = None
+        try:
+            reply = await self._pass_on(request, body)
+            if reply.status_code == httpx.codes.OK:
+                fetched = reply.content
+            return _copy(reply)
+        finally:
+            self.objects.put(key, fetched)
+
+    async def _pass_on(
+        self, request: Request, body: _Body | bytes, stream: bool = False
+    ) -> httpx.Response:
+        """Send a request to the SuperLink; return its reply, read unless `stream`.
+
+        Raises:
+            httpx.HTTPError: There is no reply, or the body is refused.
+        """
+        headers = _end_to_end(request.headers)
+        passed = self.superlink.build_request(
+            "POST", request.url.path, headers=headers, content=body
+        )
+        return await self.superlink.send(passed, stream=stream)
 
 
 class _Body:
@@ -237,6 +296,19 @@ class _Body:
     def __init__(self, request: Request) -> None:
         self.refusal: Response | None = None
         self._request = request
+
+    async def read(self) -> bytes:
+        """Return the body of a small request.
+
+        Raises:
+            httpx.RequestError: The body is refused.
+        """
+        content = b""
+        async for chunk in self:
+            content += chunk
+            if len(content) > _MAX_SMALL_BODY_BYTES:
+                self._refuse(413, f"this request has at most {_MAX_SMALL_BODY_BYTES} bytes")
+        return content
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield the body.
@@ -265,6 +337,11 @@ class _Body:
     def _refuse(self, status: int, reason: str) -> NoReturn:
         self.refusal = PlainTextResponse(f"{reason}\n", status, {"connection": "close"})
         raise httpx.RequestError(reason)
+
+
+def _copy(reply: httpx.Response) -> Response:
+    """Return the reply of the SuperLink for a robot."""
+    return Response(reply.content, reply.status_code, _end_to_end(reply.headers))
 
 
 def _end_to_end(headers: httpx.Headers | Any) -> dict[str, str]:

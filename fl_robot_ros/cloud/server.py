@@ -75,7 +75,7 @@ class FleetServer:
             self._end_left_over(history)
             with (
                 Gate(self._settings) as gate,
-                SuperLink(self.state_dir) as superlink,
+                SuperLink(self.state_dir, gate.notice_fd) as superlink,
                 # Closed before the SuperLink ends: a robot takes a closed port for the end.
                 gate.serving(superlink.port),
             ):
