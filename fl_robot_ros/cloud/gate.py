@@ -9,71 +9,33 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import h11
-import httpx
 import uvicorn
-from starlette.background import BackgroundTask
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from fl_robot_ros.cloud.object_cache import ObjectCache
-from fl_robot_ros.cloud.poll_board import PollBoard
+from fl_robot_ros.cloud.fleet_api import FleetApi
 from fl_robot_ros.config import ServerSettings, expand_path
 from fl_robot_ros.errors import RunFailedError, SettingError
 
-# Flower's Fleet API, every path of it (flwr/supernode/fleet_http_client.py of 1.41).
-FLEET_PATHS = frozenset(
-    f"/v1/fleet/{name}".encode()
-    for name in (
-        *("register-node", "activate-node", "deactivate-node", "unregister-node"),
-        *("send-node-heartbeat", "pull-messages", "push-messages", "confirm-message-received"),
-        *("get-run", "get-fab", "push-object", "pull-object"),
-    )
-)
-# Flower sends arrays in pieces of at most 5 MiB, and apps of at most 10 MB.
-MAX_BODY_BYTES = 32 << 20
-_MAX_SMALL_BODY_BYTES = 65536
-_PULL_MESSAGES = b"/v1/fleet/pull-messages"
-_PULL_OBJECT = b"/v1/fleet/pull-object"
-_PROTOBUF = "application/protobuf"
-_TOO_LARGE = f"a request has at most {MAX_BODY_BYTES} bytes"
-# A sender may pause so long, and must be so fast on average after that time.
-_PAUSE_SEC = 30.0
-_MIN_BYTES_PER_SEC = 8192
 # From the connection to the end of a request's headers.
 _HEADERS_SEC = 20.0
 # Of one address, behind which may be a whole fleet.
 _MAX_CONNECTIONS_PER_ADDRESS = 256
 _MAX_CONNECTIONS = 1024
 _KEEP_ALIVE_SEC = 75
-# How long the SuperLink may take to reply.
-_REPLY_SEC = 120.0
-_CONNECT_SEC = 5.0
 # How long the port may still be held by the gate of a server that was killed.
 _PORT_TIMEOUT_SEC = 5.0
 _POLL_SEC = 0.1
 _START_SEC = 10.0
 _STOP_SEC = 5.0
-
-_HOP_BY_HOP = frozenset(
-    (
-        *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te"),
-        *("trailer", "transfer-encoding", "upgrade", "host", "expect"),
-    )
-)
-
-_logger = logging.getLogger(__name__)
 
 
 class Gate:
@@ -91,7 +53,7 @@ class Gate:
         self._host = settings.host
         self._socket = _listen(settings.host, settings.port)
         self.port = int(self._socket.getsockname()[1])
-        self._api = _FleetApi()
+        self._api = FleetApi()
         certificate, key = settings.ssl_certfile, settings.ssl_keyfile
         self._server = uvicorn.Server(
             uvicorn.Config(
@@ -162,15 +124,7 @@ class Gate:
         self.close()
 
     async def _serve(self, superlink_port: int) -> None:
-        async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{superlink_port}",
-            trust_env=False,
-            follow_redirects=False,
-            timeout=httpx.Timeout(_REPLY_SEC, connect=_CONNECT_SEC),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-        ) as client:
-            self._api.superlink = client
-            self._api.board.start()
+        async with self._api.passing_to(superlink_port):
             await self._server.serve(sockets=[self._socket])
 
 
@@ -198,155 +152,6 @@ def _listen(host: str, port: int) -> socket.socket:
                     f"choose another, or stop the program that uses it"
                 ) from error
         time.sleep(_POLL_SEC)
-
-
-class _FleetApi:
-    """The ASGI application: the requests of robots go to the SuperLink, others get a 404."""
-
-    superlink: httpx.AsyncClient
-
-    def __init__(self) -> None:
-        self.objects = ObjectCache()
-        self.board = PollBoard(self.objects.clear)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        try:
-            response = await self._respond(request)
-            await response(scope, receive, send)
-        except (ClientDisconnect, httpx.HTTPError) as error:
-            # The reply has begun, or nobody is there to take one.
-            _logger.debug("a request of %s broke off: %s", request.client, error)
-
-    async def _respond(self, request: Request) -> Response:
-        # The path as it was sent: whatever is spelt in another way is another path.
-        path = request.scope.get("raw_path", b"")
-        if request.method != "POST" or path not in FLEET_PATHS:
-            return PlainTextResponse("this server talks with robots of its fleet only\n", 404)
-        length = request.headers.get("content-length", "")
-        if length and (not length.isdecimal() or int(length) > MAX_BODY_BYTES):
-            return PlainTextResponse(f"{_TOO_LARGE}\n", 413, {"connection": "close"})
-        body = _Body(request)
-        try:
-            if path == _PULL_MESSAGES:
-                return await self._poll(request, await body.read())
-            if path == _PULL_OBJECT:
-                return await self._object(request, await body.read())
-            reply = await self._pass_on(request, body, stream=True)
-        except httpx.HTTPError as error:
-            # Flower's robots try again after a 503.
-            unreachable = PlainTextResponse(f"the SuperLink does not answer: {error}\n", 503)
-            return body.refusal or unreachable
-        return StreamingResponse(
-            reply.aiter_raw(),
-            reply.status_code,
-            _end_to_end(reply.headers),
-            background=BackgroundTask(reply.aclose),
-        )
-
-    async def _poll(self, request: Request, body: bytes) -> Response:
-        """Return the next message for a robot, after a while an empty reply."""
-        if not await self.board.may_have_message(body):
-            return Response(b"", media_type=_PROTOBUF)
-        changes = self.board.changes
-        reply = await self._pass_on(request, body)
-        if reply.status_code == httpx.codes.OK and not reply.content:
-            self.board.tell_nothing(body, changes)
-        return _copy(reply)
-
-    async def _object(self, request: Request, body: bytes) -> Response:
-        """Return an object, of the SuperLink or as another robot got it."""
-        key = ObjectCache.key(body)
-        if key is None:
-            return _copy(await self._pass_on(request, body))  # the SuperLink says what is wrong
-        known = await self.objects.get(key)
-        if known is not None:
-            return Response(known, media_type=_PROTOBUF)
-        fetched = None
-        try:
-            reply = await self._pass_on(request, body)
-            if reply.status_code == httpx.codes.OK:
-                fetched = reply.content
-            return _copy(reply)
-        finally:
-            self.objects.put(key, fetched)
-
-    async def _pass_on(
-        self, request: Request, body: _Body | bytes, stream: bool = False
-    ) -> httpx.Response:
-        """Send a request to the SuperLink; return its reply, read unless `stream`.
-
-        Raises:
-            httpx.HTTPError: There is no reply, or the body is refused.
-        """
-        headers = _end_to_end(request.headers)
-        passed = self.superlink.build_request(
-            "POST", request.url.path, headers=headers, content=body
-        )
-        return await self.superlink.send(passed, stream=stream)
-
-
-class _Body:
-    """A request's body as it comes, within the limits of size and time.
-
-    Attributes:
-        refusal: The reply to a body that is too large or too slow, None so far.
-    """
-
-    def __init__(self, request: Request) -> None:
-        self.refusal: Response | None = None
-        self._request = request
-
-    async def read(self) -> bytes:
-        """Return the body of a small request.
-
-        Raises:
-            httpx.RequestError: The body is refused.
-        """
-        content = b""
-        async for chunk in self:
-            content += chunk
-            if len(content) > _MAX_SMALL_BODY_BYTES:
-                self._refuse(413, f"this request has at most {_MAX_SMALL_BODY_BYTES} bytes")
-        return content
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Yield the body.
-
-        Raises:
-            httpx.RequestError: The body is refused.
-        """
-        began = time.monotonic()
-        size = 0
-        chunks = self._request.stream()
-        while True:
-            try:
-                chunk = await asyncio.wait_for(anext(chunks), _PAUSE_SEC)
-            except StopAsyncIteration:
-                return
-            except TimeoutError:
-                self._refuse(408, "the request comes too slowly")
-            size += len(chunk)
-            seconds = time.monotonic() - began
-            if size > MAX_BODY_BYTES:
-                self._refuse(413, _TOO_LARGE)
-            elif seconds > _PAUSE_SEC and size < seconds * _MIN_BYTES_PER_SEC:
-                self._refuse(408, "the request comes too slowly")
-            yield chunk
-
-    def _refuse(self, status: int, reason: str) -> NoReturn:
-        self.refusal = PlainTextResponse(f"{reason}\n", status, {"connection": "close"})
-        raise httpx.RequestError(reason)
-
-
-def _copy(reply: httpx.Response) -> Response:
-    """Return the reply of the SuperLink for a robot."""
-    return Response(reply.content, reply.status_code, _end_to_end(reply.headers))
-
-
-def _end_to_end(headers: httpx.Headers | Any) -> dict[str, str]:
-    """Return the headers that concern the ends of a connection through a proxy."""
-    return {name: value for name, value in headers.items() if name.lower() not in _HOP_BY_HOP}
 
 
 class _Connection(H11Protocol):

@@ -20,7 +20,7 @@ from typing import Any
 
 import uvicorn
 from flwr.superlink.cli.flower_superlink import flower_superlink
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fl_robot_ros.cloud.superlink import CHANGED, NOTICE_FD, STARTED
 
@@ -48,7 +48,7 @@ def owner_of(client: tuple[str, int], server: tuple[str, int]) -> int | None:
     return None
 
 
-class OwnUserProtocol(H11Protocol):
+class OwnUserProtocol(HttpToolsProtocol):
     """HTTP for connections of this process's user and of root; others are closed at once."""
 
     def connection_made(self, transport: Any) -> None:
