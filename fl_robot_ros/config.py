@@ -361,7 +361,7 @@ class ServerSettings(Settings):
     )
     min_nodes: int = setting(
         2,
-        "Robots that must be connected before a round starts.",
+        "Robots that must be connected before a round starts, and whose updates must count.",
         unit="robots",
         minimum=1,
         maximum=100000,
@@ -372,6 +372,13 @@ class ServerSettings(Settings):
         "Share of the connected robots that train in a round, but at least min_nodes.",
         minimum=0.01,
         maximum=1.0,
+    )
+    over_select: int = setting(
+        0,
+        "Robots asked to train beyond those that a round needs; it ends with the first replies.",
+        unit="robots",
+        minimum=0,
+        maximum=100000,
     )
     fraction_evaluate: float = setting(
         1.0,
@@ -401,6 +408,13 @@ class ServerSettings(Settings):
         unit="s",
         minimum=1.0,
         maximum=604800.0,
+    )
+    reply_grace: float = setting(
+        3.0,
+        "How long a round waits for further replies when min_nodes are there, as a multiple of "
+        "the time that the last of them took, and at least 10 s; 0: always round_timeout_sec.",
+        minimum=0.0,
+        maximum=1000.0,
     )
     continuous: bool = setting(False, "Whether to begin the next run when one has ended.")
     seed: int = setting(

@@ -16,6 +16,7 @@
     ├── RunRefusedError           a run that cannot begin
     ├── RunCancelledError         a run that was left
     └── RunFailedError            a run that ended without a result
+        └── HistoryDamagedError   the server's history cannot be read
 
 Core code raises these; only nodes and commands turn them into log lines, service replies and
 exit codes. A message names the value, what was expected and what to do.
@@ -84,3 +85,7 @@ class RunCancelledError(FlRobotError):
 
 class RunFailedError(FlRobotError):
     """A run ended without a result."""
+
+
+class HistoryDamagedError(RunFailedError):
+    """The file with the server's history holds something else, or is damaged."""

@@ -8,18 +8,22 @@ answered here.
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import httpx
+from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from fl_robot_ros.cloud.object_cache import ObjectCache
 from fl_robot_ros.cloud.poll_board import PollBoard
+from fl_robot_ros.cloud.presence import Presence
 
 PULL_MESSAGES = b"/v1/fleet/pull-messages"
 PULL_OBJECT = b"/v1/fleet/pull-object"
@@ -59,25 +63,19 @@ _HOP_BY_HOP = frozenset(
 _logger = logging.getLogger(__name__)
 
 
-class _RefusedError(Exception):
-    """A request is refused."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.response = PlainTextResponse(f"{reason}\n", status, {"connection": "close"})
-
-
 class FleetApi:
     """The gate's ASGI application.
 
     Attributes:
         board: The robots that wait for a message.
+        presence: The robots that are connected.
     """
 
     def __init__(self) -> None:
         """Pass nothing on yet."""
         self._objects = ObjectCache()
         self.board = PollBoard(self._objects.clear)
+        self.presence = Presence()
         self._buffered = 0
 
     @asynccontextmanager
@@ -113,18 +111,27 @@ class FleetApi:
         path = request.scope.get("raw_path", b"")
         if request.method != "POST" or path not in FLEET_PATHS:
             return PlainTextResponse("this server talks with robots of its fleet only\n", 404)
+        self._note_presence(request)
         try:
             body = await self._read(request)
+            if isinstance(body, Response):
+                return body
             if path == PULL_MESSAGES:
                 return await self._poll(request, body)
             if path == PULL_OBJECT:
                 return await self._object(request, body)
             return await self._pass_on(request, body)
-        except _RefusedError as refusal:
-            return refusal.response
         except httpx.HTTPError as error:
             # Flower's robots try again after a 503.
             return PlainTextResponse(f"the SuperLink does not answer: {error}\n", 503)
+
+    def _note_presence(self, request: Request) -> None:
+        try:
+            key = base64.b64decode(request.headers.get(FLEET_HTTP_PUBLIC_KEY_HEADER, ""))
+        except binascii.Error:
+            return
+        if key and request.client is not None:
+            self.presence.heard(key, (request.client.host, request.client.port))
 
     async def _poll(self, request: Request, body: bytes) -> Response:
         """Return the next message for a robot; after some seconds without one an empty reply."""
@@ -165,15 +172,11 @@ class FleetApi:
             )
         return Response(reply.content, reply.status_code, _end_to_end(reply.headers))
 
-    async def _read(self, request: Request) -> bytes:
-        """Return the body of a request.
-
-        Raises:
-            _RefusedError: It is too large or too slow, or there are too many.
-        """
+    async def _read(self, request: Request) -> bytes | Response:
+        """Return the body of a request, or the refusal of one that is too large or too slow."""
         length = request.headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
-            raise _RefusedError(413, f"a request has at most {MAX_BODY_BYTES} bytes")
+            return _refusal(413, f"a request has at most {MAX_BODY_BYTES} bytes")
         began = time.monotonic()
         chunks = request.stream()
         content: list[bytes] = []
@@ -184,20 +187,25 @@ class FleetApi:
                     chunk = await asyncio.wait_for(anext(chunks), _PAUSE_SEC)
                 except StopAsyncIteration:
                     return b"".join(content)
-                except TimeoutError as error:
-                    raise _RefusedError(408, "the request comes too slowly") from error
+                except TimeoutError:
+                    return _refusal(408, "the request comes too slowly")
                 content.append(chunk)
                 size += len(chunk)
                 self._buffered += len(chunk)
                 seconds = time.monotonic() - began
                 if size > MAX_BODY_BYTES:
-                    raise _RefusedError(413, f"a request has at most {MAX_BODY_BYTES} bytes")
+                    return _refusal(413, f"a request has at most {MAX_BODY_BYTES} bytes")
                 if self._buffered > _MAX_BUFFERED_BYTES:
-                    raise _RefusedError(503, "too many requests at once; come again")
+                    return _refusal(503, "too many requests at once; come again")
                 if seconds > _PAUSE_SEC and size < seconds * _MIN_BYTES_PER_SEC:
-                    raise _RefusedError(408, "the request comes too slowly")
+                    return _refusal(408, "the request comes too slowly")
         finally:
             self._buffered -= size
+
+
+def _refusal(status: int, reason: str) -> Response:
+    """Return a reply after which the connection is closed."""
+    return PlainTextResponse(f"{reason}\n", status, {"connection": "close"})
 
 
 def _end_to_end(headers: Mapping[str, str]) -> dict[str, str]:

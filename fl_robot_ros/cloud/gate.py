@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar
 
 import h11
@@ -22,6 +23,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fl_robot_ros.cloud.fleet_api import FleetApi
+from fl_robot_ros.cloud.presence import Presence
 from fl_robot_ros.config import ServerSettings, expand_path
 from fl_robot_ros.errors import RunFailedError, SettingError
 
@@ -58,7 +60,7 @@ class Gate:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self._api,
-                http=_Connection,
+                http=partial(_Connection, presence=self._api.presence),  # type: ignore[arg-type]
                 ws="none",
                 lifespan="off",
                 access_log=False,
@@ -77,6 +79,11 @@ class Gate:
     def address(self) -> str:
         """host:port that robots connect to."""
         return f"{self._host}:{self.port}"
+
+    @property
+    def presence(self) -> Presence:
+        """The robots that are connected."""
+        return self._api.presence
 
     @property
     def notice_fd(self) -> int:
@@ -159,6 +166,10 @@ class _Connection(H11Protocol):
 
     _by_host: ClassVar[Counter[str]] = Counter()
 
+    def __init__(self, *arguments: Any, presence: Presence, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._presence = presence
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
@@ -171,6 +182,8 @@ class _Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        if self.client is not None:
+            self._presence.closed(self.client)
         self._by_host[self._peer] -= 1
         if not self._by_host[self._peer]:
             del self._by_host[self._peer]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import yaml
@@ -12,6 +13,7 @@ from flwr.serverapp import Grid, ServerApp
 from fl_robot_ros.cloud.checkpoint import CheckpointWriter, GlobalModel, newest_checkpoint
 from fl_robot_ros.cloud.history import History, RunRecord, RunStage
 from fl_robot_ros.cloud.readiness import check_same_task, input_of
+from fl_robot_ros.cloud.reply_reader import ReplyReader
 from fl_robot_ros.cloud.run import Run
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import FlRobotError, RunFailedError
@@ -61,8 +63,17 @@ def _run(grid: Grid, state_dir: Path, history: History, record: RunRecord) -> No
         else:
             check_same_task(model, settings)
             history.add_event(f"going on from round {model.server_round}")
-        run = Run(grid=grid, settings=settings, history=history, record=record, save=writer.save)
-        run.run(model)
+        history.set_model_bytes(record.run, model.weights.nbytes)
+        with closing(ReplyReader(grid)) as reader:
+            run = Run(
+                grid=grid,
+                reader=reader,
+                settings=settings,
+                history=history,
+                record=record,
+                save=writer.save,
+            )
+            run.run(model)
 
 
 def _first_model(settings: ServerSettings) -> GlobalModel:
