@@ -338,6 +338,13 @@ class ServerSettings(Settings):
     state_dir: str = setting(
         "fl_server_state", "Folder for the database, checkpoints, history and logs."
     )
+    keep_checkpoints: int = setting(
+        100,
+        "Checkpoints of the newest rounds that are kept; 0: all.",
+        unit="checkpoints",
+        minimum=0,
+        maximum=1000000,
+    )
     classes: tuple[str, ...] = setting(
         (), "Class names, two or more, in the order of the model's outputs; required."
     )

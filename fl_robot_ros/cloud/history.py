@@ -181,6 +181,10 @@ class History:
 
     def __exit__(self, *_: object) -> None:
         """Close the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._database.close()
 
     @contextmanager

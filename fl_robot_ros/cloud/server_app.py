@@ -52,7 +52,7 @@ def _run(grid: Grid, state_dir: Path, history: History, record: RunRecord) -> No
     settings = ServerSettings.from_mapping(
         yaml.safe_load((state_dir / SETTINGS_FILE).read_text(encoding="utf-8"))
     )
-    with CheckpointWriter(state_dir / CHECKPOINTS) as writer:
+    with CheckpointWriter(state_dir / CHECKPOINTS, settings.keep_checkpoints) as writer:
         model, complaints = newest_checkpoint(state_dir / CHECKPOINTS)
         for complaint in complaints:
             history.add_event(complaint)
