@@ -11,10 +11,11 @@ import asyncio
 import errno
 import logging
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar, NoReturn
 
@@ -27,7 +28,10 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from fl_robot_ros.config import ServerSettings, expand_path
+from fl_robot_ros.cloud.admission import Admission, Peer
+from fl_robot_ros.cloud.refusal_log import RefusalLog
+from fl_robot_ros.cloud.tls_door import TlsDoor
+from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import RunFailedError, SettingError
 
 # Flower's Fleet API, every path of it (flwr/supernode/fleet_http_client.py of 1.41).
@@ -51,6 +55,8 @@ _HEADERS_SEC = 20.0
 _MAX_CONNECTIONS_PER_ADDRESS = 256
 _MAX_CONNECTIONS = 1024
 _KEEP_ALIVE_SEC = 75
+# When a silent connection is probed, in s, how often, and how many probes may go without a reply.
+_KEEP_ALIVE_PROBES = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 4}
 # How long the SuperLink may take to reply.
 _REPLY_SEC = 120.0
 _CONNECT_SEC = 5.0
@@ -68,16 +74,26 @@ _HOP_BY_HOP = frozenset(
 )
 
 _logger = logging.getLogger(__name__)
+_NO_REFUSALS = RefusalLog(_logger.debug)
 
 
 class Gate:
     """Listens on the server's address and passes the Fleet API on to the SuperLink."""
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        tls: ssl.SSLContext | None = None,
+        admission: Admission | None = None,
+        refusals: RefusalLog | None = None,
+    ) -> None:
         """Listen; whoever connects waits until `serving`.
 
         Args:
-            settings: Address, port and TLS files, which can be used.
+            settings: Address and port.
+            tls: The server's certificate; None for plain HTTP.
+            admission: Lets enrolled robots in; None: everybody.
+            refusals: Tells the operator of handshakes that failed.
 
         Raises:
             SettingError: Nobody can listen on the address.
@@ -85,12 +101,12 @@ class Gate:
         self._host = settings.host
         self._socket = _listen(settings.host, settings.port)
         self.port = int(self._socket.getsockname()[1])
-        self._api = _FleetApi()
-        certificate, key = settings.ssl_certfile, settings.ssl_keyfile
+        self._api = _FleetApi(admission)
+        http = _Connection if tls is None else _behind_tls(tls, refusals or _NO_REFUSALS)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self._api,
-                http=_Connection,
+                http=http,  # type: ignore[arg-type]
                 ws="none",
                 lifespan="off",
                 access_log=False,
@@ -99,8 +115,6 @@ class Gate:
                 limit_concurrency=_MAX_CONNECTIONS,
                 timeout_keep_alive=_KEEP_ALIVE_SEC,
                 timeout_graceful_shutdown=1,
-                ssl_certfile=expand_path(certificate) if certificate else None,
-                ssl_keyfile=expand_path(key) if key else None,
             )
         )
         self._thread: threading.Thread | None = None
@@ -172,6 +186,10 @@ def _listen(host: str, port: int) -> socket.socket:
             listener = socket.socket(family, kind, protocol)
             try:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                # Connections take it over: that of a robot without power is not open for long.
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                for option, value in _KEEP_ALIVE_PROBES.items():
+                    listener.setsockopt(socket.IPPROTO_TCP, option, value)
                 listener.bind(address)
                 listener.listen(_MAX_CONNECTIONS)
             except OSError:
@@ -192,6 +210,9 @@ class _FleetApi:
 
     superlink: httpx.AsyncClient
 
+    def __init__(self, admission: Admission | None) -> None:
+        self._admission = admission
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         try:
@@ -206,6 +227,13 @@ class _FleetApi:
         path = request.scope.get("raw_path", b"")
         if request.method != "POST" or path not in FLEET_PATHS:
             return PlainTextResponse("this server talks with robots of its fleet only\n", 404)
+        if self._admission is not None:
+            try:
+                own = await self._admission.reply(request, self.superlink)
+            except httpx.HTTPError as error:
+                return PlainTextResponse(f"the SuperLink does not answer: {error}\n", 503)
+            if own is not None:
+                return own
         length = request.headers.get("content-length", "")
         if length and (not length.isdecimal() or int(length) > MAX_BODY_BYTES):
             return PlainTextResponse(f"{_TOO_LARGE}\n", 413, {"connection": "close"})
@@ -272,6 +300,11 @@ def _end_to_end(headers: httpx.Headers | Any) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() not in _HOP_BY_HOP}
 
 
+def _behind_tls(context: ssl.SSLContext, refusals: RefusalLog) -> Callable[..., asyncio.Protocol]:
+    """Return what makes the protocol of a new connection."""
+    return lambda **options: TlsDoor(context, _Connection(**options), refusals.add)
+
+
 class _Connection(H11Protocol):
     """A connection that must begin with a request soon; few of them from one address."""
 
@@ -279,6 +312,8 @@ class _Connection(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self._identity = Peer()
+        self.app_state = {**self.app_state, "peer": self._identity}
         peer = transport.get_extra_info("peername")
         self._peer = str(peer[0]) if peer else ""
         self._by_host[self._peer] += 1
@@ -289,6 +324,7 @@ class _Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self._identity.is_open = False
         self._by_host[self._peer] -= 1
         if not self._by_host[self._peer]:
             del self._by_host[self._peer]

@@ -25,6 +25,7 @@ from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import ModelError, RunFailedError
 from fl_robot_ros.federation import protocol
 from fl_robot_ros.federation.protocol import RunConfig
+from fl_robot_ros.identity.signed_model import Signature
 from fl_robot_ros.learning.weights import check_weights
 from fl_robot_ros.name_list import name_list
 
@@ -47,6 +48,8 @@ class Run:
         record: RunRecord,
         save: Callable[[GlobalModel], Any],
         sleep: Callable[[float], None] = time.sleep,
+        sign: Callable[[int, GlobalModel], Signature] | None = None,
+        enrolled_name: Callable[[bytes], str] | None = None,
     ) -> None:
         """Send nothing yet.
 
@@ -57,6 +60,9 @@ class Run:
             record: The run.
             save: Stores a checkpoint.
             sleep: Waits for robots and before another attempt, in s.
+            sign: Signs the final model of a run, given the run's number; None: nobody does.
+            enrolled_name: Returns the name of the robot with a public key; None: robots say their
+                names themselves.
         """
         self._grid = grid
         self._settings = settings
@@ -70,6 +76,8 @@ class Run:
         self._record = record
         self._save = save
         self._sleep = sleep
+        self._sign = sign
+        self._enrolled_name = enrolled_name
         self._names = history.robot_names()
         self._clock = _RoundClock()
         self._evaluation: tuple[RoundRecord, SentRequest] | None = None
@@ -142,7 +150,11 @@ class Run:
         self._history.add_event(describe_round(record, self._record.last_round))
 
     def _online(self) -> list[int]:
-        return sorted(self._grid.get_node_ids())
+        if self._enrolled_name is None:
+            return sorted(self._grid.get_node_ids())
+        keys = {node.node_id: node.public_key for node in self._grid.get_nodes()}
+        self._names |= {node_id: self._enrolled_name(key) for node_id, key in keys.items()}
+        return sorted(keys)
 
     def _wait_for_robots(self) -> list[int]:
         """Wait for `min_nodes` connected robots; return all connected ones."""
@@ -178,7 +190,13 @@ class Run:
         drawn = generator.sample(nodes, len(nodes))
         return sorted(sorted(drawn, key=lambda node: node in failed)[:size])
 
-    def _send(self, phase: str, model: GlobalModel, nodes: Sequence[int]) -> SentRequest:
+    def _send(
+        self,
+        phase: str,
+        model: GlobalModel,
+        nodes: Sequence[int],
+        signature: Signature | None = None,
+    ) -> SentRequest:
         """Send the model to robots."""
         settings = self._settings
         config = RunConfig(
@@ -194,7 +212,7 @@ class Run:
         )
         return SentRequest(
             self._grid,
-            protocol.pack_request(config, model.weights),
+            protocol.pack_request(config, model.weights, signature),
             phase,
             nodes,
             server_round=model.server_round,
@@ -230,8 +248,8 @@ class Run:
         return accepted
 
     def _named(self, reply: Reply) -> Reply:
-        """Return the reply with the name that the robot gave in its first one."""
-        if reply.is_named:
+        """Return the reply with the enrolled name, or that which the robot gave in its first."""
+        if reply.is_named and self._enrolled_name is None:
             self._names[reply.node_id] = reply.robot
         return replace(reply, robot=self._names.get(reply.node_id, reply.robot))
 
@@ -273,7 +291,8 @@ class Run:
         record = self._record
         took_part = self._history.participants(record.first_round, record.last_round)
         nodes = [node for node in self._online() if node in took_part]
-        request = self._send(QUERY, model, nodes)
+        signature = self._sign(record.run, model) if self._sign else None
+        request = self._send(QUERY, model, nodes, signature)
         replies = self._replies(QUERY, model.server_round, request)
         delivered = sorted(reply.robot for reply in replies)
         self._history.add_event(

@@ -11,11 +11,13 @@ from flwr.serverapp import Grid, ServerApp
 
 from fl_robot_ros.cloud.checkpoint import CheckpointWriter, GlobalModel, newest_checkpoint
 from fl_robot_ros.cloud.history import History, RunRecord, RunStage
-from fl_robot_ros.cloud.readiness import check_same_task, input_of
+from fl_robot_ros.cloud.model_signer import ModelSigner
+from fl_robot_ros.cloud.readiness import check_same_task, input_of, open_keys
 from fl_robot_ros.cloud.run import Run
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import FlRobotError, RunFailedError
 from fl_robot_ros.federation.object_pulls import pull_sooner
+from fl_robot_ros.identity.robot_list import RobotNames
 
 CHECKPOINTS = "checkpoints"
 SETTINGS_FILE = "settings.yaml"
@@ -61,7 +63,16 @@ def _run(grid: Grid, state_dir: Path, history: History, record: RunRecord) -> No
         else:
             check_same_task(model, settings)
             history.add_event(f"going on from round {model.server_round}")
-        run = Run(grid=grid, settings=settings, history=history, record=record, save=writer.save)
+        keys = open_keys(settings)
+        run = Run(
+            grid=grid,
+            settings=settings,
+            history=history,
+            record=record,
+            save=writer.save,
+            sign=ModelSigner(keys.model_key(), state_dir).sign if keys else None,
+            enrolled_name=RobotNames(keys.robots_file) if keys else None,
+        )
         run.run(model)
 
 
