@@ -12,6 +12,7 @@
     ├── SnapshotError             a snapshot of one
     ├── ModelError                a model, an architecture or weights
     ├── ProtocolError             a message between server and robot
+    ├── IdentityError             a key, a certificate, an enrolment or a signature
     ├── ServerUnreachableError    the connection to the server
     ├── RunRefusedError           a run that cannot begin
     ├── RunCancelledError         a run that was left
@@ -69,6 +70,10 @@ class ModelError(FlRobotError):
 
 class ProtocolError(FlRobotError):
     """A message between server and robot lacks a field, or has one of the wrong kind."""
+
+
+class IdentityError(FlRobotError):
+    """A key, a certificate, an enrolment or a signature is missing, invalid or somebody else's."""
 
 
 class ServerUnreachableError(FlRobotError):

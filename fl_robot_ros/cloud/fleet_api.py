@@ -21,9 +21,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from fl_robot_ros.cloud.admission import Admission
 from fl_robot_ros.cloud.object_cache import ObjectCache
 from fl_robot_ros.cloud.poll_board import PollBoard
 from fl_robot_ros.cloud.presence import Presence
+from fl_robot_ros.cloud.refusal_log import RefusalLog
 
 PULL_MESSAGES = b"/v1/fleet/pull-messages"
 PULL_OBJECT = b"/v1/fleet/pull-object"
@@ -71,8 +73,15 @@ class FleetApi:
         presence: The robots that are connected.
     """
 
-    def __init__(self) -> None:
-        """Pass nothing on yet."""
+    def __init__(self, admission: Admission | None, refusals: RefusalLog) -> None:
+        """Pass nothing on yet.
+
+        Args:
+            admission: Lets enrolled robots in; None: everybody.
+            refusals: Tells the operator of replies that are too large.
+        """
+        self._admission = admission
+        self._refusals = refusals
         self._objects = ObjectCache()
         self.board = PollBoard(self._objects.clear)
         self.presence = Presence()
@@ -111,8 +120,12 @@ class FleetApi:
         path = request.scope.get("raw_path", b"")
         if request.method != "POST" or path not in FLEET_PATHS:
             return PlainTextResponse("this server talks with robots of its fleet only\n", 404)
-        self._note_presence(request)
         try:
+            if self._admission is not None:
+                own = await self._admission.reply(request, self._superlink)
+                if own is not None:
+                    return own
+            self._note_presence(request)
             body = await self._read(request)
             if isinstance(body, Response):
                 return body

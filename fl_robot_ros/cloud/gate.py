@@ -9,23 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, ClassVar
 
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from fl_robot_ros.cloud.admission import Admission, Peer
 from fl_robot_ros.cloud.fleet_api import FleetApi
 from fl_robot_ros.cloud.presence import Presence
-from fl_robot_ros.config import ServerSettings, expand_path
+from fl_robot_ros.cloud.refusal_log import RefusalLog
+from fl_robot_ros.cloud.tls_door import TlsDoor
+from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import RunFailedError, SettingError
+
+_logger = logging.getLogger(__name__)
 
 # From the connection to the end of a request's headers.
 _HEADERS_SEC = 20.0
@@ -33,6 +39,8 @@ _HEADERS_SEC = 20.0
 _MAX_CONNECTIONS_PER_ADDRESS = 256
 _MAX_CONNECTIONS = 1024
 _KEEP_ALIVE_SEC = 75
+# When a silent connection is probed, in s, how often, and how many probes may go without a reply.
+_KEEP_ALIVE_PROBES = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 4}
 # How long the port may still be held by the gate of a server that was killed.
 _PORT_TIMEOUT_SEC = 5.0
 _POLL_SEC = 0.1
@@ -43,11 +51,20 @@ _STOP_SEC = 5.0
 class Gate:
     """Listens on the server's address and passes the Fleet API on to the SuperLink."""
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        tls: ssl.SSLContext | None = None,
+        admission: Admission | None = None,
+        refusals: RefusalLog | None = None,
+    ) -> None:
         """Listen; whoever connects waits until `serving`.
 
         Args:
-            settings: Address, port and TLS files, which can be used.
+            settings: Address and port.
+            tls: The server's certificate; None for plain HTTP.
+            admission: Lets enrolled robots in; None: everybody.
+            refusals: Tells the operator of handshakes that failed.
 
         Raises:
             SettingError: Nobody can listen on the address.
@@ -55,12 +72,14 @@ class Gate:
         self._host = settings.host
         self._socket = _listen(settings.host, settings.port)
         self.port = int(self._socket.getsockname()[1])
-        self._api = FleetApi()
-        certificate, key = settings.ssl_certfile, settings.ssl_keyfile
+        refusals = refusals or RefusalLog(_logger.debug)
+        self._api = FleetApi(admission, refusals)
+        self._tls = tls
+        self._refusals = refusals
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self._api,
-                http=partial(_Connection, presence=self._api.presence),  # type: ignore[arg-type]
+                http=self._connection,  # type: ignore[arg-type]
                 ws="none",
                 lifespan="off",
                 access_log=False,
@@ -69,8 +88,6 @@ class Gate:
                 limit_concurrency=_MAX_CONNECTIONS,
                 timeout_keep_alive=_KEEP_ALIVE_SEC,
                 timeout_graceful_shutdown=1,
-                ssl_certfile=expand_path(certificate) if certificate else None,
-                ssl_keyfile=expand_path(key) if key else None,
             )
         )
         self._thread: threading.Thread | None = None
@@ -114,6 +131,11 @@ class Gate:
         finally:
             self.close()
 
+    def _connection(self, **options: Any) -> asyncio.Protocol:
+        """Return the protocol of a new connection."""
+        protocol = _Connection(self._api.presence, **options)
+        return protocol if self._tls is None else TlsDoor(self._tls, protocol, self._refusals.add)
+
     def close(self) -> None:
         """Close every connection and end the thread; may be called twice."""
         self._server.should_exit = True
@@ -146,6 +168,10 @@ def _listen(host: str, port: int) -> socket.socket:
             listener = socket.socket(family, kind, protocol)
             try:
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                # Connections take it over: that of a robot without power is not open for long.
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                for option, value in _KEEP_ALIVE_PROBES.items():
+                    listener.setsockopt(socket.IPPROTO_TCP, option, value)
                 listener.bind(address)
                 listener.listen(_MAX_CONNECTIONS)
             except OSError:
@@ -166,12 +192,14 @@ class _Connection(H11Protocol):
 
     _by_host: ClassVar[Counter[str]] = Counter()
 
-    def __init__(self, *arguments: Any, presence: Presence, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+    def __init__(self, presence: Presence, **options: Any) -> None:
+        super().__init__(**options)
         self._presence = presence
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self._identity = Peer()
+        self.app_state = {**self.app_state, "peer": self._identity}
         peer = transport.get_extra_info("peername")
         self._peer = str(peer[0]) if peer else ""
         self._by_host[self._peer] += 1
@@ -184,6 +212,7 @@ class _Connection(H11Protocol):
         super().connection_lost(exc)
         if self.client is not None:
             self._presence.closed(self.client)
+        self._identity.is_open = False
         self._by_host[self._peer] -= 1
         if not self._by_host[self._peer]:
             del self._by_host[self._peer]

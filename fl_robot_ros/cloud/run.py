@@ -26,6 +26,7 @@ from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import ModelError, RunFailedError
 from fl_robot_ros.federation import protocol
 from fl_robot_ros.federation.protocol import RunConfig
+from fl_robot_ros.identity.signed_model import Signature
 from fl_robot_ros.learning.weights import check_weights
 from fl_robot_ros.name_list import name_list
 
@@ -54,6 +55,8 @@ class Run:
         record: RunRecord,
         save: Callable[[GlobalModel], Any],
         sleep: Callable[[float], None] = time.sleep,
+        sign: Callable[[int, GlobalModel], Signature] | None = None,
+        enrolled_name: Callable[[bytes], str] | None = None,
     ) -> None:
         """Send nothing yet.
 
@@ -65,6 +68,9 @@ class Run:
             record: The run.
             save: Stores a checkpoint.
             sleep: Waits for robots and before another attempt, in s.
+            sign: Signs the final model of a run, given the run's number; None: nobody does.
+            enrolled_name: Returns the name of the robot with a public key; None: robots say their
+                names themselves.
         """
         self._grid = grid
         self._reader = reader
@@ -79,6 +85,8 @@ class Run:
         self._record = record
         self._save = save
         self._sleep = sleep
+        self._sign = sign
+        self._enrolled_name = enrolled_name
         self._names = history.robot_names()
         self._clock = _RoundClock()
         self._evaluation: tuple[RoundRecord, SentRequest] | None = None
@@ -165,6 +173,8 @@ class Run:
         """Return the connected robots."""
         connected = {node.node_id: node.public_key for node in self._grid.get_nodes()}
         self._keys |= connected
+        if self._enrolled_name is not None:
+            self._names |= {node: self._enrolled_name(key) for node, key in connected.items()}
         return sorted(set(connected) - self._gone())
 
     def _gone(self) -> set[int]:
@@ -217,7 +227,13 @@ class Run:
             good += [node for node in drawn if node in avoided]
         return sorted(good[:size])
 
-    def _send(self, phase: str, model: GlobalModel, nodes: Sequence[int]) -> SentRequest:
+    def _send(
+        self,
+        phase: str,
+        model: GlobalModel,
+        nodes: Sequence[int],
+        signature: Signature | None = None,
+    ) -> SentRequest:
         """Send the model to robots."""
         settings = self._settings
         config = RunConfig(
@@ -234,7 +250,7 @@ class Run:
         request = SentRequest(
             self._grid,
             self._reader,
-            protocol.pack_request(config, model.weights),
+            protocol.pack_request(config, model.weights, signature),
             phase,
             nodes,
             server_round=model.server_round,
@@ -297,8 +313,8 @@ class Run:
         return accepted
 
     def _named(self, reply: Reply) -> Reply:
-        """Return the reply with the name that the robot gave in its first one."""
-        if reply.is_named:
+        """Return the reply with the enrolled name, or that which the robot gave in its first."""
+        if reply.is_named and self._enrolled_name is None:
             self._names[reply.node_id] = reply.robot
         return replace(reply, robot=self._names.get(reply.node_id, reply.robot))
 
@@ -339,7 +355,8 @@ class Run:
         """Send the final model to the connected robots, but for those that came after its end."""
         record = self._record
         nodes = [node for node in self._online() if node in self._met or not self._met]
-        request = self._send(QUERY, model, nodes)
+        signature = self._sign(record.run, model) if self._sign else None
+        request = self._send(QUERY, model, nodes, signature)
         replies = self._replies(QUERY, model.server_round, request)
         delivered = sorted(reply.robot for reply in replies)
         self._history.add_event(

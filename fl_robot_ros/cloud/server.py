@@ -19,10 +19,17 @@ from typing import Any
 import yaml
 
 from fl_robot_ros.atomic_file import staging_file
+from fl_robot_ros.cloud.admission import Admission
 from fl_robot_ros.cloud.checkpoint import newest_checkpoint
 from fl_robot_ros.cloud.gate import Gate
 from fl_robot_ros.cloud.history import History, RunRecord, RunStage, set_aside
-from fl_robot_ros.cloud.readiness import check_readiness, describe_exposure
+from fl_robot_ros.cloud.readiness import (
+    check_readiness,
+    describe_risks,
+    load_tls,
+    open_keys,
+)
+from fl_robot_ros.cloud.refusal_log import RefusalLog
 from fl_robot_ros.cloud.server_app import CHECKPOINTS, SETTINGS_FILE
 from fl_robot_ros.cloud.superlink import LOG_FILE, SuperLink
 from fl_robot_ros.config import ServerSettings, expand_path
@@ -76,15 +83,17 @@ class FleetServer:
             self._last_event = history.last_event_id()
             history.set_absent({})
             self._end_left_over(history)
+            refusals = RefusalLog(self._say)
+            keys = open_keys(self._settings)
+            admission = Admission(keys.robots_file, refusals) if keys else None
             with (
-                Gate(self._settings) as gate,
+                Gate(self._settings, load_tls(self._settings), admission, refusals) as gate,
                 SuperLink(self.state_dir, gate.notice_fd) as superlink,
                 # Closed before the SuperLink ends: a robot takes a closed port for the end.
                 gate.serving(superlink.port),
             ):
-                exposure = describe_exposure(self._settings)
-                if exposure:
-                    self._say(exposure)
+                for risk in describe_risks(self._settings):
+                    self._say(risk)
                 self._say(
                     f"serving robots on {gate.address}, state in {self.state_dir}, log in "
                     f"{LOG_FILE}"
@@ -247,8 +256,9 @@ class FleetServer:
             SettingError: The folder cannot be written.
         """
         values = _as_plain(self._settings)
-        if self._settings.initial_model:
-            values["initial_model"] = str(expand_path(self._settings.initial_model))
+        for name in ("initial_model", "keys_dir"):
+            if values[name]:
+                values[name] = str(expand_path(values[name]))
         try:
             with staging_file(self.state_dir / SETTINGS_FILE) as file:
                 file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")

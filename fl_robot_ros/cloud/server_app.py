@@ -12,12 +12,14 @@ from flwr.serverapp import Grid, ServerApp
 
 from fl_robot_ros.cloud.checkpoint import CheckpointWriter, GlobalModel, newest_checkpoint
 from fl_robot_ros.cloud.history import History, RunRecord, RunStage
-from fl_robot_ros.cloud.readiness import check_same_task, input_of
+from fl_robot_ros.cloud.model_signer import ModelSigner
+from fl_robot_ros.cloud.readiness import check_same_task, input_of, open_keys
 from fl_robot_ros.cloud.reply_reader import ReplyReader
 from fl_robot_ros.cloud.run import Run
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import FlRobotError, RunFailedError
 from fl_robot_ros.federation.object_pulls import pull_sooner
+from fl_robot_ros.identity.robot_list import RobotNames
 
 CHECKPOINTS = "checkpoints"
 SETTINGS_FILE = "settings.yaml"
@@ -64,6 +66,7 @@ def _run(grid: Grid, state_dir: Path, history: History, record: RunRecord) -> No
             check_same_task(model, settings)
             history.add_event(f"going on from round {model.server_round}")
         history.set_model_bytes(record.run, model.weights.nbytes)
+        keys = open_keys(settings)
         with closing(ReplyReader(grid)) as reader:
             run = Run(
                 grid=grid,
@@ -72,6 +75,8 @@ def _run(grid: Grid, state_dir: Path, history: History, record: RunRecord) -> No
                 history=history,
                 record=record,
                 save=writer.save,
+                sign=ModelSigner(keys.model_key(), state_dir).sign if keys else None,
+                enrolled_name=RobotNames(keys.robots_file) if keys else None,
             )
             run.run(model)
 

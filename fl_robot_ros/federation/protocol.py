@@ -5,6 +5,8 @@ message. A message from the server holds `arrays` (one packed array, see `learni
 `config` (a `RunConfig`, the same for all of a run, so that a robot need not fetch it twice); the
 number of the round is the message's group. A robot replies with `metrics`, after training also
 with `arrays`, and the first time with its name in `config`. Nothing else leaves a robot.
+
+Where the fleet has keys, the final model comes with a third record, `signature`.
 """
 
 from __future__ import annotations
@@ -25,9 +27,11 @@ from flwr.app import (
 from numpy.typing import NDArray
 
 from fl_robot_ros.errors import ModelError, ProtocolError
+from fl_robot_ros.identity.signed_model import Signature
 from fl_robot_ros.images.preprocessing import Preprocessing
 
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
+SIGNATURE = "signature"
 WEIGHTS = "weights"
 NUM_EXAMPLES = "num-examples"
 LOSS, ACCURACY, SECONDS = "loss", "accuracy", "seconds"
@@ -111,14 +115,35 @@ class RunConfig:
         return cls(**values)
 
 
-def pack_request(config: RunConfig, weights: NDArray[np.float32]) -> RecordDict:
+def pack_request(
+    config: RunConfig, weights: NDArray[np.float32], signature: Signature | None = None
+) -> RecordDict:
     """Return the content of a message from the server to a robot.
 
     Args:
         config: The parameters of the run.
         weights: float32 (number of weights,).
+        signature: The signature of the final model, None without one.
     """
-    return RecordDict({ARRAYS: _to_arrays(weights), CONFIG: config.to_record()})
+    content = RecordDict({ARRAYS: _to_arrays(weights), CONFIG: config.to_record()})
+    if signature is not None:
+        content[SIGNATURE] = ConfigRecord({**asdict(signature)})
+    return content
+
+
+def unpack_signature(message: Message) -> Signature | None:
+    """Return the signature in a message from the server, unchecked; None without one.
+
+    Raises:
+        ProtocolError: A part of it is missing or no text.
+    """
+    record = message.content.config_records.get(SIGNATURE)
+    if record is None:
+        return None
+    values = {field.name: record.get(field.name) for field in fields(Signature)}
+    if not all(isinstance(value, str) for value in values.values()):
+        raise ProtocolError(f"the record '{SIGNATURE}' lacks {', '.join(values)} as text")
+    return Signature(**{name: str(value) for name, value in values.items()})
 
 
 @dataclass(frozen=True)

@@ -223,7 +223,7 @@ class RunControl:
 
     def _job(self, max_id: int) -> Job:
         settings = self._settings
-        certificates = settings.root_certificates
+        certificates, enrolment = settings.root_certificates, settings.enrolment
         freeze = FreezeRequest(
             dataset_dir=str(self._dataset.path),
             snapshots_dir=str(self._data_dir / "snapshots"),
@@ -235,6 +235,7 @@ class RunControl:
             robot=self._robot,
             server_address=self._server_address,
             root_certificates=certificates and str(expand_path(certificates)),
+            enrolment=enrolment and str(expand_path(enrolment)),
             connect_timeout_sec=settings.connect_timeout_sec,
             server_timeout_sec=settings.server_timeout_sec,
             source=self._source,

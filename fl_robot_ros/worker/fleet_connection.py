@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import httpx
@@ -36,7 +35,10 @@ from flwr.supernode.fleet_http_connection import http_request_response
 
 from fl_robot_ros.errors import ServerUnreachableError
 from fl_robot_ros.federation.object_pulls import pull_sooner
+from fl_robot_ros.identity.enrolment import Enrolment
+from fl_robot_ros.worker.first_contact import refusal_in
 from fl_robot_ros.worker.reachability import wait_for_listener
+from fl_robot_ros.worker.robot_key import robot_key
 
 _GONE_SEC = 0.5
 _REPLY_SEC = 10.0
@@ -157,29 +159,34 @@ class FleetConnection:
         return over[0] if over else True
 
     def _lost(self, error: Exception) -> ServerUnreachableError:
-        return ServerUnreachableError(
-            f"lost the server at {self.server_address}: {str(error) or type(error).__name__}"
-        )
+        reason = str(error) or type(error).__name__
+        if isinstance(error, httpx.HTTPStatusError):
+            reason = refusal_in(error.response.text) or reason
+        return ServerUnreachableError(f"lost the server at {self.server_address}: {reason}")
 
 
 @contextmanager
 def connect(
     server_address: str,
     *,
-    root_certificates: str,
+    certificates: str,
+    enrolment: Enrolment | None,
     server_timeout_sec: float,
 ) -> Iterator[FleetConnection]:
     """Connect to a SuperLink, and disconnect at the end.
 
     Args:
         server_address: host:port of the SuperLink.
-        root_certificates: PEM file of the certificate authority; "" for plain HTTP.
+        certificates: The server's certificate authority, PEM; "" for plain HTTP.
+        enrolment: The robot's enrolment; None: the robot registers itself under a new key.
         server_timeout_sec: How long to retry a request while the server is away.
 
     Raises:
         ServerUnreachableError: The server is not a SuperLink, or refuses this robot.
+        IdentityError: The enrolment's key is damaged.
     """
     pull_sooner()
+    key = robot_key(enrolment) if enrolment else None
     last_error = _LastError()
     flower_log = logging.getLogger("flwr")
     flower_log.addHandler(last_error)
@@ -187,8 +194,9 @@ def connect(
     try:
         with http_request_response(
             server_address,
-            insecure=not root_certificates,
-            root_certificates=Path(root_certificates).read_bytes() if root_certificates else None,
+            insecure=not certificates,
+            root_certificates=certificates.encode() or None,
+            authentication_keys=(key, key.public_key()) if key else None,
             max_wait_time=server_timeout_sec,
         ) as (node_id, receive, send, get_run, _get_fab, pull_object, push_object, confirm):
             entered = True
@@ -205,9 +213,7 @@ def connect(
     except OSError as error:
         if entered:
             raise
-        raise ServerUnreachableError(
-            f"cannot use the certificates in {root_certificates}: {error}"
-        ) from error
+        raise ServerUnreachableError(f"cannot use the certificates: {error}") from error
     finally:
         flower_log.removeHandler(last_error)
 

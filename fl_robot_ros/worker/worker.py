@@ -20,6 +20,8 @@ from typing import Any, TextIO
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.snapshot import freeze
 from fl_robot_ros.errors import FlRobotError, RunCancelledError, RunFailedError
+from fl_robot_ros.identity.enrolment import Enrolment
+from fl_robot_ros.worker.first_contact import introduce, read_certificates
 from fl_robot_ros.worker.reachability import wait_for_listener
 from fl_robot_ros.worker_link.event import EventWriter, Failed, Frozen, Progress, Reading
 from fl_robot_ros.worker_link.job import CANCEL, FreezeRequest, Job
@@ -76,6 +78,9 @@ def run_job(job: Job, events: EventWriter, stop: threading.Event) -> None:
     _step_back(job.nice)
     events.write(Progress(RunState.CONNECTING))
     wait_for_listener(job.server_address, job.connect_timeout_sec, stop)
+    enrolment = Enrolment.load(Path(job.enrolment)) if job.enrolment else None
+    certificates = read_certificates(job.root_certificates, enrolment)
+    introduce(job.server_address, certificates, enrolment, job.connect_timeout_sec)
     if job.threads:
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(job.threads)
         os.environ["TF_NUM_INTEROP_THREADS"] = str(job.threads)
@@ -88,19 +93,21 @@ def run_job(job: Job, events: EventWriter, stop: threading.Event) -> None:
     if snapshot is None:
         events.write(Reading(str(job.source)))
     participant = Participant(
-        robot=job.robot,
+        robot=enrolment.robot if enrolment else job.robot,
         data=open_learning_data(job.source, snapshot),
         models_dir=Path(job.models_dir),
         keep_versions=job.keep_versions,
         server=job.server_address,
         events=events,
         should_stop=stop.is_set,
+        enrolment=enrolment,
     )
     client_app.set_participant(participant)
     outcome: Exception | None = None
     with connect(
         job.server_address,
-        root_certificates=job.root_certificates,
+        certificates=certificates,
+        enrolment=enrolment,
         server_timeout_sec=job.server_timeout_sec,
     ) as connection:
         events.write(Progress(RunState.WAITING))

@@ -38,7 +38,8 @@ class Job:
     Attributes:
         robot: The robot's name.
         server_address: host:port of the SuperLink.
-        root_certificates: PEM file of the certificate authority; "" for plain HTTP.
+        root_certificates: PEM file of the certificate authority; "" for that of the enrolment.
+        enrolment: File of the robot's enrolment; "" without one. Without both: plain HTTP.
         connect_timeout_sec: How long to try to reach the server.
         server_timeout_sec: How long to wait for a server that went away.
         source: The learning data.
@@ -52,6 +53,7 @@ class Job:
     robot: str
     server_address: str
     root_certificates: str
+    enrolment: str
     connect_timeout_sec: float
     server_timeout_sec: float
     source: DataSource

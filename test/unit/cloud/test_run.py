@@ -22,6 +22,7 @@ from fl_robot_ros.cloud.run import Run
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import RunFailedError
 from fl_robot_ros.federation import protocol
+from fl_robot_ros.identity.signed_model import Signature
 from fl_robot_ros.images.preprocessing import Preprocessing
 
 SIZE = 4
@@ -118,7 +119,11 @@ def model(server_round: int = 0) -> GlobalModel:
 
 
 def run_rounds(
-    grid: FakeGrid, history: History, begin: int = 0, **settings: Any
+    grid: FakeGrid,
+    history: History,
+    begin: int = 0,
+    keys: dict[str, Any] | None = None,
+    **settings: Any,
 ) -> tuple[GlobalModel, list[GlobalModel], list[float]]:
     """Do a run after round `begin`; return the final model, the saved models and the pauses."""
     values = ServerSettings(classes=("a", "b"), **{"min_nodes": 1, "num_rounds": 1, **settings})
@@ -134,6 +139,7 @@ def run_rounds(
         record=record,
         save=saved.append,
         sleep=pauses.append,
+        **(keys or {}),
     )
     return run.run(model(begin)), saved, pauses
 
@@ -336,3 +342,23 @@ def test_a_run_goes_on_with_the_evaluation_that_a_stop_cut_off(history: History)
     run_rounds(grid, history, begin=3)
     assert [entry[:3] for entry in grid.log][:2] == [("sent", "evaluate", 3), ("sent", "train", 4)]
     assert [item.accuracy for item in history.rounds()] == [0.75, 0.75]
+
+
+def test_with_keys_a_robot_has_its_enrolled_name_and_the_last_model_is_signed(
+    history: History,
+) -> None:
+    signatures: list[Signature | None] = []
+
+    def claims_another_name(message: Message) -> Message | None:
+        signatures.append(protocol.unpack_signature(message))
+        return sound("r1")(message)
+
+    signature = Signature("{}", "AAAA", "key")
+    keys = {
+        "enrolled_name": lambda key: f"enrolled {key.decode()}",
+        "sign": lambda run, model: signature if (run, model.server_round) == (1, 1) else None,
+    }
+    run_rounds(FakeGrid({7: claims_another_name, 8: broken}), history, keys=keys)
+    assert signatures == [None, None, signature]  # training, evaluation, delivery
+    assert "round 1: enrolled 8: out of memory" in events(history)
+    assert events(history)[-1].endswith("delivered to enrolled 7")

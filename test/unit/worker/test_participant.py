@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from flower_identity import take_identity
+from flwr.app import Message
 
-from fl_robot_ros.errors import ProtocolError, SettingError
+from fl_robot_ros.cloud.checkpoint import GlobalModel
+from fl_robot_ros.cloud.model_signer import ModelSigner
+from fl_robot_ros.delivery.manifest import Manifest
+from fl_robot_ros.delivery.model_store import ModelStore
+from fl_robot_ros.errors import IdentityError, ProtocolError, SettingError
+from fl_robot_ros.federation import protocol
+from fl_robot_ros.federation.protocol import RunConfig
+from fl_robot_ros.identity.key_folder import KeyFolder
+from fl_robot_ros.identity.signed_model import Signature
 from fl_robot_ros.images.preprocessing import Preprocessing
+from fl_robot_ros.learning.initial_model import initial_model
 from fl_robot_ros.worker.participant import Participant
+
+take_identity()
 
 
 def test_a_node_configuration_names_a_data_source(tmp_path: Path) -> None:
@@ -59,3 +74,70 @@ def test_an_unfit_node_configuration_is_told(
 ) -> None:
     with pytest.raises(error, match=message):
         Participant.from_node_config(config)
+
+
+def test_an_enrolled_robot_takes_signed_models_of_its_fleet_alone_and_none_twice(
+    tmp_path: Path,
+) -> None:
+    keys = KeyFolder.create(tmp_path / "keys", ["127.0.0.1"])
+    folder = tmp_path / "images"
+    for label in ("dark", "light"):
+        (folder / label).mkdir(parents=True)
+        for number in range(4):
+            cv2.imwrite(
+                str(folder / label / f"{number}.png"), np.full((9, 9, 3), number, np.uint8)
+            )
+    keys.enrol("r1", tmp_path / "r1.json", "")
+    participant = Participant.from_node_config(
+        {
+            "dataset-source": f"folder:{folder}",
+            "holdout-fraction": 0.5,
+            "models-dir": str(tmp_path / "models"),
+            "enrolment": str(tmp_path / "r1.json"),
+        }
+    )
+    assert participant.robot == "r1"
+    preprocessing = Preprocessing(10, 10, 3, 1.0)
+    architecture, weights = initial_model("", preprocessing, ("dark", "light"), 0)
+    model = GlobalModel(4, weights, architecture, ("dark", "light"), preprocessing)
+    signer = ModelSigner(keys.model_key(), tmp_path)
+    first, second = (signer.sign(3, model) for _ in range(2))
+
+    def deliver(signature: Signature | None, sent: GlobalModel = model) -> Message:
+        config = RunConfig(
+            run=3,
+            last_round=4,
+            architecture=sent.architecture,
+            classes=sent.classes,
+            preprocessing=sent.preprocessing,
+            local_epochs=1,
+            batch_size=1,
+            learning_rate=0.1,
+            seed=0,
+        )
+        content = protocol.pack_request(config, sent.weights, signature)
+        message = Message(content, dst_node_id=1, message_type="query", group_id="4")
+        message.metadata.__dict__["_message_id"] = "request"
+        return participant.deliver(message)
+
+    stranger = Ed25519PrivateKey.generate()
+    for signature, words in (
+        (None, "the model is not signed"),
+        (ModelSigner(stranger, tmp_path).sign(3, model), "keys_dir is another fleet's"),
+    ):
+        with pytest.raises(IdentityError, match=words):
+            deliver(signature)
+    changed = replace(model, weights=weights + np.float32(1))
+    with pytest.raises(IdentityError, match="weights_sha256 is not what was signed"):
+        deliver(first, changed)
+    assert not (tmp_path / "models").exists()
+
+    deliver(second)
+    version = ModelStore(tmp_path / "models", 5).current()
+    assert version is not None
+    manifest = Manifest.load(version)
+    assert Signature(manifest.statement, manifest.signature, manifest.key_id) == second
+    for signature in (second, first):
+        with pytest.raises(IdentityError, match="the model is an old one"):
+            deliver(signature)
+    assert len(ModelStore(tmp_path / "models", 5).versions()) == 1
