@@ -6,7 +6,7 @@ A participant lives for a whole run: images are decoded, and the model is compil
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,6 @@ class Participant:
         keep_versions: Model versions kept on disk.
         server: host:port, for the manifest.
         events: Tells the node what happens.
-        should_stop: Polled in training; True leaves the run.
     """
 
     robot: str
@@ -69,7 +68,6 @@ class Participant:
     keep_versions: int
     server: str = ""
     events: EventWriter = field(default_factory=EventWriter)
-    should_stop: Callable[[], bool] = lambda: False
     _prepared: _Prepared | None = None
     _is_introduced: bool = False
 
@@ -107,7 +105,7 @@ class Participant:
         """Train on this robot's data; return the reply with the new weights.
 
         Raises:
-            FlRobotError: The message, the model or the data is invalid, or the run was left.
+            FlRobotError: The message, the model or the data is invalid.
         """
         request = protocol.unpack_request(message)
         config = request.config
@@ -128,7 +126,6 @@ class Participant:
                 loss=metrics["loss"],
                 accuracy=metrics["accuracy"],
             ),
-            should_stop=self.should_stop,
         )
         self._report(RunState.WAITING, request)
         counts = prepared.train.class_counts(len(config.classes))
