@@ -69,7 +69,7 @@ class Participant:
     server: str = ""
     events: EventWriter = field(default_factory=EventWriter)
     _prepared: _Prepared | None = None
-    _is_introduced: bool = False
+    _introduced_as: int = 0
 
     @classmethod
     def from_node_config(cls, config: Mapping[str, Any]) -> Participant:
@@ -189,9 +189,10 @@ class Participant:
         weights: NDArray[np.float32] | None = None,
         texts: dict[str, str] | None = None,
     ) -> Message:
-        """Return a reply; the first one of this process carries the robot's name."""
-        name = {} if self._is_introduced else {protocol.ROBOT: self.robot}
-        self._is_introduced = True
+        """Return a reply; the first one of each registration carries the robot's name."""
+        node_id = message.metadata.dst_node_id
+        name = {} if node_id == self._introduced_as else {protocol.ROBOT: self.robot}
+        self._introduced_as = node_id
         return protocol.reply(message, metrics, weights, {**name, **(texts or {})})
 
     def _prepare(self, config: RunConfig) -> _Prepared:
