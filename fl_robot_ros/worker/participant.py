@@ -6,7 +6,8 @@ A participant lives for a whole run: images are decoded, and the model is compil
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,12 @@ from fl_robot_ros.federation import protocol
 from fl_robot_ros.federation.protocol import RunConfig
 from fl_robot_ros.learning.export import export_model
 from fl_robot_ros.learning.learning_data import LearningData, open_learning_data
-from fl_robot_ros.learning.trainer import EvaluationResult, Trainer
+from fl_robot_ros.learning.memory_budget import MemoryBudget
+from fl_robot_ros.learning.trainer import EVALUATION_BATCH_SIZE, EvaluationResult, Trainer
 from fl_robot_ros.learning.training_data import LabelledImages
 from fl_robot_ros.learning.weights import set_packed_weights
 from fl_robot_ros.name_list import count_list
+from fl_robot_ros.worker.guard import memory_mb
 from fl_robot_ros.worker_link.event import Delivered, EventWriter, Prepared, Progress
 from fl_robot_ros.worker_link.run_status import RunState
 
@@ -36,7 +39,13 @@ _SETTING_KEYS = (
     *("holdout-fraction", "keep-versions"),
 )
 
+_BUILD_SEC = 120.0
+
 _logger = logging.getLogger(__name__)
+
+
+def _no_deadline(what: str, seconds: float) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 @dataclass
@@ -60,6 +69,8 @@ class Participant:
         keep_versions: Model versions kept on disk.
         server: host:port, for the manifest.
         events: Tells the node what happens.
+        memory_limit_mb: Most memory of this process, in MB; 0: no limit.
+        deadline: Watches over work that must end in time.
     """
 
     robot: str
@@ -68,6 +79,8 @@ class Participant:
     keep_versions: int
     server: str = ""
     events: EventWriter = field(default_factory=EventWriter)
+    memory_limit_mb: int = 0
+    deadline: Callable[[str, float], AbstractContextManager[None]] = _no_deadline
     _prepared: _Prepared | None = None
     _introduced_as: int = 0
 
@@ -197,9 +210,15 @@ class Participant:
 
     def _prepare(self, config: RunConfig) -> _Prepared:
         """Return trainer and data for a configuration; those of the last call if it is equal."""
-        key = (config.architecture, config.classes, config.preprocessing)
+        key = (config.architecture, config.classes, config.preprocessing, config.batch_size)
         if self._prepared is None or self._prepared.key != key:
-            trainer = Trainer(config.architecture, config.preprocessing, config.classes)
+            budget = self.memory_limit_mb and MemoryBudget(
+                self.memory_limit_mb - memory_mb(), config.batch_size, EVALUATION_BATCH_SIZE
+            )
+            with self.deadline("to build the server's model", _BUILD_SEC):
+                trainer = Trainer(
+                    config.architecture, config.preprocessing, config.classes, budget or None
+                )
             train, holdout = self.data.load(config.classes, config.preprocessing)
             unmapped = train.unmapped + holdout.unmapped
             unreadable = train.unreadable + holdout.unreadable

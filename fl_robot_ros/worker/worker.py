@@ -71,6 +71,8 @@ def run_job(job: Job, events: EventWriter, guard: Guard) -> None:
         keep_versions=job.keep_versions,
         server=job.server_address,
         events=events,
+        memory_limit_mb=job.memory_limit_mb,
+        deadline=guard.deadline,
     )
     client_app.set_participant(participant)
     with connect(
