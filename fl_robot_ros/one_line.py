@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_MOST_CHARACTERS = 500
+_MOST_CHARACTERS = 1000
 
 
 def one_line(text: str, most: int = _MOST_CHARACTERS) -> str:

@@ -12,8 +12,7 @@ from cryptography import x509
 
 from fl_robot_ros.cloud.checkpoint import GlobalModel, newest_checkpoint
 from fl_robot_ros.config import ServerSettings, existing_file
-from fl_robot_ros.errors import ProtocolError, SettingError
-from fl_robot_ros.federation.protocol import checked_classes
+from fl_robot_ros.errors import SettingError
 from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.name_list import name_list
 
@@ -29,14 +28,9 @@ def check_readiness(settings: ServerSettings, checkpoints: Path) -> None:
         checkpoints: Folder of the checkpoints; it may be missing.
 
     Raises:
-        SettingError: A file is missing or of the wrong kind, a class name is none that robots
-            take, the checkpoints are for other classes or another input, or the certificate is
-            not valid now.
+        SettingError: A file is missing or of the wrong kind, the checkpoints are for other
+            classes or another input, or the certificate is not valid now.
     """
-    try:
-        checked_classes(settings.classes)
-    except ProtocolError as error:
-        raise SettingError(f"classes: {error}") from error
     model, _ = newest_checkpoint(checkpoints)
     if model is not None:
         check_same_task(model, settings)
