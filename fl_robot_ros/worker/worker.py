@@ -120,9 +120,10 @@ def _reply_until_delivered(connection: Any, app: Any, events: EventWriter) -> No
 
     waiting_since = time.monotonic()
     while True:
+        asked_at = time.monotonic()
         message = connection.receive()
         if message is None:
-            _pause(waiting_since)
+            _pause(waiting_since, asked_at)
             continue
         context = Context(
             run_id=message.metadata.run_id,
@@ -150,10 +151,11 @@ def _reply_until_delivered(connection: Any, app: Any, events: EventWriter) -> No
         waiting_since = time.monotonic()
 
 
-def _pause(waiting_since: float) -> None:
-    """Wait until the next poll."""
-    waited = time.monotonic() - waiting_since
-    time.sleep(min(max(waited * _POLL_SHARE, _MIN_POLL_SEC), _MAX_POLL_SEC))
+def _pause(waiting_since: float, asked_at: float) -> None:
+    """Wait until the next poll; the time that the server held the last one counts."""
+    now = time.monotonic()
+    pause = min((now - waiting_since) * _POLL_SHARE, _MAX_POLL_SEC)
+    time.sleep(max(pause - (now - asked_at), _MIN_POLL_SEC))
 
 
 def _run_app(app: Any, message: Any, context: Any) -> tuple[Any, Exception | None]:
@@ -181,6 +183,7 @@ def _tell(connection: Any, reply: Any, reason: str) -> None:
             if reply is not None:
                 connection.send(reply, 0.0)
                 unread.append(reply)
+            asked_at = time.monotonic()
             message = connection.receive()
             reply = None if message is None else error_reply(message, reason)
             unread = [one for one in unread if not connection.is_settled(one)]
@@ -188,7 +191,7 @@ def _tell(connection: Any, reply: Any, reason: str) -> None:
                 _logger.info("the server knows why this robot leaves")
                 return
             if reply is None:
-                _pause(waiting_since)
+                _pause(waiting_since, asked_at)
         _logger.warning("the server did not read why this robot leaves")
     except FlRobotError as error:
         _logger.warning("the server cannot be told why this robot leaves: %s", error)
