@@ -253,6 +253,13 @@ class ClientSettings(Settings):
         minimum=0,
         maximum=19,
     )
+    worker_memory_limit_mb: int = setting(
+        4096,
+        "Most memory of the fleet worker; a run that needs more is refused or left; 0: no limit.",
+        unit="MB",
+        minimum=0,
+        maximum=100000000,
+    )
     published_file: str = setting(
         "model.keras",
         "File of a model version that is announced on fl/model_path.",

@@ -14,6 +14,7 @@
     ├── ProtocolError             a message between server and robot
     ├── IdentityError             a key, a certificate, an enrolment or a signature
     ├── ServerUnreachableError    the connection to the server
+    ├── RequestRefusedError       a request that the server refuses
     ├── RunRefusedError           a run that cannot begin
     ├── RunCancelledError         a run that was left
     └── RunFailedError            a run that ended without a result
@@ -78,6 +79,19 @@ class IdentityError(FlRobotError):
 
 class ServerUnreachableError(FlRobotError):
     """The server did not reply in time, or was away for too long."""
+
+
+class RequestRefusedError(FlRobotError):
+    """The server refuses a robot's request.
+
+    Attributes:
+        status: The HTTP status of the reply.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        """Take the message for people and the status."""
+        super().__init__(message)
+        self.status = status
 
 
 class RunRefusedError(FlRobotError):

@@ -24,7 +24,15 @@ from fl_robot_ros.data_source import DataSource
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.errors import FlRobotError, RunFailedError, RunRefusedError
 from fl_robot_ros.name_list import count_list
-from fl_robot_ros.worker_link.event import Delivered, Event, Failed, Frozen, Prepared, Progress
+from fl_robot_ros.worker_link.event import (
+    Delivered,
+    Dropped,
+    Event,
+    Failed,
+    Frozen,
+    Prepared,
+    Progress,
+)
 from fl_robot_ros.worker_link.job import FreezeRequest, Job
 from fl_robot_ros.worker_link.run_status import FINISHED, RunState, RunStatus
 
@@ -244,6 +252,7 @@ class RunControl:
             keep_versions=settings.keep_versions,
             threads=settings.worker_threads,
             nice=settings.worker_nice,
+            memory_limit_mb=settings.worker_memory_limit_mb,
         )
 
     def _on_event(self, event: Event) -> None:
@@ -268,7 +277,12 @@ class RunControl:
                     status, state=RunState.DELIVERING, detail=detail, accuracy=event.accuracy
                 )
             elif isinstance(event, Failed):
+                # The worker stays until the server has read the reason too.
                 self._outcome = event
+                status = replace(status, detail=event.reason)
+            elif isinstance(event, Dropped):
+                detail = f"the server did not take a reply: {event.reason}"
+                status = replace(status, detail=detail, dropped=status.dropped + 1)
             else:
                 status = replace(status, detail=f"reading {event.source}")
             if self._is_cancelled:

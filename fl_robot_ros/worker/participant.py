@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,12 @@ from fl_robot_ros.identity.enrolment import Enrolment
 from fl_robot_ros.identity.signed_model import state, verify
 from fl_robot_ros.learning.export import export_model
 from fl_robot_ros.learning.learning_data import LearningData, open_learning_data
-from fl_robot_ros.learning.trainer import EvaluationResult, Trainer
+from fl_robot_ros.learning.memory_budget import MemoryBudget
+from fl_robot_ros.learning.trainer import EVALUATION_BATCH_SIZE, EvaluationResult, Trainer
 from fl_robot_ros.learning.training_data import LabelledImages
 from fl_robot_ros.learning.weights import check_weights, set_packed_weights
 from fl_robot_ros.name_list import count_list
+from fl_robot_ros.worker.guard import memory_mb
 from fl_robot_ros.worker_link.event import Delivered, EventWriter, Prepared, Progress
 from fl_robot_ros.worker_link.run_status import RunState
 
@@ -39,7 +42,13 @@ _SETTING_KEYS = (
     *("holdout-fraction", "keep-versions"),
 )
 
+_BUILD_SEC = 120.0
+
 _logger = logging.getLogger(__name__)
+
+
+def _no_deadline(what: str, seconds: float) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 @dataclass
@@ -63,9 +72,10 @@ class Participant:
         keep_versions: Model versions kept on disk.
         server: host:port, for the manifest.
         events: Tells the node what happens.
-        should_stop: Polled in training; True leaves the run.
         enrolment: The robot's enrolment, with which it takes models of its fleet alone; None: it
             takes any model.
+        memory_limit_mb: Most memory of this process, in MB; 0: no limit.
+        deadline: Watches over work that must end in time.
     """
 
     robot: str
@@ -74,10 +84,11 @@ class Participant:
     keep_versions: int
     server: str = ""
     events: EventWriter = field(default_factory=EventWriter)
-    should_stop: Callable[[], bool] = lambda: False
     enrolment: Enrolment | None = None
+    memory_limit_mb: int = 0
+    deadline: Callable[[str, float], AbstractContextManager[None]] = _no_deadline
     _prepared: _Prepared | None = None
-    _is_introduced: bool = False
+    _introduced_as: int = 0
 
     @classmethod
     def from_node_config(cls, config: Mapping[str, Any]) -> Participant:
@@ -116,7 +127,7 @@ class Participant:
         """Train on this robot's data; return the reply with the new weights.
 
         Raises:
-            FlRobotError: The message, the model or the data is invalid, or the run was left.
+            FlRobotError: The message, the model or the data is invalid.
         """
         request = protocol.unpack_request(message)
         config = request.config
@@ -137,7 +148,6 @@ class Participant:
                 loss=metrics["loss"],
                 accuracy=metrics["accuracy"],
             ),
-            should_stop=self.should_stop,
         )
         self._report(RunState.WAITING, request)
         counts = prepared.train.class_counts(len(config.classes))
@@ -234,16 +244,23 @@ class Participant:
         weights: NDArray[np.float32] | None = None,
         texts: dict[str, str] | None = None,
     ) -> Message:
-        """Return a reply; the first one of this process carries the robot's name."""
-        name = {} if self._is_introduced else {protocol.ROBOT: self.robot}
-        self._is_introduced = True
+        """Return a reply; the first one of each registration carries the robot's name."""
+        node_id = message.metadata.dst_node_id
+        name = {} if node_id == self._introduced_as else {protocol.ROBOT: self.robot}
+        self._introduced_as = node_id
         return protocol.reply(message, metrics, weights, {**name, **(texts or {})})
 
     def _prepare(self, config: RunConfig) -> _Prepared:
         """Return trainer and data for a configuration; those of the last call if it is equal."""
-        key = (config.architecture, config.classes, config.preprocessing)
+        key = (config.architecture, config.classes, config.preprocessing, config.batch_size)
         if self._prepared is None or self._prepared.key != key:
-            trainer = Trainer(config.architecture, config.preprocessing, config.classes)
+            budget = self.memory_limit_mb and MemoryBudget(
+                self.memory_limit_mb - memory_mb(), config.batch_size, EVALUATION_BATCH_SIZE
+            )
+            with self.deadline("to build the server's model", _BUILD_SEC):
+                trainer = Trainer(
+                    config.architecture, config.preprocessing, config.classes, budget or None
+                )
             train, holdout = self.data.load(config.classes, config.preprocessing)
             unmapped = train.unmapped + holdout.unmapped
             unreadable = train.unreadable + holdout.unreadable

@@ -48,6 +48,7 @@ class Job:
         keep_versions: Number of model versions to keep.
         threads: Threads to train with; 0: one for each core.
         nice: Niceness to add, 0 to 19.
+        memory_limit_mb: Most memory of the worker, in MB; 0: no limit.
     """
 
     robot: str
@@ -62,6 +63,7 @@ class Job:
     keep_versions: int
     threads: int
     nice: int
+    memory_limit_mb: int
 
     def to_json(self) -> str:
         """Return the job as one line."""

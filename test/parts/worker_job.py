@@ -32,5 +32,6 @@ def make_job(folder: Path, **changes: Any) -> Job:
         "keep_versions": 5,
         "threads": 0,
         "nice": 0,
+        "memory_limit_mb": 0,
     }
     return Job(**{**values, **changes})
