@@ -30,7 +30,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from fl_robot_ros.config import ServerSettings, expand_path
 from fl_robot_ros.errors import RunFailedError, SettingError
 
-# Flower's Fleet API, every path of it (flwr/supernode/fleet_http_client.py of 1.41).
+# Flower's Fleet API, every path of it (flwr/supernode/fleet_http_client.py of 1.41 and 1.42).
 FLEET_PATHS = frozenset(
     f"/v1/fleet/{name}".encode()
     for name in (

@@ -23,6 +23,7 @@ from fl_robot_ros.worker_link.event import Event, Progress, read_event
 from fl_robot_ros.worker_link.run_status import RunState
 
 CLASSES = ("blue", "green", "red")
+LIGHT_ROBOT = Path(__file__).with_name("light_robot.py")
 _COLOURS = {"blue": (230, 40, 40), "green": (40, 230, 40), "red": (40, 40, 230)}
 SIZE_PX = 12
 
@@ -170,3 +171,18 @@ def worker(folder: Path, port: int, **changes: Any) -> Iterator[Worker]:
         yield process
     finally:
         process.close()
+
+
+@contextmanager
+def light_robots(
+    folder: Path, port: int, name: str = "light", **options: Any
+) -> Iterator[Process]:
+    """Run light robots in one process; `options` are those of `light_robot.py`."""
+    command = [sys.executable, str(LIGHT_ROBOT), f"127.0.0.1:{port}", "--name", name]
+    for option, value in options.items():
+        command += [f"--{option.replace('_', '-')}", str(value)]
+    process = Process(command, folder / f"{name}.log")
+    try:
+        yield process
+    finally:
+        process.stop()
