@@ -64,6 +64,7 @@ bench: setup ## Cost of import, capture and rounds, against today's ways.
 	@$(BIN)/python -m pip install --quiet --no-deps --requirement requirements/bench.txt
 	@$(BIN)/python bench/ingest.py
 	@$(BIN)/python bench/capture.py
+	@$(BIN)/python bench/round.py
 	@$(BIN)/python bench/fleet.py
 
 lint: setup ## Style and types, for Python 3.11 and the robots' 3.10.
