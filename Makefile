@@ -16,6 +16,10 @@ WITH_OLD_VERSIONS := $(addprefix test/unit/,delivery dataset curation images \
 	capture/test_privacy_mask.py test_commands.py \
 	test_dataset_command.py test_dataset_import.py test_predict_command.py)
 
+# Tests that depend most on Flower: `make test` runs them with its oldest version too.
+WITH_OLD_FLOWER := $(addprefix test/,unit/federation unit/worker \
+	system/test_light_fleet.py system/test_superlink.py)
+
 LOAD_TENSORFLOW := $(addprefix test/unit/,learning cloud federation worker)
 
 # Where ROS is sourced, its rclpy and messages are used; elsewhere those of PyPI.
@@ -45,6 +49,7 @@ ifdef ARGS
 else
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile test/unit
 	@$(BIN)/python requirements/oldest.py $(WITH_OLD_VERSIONS)
+	@$(BIN)/python requirements/oldest_flower.py $(WITH_OLD_FLOWER)
 	@$(BIN)/python -m pytest test/system test/integration test/launch
 endif
 
@@ -59,6 +64,7 @@ bench: setup ## Cost of import, capture and rounds, against today's ways.
 	@$(BIN)/python -m pip install --quiet --no-deps --requirement requirements/bench.txt
 	@$(BIN)/python bench/ingest.py
 	@$(BIN)/python bench/capture.py
+	@$(BIN)/python bench/round.py
 	@$(BIN)/python bench/fleet.py
 
 lint: setup ## Style and types, for Python 3.11 and the robots' 3.10.

@@ -34,7 +34,7 @@ setup(
     ],
     extras_require={
         "learning": [
-            "flwr>=1.41,<1.42",
+            "flwr>=1.41,<1.43",
             "tensorflow>=2.21,<2.22",
             "keras>=3.13",
             "ai-edge-litert>=2.1,<3",

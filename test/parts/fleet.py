@@ -23,6 +23,7 @@ from fl_robot_ros.worker_link.event import Event, Progress, read_event
 from fl_robot_ros.worker_link.run_status import RunState
 
 CLASSES = ("blue", "green", "red")
+LIGHT_ROBOT = Path(__file__).with_name("light_robot.py")
 _COLOURS = {"blue": (230, 40, 40), "green": (40, 230, 40), "red": (40, 40, 230)}
 SIZE_PX = 12
 
@@ -91,8 +92,10 @@ class Process:
 
 
 @contextmanager
-def server(state_dir: Path, port: int, **settings: Any) -> Iterator[Process]:
-    """Run a real `fl_server` for tiny models."""
+def server(
+    state_dir: Path, port: int, *, within: Sequence[str] = (), **settings: Any
+) -> Iterator[Process]:
+    """Run a real `fl_server` for tiny models; `within` goes before its command."""
     state_dir.mkdir(parents=True, exist_ok=True)
     values = {
         "port": port,
@@ -110,7 +113,7 @@ def server(state_dir: Path, port: int, **settings: Any) -> Iterator[Process]:
     }
     config = state_dir.parent / f"{state_dir.name}.yaml"
     config.write_text(json.dumps(values), encoding="utf-8")
-    command = [sys.executable, "-m", "fl_robot_ros.cli.server", "--config", str(config)]
+    command = [*within, sys.executable, "-m", "fl_robot_ros.cli.server", "--config", str(config)]
     process = Process(command, state_dir.parent / f"{state_dir.name}.log")
     try:
         yield process
@@ -170,3 +173,27 @@ def worker(folder: Path, port: int, **changes: Any) -> Iterator[Worker]:
         yield process
     finally:
         process.close()
+
+
+@contextmanager
+def light_robots(
+    folder: Path,
+    port: int,
+    name: str,
+    *,
+    host: str = "127.0.0.1",
+    within: Sequence[str] = (),
+    **options: Any,
+) -> Iterator[Process]:
+    """Run light robots in one process; `options` are those of `light_robot.py`.
+
+    `within` goes before the command.
+    """
+    command = [*within, sys.executable, str(LIGHT_ROBOT), f"{host}:{port}", "--name", name]
+    for option, value in options.items():
+        command += [f"--{option.replace('_', '-')}", str(value)]
+    process = Process(command, folder / f"{name}.log")
+    try:
+        yield process
+    finally:
+        process.stop()

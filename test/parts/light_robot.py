@@ -1,13 +1,13 @@
 """Robots that speak the product's own protocol and learn without TensorFlow or images.
 
 Connection, messages and pace are those of the fleet worker; the work is a step of the weights
-towards an optimum that all robots share, plus noise of each robot. Many of them fit into one
-process:
+towards an optimum that differs a little from robot to robot, as their data would. Many of them
+fit into one process:
 
     python light_robot.py 127.0.0.1:8000 --robots 32
 
-At the end it prints one line of JSON: how many requests of each kind were made, and which robots
-failed, and why.
+It prints a line when a robot begins and ends training, and at last one line of JSON: how many
+requests of each kind were made, and which robots failed, and why.
 """
 
 from __future__ import annotations
@@ -23,20 +23,25 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from flwr.app import Context, Message
+from flwr.proto.message_pb2 import PushObjectResponse
 from numpy.typing import NDArray
 
 from fl_robot_ros.errors import FlRobotError, ProtocolError
 from fl_robot_ros.federation import protocol
-from fl_robot_ros.worker.fleet_connection import connect
+from fl_robot_ros.identity.enrolment import Enrolment
+from fl_robot_ros.worker.first_contact import read_certificates
+from fl_robot_ros.worker.fleet_connection import FleetConnection, connect
 from fl_robot_ros.worker.worker import _reply_until_delivered
+from fl_robot_ros.worker_link.event import EventWriter
 
 _OPTIMUM_SEED = 2026
 _STEP = 0.3
-_NOISE = 0.01
+_OWN = 0.03
 _EXAMPLES = 100
 
 
@@ -49,11 +54,11 @@ class Behaviour(Enum):
     SILENT = "silent"  # announces its replies, and never sends them
     HANGS = "hangs"  # never replies
     DIES = "dies"  # takes its whole process along
-    LARGE = "large"  # 500 MB instead of the model
+    LARGE = "large"  # a reply of `reply_mb` instead of the model
 
 
 def optimum(size: int) -> NDArray[np.float32]:
-    """Return the weights that all robots move towards, float32 (size,)."""
+    """Return the mean of the robots' optima, float32 (size,)."""
     return np.random.default_rng(_OPTIMUM_SEED).normal(0.0, 0.1, size).astype(np.float32)
 
 
@@ -73,6 +78,7 @@ class LightRobot:
         behaviour: What it does when it is asked to train.
         factor: Multiplies its update.
         examples: Images that it claims to have trained on.
+        reply_mb: Size of a large reply.
         stop: Ends its part in the run.
         error: Why it failed, None so far.
     """
@@ -82,8 +88,10 @@ class LightRobot:
     behaviour: Behaviour = Behaviour.SOUND
     factor: float = 1.0
     examples: int = _EXAMPLES
+    reply_mb: int = 500
     stop: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None
+    connection: FleetConnection | None = None
     _introduced_as: int = 0
 
     def __call__(self, message: Message, context: Context) -> Message:
@@ -93,7 +101,9 @@ class LightRobot:
         weights = None
         texts = {}
         if message.metadata.message_type == "train":
+            print(f"{self.name} trains for round {request.server_round}", flush=True)
             weights = self._train(request)
+            print(f"{self.name} trained for round {request.server_round}", flush=True)
         elif message.metadata.message_type == "query":
             texts[protocol.DELIVERED_VERSION] = "v00001"
         if self._introduced_as != context.node_id:
@@ -124,33 +134,47 @@ class LightRobot:
         if self.behaviour is Behaviour.NAN:
             return np.full_like(before, np.nan)
         if self.behaviour is Behaviour.LARGE:
-            return np.zeros(500_000_000 // 4, np.float32)
-        generator = np.random.default_rng([request.server_round, *self.name.encode()])
-        noise = generator.normal(0.0, _NOISE, before.size)
-        update = _STEP * (optimum(before.size) - before) + noise
+            return np.zeros(self.reply_mb * 1_000_000 // 4, np.float32)
+        own = np.random.default_rng([*self.name.encode()]).normal(0.0, _OWN, before.size)
+        update = _STEP * (optimum(before.size) + own - before)
         return (before + self.factor * update).astype(np.float32)
 
-    def run(self, address: str, root_certificates: str = "", timeout_sec: float = 60.0) -> None:
+    def run(
+        self, address: str, certificates: str, enrolment: Enrolment | None, timeout_sec: float
+    ) -> None:
         """Take part in a run until the delivery, an error, or `stop`.
 
         Args:
             address: host:port of the server.
-            root_certificates: PEM file; "" for plain HTTP.
+            certificates: The server's certificate authority, PEM; "" for plain HTTP.
+            enrolment: The robot's enrolment, None without one.
             timeout_sec: How long to repeat a request while the server is away.
         """
         try:
             with connect(
-                address, root_certificates=root_certificates, server_timeout_sec=timeout_sec
+                address,
+                certificates=certificates,
+                enrolment=enrolment,
+                server_timeout_sec=timeout_sec,
             ) as connection:
+                self.connection = connection
                 if self.behaviour is Behaviour.SILENT:
-                    connection._push_object = lambda *_: None
-                # Flower's connection swallows exceptions.
-                try:
-                    _reply_until_delivered(connection, self, self.stop)
-                except Exception as error:
-                    self.error = error
+                    _keep_objects_back(connection)
+                _reply_until_delivered(connection, self, EventWriter())
         except FlRobotError as error:
             self.error = error
+
+
+def _keep_objects_back(connection: FleetConnection) -> None:
+    """Have a connection announce replies without sending them."""
+    call = connection._client.call
+
+    def announce(path: str, request: Any, response: Any, **options: Any) -> Any:
+        if path == "push-object":
+            return PushObjectResponse(stored=True)
+        return call(path, request, response, **options)
+
+    connection._client.call = announce  # type: ignore[method-assign]
 
 
 class RequestCount(logging.Handler):
@@ -179,7 +203,9 @@ def main() -> int:
     parser.add_argument("--behaviour", type=Behaviour, default=Behaviour.SOUND)
     parser.add_argument("--factor", type=float, default=1.0, help="multiplies every update")
     parser.add_argument("--examples", type=int, default=_EXAMPLES, help="images claimed")
+    parser.add_argument("--reply-mb", type=int, default=500, help="size of a large reply")
     parser.add_argument("--root-certificates", default="", metavar="FILE")
+    parser.add_argument("--enrolments", default="", metavar="DIR", help="a file NAME.json each")
     parser.add_argument("--timeout-sec", type=float, default=60.0, help="patience with the server")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
@@ -194,21 +220,26 @@ def main() -> int:
             behaviour=options.behaviour,
             factor=options.factor,
             examples=options.examples,
+            reply_mb=options.reply_mb,
             stop=stop,
         )
         for number in range(options.robots)
     ]
-    arguments: tuple[Any, ...] = (
-        options.address,
-        options.root_certificates,
-        options.timeout_sec,
-    )
-    threads = [threading.Thread(target=robot.run, args=arguments) for robot in robots]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        while thread.is_alive():  # a signal is only seen between two waits
-            thread.join(1.0)
+    threads = []
+    for robot in robots:
+        enrolment = None
+        if options.enrolments:
+            enrolment = Enrolment.load(Path(options.enrolments) / f"{robot.name}.json")
+        certificates = read_certificates(options.root_certificates, enrolment)
+        arguments = (options.address, certificates, enrolment, options.timeout_sec)
+        threads.append(threading.Thread(target=robot.run, args=arguments))
+        threads[-1].start()
+    while any(thread.is_alive() for thread in threads) and not stop.wait(0.1):
+        pass
+    if stop.is_set():
+        for robot in robots:
+            if robot.connection is not None:
+                robot.connection.close()
     failed = {robot.name: str(robot.error) for robot in robots if robot.error is not None}
     print(json.dumps({"requests": requests.by_kind, "failed": failed}), flush=True)
     sys.stderr.flush()

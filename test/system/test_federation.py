@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -33,6 +33,7 @@ from fleet import (
     server,
     worker,
 )
+from link import Link
 from waiting import wait_until
 
 from fl_robot_ros.cloud.checkpoint import load_checkpoint
@@ -65,68 +66,37 @@ def processes_naming(text: str) -> list[str]:
     return found
 
 
-@contextmanager
-def recording_proxy(port: int, to_port: int) -> Iterator[bytearray]:
-    """Pass TCP traffic on to another port; yield all bytes that clients sent."""
-    sent = bytearray()
-    ends: list[socket.socket] = []
-    threads: list[threading.Thread] = []
-
-    def pump(source: socket.socket, sink: socket.socket, record: bytearray | None) -> None:
-        try:
-            while data := source.recv(65536):
-                if record is not None:
-                    record.extend(data)
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # one side went away, which the other notices by itself
-
-    def serve(listener: socket.socket) -> None:
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            try:
-                upstream = socket.create_connection(("127.0.0.1", to_port))
-            except OSError:
-                client.close()
-                continue
-            ends.extend((client, upstream))
-            for arguments in ((client, upstream, sent), (upstream, client, None)):
-                threads.append(threading.Thread(target=pump, args=arguments, daemon=True))
-                threads[-1].start()
-
-    with socket.create_server(("127.0.0.1", port)) as listener:
-        server_thread = threading.Thread(target=serve, args=(listener,), daemon=True)
-        server_thread.start()
-        try:
-            yield sent
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            server_thread.join()
-            for end in ends:
-                with suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-            for thread in threads:
-                thread.join()
-            for end in ends:
-                end.close()
+def traces_of(dataset: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield what no robot may tell about its dataset, with a description of each."""
+    yield "its place", str(dataset.parent).encode()
+    yield "its topic", b"camera"
+    yield "a label that is no class", b"no_class"
+    for path in dataset.rglob("*.jpg"):
+        yield f"the name of {path}", path.stem.encode()
+        content = path.read_bytes()
+        for start in range(0, len(content) - 16, 64):
+            yield f"{path}, bytes from {start} on", content[start : start + 16]
+        pixels = cv2.imread(str(path))
+        small = cv2.resize(pixels, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA)
+        for image in (pixels, pixels[..., ::-1], small, small[..., ::-1]):
+            row = np.ascontiguousarray(image[5, :SIZE_PX])
+            yield f"{path}, pixels", row.tobytes()
+            yield f"{path}, pixels as numbers", row.astype(np.float32).tobytes()
+            yield f"{path}, the model's input", (row.astype(np.float32) / 255).tobytes()
 
 
 def test_two_robots_learn_classes_that_neither_has_alone(tmp_path: Path) -> None:
-    port, proxy_port = free_port(), free_port()
+    port = free_port()
     make_robot(tmp_path / "r1", ["red", "green"], images=40, seed=1)
-    make_robot(tmp_path / "r2", ["green", "blue"], images=40, seed=2)
+    make_robot(tmp_path / "r2", ["green", "blue", "no_class"], images=60, seed=2)
     with (
         server(tmp_path / "state", port, num_rounds=4, local_epochs=4) as fl_server,
-        recording_proxy(proxy_port, port) as sent,
+        Link(port) as link,
     ):
         wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
         with (
             worker(tmp_path / "r1", port) as first,
-            worker(tmp_path / "r2", proxy_port) as second,
+            worker(tmp_path / "r2", link.port) as second,
         ):
             assert fl_server.popen.wait(TIMEOUT_SEC) == 0
             assert first.popen.wait(60.0) == 0
@@ -161,16 +131,15 @@ def test_two_robots_learn_classes_that_neither_has_alone(tmp_path: Path) -> None
         assert load_checkpoint(tmp_path / f"state/checkpoints/round-{number:05d}.npz")
         assert (tmp_path / f"state/checkpoints/round-{number:05d}.keras").is_file()
 
-    # What left the second robot: no part of any of its images, in no form.
+    # What left the second robot: its name, numbers and weights alone.
+    sent = bytes(link.sent)
     assert len(sent) > 10_000
-    for path in (tmp_path / "r2" / "dataset").rglob("*.jpg"):
-        content = path.read_bytes()
-        assert content[300:332] not in sent
-        pixels = cv2.imread(str(path))
-        assert pixels[5, :12].tobytes() not in sent
-        small = cv2.resize(pixels, (12, 12), interpolation=cv2.INTER_AREA)
-        assert small[5].tobytes() not in sent
-        assert (small[5].astype(np.float32) / 255).tobytes() not in sent
+    assert b"r2" in sent
+    assert not any(name.encode() in sent for name in CLASSES)
+    traces = list(traces_of(tmp_path / "r2" / "dataset"))
+    assert len(traces) > 1000
+    for what, trace in traces:
+        assert trace not in sent, what
     wait_until(lambda: not processes_naming(str(tmp_path)), "the end of all processes")
 
 

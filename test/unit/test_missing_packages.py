@@ -63,7 +63,7 @@ def test_what_learns_names_all_that_it_lacks(
     [line] = errors.splitlines()
     assert line.startswith(f"fl_{command}: flwr, tensorflow, keras, ai-edge-litert")
     if sys.version_info >= (3, 11):  # noqa: UP036
-        advice = f"install with: {robot.path} -m pip install 'flwr>=1.41,<1.42' 'tensorflow>="
+        advice = f"install with: {robot.path} -m pip install 'flwr>=1.41,<1.43' 'tensorflow>="
     else:
         advice = "give learning a virtual environment (README, On a robot, step 2)"
     assert advice in line

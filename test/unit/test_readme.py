@@ -54,6 +54,15 @@ def test_the_readme_leads_to_every_page() -> None:
     assert {str(page.relative_to(ROOT)) for page in PAGES[1:]} <= {*linked}
 
 
+def test_the_tests_that_show_what_faults_do_exist() -> None:
+    text = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:unit|system|bench|test)/[\w/]+\.py)`", text)
+    assert named
+    for name in named:
+        folder = ROOT / "test" if name.startswith(("unit/", "system/")) else ROOT
+        assert (folder / name).is_file(), name
+
+
 def test_the_readmes_settings_are_those_of_the_full_table() -> None:
     table = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8").splitlines()
     text = README.read_text(encoding="utf-8").split("## Settings that people change\n")[1]

@@ -49,7 +49,7 @@ def test_all_that_is_missing_is_named_with_the_command_that_installs_it(tmp_path
     lacking = "flwr, tensorflow, keras, ai-edge-litert, opencv-python-headless"
     assert f"lacks {lacking}; " in problem
     assert problem.endswith(
-        f"install with: {bare.path} -m pip install 'flwr>=1.41,<1.42' 'tensorflow>=2.21,<2.22' "
+        f"install with: {bare.path} -m pip install 'flwr>=1.41,<1.43' 'tensorflow>=2.21,<2.22' "
         "'keras>=3.13' 'ai-edge-litert>=2.1,<3' 'opencv-python-headless>=4.5.4'"
     )
     # The command was followed: neither the old answer nor a restart stands in the way.
@@ -68,7 +68,7 @@ def test_what_a_source_needs_is_asked_for_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("version", "fits"),
-    [("1.40.2", False), ("1.41.0", True), ("1.41.9.post1", True), ("1.42.0", False)],
+    [("1.40.2", False), ("1.41.0", True), ("1.42.9.post1", True), ("1.43.0", False)],
 )
 def test_a_version_out_of_bounds_is_named(tmp_path: Path, version: str, fits: bool) -> None:
     bare = BarePython(tmp_path / "venv")
@@ -86,7 +86,7 @@ def test_a_version_out_of_bounds_is_named(tmp_path: Path, version: str, fits: bo
         assert problem == ""
     else:
         assert f" has flwr {version}; install with: {bare.path} -m pip install " in problem
-        assert problem.endswith(" 'flwr>=1.41,<1.42'")
+        assert problem.endswith(" 'flwr>=1.41,<1.43'")
 
 
 def test_an_old_python_and_one_of_the_system_are_told_to_make_an_environment(

@@ -1,0 +1,37 @@
+"""A real server and light robots: what faults of robots and links do to a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fleet import free_port, light_robots, server
+from light_robot import distance
+from waiting import wait_until
+
+from fl_robot_ros.cloud.checkpoint import newest_checkpoint
+
+TIMEOUT_SEC = 240.0
+
+
+def distance_of(state: Path) -> float:
+    """Return how far the newest global model is from what the light robots learn: 0 to about 1."""
+    model, complaints = newest_checkpoint(state / "checkpoints")
+    assert model is not None
+    assert not complaints
+    return distance(model.weights)
+
+
+def test_a_robot_that_sends_no_numbers_is_named_and_the_others_learn(tmp_path: Path) -> None:
+    port, state = free_port(), tmp_path / "state"
+    with server(state, port, num_rounds=3) as fl_server:
+        with light_robots(tmp_path, port, "nan", behaviour="nan") as nan:
+            wait_until(
+                lambda: "waiting for robots: 1 of 2" in fl_server.text, "the robot", TIMEOUT_SEC
+            )
+            with light_robots(tmp_path, port, "sound", robots=2) as sound:
+                assert fl_server.popen.wait(TIMEOUT_SEC) == 0, fl_server.text
+                assert sound.popen.wait(60.0) == 0, sound.text
+            assert nan.popen.wait(60.0) == 0, nan.text
+    assert "nan0: refused: " in fl_server.text
+    assert "delivered to nan0, sound0, sound1" in fl_server.text
+    assert distance_of(state) < 0.5
