@@ -12,12 +12,11 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import FedAvg
-from numpy.typing import NDArray
 
+from fl_robot_ros.cloud.aggregation import Aggregation
 from fl_robot_ros.cloud.checkpoint import GlobalModel
+from fl_robot_ros.cloud.fleet_classes import FleetClasses
 from fl_robot_ros.cloud.history import History, RoundRecord, RunRecord
 from fl_robot_ros.cloud.sent_request import SentRequest
 from fl_robot_ros.cloud.update_check import Reply, check_reply
@@ -25,7 +24,6 @@ from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import ModelError, RunFailedError
 from fl_robot_ros.federation import protocol
 from fl_robot_ros.federation.protocol import RunConfig
-from fl_robot_ros.learning.weights import check_weights
 from fl_robot_ros.name_list import name_list
 
 TRAIN, EVALUATE, QUERY = "train", "evaluate", "query"
@@ -45,6 +43,7 @@ class Run:
         settings: ServerSettings,
         history: History,
         record: RunRecord,
+        aggregation: Aggregation,
         save: Callable[[GlobalModel], Any],
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -55,18 +54,15 @@ class Run:
             settings: The server's settings.
             history: Takes rounds, replies and lines for the operator.
             record: The run.
+            aggregation: Makes one model of the updates of a round.
             save: Stores a checkpoint.
             sleep: Waits for robots and before another attempt, in s.
         """
         self._grid = grid
         self._settings = settings
         self._history = history
-        self._strategy = FedAvg(
-            min_train_nodes=1,
-            min_evaluate_nodes=1,
-            min_available_nodes=1,
-            weighted_by_key=protocol.NUM_EXAMPLES,
-        )
+        self._aggregation = aggregation
+        self._classes = FleetClasses(len(settings.classes))
         self._record = record
         self._save = save
         self._sleep = sleep
@@ -86,8 +82,7 @@ class Run:
                 self._ask_to_evaluate(model, record)  # the server was stopped before
         for server_round in range(model.server_round + 1, self._record.last_round + 1):
             model = replace(model, server_round=server_round)
-            accepted = self._train(model)
-            model = replace(model, weights=self._aggregate(model, accepted))
+            model, accepted = self._train(model)
             self._save(model)
             record = self._record_round(server_round, accepted)
             self._ask_to_evaluate(model, record)
@@ -95,11 +90,11 @@ class Run:
         self._deliver(model)
         return model
 
-    def _train(self, model: GlobalModel) -> list[Reply]:
-        """Have robots train; return the updates that count, at least one.
+    def _train(self, model: GlobalModel) -> tuple[GlobalModel, list[Reply]]:
+        """Have robots train; return the next model, and the updates in it.
 
         Raises:
-            RunFailedError: No update counted in several attempts.
+            RunFailedError: No model came about in several attempts.
         """
         failed: set[int] = set()
         for attempt in range(_MAX_ATTEMPTS):
@@ -111,9 +106,10 @@ class Run:
             )
             request = self._send(TRAIN, model, trainers)
             self._finish_evaluation()  # robots evaluate before they train
-            accepted = self._replies(TRAIN, model.server_round, request, model.weights.size)
-            if accepted:
-                return accepted
+            accepted = self._replies(TRAIN, model.server_round, request, model)
+            aggregated = self._aggregate(model, accepted)
+            if aggregated is not None:
+                return aggregated, accepted
             failed.update(trainers)
         raise RunFailedError(
             f"round {model.server_round}: no update counted in {_MAX_ATTEMPTS} attempts"
@@ -190,6 +186,8 @@ class Run:
             local_epochs=settings.local_epochs,
             batch_size=settings.batch_size,
             learning_rate=settings.learning_rate,
+            loss=settings.loss,
+            absent_classes=self._classes.absent,
             seed=settings.seed,
         )
         return SentRequest(
@@ -206,7 +204,7 @@ class Run:
         )
 
     def _replies(
-        self, phase: str, server_round: int, request: SentRequest, num_weights: int | None = None
+        self, phase: str, server_round: int, request: SentRequest, model: GlobalModel | None = None
     ) -> list[Reply]:
         """Wait for replies, check and note them; return those that count.
 
@@ -214,18 +212,22 @@ class Run:
             phase: The request's message type.
             server_round: The request's round.
             request: The request.
-            num_weights: Size of the global model; None if a reply has no weights.
+            model: The global model that was trained; None if a reply has no weights.
         """
         messages, most = request.replies(), self._settings.max_examples
+        num_weights = None if model is None else model.weights.size
         replies = [
             self._named(check_reply(node_id, messages.get(node_id), num_weights, most))
             for node_id in request.node_ids
         ]
+        if model is not None:
+            replies = self._aggregation.compare(model, replies)
         self._history.add_replies(server_round, phase, replies)
         for reply in replies:
             if not reply.accepted:
                 self._history.add_event(f"round {server_round}: {reply.robot}: {reply.reason}")
         accepted = [reply for reply in replies if reply.accepted]
+        self._classes.add(accepted)
         self._clock.add(accepted)
         return accepted
 
@@ -235,21 +237,15 @@ class Run:
             self._names[reply.node_id] = reply.robot
         return replace(reply, robot=self._names.get(reply.node_id, reply.robot))
 
-    def _aggregate(self, model: GlobalModel, accepted: Sequence[Reply]) -> NDArray[np.float32]:
-        """Return the new global weights, float32 (number of weights,).
-
-        Raises:
-            ModelError: The result cannot be weights of this model.
-        """
-        messages = [reply.message for reply in accepted if reply.message is not None]
-        for message in messages:
-            # FedAvg expects the same records and metrics from every robot.
-            message.content = protocol.update_alone(message)
-        arrays, _ = self._strategy.aggregate_train(model.server_round, messages)
-        if arrays is None:
-            raise ModelError("the strategy aggregated nothing")
-        mean = arrays[protocol.WEIGHTS].numpy().astype(np.float32)
-        return check_weights(mean, model.weights.size)
+    def _aggregate(self, model: GlobalModel, accepted: Sequence[Reply]) -> GlobalModel | None:
+        """Return the next global model; None if these updates make none."""
+        if not accepted:
+            return None
+        try:
+            return self._aggregation.aggregate(model, accepted)
+        except ModelError as error:
+            self._history.add_event(f"round {model.server_round}: {error}")
+            return None
 
     def _record_round(self, server_round: int, trained: Sequence[Reply]) -> RoundRecord:
         """Note a round whose model is not evaluated yet."""

@@ -9,6 +9,7 @@ import yaml
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from fl_robot_ros.cloud.aggregation import Aggregation
 from fl_robot_ros.cloud.checkpoint import CheckpointWriter, GlobalModel, newest_checkpoint
 from fl_robot_ros.cloud.history import History, RunRecord, RunStage
 from fl_robot_ros.cloud.readiness import check_same_task, input_of
@@ -46,6 +47,8 @@ def main(grid: Grid, context: Context) -> None:
 
 def _run(grid: Grid, state_dir: Path, history: History, record: RunRecord) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from fl_robot_ros.learning.architecture import trainable_weights
+
     pull_sooner()
     settings = ServerSettings.from_mapping(
         yaml.safe_load((state_dir / SETTINGS_FILE).read_text(encoding="utf-8"))
@@ -61,7 +64,14 @@ def _run(grid: Grid, state_dir: Path, history: History, record: RunRecord) -> No
         else:
             check_same_task(model, settings)
             history.add_event(f"going on from round {model.server_round}")
-        run = Run(grid=grid, settings=settings, history=history, record=record, save=writer.save)
+        run = Run(
+            grid=grid,
+            settings=settings,
+            history=history,
+            record=record,
+            aggregation=Aggregation(settings, trainable_weights(model.architecture)),
+            save=writer.save,
+        )
         run.run(model)
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from fl_robot_ros.errors import ModelError
 
@@ -54,6 +56,20 @@ def model_from_architecture(architecture: str) -> keras.Model:
             "are accepted"
         )
     return model
+
+
+def trainable_weights(architecture: str) -> NDArray[np.bool_]:
+    """Return of each weight of a model whether training moves it, (number of weights,).
+
+    Statistics of batch normalization, and layers that are frozen, it does not.
+
+    Raises:
+        ModelError: As `model_from_architecture`.
+    """
+    model = model_from_architecture(architecture)
+    trainable = {id(weight) for weight in model.trainable_weights}
+    parts = [np.full(int(np.prod(w.shape)), id(w) in trainable) for w in model.weights]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.bool_)
 
 
 def _objects(node: Any) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 from flwr.app import ArrayRecord, Error, Message, MetricRecord
 from flwr.serverapp import Grid
+from flwr.serverapp.exception import InconsistentMessageReplies
+from flwr.serverapp.strategy import FedAvg
 
+from fl_robot_ros.cloud.aggregation import Aggregation
 from fl_robot_ros.cloud.checkpoint import GlobalModel
 from fl_robot_ros.cloud.history import History, RoundRecord
 from fl_robot_ros.cloud.run import Run
@@ -107,8 +110,12 @@ def model(server_round: int = 0) -> GlobalModel:
 def run_rounds(
     grid: FakeGrid, history: History, begin: int = 0, **settings: Any
 ) -> tuple[GlobalModel, list[GlobalModel], list[float]]:
-    """Do a run after round `begin`; return the final model, the saved models and the pauses."""
-    values = ServerSettings(classes=("a", "b"), **{"min_nodes": 1, "num_rounds": 1, **settings})
+    """Do a run after round `begin`; return the final model, the saved models and the pauses.
+
+    The learning rate is one at which training may move weights as far as these robots do.
+    """
+    defaults = {"min_nodes": 1, "num_rounds": 1, "strategy": "FedAvg", "learning_rate": 1.0}
+    values = ServerSettings(classes=("a", "b"), **{**defaults, **settings})
     record = history.run(history.begin_run(begin + 1, begin + values.num_rounds))
     assert record is not None
     saved: list[GlobalModel] = []
@@ -118,6 +125,7 @@ def run_rounds(
         settings=values,
         history=history,
         record=record,
+        aggregation=Aggregation(values),
         save=saved.append,
         sleep=pauses.append,
     )
@@ -258,6 +266,44 @@ def test_a_run_without_an_update_fails_in_the_end(history: History) -> None:
         run_rounds(grid, history)
     assert len(grid.sent("train")) == 5
     assert history.rounds() == []
+
+
+def test_an_update_unlike_the_others_is_named_and_left_out(history: History) -> None:
+    robots: dict[int, Robot] = {number: sound(f"r{number}") for number in (1, 2, 3)}
+    robots[4] = sound("villain", -10.0)
+    final, _, _ = run_rounds(FakeGrid(robots), history, num_rounds=2, fraction_train=1.0)
+    np.testing.assert_allclose(final.weights, np.full(SIZE, 2.0))
+    named = [line for line in events(history) if "villain" in line]
+    assert named[:2] == [
+        f"round {number}: villain: refused: its update is 20 long; training on 10 images moves "
+        "this model by 12 at most"
+        for number in (1, 2)
+    ]
+    assert [record.robots for record in history.rounds()] == [3, 3]
+
+
+def test_a_run_has_momentum_and_keeps_it_in_its_checkpoints(history: History) -> None:
+    grid = FakeGrid({1: sound("r1"), 2: sound("r2")})
+    final, saved, _ = run_rounds(grid, history, num_rounds=2, strategy="FedAvgM")
+    np.testing.assert_allclose(final.weights, np.full(SIZE, 1.0 + 1.5))
+    assert [item.momentum is not None for item in saved] == [True, True]
+
+
+def test_a_round_whose_aggregation_fails_is_tried_again(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With real replies: Flower raises one of its own errors once."""
+    whole = FedAvg.aggregate_train
+
+    def fails_once(self: FedAvg, *arguments: Any) -> Any:
+        monkeypatch.setattr(FedAvg, "aggregate_train", whole)
+        raise InconsistentMessageReplies("as Flower says it")
+
+    monkeypatch.setattr(FedAvg, "aggregate_train", fails_once)
+    final, _, pauses = run_rounds(FakeGrid({1: sound("r1")}), history)
+    np.testing.assert_allclose(final.weights, np.ones(SIZE))
+    assert "round 1: FedAvg failed: as Flower says it" in events(history)
+    assert pauses == [1.0]
 
 
 def test_a_run_goes_on_with_the_evaluation_that_a_stop_cut_off(history: History) -> None:
