@@ -113,6 +113,7 @@ class UpdateComparison:
             replace(
                 update,
                 images=min(update.images, most_images),
+                norm=min(update.norm, longest),
                 difference=update.difference * np.float32(min(1.0, longest / update.norm))
                 if update.norm
                 else update.difference,

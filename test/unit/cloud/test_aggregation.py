@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from flwr.app import ArrayRecord, Message, MetricRecord, RecordDict
@@ -19,6 +20,10 @@ from fl_robot_ros.config import STRATEGIES, ServerSettings, updates_needed
 from fl_robot_ros.errors import ModelError
 from fl_robot_ros.federation import protocol
 from fl_robot_ros.images.preprocessing import Preprocessing
+from fl_robot_ros.learning.architecture import architecture_of, trainable_weights
+from fl_robot_ros.learning.trainer import Trainer
+from fl_robot_ros.learning.training_data import LabelledImages
+from fl_robot_ros.learning.weights import pack_weights, set_packed_weights
 
 START = np.array([100.0, -100.0, 0.5, 0.0], np.float32)
 
@@ -155,3 +160,41 @@ def test_strategies_get_as_many_updates_as_they_need(strategy: str) -> None:
     after = aggregation(strategy, max_malicious=1).aggregate(model(), replies(*steps))
     is_robust = strategy not in ("FedAvg", "FedAvgM")
     assert (float(np.abs(after.weights - START - 1.0).max()) < 1e-3) == is_robust
+
+
+def test_statistics_of_batch_normalization_stay_sound_with_momentum() -> None:
+    """Four rounds of a real trainer; a variance with momentum would fall below 0."""
+    shape = Preprocessing(8, 8, 1, 1.0)  # grey values up to 255: a variance of thousands at first
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.BatchNormalization(momentum=0.5),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(2, activation="softmax"),
+        ]
+    )
+    architecture = architecture_of(model)
+    trainer = Trainer(architecture, shape, ("a", "b"))
+    settings = ServerSettings(classes=("a", "b"), server_momentum=0.9)
+    aggregation = Aggregation(settings, trainable_weights(architecture))
+    weights = pack_weights(model.get_weights())
+    now = GlobalModel(0, weights, architecture, ("a", "b"), shape)
+    generator = np.random.default_rng(0)
+    for number in range(4):
+        width = 200 if number == 0 else 3  # afterwards almost the same grey
+        images = generator.integers(0, width, (64, 8, 8, 1)).astype(np.uint8)
+        data = LabelledImages(images, generator.integers(0, 2, 64).astype(np.int32))
+        replies = []
+        for node_id in (1, 2):
+            result = trainer.train(
+                now.weights, data, epochs=3, batch_size=32, learning_rate=0.003, seed=number
+            )
+            request = Message(RecordDict(), dst_node_id=node_id, message_type="train")
+            message = protocol.reply(request, {"num-examples": 64}, result.weights)
+            replies.append(Reply(node_id, f"r{node_id}", message, num_examples=64))
+        compared = aggregation.compare(now, replies)
+        assert [reply.reason for reply in compared] == ["", ""]
+        now = aggregation.aggregate(now, compared)
+        set_packed_weights(trainer.model, now.weights)
+        variance = trainer.model.layers[0].moving_variance.numpy()
+        assert (variance >= 0.0).all()

@@ -365,6 +365,21 @@ def test_a_run_has_momentum_and_keeps_it_in_its_checkpoints(history: History) ->
     assert [item.momentum is not None for item in saved] == [True, True]
 
 
+def test_robots_are_told_which_classes_nobody_has(history: History) -> None:
+    told: list[tuple[str, list[int]]] = []
+
+    def sees_only_a(message: Message) -> Message:
+        config = message.content.config_records["config"]
+        told.append((message.metadata.message_type, cast("list[int]", config["absent-classes"])))
+        reply = sound("r1")(message)
+        reply.content.metric_records["metrics"]["class-counts"] = [10, 0]
+        return reply
+
+    run_rounds(FakeGrid({1: sees_only_a}), history, num_rounds=2)
+    assert told[0] == ("train", [])  # nothing is known yet
+    assert [classes for _, classes in told[1:]] == (len(told) - 1) * [[1]]
+
+
 def test_a_round_whose_aggregation_fails_is_tried_again(
     history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
