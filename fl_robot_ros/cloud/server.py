@@ -201,6 +201,7 @@ class FleetServer:
                 history.set_absent(absent)
             is_dead = record.pid is not None and not _alive(record.pid)
             record = history.run(record.run) or record
+            gate.limit_replies(record.model_bytes)
             self._print_events(history)
             if record.stage in (RunStage.FINISHED, RunStage.FAILED):
                 return record.stage, record.reason
