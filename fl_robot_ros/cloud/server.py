@@ -302,7 +302,7 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{name} is {now[name]!r} from here on, {before[name]!r} before"
         for name in changed
-        if name != "num_rounds"
+        if name not in ("num_rounds", "initial_model")
     ]
     if "num_rounds" in changed:
         lines.append("num_rounds does not change a run that has begun; it is for the next one")
