@@ -30,7 +30,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fl_robot_ros.cloud.admission import Admission, Peer
 from fl_robot_ros.cloud.refusal_log import RefusalLog
-from fl_robot_ros.cloud.tls_door import TlsDoor
+from fl_robot_ros.cloud.tls_door import PlainDoor, TlsDoor
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import RunFailedError, SettingError
 
@@ -102,7 +102,7 @@ class Gate:
         self._socket = _listen(settings.host, settings.port)
         self.port = int(self._socket.getsockname()[1])
         self._api = _FleetApi(admission)
-        http = _Connection if tls is None else _behind_tls(tls, refusals or _NO_REFUSALS)
+        http = _behind_door(tls, refusals or _NO_REFUSALS)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self._api,
@@ -300,8 +300,12 @@ def _end_to_end(headers: httpx.Headers | Any) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() not in _HOP_BY_HOP}
 
 
-def _behind_tls(context: ssl.SSLContext, refusals: RefusalLog) -> Callable[..., asyncio.Protocol]:
+def _behind_door(
+    context: ssl.SSLContext | None, refusals: RefusalLog
+) -> Callable[..., asyncio.Protocol]:
     """Return what makes the protocol of a new connection."""
+    if context is None:
+        return lambda **options: PlainDoor(_Connection(**options), refusals.add)
     return lambda **options: TlsDoor(context, _Connection(**options), refusals.add)
 
 
