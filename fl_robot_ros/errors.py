@@ -15,7 +15,6 @@
     ├── ServerUnreachableError    the connection to the server
     ├── RequestRefusedError       a request that the server refuses
     ├── RunRefusedError           a run that cannot begin
-    ├── RunCancelledError         a run that was left
     └── RunFailedError            a run that ended without a result
 
 Core code raises these; only nodes and commands turn them into log lines, service replies and
@@ -90,10 +89,6 @@ class RequestRefusedError(FlRobotError):
 
 class RunRefusedError(FlRobotError):
     """A run cannot be started, left or rolled back now; the message says why."""
-
-
-class RunCancelledError(FlRobotError):
-    """The user or the parent process ended the robot's part in a run."""
 
 
 class RunFailedError(FlRobotError):

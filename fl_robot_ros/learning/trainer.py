@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from fl_robot_ros.errors import ModelError, RunCancelledError, SnapshotError
+from fl_robot_ros.errors import ModelError, SnapshotError
 from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.learning.architecture import model_from_architecture
 from fl_robot_ros.learning.memory_budget import MemoryBudget
@@ -106,7 +106,6 @@ class Trainer:
         learning_rate: float,
         seed: int,
         on_epoch: Progress | None = None,
-        should_stop: Callable[[], bool] | None = None,
     ) -> TrainingResult:
         """Train from given weights.
 
@@ -118,19 +117,17 @@ class Trainer:
             learning_rate: Learning rate of Adam.
             seed: Seed of shuffling and dropout.
             on_epoch: Called after each epoch with its number (from 1) and its metrics.
-            should_stop: Polled after every step; True ends the training.
 
         Raises:
             ModelError: The weights do not match the model, or are no longer finite.
             SnapshotError: There are no images.
-            RunCancelledError: `should_stop` returned True.
         """
         if not len(data):
             raise SnapshotError("no labelled image of the run's classes to train on")
         start = time.perf_counter()
         set_packed_weights(self.model, weights)
         self._reset(seed, learning_rate)
-        callback = _Watch(on_epoch, should_stop)
+        callback = _Watch(on_epoch)
         generator = np.random.default_rng(seed)
         history: dict[str, list[float]] = {}
         for epoch in range(epochs):
@@ -143,8 +140,6 @@ class Trainer:
                 verbose=0,
                 callbacks=[callback],
             ).history
-            if callback.stopped:
-                raise RunCancelledError("training was stopped")
         trained = pack_weights(self.model.get_weights())
         if not np.isfinite(trained).all():
             raise ModelError(
@@ -217,19 +212,12 @@ class Trainer:
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Reports epochs, and ends the training on request."""
+    """Reports epochs."""
 
-    def __init__(self, on_epoch: Progress | None, should_stop: Callable[[], bool] | None) -> None:
+    def __init__(self, on_epoch: Progress | None) -> None:
         super().__init__()
         self._on_epoch = on_epoch
-        self._should_stop = should_stop
-        self.stopped = False
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        if self._should_stop is not None and self._should_stop():
-            self.stopped = True
-            self.model.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if self._on_epoch is not None and not self.stopped:
+        if self._on_epoch is not None:
             self._on_epoch(epoch + 1, {name: float(value) for name, value in (logs or {}).items()})
