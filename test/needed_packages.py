@@ -12,6 +12,7 @@ LEARNING = ("flwr", "tensorflow", "keras", "ai_edge_litert")
 NEEDED = {
     "integration": ("rclpy",),
     "integration/test_demo.py": (*LEARNING, "matplotlib", "sklearn"),
+    "system/test_chaos.py": LEARNING,
     "system/test_federation.py": LEARNING,
     "system/test_light_fleet.py": LEARNING,
     "system/test_superlink.py": LEARNING,
