@@ -61,6 +61,7 @@ setup(
             f"fl_server = {PACKAGE}.cli.start:server",
             f"fl_predict = {PACKAGE}.cli.start:predict",
             f"fl_dataset = {PACKAGE}.cli.start:dataset",
+            f"fl_keys = {PACKAGE}.cli.start:keys",
             f"fl_demo = {PACKAGE}.cli.start:demo",
         ],
     },

@@ -18,6 +18,7 @@ from fl_robot_ros.setting import Settings, setting
 
 DEFAULT_SERVER_PORT = 8000
 DEFAULT_DATA_DIR = "~/.ros/fl_robot_ros"
+DEFAULT_KEYS_DIR = "fleet_keys"
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,9 @@ class ClientSettings(Settings):
     """Parameters of the node `fl_client`."""
 
     robot_name: str = setting(
-        "", "Name shown to the fleet operator; empty: the node's namespace, or else the host name."
+        "",
+        "Name shown to the fleet operator; empty: that of the enrolment, the node's namespace, or "
+        "else the host name.",
     )
     data_dir: str = setting(
         "",
@@ -202,11 +205,23 @@ class ClientSettings(Settings):
     )
     server_address: str = setting(
         "",
-        "Server as host:port; empty: environment variables SERVER_IP and SERVER_PORT, or else "
-        f"127.0.0.1:{DEFAULT_SERVER_PORT}.",
+        "Server as host:port; empty: environment variables SERVER_IP and SERVER_PORT, then the "
+        f"enrolment, or else 127.0.0.1:{DEFAULT_SERVER_PORT}.",
+    )
+    enrolment: str = setting(
+        "",
+        "File of 'fl_keys robot NAME' that makes this robot a member of a fleet: its name, its "
+        "key and the server's certificate authority; empty: none.",
     )
     root_certificates: str = setting(
-        "", "PEM file of the server's certificate authority; empty: plain HTTP."
+        "",
+        "PEM file of the server's certificate authority; empty: that of the enrolment, or else "
+        "plain HTTP.",
+    )
+    insecure: bool = setting(
+        False,
+        "Whether to go to a server on the network without TLS, where everybody on the network can "
+        "read and change what is sent.",
     )
     connect_timeout_sec: float = setting(
         10.0,
@@ -237,6 +252,13 @@ class ClientSettings(Settings):
         "Niceness of the fleet worker: the higher, the more training yields to other work.",
         minimum=0,
         maximum=19,
+    )
+    worker_memory_limit_mb: int = setting(
+        4096,
+        "Most memory of the fleet worker; a run that needs more is refused or left; 0: no limit.",
+        unit="MB",
+        minimum=0,
+        maximum=100000000,
     )
     published_file: str = setting(
         "model.keras",
@@ -338,6 +360,13 @@ class ServerSettings(Settings):
     state_dir: str = setting(
         "fl_server_state", "Folder for the database, checkpoints, history and logs."
     )
+    keep_checkpoints: int = setting(
+        100,
+        "Checkpoints of the newest rounds that are kept; 0: all.",
+        unit="checkpoints",
+        minimum=0,
+        maximum=1000000,
+    )
     classes: tuple[str, ...] = setting(
         (), "Class names, two or more, in the order of the model's outputs; required."
     )
@@ -361,7 +390,7 @@ class ServerSettings(Settings):
     )
     min_nodes: int = setting(
         2,
-        "Robots that must be connected before a round starts.",
+        "Robots that must be connected before a round starts, and whose updates must count.",
         unit="robots",
         minimum=1,
         maximum=100000,
@@ -372,6 +401,13 @@ class ServerSettings(Settings):
         "Share of the connected robots that train in a round, but at least min_nodes.",
         minimum=0.01,
         maximum=1.0,
+    )
+    over_select: int = setting(
+        0,
+        "Robots asked to train beyond those that a round needs; it ends with the first replies.",
+        unit="robots",
+        minimum=0,
+        maximum=100000,
     )
     fraction_evaluate: float = setting(
         1.0,
@@ -402,19 +438,40 @@ class ServerSettings(Settings):
         minimum=1.0,
         maximum=604800.0,
     )
+    reply_grace: float = setting(
+        3.0,
+        "How long a round waits for further replies when min_nodes are there, as a multiple of "
+        "the time that the last of them took, and at least 10 s; 0: always round_timeout_sec.",
+        minimum=0.0,
+        maximum=1000.0,
+    )
     continuous: bool = setting(False, "Whether to begin the next run when one has ended.")
     seed: int = setting(
         0, "Seed for the initial weights, shuffling and dropout.", minimum=0, maximum=2147483647
     )
-    ssl_certfile: str = setting("", "TLS certificate of the server; empty: plain HTTP.")
-    ssl_keyfile: str = setting("", "TLS private key of the server.")
+    keys_dir: str = setting(
+        "",
+        "Key folder of the fleet, made by fl_keys: TLS, enrolled robots alone, and signed models; "
+        "empty: none of that.",
+    )
+    insecure: bool = setting(
+        False,
+        "Whether to serve the network without TLS, where everybody can join, and read and change "
+        "what is sent.",
+    )
+    ssl_certfile: str = setting(
+        "",
+        "TLS certificate of another authority; empty: that of keys_dir, or else plain HTTP.",
+    )
+    ssl_keyfile: str = setting("", "TLS private key to that certificate.")
 
     def check(self) -> None:
-        """Check the classes, and that all TLS files are given or none.
+        """Check the classes, that all TLS files are given or none, and the way to the network.
 
         Raises:
-            SettingError: There are fewer than two classes, two classes have the same name, or some
-                TLS files are missing.
+            SettingError: There are fewer than two classes, two classes have the same name, some
+                TLS files are missing, or the host is on the network and TLS is neither set up nor
+                given up.
         """
         if len(self.classes) < 2:
             raise SettingError(
@@ -437,20 +494,54 @@ class ServerSettings(Settings):
                 f"{' and '.join(absent)} not given; expected {' and '.join(files)} for TLS, or "
                 f"neither"
             )
+        if self.insecure and self.uses_tls:
+            raise SettingError(
+                "insecure is true, and TLS is set up with keys_dir or ssl_certfile; expected one "
+                "of them"
+            )
+        if not (self.insecure or self.uses_tls or is_loopback(self.host)):
+            raise SettingError(
+                f"host {self.host!r} opens the server to the network, and there is no TLS: make "
+                f"keys with 'fl_keys init --host NAME' and set keys_dir: {DEFAULT_KEYS_DIR}; or "
+                "set insecure: true, where everybody on the network may join and read"
+            )
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the server speaks TLS."""
+        return bool(self.keys_dir or self.ssl_certfile)
 
 
-def resolve_server_address(server_address: str, environment: Mapping[str, str]) -> str:
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine alone.
+
+    Args:
+        host: A name or an address, IPv6 with brackets or without.
+    """
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def resolve_server_address(
+    server_address: str, environment: Mapping[str, str], enrolled_address: str = ""
+) -> str:
     """Return "host:port" of the server.
 
     Args:
         server_address: The setting; "" for the environment's SERVER_IP and SERVER_PORT, whose
             defaults are the loopback address and port 8000.
         environment: Environment variables.
+        enrolled_address: host:port in the robot's enrolment, where the environment has neither;
+            "" without one.
 
     Raises:
         SettingError: The address has no port, or the port is not a number from 1 to 65535.
     """
     address = server_address
+    if not address and not (environment.get("SERVER_IP") or environment.get("SERVER_PORT")):
+        address = enrolled_address
     if not address:
         host = environment.get("SERVER_IP") or "127.0.0.1"
         address = f"{host}:{environment.get('SERVER_PORT') or DEFAULT_SERVER_PORT}"

@@ -93,6 +93,8 @@ def describe_unimportable(error: ImportError) -> str:
         if f"{name}.".startswith(f"{module}.") or module.startswith(f"{name}."):
             return describe_missing([module])
     package = name.partition(".")[0]
+    if package == "cryptography":
+        return f"there is no cryptography, which Flower brings; {LEARNING_ENVIRONMENT}"
     if package in _ROS or package.endswith("_msgs"):
         return f"there is no {package}; source ROS 2 first: source /opt/ros/jazzy/setup.bash"
     return f"the Python package {package} is not installed for {sys.executable}"

@@ -12,10 +12,13 @@
     ├── SnapshotError             a snapshot of one
     ├── ModelError                a model, an architecture or weights
     ├── ProtocolError             a message between server and robot
+    ├── IdentityError             a key, a certificate, an enrolment or a signature
     ├── ServerUnreachableError    the connection to the server
+    ├── RequestRefusedError       a request that the server refuses
     ├── RunRefusedError           a run that cannot begin
     ├── RunCancelledError         a run that was left
     └── RunFailedError            a run that ended without a result
+        └── HistoryDamagedError   the server's history cannot be read
 
 Core code raises these; only nodes and commands turn them into log lines, service replies and
 exit codes. A message names the value, what was expected and what to do.
@@ -70,8 +73,25 @@ class ProtocolError(FlRobotError):
     """A message between server and robot lacks a field, or has one of the wrong kind."""
 
 
+class IdentityError(FlRobotError):
+    """A key, a certificate, an enrolment or a signature is missing, invalid or somebody else's."""
+
+
 class ServerUnreachableError(FlRobotError):
     """The server did not reply in time, or was away for too long."""
+
+
+class RequestRefusedError(FlRobotError):
+    """The server refuses a robot's request.
+
+    Attributes:
+        status: The HTTP status of the reply.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        """Take the message for people and the status."""
+        super().__init__(message)
+        self.status = status
 
 
 class RunRefusedError(FlRobotError):
@@ -84,3 +104,7 @@ class RunCancelledError(FlRobotError):
 
 class RunFailedError(FlRobotError):
     """A run ended without a result."""
+
+
+class HistoryDamagedError(RunFailedError):
+    """The file with the server's history holds something else, or is damaged."""

@@ -18,6 +18,7 @@ from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.dependency import SERVER_MODULES, require
 from fl_robot_ros.errors import FlRobotError, LabelError, SettingError
 from fl_robot_ros.labels.label_text import clean_label
+from fl_robot_ros.one_line import one_line
 from fl_robot_ros.setting import describe_range, setting_type
 
 _DESCRIPTION = """\
@@ -121,8 +122,8 @@ def _read_settings(path: Path | None, options: dict[str, Any]) -> ServerSettings
 
 
 def _say(text: str) -> None:
-    """Print one line with the time."""
-    print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+    """Print one line with the time; robots' words may be in it."""
+    print(f"{time.strftime('%H:%M:%S')}  {one_line(text)}", flush=True)
 
 
 if __name__ == "__main__":

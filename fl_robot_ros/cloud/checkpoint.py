@@ -90,12 +90,19 @@ def load_checkpoint(path: Path) -> GlobalModel:
         raise ModelError(f"checkpoint {path} cannot be used: {error}") from error
 
 
+def checkpoint_files(folder: Path) -> list[Path]:
+    """Return the files of all checkpoints, that of the first round first."""
+    found = ((_NPZ.fullmatch(path.name), path) for path in folder.iterdir())
+    by_round = {int(match[1]): path for match, path in found if match}
+    return [path for _, path in sorted(by_round.items())]
+
+
 def newest_checkpoint(folder: Path) -> tuple[GlobalModel | None, list[str]]:
     """Return the newest readable checkpoint, and the errors of newer ones."""
     complaints: list[str] = []
     if not folder.is_dir():
         return None, complaints
-    for path in sorted((p for p in folder.iterdir() if _NPZ.fullmatch(p.name)), reverse=True):
+    for path in reversed(checkpoint_files(folder)):
         try:
             return load_checkpoint(path), complaints
         except ModelError as error:
@@ -109,9 +116,15 @@ class CheckpointWriter:
     The Keras file is written in a thread while the next round goes on. `with` waits for the last.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Take the folder of the checkpoints."""
+    def __init__(self, folder: Path, keep: int = 0) -> None:
+        """Take the folder of the checkpoints.
+
+        Args:
+            folder: Folder of the checkpoints.
+            keep: How many of the newest checkpoints stay; 0: all.
+        """
         self._folder = folder
+        self._keep = keep
         self._keras_model: Any = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._keras_file: Future[None] | None = None
@@ -139,6 +152,21 @@ class CheckpointWriter:
         path = save_checkpoint(self._folder, model)
         self._finish()
         self._keras_file = self._pool.submit(self._write_keras_file, path, model)
+        self._prune()
+
+    def _prune(self) -> None:
+        """Remove the oldest checkpoints.
+
+        Raises:
+            ModelError: The folder cannot be changed.
+        """
+        old = checkpoint_files(self._folder)[: -self._keep] if self._keep else []
+        for path in old:
+            try:
+                path.with_suffix(".keras").unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise ModelError(f"checkpoint {path} cannot be removed: {error}") from error
 
     def _finish(self) -> None:
         if self._keras_file is not None:

@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 
 from fl_robot_ros.cloud.checkpoint import GlobalModel
 from fl_robot_ros.cloud.history import History, RoundRecord, RunRecord
-from fl_robot_ros.cloud.sent_request import SentRequest
+from fl_robot_ros.cloud.sent_request import Patience, Reader, SentRequest
+from fl_robot_ros.cloud.silent_robots import SilentRobots
 from fl_robot_ros.cloud.update_check import Reply, check_reply
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import ModelError, RunFailedError
 from fl_robot_ros.federation import protocol
 from fl_robot_ros.federation.protocol import RunConfig
+from fl_robot_ros.identity.signed_model import Signature
 from fl_robot_ros.learning.weights import check_weights
 from fl_robot_ros.name_list import name_list
 
@@ -33,6 +35,11 @@ _NODE_POLL_SEC = 0.25
 _WAITING_NOTE_SEC = 30.0
 _DELIVERY_TIMEOUT_SEC = 300.0
 _MAX_ATTEMPTS = 5
+_MIN_GRACE_SEC = 10.0
+# A robot converts the model before it replies to the delivery.
+_MIN_DELIVERY_GRACE_SEC = 60.0
+# A robot without a connection has so long to come back, in which it is waited for.
+_RECONNECT_SEC = 5.0
 
 
 class Run:
@@ -42,23 +49,31 @@ class Run:
         self,
         *,
         grid: Grid,
+        reader: Reader,
         settings: ServerSettings,
         history: History,
         record: RunRecord,
         save: Callable[[GlobalModel], Any],
         sleep: Callable[[float], None] = time.sleep,
+        sign: Callable[[int, GlobalModel], Signature] | None = None,
+        enrolled_name: Callable[[bytes], str] | None = None,
     ) -> None:
         """Send nothing yet.
 
         Args:
             grid: Flower's Grid.
+            reader: Reads the robots' replies.
             settings: The server's settings.
             history: Takes rounds, replies and lines for the operator.
             record: The run.
             save: Stores a checkpoint.
             sleep: Waits for robots and before another attempt, in s.
+            sign: Signs the final model of a run, given the run's number; None: nobody does.
+            enrolled_name: Returns the name of the robot with a public key; None: robots say their
+                names themselves.
         """
         self._grid = grid
+        self._reader = reader
         self._settings = settings
         self._history = history
         self._strategy = FedAvg(
@@ -70,9 +85,15 @@ class Run:
         self._record = record
         self._save = save
         self._sleep = sleep
+        self._sign = sign
+        self._enrolled_name = enrolled_name
         self._names = history.robot_names()
         self._clock = _RoundClock()
         self._evaluation: tuple[RoundRecord, SentRequest] | None = None
+        self._silent = SilentRobots()
+        self._met: set[int] = set()
+        self._keys: dict[int, bytes] = {}
+        self._sent: dict[str, tuple[int, int]] = {}
 
     def run(self, model: GlobalModel) -> GlobalModel:
         """Do all rounds of the run that are left, then deliver; return the final model.
@@ -96,34 +117,41 @@ class Run:
         return model
 
     def _train(self, model: GlobalModel) -> list[Reply]:
-        """Have robots train; return the updates that count, at least one.
+        """Have robots train; return the updates that count, `min_nodes` of them at least.
 
         Raises:
-            RunFailedError: No update counted in several attempts.
+            RunFailedError: Too few updates counted in several attempts.
         """
+        settings, number = self._settings, model.server_round
+        accepted: dict[int, Reply] = {}
         failed: set[int] = set()
         for attempt in range(_MAX_ATTEMPTS):
             if attempt:
                 self._sleep(2.0 ** (attempt - 1))
-            nodes = self._wait_for_robots()
-            trainers = self._sample(
-                nodes, self._settings.fraction_train, model.server_round, failed
-            )
+            nodes = [node for node in self._wait_for_robots() if node not in accepted]
+            wanted = self._size(len(nodes) + len(accepted), settings.fraction_train)
+            wanted = max(wanted - len(accepted), 1) if accepted else wanted
+            trainers = self._sample(nodes, wanted + settings.over_select, number, failed)
             request = self._send(TRAIN, model, trainers)
             self._finish_evaluation()  # robots evaluate before they train
-            accepted = self._replies(TRAIN, model.server_round, request, model.weights.size)
-            if accepted:
-                return accepted
-            failed.update(trainers)
+            quorum = settings.min_nodes - len(accepted)
+            replies = self._replies(
+                TRAIN, number, request, model.weights.size, quorum=quorum, enough=wanted
+            )
+            accepted |= {reply.node_id: reply for reply in replies}
+            if len(accepted) >= settings.min_nodes:
+                return list(accepted.values())
+            failed.update(set(trainers) - set(accepted))
         raise RunFailedError(
-            f"round {model.server_round}: no update counted in {_MAX_ATTEMPTS} attempts"
+            f"round {number}: {len(accepted)} updates counted in {_MAX_ATTEMPTS} attempts; "
+            f"min_nodes asks for {settings.min_nodes}"
         )
 
     def _ask_to_evaluate(self, model: GlobalModel, record: RoundRecord) -> None:
         """Have robots evaluate the model of a round, without waiting for them."""
-        evaluators = self._sample(
-            self._online(), self._settings.fraction_evaluate, model.server_round
-        )
+        nodes = self._online()
+        size = self._size(len(nodes), self._settings.fraction_evaluate)
+        evaluators = self._sample(nodes, size, model.server_round)
         self._evaluation = record, self._send(EVALUATE, model, evaluators)
 
     def _finish_evaluation(self) -> None:
@@ -142,11 +170,23 @@ class Run:
         self._history.add_event(describe_round(record, self._record.last_round))
 
     def _online(self) -> list[int]:
-        return sorted(self._grid.get_node_ids())
+        """Return the connected robots."""
+        connected = {node.node_id: node.public_key for node in self._grid.get_nodes()}
+        self._keys |= connected
+        if self._enrolled_name is not None:
+            self._names |= {node: self._enrolled_name(key) for node, key in connected.items()}
+        return sorted(set(connected) - self._gone())
+
+    def _gone(self) -> set[int]:
+        """Return the robots that the gate has had no connection of for some seconds."""
+        before = time.time() - _RECONNECT_SEC
+        absent = {key for key, since in self._history.absent().items() if since < before}
+        return {node for node, key in self._keys.items() if key in absent}
 
     def _wait_for_robots(self) -> list[int]:
         """Wait for `min_nodes` connected robots; return all connected ones."""
         nodes = self._online()
+        self._met.update(nodes)
         if len(nodes) >= self._settings.min_nodes:
             return nodes
         self._finish_evaluation()
@@ -160,25 +200,40 @@ class Run:
                 noted = (len(nodes), now)
             self._sleep(_NODE_POLL_SEC)
         self._clock = _RoundClock()
+        self._met.update(nodes)
         return nodes
+
+    def _size(self, num_robots: int, fraction: float) -> int:
+        """Return how many robots take part in a phase: the fraction, at least `min_nodes`."""
+        return max(int(num_robots * fraction), self._settings.min_nodes)
 
     def _sample(
         self,
         nodes: Sequence[int],
-        fraction: float,
+        size: int,
         server_round: int,
         failed: Collection[int] = (),
     ) -> list[int]:
-        """Draw robots for a phase: the fraction of them, at least `min_nodes`.
+        """Draw robots for a phase.
 
-        Robots that failed in an earlier attempt are drawn only where the others are too few.
+        Robots that failed in an earlier attempt, or were silent in the last rounds, are drawn only
+        where the others are fewer than `min_nodes`.
         """
-        size = max(int(len(nodes) * fraction), self._settings.min_nodes)
         generator = random.Random(self._settings.seed + server_round)
         drawn = generator.sample(nodes, len(nodes))
-        return sorted(sorted(drawn, key=lambda node: node in failed)[:size])
+        avoided = {*failed, *self._silent.resting(server_round)}
+        good = [node for node in drawn if node not in avoided]
+        if len(good) < min(size, self._settings.min_nodes):
+            good += [node for node in drawn if node in avoided]
+        return sorted(good[:size])
 
-    def _send(self, phase: str, model: GlobalModel, nodes: Sequence[int]) -> SentRequest:
+    def _send(
+        self,
+        phase: str,
+        model: GlobalModel,
+        nodes: Sequence[int],
+        signature: Signature | None = None,
+    ) -> SentRequest:
         """Send the model to robots."""
         settings = self._settings
         config = RunConfig(
@@ -192,21 +247,31 @@ class Run:
             learning_rate=settings.learning_rate,
             seed=settings.seed,
         )
-        return SentRequest(
+        request = SentRequest(
             self._grid,
-            protocol.pack_request(config, model.weights),
+            self._reader,
+            protocol.pack_request(config, model.weights, signature),
             phase,
             nodes,
             server_round=model.server_round,
-            timeout_sec=(
-                min(settings.round_timeout_sec, _DELIVERY_TIMEOUT_SEC)
-                if phase == QUERY
-                else settings.round_timeout_sec
-            ),
+            timeout_sec=self._timeout_sec(phase),
         )
+        self._sent |= {key: (node, model.server_round) for key, node in request.sent_to.items()}
+        return request
+
+    def _timeout_sec(self, phase: str) -> float:
+        most = self._settings.round_timeout_sec
+        return min(most, _DELIVERY_TIMEOUT_SEC) if phase == QUERY else most
 
     def _replies(
-        self, phase: str, server_round: int, request: SentRequest, num_weights: int | None = None
+        self,
+        phase: str,
+        server_round: int,
+        request: SentRequest,
+        num_weights: int | None = None,
+        *,
+        quorum: int | None = None,
+        enough: int | None = None,
     ) -> list[Reply]:
         """Wait for replies, check and note them; return those that count.
 
@@ -215,13 +280,31 @@ class Run:
             server_round: The request's round.
             request: The request.
             num_weights: Size of the global model; None if a reply has no weights.
+            quorum: From so many replies on, further ones have a grace; None: `min_nodes`.
+            enough: So many replies end the wait; None: all.
         """
-        messages, most = request.replies(), self._settings.max_examples
-        replies = [
-            self._named(check_reply(node_id, messages.get(node_id), num_weights, most))
-            for node_id in request.node_ids
-        ]
-        self._history.add_replies(server_round, phase, replies)
+        settings = self._settings
+        patience = Patience(
+            timeout_sec=self._timeout_sec(phase),
+            enough=len(request.node_ids) if enough is None else enough,
+            quorum=settings.min_nodes if quorum is None else quorum,
+            grace=settings.reply_grace,
+            min_grace_sec=_MIN_DELIVERY_GRACE_SEC if phase == QUERY else _MIN_GRACE_SEC,
+        )
+        found = request.replies(patience, self._gone)
+        for key in found.late:
+            node, number = self._sent[key]
+            name = self._names.get(node, f"node {node}")
+            self._history.add_event(f"round {number}: {name}: its reply came too late to count")
+        self._silent.note(server_round, found.messages, found.silent)
+        replies = []
+        for node in request.node_ids:
+            reply = check_reply(node, found.messages.get(node), num_weights, settings.max_examples)
+            if reply.message is None:
+                outrun = "enough others were faster" if node in found.outrun else "was not reached"
+                reply = replace(reply, reason=found.silent.get(node, outrun))
+            replies.append(self._named(reply))
+        self._history.add_replies(self._record.run, server_round, phase, replies)
         for reply in replies:
             if not reply.accepted:
                 self._history.add_event(f"round {server_round}: {reply.robot}: {reply.reason}")
@@ -230,8 +313,8 @@ class Run:
         return accepted
 
     def _named(self, reply: Reply) -> Reply:
-        """Return the reply with the name that the robot gave in its first one."""
-        if reply.is_named:
+        """Return the reply with the enrolled name, or that which the robot gave in its first."""
+        if reply.is_named and self._enrolled_name is None:
             self._names[reply.node_id] = reply.robot
         return replace(reply, robot=self._names.get(reply.node_id, reply.robot))
 
@@ -269,11 +352,11 @@ class Run:
         return record
 
     def _deliver(self, model: GlobalModel) -> None:
-        """Send the final model to the connected robots that took part."""
+        """Send the final model to the connected robots, but for those that came after its end."""
         record = self._record
-        took_part = self._history.participants(record.first_round, record.last_round)
-        nodes = [node for node in self._online() if node in took_part]
-        request = self._send(QUERY, model, nodes)
+        nodes = [node for node in self._online() if node in self._met or not self._met]
+        signature = self._sign(record.run, model) if self._sign else None
+        request = self._send(QUERY, model, nodes, signature)
         replies = self._replies(QUERY, model.server_round, request)
         delivered = sorted(reply.robot for reply in replies)
         self._history.add_event(

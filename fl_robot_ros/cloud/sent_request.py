@@ -1,20 +1,71 @@
-"""A request to robots and their replies, through Flower's public Grid.
+"""A request to robots, and the wait for their replies.
 
 `Grid.send_and_receive` polls every 3 s and blocks until the last reply. A `SentRequest` leaves the
-caller free to send the next one, and polls more often while replies come quickly.
+caller free to send the next one, polls more often while replies come quickly, and does not let one
+robot hold up the others.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
+from fl_robot_ros.cloud.reply_reader import Read
+
 _POLL_SHARE = 0.05
 _MIN_POLL_SEC = 0.1
 _MAX_POLL_SEC = 1.0
+
+
+class Reader(Protocol):
+    """Reads replies: `ReplyReader`, or a double in a test."""
+
+    def read(self, request_ids: Collection[str]) -> list[Read]:
+        """Return the replies that have come."""
+
+    def give_up(self, request_ids: Collection[str]) -> None:
+        """Wait no longer for some replies."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """When to stop waiting.
+
+    Attributes:
+        timeout_sec: From the sending, in s.
+        enough: So many replies end the wait.
+        quorum: From so many replies on, further ones have a grace.
+        grace: The grace, as a multiple of the time that the last reply took; 0: `timeout_sec`.
+        min_grace_sec: Shortest grace, in s.
+    """
+
+    timeout_sec: float
+    enough: int
+    quorum: int
+    grace: float
+    min_grace_sec: float
+
+
+@dataclass
+class Replies:
+    """What came of a request.
+
+    Attributes:
+        messages: The replies, errors among them, by Flower's number of the robot.
+        silent: Robots that did not reply, and why.
+        outrun: Robots that were not waited for, since enough others had replied.
+        late: Requests of earlier rounds whose reply came too late.
+    """
+
+    messages: dict[int, Message] = field(default_factory=dict)
+    silent: dict[int, str] = field(default_factory=dict)
+    outrun: set[int] = field(default_factory=set)
+    late: list[str] = field(default_factory=list)
 
 
 class SentRequest:
@@ -23,6 +74,7 @@ class SentRequest:
     def __init__(
         self,
         grid: Grid,
+        reader: Reader,
         content: RecordDict,
         message_type: str,
         node_ids: Sequence[int],
@@ -34,16 +86,16 @@ class SentRequest:
 
         Args:
             grid: Flower's Grid.
+            reader: Reads the replies.
             content: The content of the messages.
             message_type: `train`, `evaluate` or `query`.
             node_ids: Flower's numbers of the robots.
             server_round: Number of the round.
-            timeout_sec: How long to wait for replies, from now on.
+            timeout_sec: How long robots may reply, from now on.
         """
         self.node_ids = tuple(node_ids)
-        self._grid = grid
+        self._reader = reader
         self._sent_at = time.monotonic()
-        self._timeout_sec = timeout_sec
         messages = [
             Message(
                 content,
@@ -54,31 +106,60 @@ class SentRequest:
             )
             for node_id in node_ids
         ]
-        self._waiting = {
+        pushed = grid.push_messages(messages)
+        self.sent_to = {
             message_id: node_id
-            for message_id, node_id in zip(grid.push_messages(messages), node_ids, strict=False)
+            for message_id, node_id in zip(pushed, node_ids, strict=False)
             if message_id
         }
 
-    def replies(self) -> dict[int, Message]:
+    def replies(self, patience: Patience, gone: Callable[[], Collection[int]]) -> Replies:
         """Wait for the replies; to be called once.
 
-        Returns:
-            The replies, errors among them, by Flower's number of the robot. A robot that does not
-            reply in time is missing; for one whose heartbeat stops Flower replies with an error.
+        Args:
+            patience: When to stop.
+            gone: Returns the robots that have left, and will not reply.
         """
+        waiting = dict(self.sent_to)
+        found = Replies()
         waiting_since = time.monotonic()
-        replies: dict[int, Message] = {}
-        while self._waiting:
-            for reply in self._grid.pull_messages(set(self._waiting)):
+        last_reply_at = self._sent_at
+        replied = 0
+        while waiting:
+            for one in self._reader.read(waiting):
                 # The sender in a reply is a robot's claim; the id of the request is the server's.
-                node_id = self._waiting.pop(reply.metadata.reply_to_message_id, None)
-                if node_id is not None:
-                    replies[node_id] = reply
+                node_id = waiting.pop(one.request_id, None)
+                if node_id is None:
+                    found.late.append(one.request_id)
+                elif one.message is None:
+                    found.silent[node_id] = one.reason
+                else:
+                    found.messages[node_id] = one.message
+                    last_reply_at = time.monotonic()
             now = time.monotonic()
-            if now - self._sent_at >= self._timeout_sec:
+            replied = sum(not message.has_error() for message in found.messages.values())
+            if not waiting or replied >= patience.enough:
                 break
-            if self._waiting:
+            if now - self._sent_at >= patience.timeout_sec:
+                break
+            grace_sec = max(
+                patience.grace * (last_reply_at - self._sent_at), patience.min_grace_sec
+            )
+            has_grace = patience.grace > 0 and replied >= patience.quorum
+            if has_grace and now - last_reply_at >= grace_sec:
+                break
+            left = set(gone())
+            for message_id, node_id in list(waiting.items()):
+                if node_id in left:
+                    self._reader.give_up([message_id])
+                    del waiting[message_id]
+                    found.silent[node_id] = "its connection was lost"
+            if waiting:
                 pause = (now - waiting_since) * _POLL_SHARE
                 time.sleep(min(max(pause, _MIN_POLL_SEC), _MAX_POLL_SEC))
-        return replies
+        self._reader.give_up(waiting)
+        if waiting and replied >= patience.enough:
+            found.outrun.update(waiting.values())
+        else:
+            found.silent |= dict.fromkeys(waiting.values(), "no reply in time")
+        return found

@@ -10,21 +10,30 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from fl_robot_ros.atomic_file import staging_file
+from fl_robot_ros.cloud.admission import Admission
 from fl_robot_ros.cloud.checkpoint import newest_checkpoint
 from fl_robot_ros.cloud.gate import Gate
-from fl_robot_ros.cloud.history import History, RunRecord, RunStage
-from fl_robot_ros.cloud.readiness import check_readiness, describe_exposure
+from fl_robot_ros.cloud.history import History, RunRecord, RunStage, set_aside
+from fl_robot_ros.cloud.readiness import (
+    check_readiness,
+    describe_risks,
+    load_tls,
+    open_keys,
+)
+from fl_robot_ros.cloud.refusal_log import RefusalLog
 from fl_robot_ros.cloud.server_app import CHECKPOINTS, SETTINGS_FILE
 from fl_robot_ros.cloud.superlink import LOG_FILE, SuperLink
 from fl_robot_ros.config import ServerSettings, expand_path
-from fl_robot_ros.errors import RunFailedError, SettingError
+from fl_robot_ros.errors import HistoryDamagedError, RunFailedError, SettingError
 from fl_robot_ros.process_lock import ProcessLock
 
 _POLL_SEC = 0.1
@@ -67,32 +76,54 @@ class FleetServer:
                 settings name cannot be used.
             RunFailedError: The SuperLink does not start.
         """
-        with self._locked(), History(self.state_dir) as history:
+        with self._locked(), self._open_history() as history:
             check_readiness(self._settings, self.state_dir / CHECKPOINTS)
             self._check_checkpoints(history)
             self._write_settings()
             self._last_event = history.last_event_id()
+            history.set_absent({})
             self._end_left_over(history)
+            refusals = RefusalLog(self._say)
+            keys = open_keys(self._settings)
+            admission = Admission(keys.robots_file, refusals) if keys else None
             with (
-                Gate(self._settings) as gate,
-                SuperLink(self.state_dir) as superlink,
+                Gate(self._settings, load_tls(self._settings), admission, refusals) as gate,
+                SuperLink(self.state_dir, gate.notice_fd) as superlink,
                 # Closed before the SuperLink ends: a robot takes a closed port for the end.
                 gate.serving(superlink.port),
             ):
-                exposure = describe_exposure(self._settings)
-                if exposure:
-                    self._say(exposure)
+                for risk in describe_risks(self._settings):
+                    self._say(risk)
                 self._say(
                     f"serving robots on {gate.address}, state in {self.state_dir}, log in "
                     f"{LOG_FILE}"
                 )
-                succeeded = self._serve_run(superlink, history)
+                succeeded = self._serve_run(gate, superlink, history)
                 while self._settings.continuous and not self._stop.is_set():
-                    succeeded = self._serve_run(superlink, history)
+                    succeeded = self._serve_run(gate, superlink, history)
                 self._interrupt(history)
             return succeeded
 
-    def _serve_run(self, superlink: SuperLink, history: History) -> bool:
+    def _open_history(self) -> History:
+        """Return the history; a damaged one is set aside, since the checkpoints are the truth.
+
+        Raises:
+            RunFailedError: The history cannot be used.
+        """
+        try:
+            history = History(self.state_dir)
+            try:
+                history.check()
+                return history
+            except HistoryDamagedError:
+                history.close()
+                raise
+        except HistoryDamagedError as error:
+            aside = set_aside(self.state_dir)
+            self._say(f"{error}; it is kept as {aside.name}, and a new one begins")
+        return History(self.state_dir)
+
+    def _serve_run(self, gate: Gate, superlink: SuperLink, history: History) -> bool:
         """Do one run, with restarts after an interruption; return whether it succeeded."""
         record = self._begin_or_resume(history)
         for restart in range(_MAX_RESTARTS + 1):
@@ -103,7 +134,7 @@ class FleetServer:
                 superlink.start()
             history.set_process(record.run, None)
             superlink.submit(record.run)
-            stage, reason = self._follow(superlink, history, record)
+            stage, reason = self._follow(gate, superlink, history, record)
             if stage == RunStage.FINISHED:
                 self._say(f"run {record.run} finished; checkpoints in {CHECKPOINTS}/")
                 return True
@@ -140,10 +171,18 @@ class FleetServer:
         last = history.last_run()
         model, _ = newest_checkpoint(self.state_dir / CHECKPOINTS)
         done = model.server_round if model else 0
+        if model and self._settings.initial_model:
+            self._say(
+                f"the checkpoint of round {done} goes on; initial_model is for a new state_dir"
+            )
+        settings = _as_plain(self._settings)
         if last and last.stage in (RunStage.RUNNING, RunStage.INTERRUPTED):
             self._say(f"resuming run {last.run} after round {done} of {last.last_round}")
+            for line in _changes(last.settings, settings):
+                self._say(line)
+            history.resume_run(last.run, settings)
             return last
-        run = history.begin_run(done + 1, done + self._settings.num_rounds)
+        run = history.begin_run(done + 1, done + self._settings.num_rounds, settings)
         record = history.run(run)
         if record is None:
             raise RunFailedError(f"run {run} could not be noted in the history")
@@ -151,12 +190,15 @@ class FleetServer:
         return record
 
     def _follow(
-        self, superlink: SuperLink, history: History, record: RunRecord
+        self, gate: Gate, superlink: SuperLink, history: History, record: RunRecord
     ) -> tuple[RunStage, str]:
         """Print new lines until the run ends; return how it ended, and why."""
         started = time.monotonic()
         record = replace(record, pid=None)
+        absent: dict[bytes, float] = {}
         while not self._stop.wait(_POLL_SEC):
+            if absent != (absent := gate.presence.absent()):
+                history.set_absent(absent)
             is_dead = record.pid is not None and not _alive(record.pid)
             record = history.run(record.run) or record
             self._print_events(history)
@@ -208,16 +250,20 @@ class FleetServer:
             self._last_event = number
 
     def _write_settings(self) -> None:
-        """Hand the settings to the ServerApp, with absolute paths."""
-        values = {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in vars(self._settings).items()
-        }
-        if self._settings.initial_model:
-            values["initial_model"] = str(expand_path(self._settings.initial_model))
-        (self.state_dir / SETTINGS_FILE).write_text(
-            yaml.safe_dump(values, sort_keys=False), encoding="utf-8"
-        )
+        """Hand the settings to the ServerApp, with absolute paths.
+
+        Raises:
+            SettingError: The folder cannot be written.
+        """
+        values = _as_plain(self._settings)
+        for name in ("initial_model", "keys_dir"):
+            if values[name]:
+                values[name] = str(expand_path(values[name]))
+        try:
+            with staging_file(self.state_dir / SETTINGS_FILE) as file:
+                file.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+        except OSError as error:
+            raise SettingError(f"state_dir {self.state_dir} cannot be used: {error}") from error
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -239,6 +285,27 @@ class FleetServer:
             yield
         finally:
             lock.close()
+
+
+def _as_plain(settings: ServerSettings) -> dict[str, Any]:
+    """Return settings as values for JSON and YAML."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in vars(settings).items()
+    }
+
+
+def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return lines about the settings that a resumed run did not begin with."""
+    changed = [name for name in now if name in before and before[name] != now[name]]
+    lines = [
+        f"{name} is {now[name]!r} from here on, {before[name]!r} before"
+        for name in changed
+        if name != "num_rounds"
+    ]
+    if "num_rounds" in changed:
+        lines.append("num_rounds does not change a run that has begun; it is for the next one")
+    return lines
 
 
 def _alive(pid: int) -> bool:

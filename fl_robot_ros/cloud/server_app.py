@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import yaml
@@ -11,11 +12,14 @@ from flwr.serverapp import Grid, ServerApp
 
 from fl_robot_ros.cloud.checkpoint import CheckpointWriter, GlobalModel, newest_checkpoint
 from fl_robot_ros.cloud.history import History, RunRecord, RunStage
-from fl_robot_ros.cloud.readiness import check_same_task, input_of
+from fl_robot_ros.cloud.model_signer import ModelSigner
+from fl_robot_ros.cloud.readiness import check_same_task, input_of, open_keys
+from fl_robot_ros.cloud.reply_reader import ReplyReader
 from fl_robot_ros.cloud.run import Run
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import FlRobotError, RunFailedError
 from fl_robot_ros.federation.object_pulls import pull_sooner
+from fl_robot_ros.identity.robot_list import RobotNames
 
 CHECKPOINTS = "checkpoints"
 SETTINGS_FILE = "settings.yaml"
@@ -50,7 +54,7 @@ def _run(grid: Grid, state_dir: Path, history: History, record: RunRecord) -> No
     settings = ServerSettings.from_mapping(
         yaml.safe_load((state_dir / SETTINGS_FILE).read_text(encoding="utf-8"))
     )
-    with CheckpointWriter(state_dir / CHECKPOINTS) as writer:
+    with CheckpointWriter(state_dir / CHECKPOINTS, settings.keep_checkpoints) as writer:
         model, complaints = newest_checkpoint(state_dir / CHECKPOINTS)
         for complaint in complaints:
             history.add_event(complaint)
@@ -61,8 +65,20 @@ def _run(grid: Grid, state_dir: Path, history: History, record: RunRecord) -> No
         else:
             check_same_task(model, settings)
             history.add_event(f"going on from round {model.server_round}")
-        run = Run(grid=grid, settings=settings, history=history, record=record, save=writer.save)
-        run.run(model)
+        history.set_model_bytes(record.run, model.weights.nbytes)
+        keys = open_keys(settings)
+        with closing(ReplyReader(grid)) as reader:
+            run = Run(
+                grid=grid,
+                reader=reader,
+                settings=settings,
+                history=history,
+                record=record,
+                save=writer.save,
+                sign=ModelSigner(keys.model_key(), state_dir).sign if keys else None,
+                enrolled_name=RobotNames(keys.robots_file) if keys else None,
+            )
+            run.run(model)
 
 
 def _first_model(settings: ServerSettings) -> GlobalModel:

@@ -24,22 +24,29 @@ _CONNECTION = "fleet"
 _HOST = "127.0.0.1"
 
 LOG_FILE = "superlink.log"
+# Environment variable: descriptor of a pipe to the gate.
+NOTICE_FD = "FL_ROBOT_ROS_NOTICE_FD"
+# What the pipe takes: the SuperLink has begun; a ServerApp has sent something.
+STARTED, CHANGED = b"s", b"c"
 
 
 class SuperLink:
-    """One SuperLink with its state in a folder. It ends with the process that started it.
+    """One SuperLink. It ends with the process that started it.
 
-    It listens on the loopback interface, and serves processes of its own user only.
+    It listens on the loopback interface, serves processes of its own user only, and keeps its
+    state in memory: after a restart robots connect anew, and runs go on from their checkpoints.
     """
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, notice_fd: int | None = None) -> None:
         """Start nothing yet.
 
         Args:
-            state_dir: Folder of the database, Flower's own files and the log.
+            state_dir: Folder of Flower's own files and the log.
+            notice_fd: Descriptor of a pipe to the gate, which takes `STARTED` and `CHANGED`.
         """
         self._state_dir = state_dir
         self._process: subprocess.Popen[bytes] | None = None
+        self._notice_fd = notice_fd
         self.port = _free_port()
         self._environment = {
             **os.environ,
@@ -72,10 +79,11 @@ class SuperLink:
             _HOST,
             "--port",
             str(self.port),
-            "--database",
-            str(self._state_dir / "superlink.db"),
             "--disable-runtime-dependency-installation",
         ]
+        environment = dict(self._environment)
+        if self._notice_fd is not None:
+            environment[NOTICE_FD] = str(self._notice_fd)
         log_path = self._state_dir / LOG_FILE
         with log_path.open("ab") as log:
             self._process = subprocess.Popen(
@@ -83,7 +91,8 @@ class SuperLink:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=self._environment,
+                env=environment,
+                pass_fds=() if self._notice_fd is None else (self._notice_fd,),
                 # A Ctrl-C in the terminal reaches fl_server alone, which ends its children.
                 start_new_session=True,
                 preexec_fn=_end_with_parent,

@@ -24,6 +24,7 @@ from fl_robot_ros.federation.protocol import (
     unpack_weights,
 )
 from fl_robot_ros.learning.weights import check_weights
+from fl_robot_ros.one_line import one_line
 
 MAX_NAME_LENGTH = 64
 
@@ -78,7 +79,7 @@ def check_reply(
     if message is None:
         return Reply(node_id, robot, None, "no reply in time")
     if message.has_error():
-        return Reply(node_id, robot, message, printable(message.error.reason or "", 300))
+        return Reply(node_id, robot, message, one_line(message.error.reason or "", 300))
     robot = _robot_name(message) or robot
     try:
         metrics = _checked_metrics(message, max_examples)
@@ -104,12 +105,7 @@ def _unnamed(node_id: int) -> str:
 def _robot_name(message: Message) -> str:
     record = message.content.config_records.get(CONFIG)
     name = record.get(ROBOT) if record is not None else None
-    return printable(name, MAX_NAME_LENGTH) if isinstance(name, str) else ""
-
-
-def printable(text: str, length: int) -> str:
-    """Return text from the network as one line without control codes, at most `length` long."""
-    return "".join(c if c.isprintable() else " " for c in text[:length]).strip()
+    return one_line(name, MAX_NAME_LENGTH) if isinstance(name, str) else ""
 
 
 def _checked_metrics(message: Message, max_examples: int) -> dict[str, float]:

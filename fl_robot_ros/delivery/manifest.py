@@ -23,6 +23,8 @@ SCHEMA_VERSION = 1
 
 _MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 _MAX_TEXT = 1024
+# Names that the manifests of earlier programs lack.
+_LATER = {"counter", "statement", "signature", "key_id"}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,254}")
 
@@ -43,6 +45,10 @@ class Manifest:
         server: Address of the run's server.
         robot: Name of the robot that stored the version.
         previous: Name of the version that was current before, "" for the first version.
+        counter: Counter of the delivery, which grows from one to the next; 0 without signature.
+        statement: What the fleet signed about the model, JSON; "" without signature.
+        signature: The Ed25519 signature under the statement in Base64; "" without one.
+        key_id: Short name of the fleet's key that signed; "" without signature.
         schema_version: Version of this format.
     """
 
@@ -57,6 +63,10 @@ class Manifest:
     server: str = ""
     robot: str = ""
     previous: str = ""
+    counter: int = 0
+    statement: str = ""
+    signature: str = ""
+    key_id: str = ""
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -103,10 +113,10 @@ class Manifest:
         place = _manifest_file(path)
         values = _read_json(place)
         names = {item.name for item in fields(cls)}
-        if not isinstance(values, dict) or set(values) != names:
+        if not isinstance(values, dict) or not names - _LATER <= set(values) <= names:
             found = sorted(values) if isinstance(values, dict) else type(values).__name__
             raise ModelError(
-                f"{place} is not a manifest: expected exactly the names "
+                f"{place} is not a manifest: expected the names "
                 f"{', '.join(sorted(names))}; found {str(found)[:300]}"
             )
         try:
@@ -187,6 +197,11 @@ def _check_text(name: str, value: Any) -> None:
         _refuse(name, value, f"printable text of at most {_MAX_TEXT} characters")
 
 
+def _check_statement(name: str, value: Any) -> None:
+    if not isinstance(value, str) or not value.isprintable():
+        _refuse(name, value, "printable text")
+
+
 def _check_version(name: str, value: Any) -> None:
     if not isinstance(value, str) or not _FILE_NAME.fullmatch(value):
         _refuse(name, value, "a plain folder name")
@@ -260,4 +275,8 @@ _CHECKS: dict[str, Callable[[str, Any], None]] = {
     "server": _check_text,
     "robot": _check_text,
     "previous": _check_previous,
+    "counter": _check_number,
+    "statement": _check_statement,
+    "signature": _check_text,
+    "key_id": _check_text,
 }

@@ -57,6 +57,22 @@ class ModelStore:
         folder = self.models_dir.absolute() / name
         return folder if _VERSION.fullmatch(name) and folder.is_dir() else None
 
+    def newest_counter(self, key_id: str) -> int:
+        """Return the highest counter of the stored models that a fleet's key signed, 0 for none.
+
+        Args:
+            key_id: Short name of the key.
+        """
+        newest = 0
+        for folder in self.versions():
+            try:
+                manifest = Manifest.load(folder)
+            except ModelError:
+                continue  # damaged; the predictor says so where it matters
+            if manifest.key_id == key_id:
+                newest = max(newest, manifest.counter)
+        return newest
+
     def add(
         self,
         export: Callable[[Path], None],
@@ -73,7 +89,7 @@ class ModelStore:
             classes: Class names in the order of the outputs.
             preprocessing: The model's input, as `Preprocessing.to_dict` gives it.
             metrics: Finite numbers by name.
-            provenance: `run`, `round`, `server` and `robot`, as in `Manifest`.
+            provenance: `run`, `round`, `server`, `robot` and the signature, as in `Manifest`.
 
         Returns:
             The absolute folder of the new version.

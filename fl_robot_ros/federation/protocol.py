@@ -5,6 +5,8 @@ message. A message from the server holds `arrays` (one packed array, see `learni
 `config` (a `RunConfig`, the same for all of a run, so that a robot need not fetch it twice); the
 number of the round is the message's group. A robot replies with `metrics`, after training also
 with `arrays`, and the first time with its name in `config`. Nothing else leaves a robot.
+
+Where the fleet has keys, the final model comes with a third record, `signature`.
 """
 
 from __future__ import annotations
@@ -24,16 +26,37 @@ from flwr.app import (
 )
 from numpy.typing import NDArray
 
-from fl_robot_ros.errors import ModelError, ProtocolError
+from fl_robot_ros.config import ServerSettings
+from fl_robot_ros.errors import LabelError, ModelError, ProtocolError
+from fl_robot_ros.identity.signed_model import Signature
 from fl_robot_ros.images.preprocessing import Preprocessing
+from fl_robot_ros.labels.label_text import clean_label
 
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
+SIGNATURE = "signature"
 WEIGHTS = "weights"
 NUM_EXAMPLES = "num-examples"
 LOSS, ACCURACY, SECONDS = "loss", "accuracy", "seconds"
 CLASS_COUNTS = "class-counts"
 ROBOT = "robot"
 DELIVERED_VERSION = "model-version"
+
+MAX_CLASSES = 10_000
+# A robot does nothing that no server could be set to ask for. The smallest input is the
+# reference CNN's alone.
+_LIMITS: dict[str, tuple[type, float, float]] = {
+    "run": (int, 1, 2**31 - 1),
+    "last_round": (int, 1, 2**31 - 1),
+    **{
+        field.name: (
+            type(field.default),
+            1 if field.name.startswith("input_") else field.metadata["minimum"],
+            field.metadata["maximum"],
+        )
+        for field in fields(ServerSettings)
+        if field.metadata["maximum"] is not None
+    },
+}
 
 Metrics = dict[str, int | float | list[int] | list[float]]
 
@@ -84,41 +107,89 @@ class RunConfig:
             if key not in record:
                 raise ProtocolError(f"the server's message lacks '{key}'")
             values[field.name] = record[key]
-        for name in ("run", "last_round", "local_epochs", "batch_size", "seed"):
-            lowest = 0 if name == "seed" else 1
-            if type(values[name]) is not int or values[name] < lowest:
-                raise ProtocolError(f"'{name}' is {values[name]!r}; expected {lowest} or more")
-        rate = values["learning_rate"]
-        if type(rate) is not float or not 0.0 < rate < float("inf"):
-            raise ProtocolError(f"'learning_rate' is {rate!r}; expected a number above 0")
+        for name in ("run", "last_round", "local_epochs", "batch_size", "seed", "learning_rate"):
+            _check_number(name, values[name])
         if not isinstance(values["architecture"], str):
             raise ProtocolError("'architecture' is not text")
-        classes = values["classes"]
-        if (
-            not isinstance(classes, list)
-            or len(classes) < 2
-            or not all(isinstance(name, str) and name for name in classes)
-            or len(set(classes)) != len(classes)
-        ):
-            raise ProtocolError(
-                f"'classes' is {str(classes)[:200]}; expected two or more distinct names"
-            )
-        values["classes"] = tuple(classes)
+        values["classes"] = checked_classes(values["classes"])
         try:
-            values["preprocessing"] = Preprocessing.from_dict(json.loads(values["preprocessing"]))
-        except (TypeError, ValueError, ModelError) as error:
+            preprocessing = Preprocessing.from_dict(json.loads(values["preprocessing"]))
+        except (TypeError, ValueError, ModelError, RecursionError) as error:
             raise ProtocolError(f"'preprocessing' is invalid: {error}") from error
+        for name in ("height", "width"):
+            _check_number(f"input_{name}", getattr(preprocessing, name))
+        values["preprocessing"] = preprocessing
         return cls(**values)
 
 
-def pack_request(config: RunConfig, weights: NDArray[np.float32]) -> RecordDict:
+def checked_classes(classes: object) -> tuple[str, ...]:
+    """Return class names, which are labels, as a tuple.
+
+    Args:
+        classes: A list of names from the network or the settings.
+
+    Raises:
+        ProtocolError: There are too few or too many, two are the same, or one is no label.
+    """
+    if not isinstance(classes, (list, tuple)) or not 2 <= len(classes) <= MAX_CLASSES:
+        count = len(classes) if isinstance(classes, (list, tuple)) else "no list"
+        raise ProtocolError(f"'classes' is {count} long; expected 2 to {MAX_CLASSES} names")
+    for name in classes:
+        try:
+            if clean_label(name) != name or not name:
+                raise ProtocolError(
+                    f"the class name {name[:80]!r} is no label; expected text without spaces "
+                    "around it, its accents composed"
+                )
+        except LabelError as error:
+            raise ProtocolError(f"a class name is no label: {error}") from error
+    if len(set(classes)) != len(classes):
+        raise ProtocolError("'classes' has a name twice; expected distinct names")
+    return tuple(classes)
+
+
+def _check_number(name: str, value: Any) -> None:
+    """Check a number against its limits, which are those of the server's own settings.
+
+    Raises:
+        ProtocolError: It is of another type, or out of range.
+    """
+    kind, lowest, highest = _LIMITS[name]
+    is_of_kind = type(value) is kind
+    if not is_of_kind or not lowest <= value <= highest:
+        shown = str(value)[:80]
+        raise ProtocolError(f"'{name}' is {shown!r}; expected {lowest:g} to {highest:g}")
+
+
+def pack_request(
+    config: RunConfig, weights: NDArray[np.float32], signature: Signature | None = None
+) -> RecordDict:
     """Return the content of a message from the server to a robot.
 
     Args:
         config: The parameters of the run.
         weights: float32 (number of weights,).
+        signature: The signature of the final model, None without one.
     """
-    return RecordDict({ARRAYS: _to_arrays(weights), CONFIG: config.to_record()})
+    content = RecordDict({ARRAYS: _to_arrays(weights), CONFIG: config.to_record()})
+    if signature is not None:
+        content[SIGNATURE] = ConfigRecord({**asdict(signature)})
+    return content
+
+
+def unpack_signature(message: Message) -> Signature | None:
+    """Return the signature in a message from the server, unchecked; None without one.
+
+    Raises:
+        ProtocolError: A part of it is missing or no text.
+    """
+    record = message.content.config_records.get(SIGNATURE)
+    if record is None:
+        return None
+    values = {field.name: record.get(field.name) for field in fields(Signature)}
+    if not all(isinstance(value, str) for value in values.values()):
+        raise ProtocolError(f"the record '{SIGNATURE}' lacks {', '.join(values)} as text")
+    return Signature(**{name: str(value) for name, value in values.items()})
 
 
 @dataclass(frozen=True)

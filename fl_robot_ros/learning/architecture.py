@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+from keras.src.backend.common import global_state
 
 from fl_robot_ros.errors import ModelError
+from fl_robot_ros.one_line import one_line
 
 MAX_ARCHITECTURE_BYTES = 4_000_000
 MAX_PARAMETERS = 250_000_000
+# Keras takes time that grows with the square of the layers of a Sequential model: 40 s for 500.
+MAX_LAYERS = 500
 
 # Layers that carry or load code. Keras' safe mode refuses some of them, but has been circumvented
 # before (CVE-2025-1550, CVE-2025-8747).
@@ -25,14 +29,21 @@ def architecture_of(model: keras.Model) -> str:
     return str(model.to_json())
 
 
-def model_from_architecture(architecture: str) -> keras.Model:
+def model_from_architecture(
+    architecture: str, check: Callable[[keras.Model], None] | None = None
+) -> keras.Model:
     """Rebuild a model, with fresh weights, from JSON from the network.
 
     The JSON may name classes of Keras alone: no code, no file, no other package.
 
+    Args:
+        architecture: The JSON.
+        check: Is given the model before its weights take memory; may raise a ModelError.
+
     Raises:
-        ModelError: The text is not an architecture, names other classes than Keras' own, or
-            describes a model of more than 250 million parameters.
+        ModelError: The text is not an architecture, names other classes than Keras' own,
+            describes a model of more than 500 layers or 250 million parameters, or was refused
+            by the check.
     """
     if len(architecture) > MAX_ARCHITECTURE_BYTES:
         raise ModelError(f"architecture of {len(architecture)} bytes; at most 4 MB are accepted")
@@ -40,12 +51,34 @@ def model_from_architecture(architecture: str) -> keras.Model:
         content = json.loads(architecture)
     except (ValueError, RecursionError) as error:
         raise ModelError(f"architecture is not JSON: {error}") from error
+    num_layers = 0
     for node in _objects(content):
         _check_object(node)
+        num_layers += _num_layers(node)
+    if num_layers > MAX_LAYERS:
+        raise ModelError(
+            f"the architecture has {num_layers} layers; at most {MAX_LAYERS} are accepted"
+        )
+    # Inside of the scope variables have shapes and no memory; at its end they get both.
+    with keras.StatelessScope():
+        try:
+            model = _build(architecture)
+            if check is not None:
+                check(model)
+        except BaseException:
+            global_state.set_global_attribute("uninitialized_variables", [])
+            raise
+    return model
+
+
+def _build(architecture: str) -> keras.Model:
+    """Return the model, and check that it is one and not too large."""
     try:
         model = keras.models.model_from_json(architecture)
     except Exception as error:  # Keras raises whatever its layers raise
-        raise ModelError(f"Keras cannot build the architecture: {error}") from error
+        raise ModelError(
+            f"Keras cannot build the architecture: {one_line(str(error), 300)}"
+        ) from error
     if not isinstance(model, keras.Model) or not model.built:
         raise ModelError("the architecture does not describe a built Keras model")
     if model.count_params() > MAX_PARAMETERS:
@@ -65,6 +98,15 @@ def _objects(node: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(node, list):
         for value in node:
             yield from _objects(value)
+
+
+def _num_layers(node: dict[str, Any]) -> int:
+    """Return the number of layers that an object lists, and of further uses of a layer."""
+    listed = sum(
+        len(node[name]) for name in ("layers", "cells") if isinstance(node.get(name), list)
+    )
+    uses = node.get("inbound_nodes")
+    return listed + (max(0, len(uses) - 1) if isinstance(uses, list) else 0)
 
 
 def _check_object(node: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fl_robot_ros.errors import ModelError, RunCancelledError, SnapshotError
 from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.learning.architecture import model_from_architecture
+from fl_robot_ros.learning.memory_budget import MemoryBudget
 from fl_robot_ros.learning.training_data import LabelledImages
 from fl_robot_ros.learning.weights import pack_weights, set_packed_weights
 
@@ -59,14 +60,25 @@ class Trainer:
     """
 
     def __init__(
-        self, architecture: str, preprocessing: Preprocessing, classes: Sequence[str]
+        self,
+        architecture: str,
+        preprocessing: Preprocessing,
+        classes: Sequence[str],
+        budget: MemoryBudget | None = None,
     ) -> None:
         """Build and compile the model.
 
+        Args:
+            architecture: Keras architecture as JSON.
+            preprocessing: The model's input.
+            classes: Class names in the order of the outputs.
+            budget: The memory that the model may take; None: any.
+
         Raises:
-            ModelError: The architecture is invalid, or does not match input and classes.
+            ModelError: The architecture is invalid, does not match input and classes, or needs
+                too much memory.
         """
-        self.model = model_from_architecture(architecture)
+        self.model = model_from_architecture(architecture, budget.check if budget else None)
         self._scale = preprocessing.scale
         expected = (None, *preprocessing.input_shape), (None, len(classes))
         shapes = tuple(self.model.input_shape), tuple(self.model.output_shape)

@@ -21,6 +21,7 @@ from rclpy.validate_namespace import validate_namespace
 from std_srvs.srv import SetBool, Trigger
 
 from fl_robot_ros.errors import FlRobotError, RunFailedError
+from fl_robot_ros.one_line import one_line
 from fl_robot_ros.ros.qos import LATCHED
 from fl_robot_ros.worker_link.run_status import FINISHED, RunState
 
@@ -115,7 +116,7 @@ class RobotCaller:
         # These statuses are of an earlier run; those that arrive from now on are of this one.
         self._statuses.clear()
         accepted, message = self.call("start_round")
-        print(message, flush=True)
+        print(one_line(message), flush=True)
         before: Mapping[str, str] = {}
         while accepted:
             for status in self._statuses:
@@ -145,7 +146,8 @@ class RobotCaller:
         rclpy.spin_once(self._node, timeout_sec=_POLL_SEC)
 
     def _on_status(self, message: DiagnosticStatus) -> None:
-        values = {item.key: item.value for item in message.values}
+        # From the network; people read it in a terminal.
+        values = {one_line(item.key): one_line(item.value) for item in message.values}
         self._statuses.append({**values, "state": message.message})
 
     def _absence(self) -> str:
@@ -187,7 +189,7 @@ def main(args: Sequence[str] | None = None) -> int:
             return 0 if caller.run() else 1
         is_on = None if options.value is None else options.value == "on"
         accepted, message = caller.call(options.command, is_on)
-        print(message)
+        print(one_line(message))
         return 0 if accepted else 1
     except FlRobotError as error:
         print(f"fl_call: {error}", file=sys.stderr)

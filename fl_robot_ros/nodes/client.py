@@ -28,16 +28,15 @@ from fl_robot_ros.capture.pipeline import CapturePipeline
 from fl_robot_ros.capture.verdicts import Verdict
 from fl_robot_ros.config import (
     ClientSettings,
-    existing_file,
     expand_path,
     resolve_data_dir,
-    resolve_server_address,
 )
 from fl_robot_ros.data_source import DataSource
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.retention import Limits
 from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.errors import DatasetError, FlRobotError, SettingError
+from fl_robot_ros.identity.membership import Membership
 from fl_robot_ros.labels.label_text import MAX_LABEL_CHARACTERS
 from fl_robot_ros.name_list import name_list
 from fl_robot_ros.nodes.status_message import (
@@ -113,10 +112,11 @@ class ClientNode(Node):  # type: ignore[misc]
         self._settings = settings = declare_settings(
             self, ClientSettings, changeable=("bag_paths",)
         )
-        self._robot = settings.robot_name or self.get_namespace().strip("/") or _host_name()
-        address = resolve_server_address(settings.server_address, os.environ)
-        if settings.root_certificates:
-            existing_file("root_certificates", settings.root_certificates)
+        membership = Membership.from_settings(settings, os.environ)
+        self._robot = membership.robot or self.get_namespace().strip("/") or _host_name()
+        address = membership.server_address
+        for warning in membership.warnings:
+            self.get_logger().warning(warning)
         self._source = source = DataSource.from_settings(settings)
         worker_python = WorkerPython(settings.worker_python, source.kind)
         other_names = names_by_topic(self, settings.image_topics)

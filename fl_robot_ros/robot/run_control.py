@@ -24,7 +24,15 @@ from fl_robot_ros.data_source import DataSource
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.errors import FlRobotError, RunFailedError, RunRefusedError
 from fl_robot_ros.name_list import count_list
-from fl_robot_ros.worker_link.event import Delivered, Event, Failed, Frozen, Prepared, Progress
+from fl_robot_ros.worker_link.event import (
+    Delivered,
+    Dropped,
+    Event,
+    Failed,
+    Frozen,
+    Prepared,
+    Progress,
+)
 from fl_robot_ros.worker_link.job import FreezeRequest, Job
 from fl_robot_ros.worker_link.run_status import FINISHED, RunState, RunStatus
 
@@ -223,7 +231,7 @@ class RunControl:
 
     def _job(self, max_id: int) -> Job:
         settings = self._settings
-        certificates = settings.root_certificates
+        certificates, enrolment = settings.root_certificates, settings.enrolment
         freeze = FreezeRequest(
             dataset_dir=str(self._dataset.path),
             snapshots_dir=str(self._data_dir / "snapshots"),
@@ -235,6 +243,7 @@ class RunControl:
             robot=self._robot,
             server_address=self._server_address,
             root_certificates=certificates and str(expand_path(certificates)),
+            enrolment=enrolment and str(expand_path(enrolment)),
             connect_timeout_sec=settings.connect_timeout_sec,
             server_timeout_sec=settings.server_timeout_sec,
             source=self._source,
@@ -243,6 +252,7 @@ class RunControl:
             keep_versions=settings.keep_versions,
             threads=settings.worker_threads,
             nice=settings.worker_nice,
+            memory_limit_mb=settings.worker_memory_limit_mb,
         )
 
     def _on_event(self, event: Event) -> None:
@@ -267,7 +277,12 @@ class RunControl:
                     status, state=RunState.DELIVERING, detail=detail, accuracy=event.accuracy
                 )
             elif isinstance(event, Failed):
+                # The worker stays until the server has read the reason too.
                 self._outcome = event
+                status = replace(status, detail=event.reason)
+            elif isinstance(event, Dropped):
+                detail = f"the server did not take a reply: {event.reason}"
+                status = replace(status, detail=detail, dropped=status.dropped + 1)
             else:
                 status = replace(status, detail=f"reading {event.source}")
             if self._is_cancelled:

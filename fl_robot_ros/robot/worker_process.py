@@ -15,11 +15,11 @@ from fl_robot_ros.worker_link.event import Event, read_event
 from fl_robot_ros.worker_link.job import CANCEL, Job
 
 WORKER_MODULE = "fl_robot_ros.worker.worker"
-# A worker gives a step in progress 10 s to end.
-_CANCEL_TIMEOUT_SEC = 15.0
-# The node has 2 s for its end, before launch (5 s) or an impatient user kills it. A worker that
-# loads TensorFlow or is in the middle of a step does not listen; its files are written atomically.
-_STOP_TIMEOUT_SEC = 1.0
+# A worker ends by itself within 1.5 s, unless native code keeps Python's lock for so long. Its
+# files are written atomically. The node has 2 s for its end, before launch (5 s) or an impatient
+# user kills it.
+_CANCEL_TIMEOUT_SEC = 2.0
+_STOP_TIMEOUT_SEC = 1.7
 
 
 class WorkerProcess:
@@ -82,7 +82,7 @@ class WorkerProcess:
             self._killer.start()
 
     def stop(self) -> None:
-        """Ask the worker to leave the run, wait up to 1 s, and end it by force."""
+        """Ask the worker to leave the run, wait up to 1.7 s, and end it by force."""
         self._say(CANCEL)
         try:
             self._process.wait(_STOP_TIMEOUT_SEC)

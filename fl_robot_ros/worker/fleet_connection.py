@@ -1,224 +1,353 @@
 """The robot's connection to the SuperLink's Fleet API.
 
-`flower-supernode` starts a new Python process for each message and sleeps 3 s between polls. This
-connection uses the same protocol and code, and leaves process and pace to its caller. Flower's
-private modules are used here and in `federation.object_pulls` alone.
+`flower-supernode` starts a new Python process for each message, sleeps 3 s between polls, and
+ends when the SuperLink no longer knows it. This connection speaks the same protocol, leaves
+process and pace to its caller, and registers anew after a restart of the SuperLink. Flower's
+private modules are used in this room and in `federation.object_pulls` alone.
 """
 
 from __future__ import annotations
 
 import logging
+import random
+import ssl
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
-from typing import Any, cast
 
-import httpx
-from flwr.app import Message
-from flwr.supercore.inflatable.inflatable_object import (
-    get_all_nested_objects,
-    get_object_tree,
-    iterate_object_tree,
-    no_object_id_recompute,
+from flwr.app import Error, Message
+from flwr.proto.fleet_pb2 import (
+    ActivateNodeRequest,
+    ActivateNodeResponse,
+    DeactivateNodeRequest,
+    DeactivateNodeResponse,
+    PullMessagesRequest,
+    PullMessagesResponse,
+    RegisterNodeFleetRequest,
+    RegisterNodeFleetResponse,
+    UnregisterNodeFleetRequest,
+    UnregisterNodeFleetResponse,
 )
-from flwr.supercore.inflatable.inflatable_utils import (
-    ObjectPullError,
-    ObjectPushError,
-    inflate_object_from_contents,
-    pull_objects,
-    push_objects,
-)
-from flwr.supercore.run import RunNotRunningException
-from flwr.supernode.fleet_http_connection import http_request_response
+from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest, SendNodeHeartbeatResponse
+from flwr.proto.node_pb2 import Node
+from flwr.supercore.inflatable.inflatable_utils import ObjectPullError
+from flwr.supercore.primitives.asymmetric import generate_key_pairs
 
-from fl_robot_ros.errors import ServerUnreachableError
-from fl_robot_ros.federation.object_pulls import pull_sooner
-from fl_robot_ros.worker.reachability import wait_for_listener
+from fl_robot_ros.errors import RequestRefusedError, ServerUnreachableError
+from fl_robot_ros.identity.enrolment import Enrolment
+from fl_robot_ros.one_line import one_line
+from fl_robot_ros.worker.fleet_client import FleetClient
+from fl_robot_ros.worker.message_transfer import is_held, pull_message, push_message
+from fl_robot_ros.worker.robot_key import robot_key
 
-_GONE_SEC = 0.5
-_REPLY_SEC = 10.0
+_UNKNOWN_NODE, _RUN_IS_OVER, _KEY_IS_KNOWN = 401, 403, 412
 _ANNOUNCEMENTS = 3
+# A robot that is silent for twice this time counts as gone.
+_HEARTBEAT_INTERVAL_SEC = 20.0
+_HEARTBEAT_RETRY_SEC = 2.0
+_HEARTBEAT_REPLY_SEC = 5.0
+_READ_POLL_SEC, _MAX_READ_POLL_SEC = 0.05, 1.0
+_SETTLED_SEC = 5.0
+_SIGN_OFF_SEC = 1.0
 
 _logger = logging.getLogger(__name__)
 
 
-@dataclass
 class FleetConnection:
-    """An open connection of one robot.
+    """An open connection of one robot."""
 
-    Attributes:
-        server_address: host:port of the SuperLink.
-        node_id: Flower's number of this connection.
-    """
+    def __init__(
+        self, client: FleetClient, *, registers_itself: bool, server_timeout_sec: float
+    ) -> None:
+        """Register at the SuperLink, and begin to send heartbeats.
 
-    server_address: str
-    node_id: int
-    _receive: Callable[[], Any]
-    _send: Callable[..., tuple[set[str], str]]
-    _get_run: Callable[[int], Any]
-    _pull_object: Callable[[int, str], bytes]
-    _push_object: Callable[[int, str, str, bytes], None]
-    _confirm: Callable[[int, str], None]
-    _objects: dict[str, bytes] = field(default_factory=dict)
+        Args:
+            client: Sends the requests.
+            registers_itself: Whether the robot's key is one of this connection alone.
+            server_timeout_sec: How long to wait for the parts of a message.
+
+        Raises:
+            ServerUnreachableError: The server is not there, or refuses this robot.
+        """
+        self._client = client
+        self._registers_itself = registers_itself
+        self._server_timeout_sec = server_timeout_sec
+        self._objects: dict[str, bytes] = {}
+        self._unanswered: Message | None = None
+        self._closed = threading.Event()
+        self._registration = threading.Lock()
+        self._node = self._register()
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
+
+    @property
+    def node_id(self) -> int:
+        """Flower's number of this connection; another one after a restart of the SuperLink."""
+        return int(self._node.node_id)
 
     def receive(self) -> Message | None:
         """Return the next message for this robot, None if there is none now.
 
         Raises:
-            ServerUnreachableError: The server is gone, or replies with an error.
+            ServerUnreachableError: The server is gone, or refuses this robot.
+            ProtocolError: The message cannot be read, or is too large.
         """
+        node = self._node
         try:
-            received = self._receive()
-            if received is None:
-                return None
-            envelope, tree = received
-            run_id = envelope.metadata.run_id
-            object_ids = [node.object_id for node in iterate_object_tree(tree)]
-            # Objects are named by the hash of their content. Those of the last message, such as
-            # the global model that was just evaluated, are not fetched again.
-            contents = {key: self._objects[key] for key in object_ids if key in self._objects}
-            contents |= pull_objects(
-                [key for key in object_ids if key not in contents],
-                pull_object_fn=partial(self._pull_object, run_id),
+            response = self._client.call(
+                "pull-messages", PullMessagesRequest(node=node), PullMessagesResponse()
             )
-            self._objects = contents
-            self._confirm(run_id, envelope.metadata.message_id)
-        except RunNotRunningException:
-            return None  # the run ended before its message arrived
-        except (httpx.HTTPError, ObjectPullError) as error:
-            raise self._lost(error) from error
-        message = cast(
-            Message,
-            inflate_object_from_contents(tree.object_id, contents, keep_object_contents=True),
-        )
-        # A message does not carry its own id.
-        message.metadata.__dict__["_message_id"] = tree.object_id
+        except RequestRefusedError as error:
+            if error.status != _UNKNOWN_NODE:
+                raise ServerUnreachableError(str(error)) from error
+            self._register_anew(node)
+            return None
+        if not response.messages_list or not response.message_object_trees:
+            return None
+        try:
+            message, self._objects = pull_message(
+                self._client,
+                node,
+                response.messages_list[0],
+                response.message_object_trees[0],
+                self._objects,
+                self._server_timeout_sec,
+            )
+        except RequestRefusedError as error:
+            _logger.warning("a request was withdrawn before it was read: %s", error)
+            return None
+        except ObjectPullError as error:
+            _logger.warning("a request is incomplete, and left out: %s", error)
+            return None
+        self._unanswered = message
         return message
 
-    def send(self, message: Message, seconds: float) -> None:
-        """Send a reply; a reply that the server refuses again and again is dropped.
+    def send(self, message: Message, seconds: float, *, within_sec: float | None = None) -> str:
+        """Send a reply; return why the server did not take it, "" if it did.
 
         A SuperLink that restarts between the announcement of a reply and its objects knows the
-        announcement no longer, and refuses the objects until the next announcement.
+        announcement no longer, and refuses the objects until the next announcement. Whatever
+        the server does not want any more is dropped.
 
         Args:
             message: A reply to a message from `receive`.
             seconds: Time of the work.
+            within_sec: Time for all of it; None: as long as the server may be away.
 
         Raises:
-            ServerUnreachableError: The server is gone, or replies with an error.
+            ServerUnreachableError: The server is gone.
         """
+        node = self._node
         message.metadata.__dict__["_message_id"] = message.object_id
+        self._unanswered = None
+        reason = f"the server refused its parts {_ANNOUNCEMENTS} times"
         try:
-            for _ in range(_ANNOUNCEMENTS):
-                if self._push(message, seconds):
-                    return
-            _logger.warning("the server refused a reply %d times; it is dropped", _ANNOUNCEMENTS)
-        except RunNotRunningException:
-            _logger.warning("a reply came too late: its run has ended")
-        except httpx.HTTPError as error:
-            raise self._lost(error) from error
+            for attempt in range(_ANNOUNCEMENTS):
+                is_wanted, is_taken = push_message(
+                    self._client, node, message, seconds, within_sec
+                )
+                if is_taken:
+                    return ""
+                if not is_wanted:
+                    # After a first attempt there may be nothing left to send.
+                    if attempt and is_held(self._client, node, message, within_sec):
+                        return ""
+                    reason = "the server does not want it any more"
+                    break
+        except RequestRefusedError as error:
+            if error.status == _UNKNOWN_NODE:
+                self._register_anew(node)
+                reason = "the server was restarted meanwhile"
+            elif error.status == _RUN_IS_OVER:
+                reason = "its run has ended"
+            else:
+                raise ServerUnreachableError(str(error)) from error
+        _logger.warning("a reply is dropped: %s", reason)
+        return reason
 
-    def _push(self, message: Message, seconds: float) -> bool:
-        """Announce a reply and send its objects; return whether the server took them."""
-        with no_object_id_recompute():
-            tree = get_object_tree(message)
-            objects = get_all_nested_objects(message)
-            wanted, session_id = self._send(message, tree, seconds)
-            push_object = partial(self._push_object, message.metadata.run_id, session_id)
-            try:
-                push_objects(objects, push_object, object_ids_to_push=wanted)
-            except ObjectPushError as error:
-                _logger.warning("the server refused a reply: %s", error)
-                return False
-        return True
+    def is_settled(self, reply: Message, within_sec: float = _SETTLED_SEC) -> bool:
+        """Return whether the server has read a reply, or never will.
 
-    def run_ended(self, run_id: int) -> bool:
-        """Return whether a run is over, or the server is gone; takes some seconds at most."""
-        over: list[bool] = []
+        Flower drops the reply of a robot that disconnects. What the server has read, it deletes.
 
-        def ask() -> None:
-            try:
-                over.append(bool(self._get_run(run_id).finished_at))
-            except (RunNotRunningException, httpx.HTTPError):
-                over.append(True)
-
+        Args:
+            reply: A reply that the server took.
+            within_sec: Time for the question; a server that does not reply by then is gone.
+        """
         try:
-            wait_for_listener(self.server_address, _GONE_SEC)
-        except ServerUnreachableError:
-            return True
-        # Flower repeats a request for long, also where the server ends at this moment.
-        thread = threading.Thread(target=ask, daemon=True)
-        thread.start()
-        thread.join(_REPLY_SEC)
-        return over[0] if over else True
+            return not is_held(self._client, self._node, reply, within_sec)
+        except (RequestRefusedError, ServerUnreachableError):
+            return True  # the run is over, or the server
 
-    def _lost(self, error: Exception) -> ServerUnreachableError:
-        return ServerUnreachableError(
-            f"lost the server at {self.server_address}: {str(error) or type(error).__name__}"
-        )
+    def wait_until_settled(self, reply: Message, within_sec: float) -> None:
+        """Wait until the server has read a reply, or never will.
+
+        Args:
+            reply: A reply that the server took.
+            within_sec: How long to wait.
+        """
+        end = time.monotonic() + within_sec
+        pause_sec = _READ_POLL_SEC
+        while not self.is_settled(reply) and time.monotonic() + pause_sec < end:
+            time.sleep(pause_sec)
+            pause_sec = min(1.5 * pause_sec, _MAX_READ_POLL_SEC)
+
+    def leave(self, reason: str, within_sec: float) -> None:
+        """Tell the server why this robot leaves, and sign off; from any thread.
+
+        Args:
+            reason: One line, for the request that the robot has not replied to.
+            within_sec: How long it may take.
+        """
+        end = time.monotonic() + within_sec
+        request = self._unanswered
+        if request is not None:
+            reply = error_reply(request, reason)
+            try:
+                if not self.send(reply, 0.0, within_sec=within_sec / 2):
+                    left_sec = end - time.monotonic() - within_sec / 4
+                    self.wait_until_settled(reply, left_sec)
+            except ServerUnreachableError as error:
+                _logger.info("the server does not hear why this robot leaves: %s", error)
+        self._sign_off(max(within_sec / 4, end - time.monotonic()))
+
+    def close(self) -> None:
+        """Sign off."""
+        self._sign_off(_SIGN_OFF_SEC)
+
+    def _register(self) -> Node:
+        """Return this robot's node.
+
+        Raises:
+            ServerUnreachableError: The server is not there, or refuses this robot.
+        """
+        key = self._client.public_key
+        try:
+            if self._registers_itself:
+                try:
+                    self._client.call(
+                        "register-node",
+                        RegisterNodeFleetRequest(public_key=key),
+                        RegisterNodeFleetResponse(),
+                    )
+                except RequestRefusedError as error:
+                    if error.status != _KEY_IS_KNOWN:
+                        raise
+            response = self._client.call(
+                "activate-node",
+                ActivateNodeRequest(public_key=key, heartbeat_interval=_HEARTBEAT_INTERVAL_SEC),
+                ActivateNodeResponse(),
+            )
+        except RequestRefusedError as error:
+            raise ServerUnreachableError(f"this robot cannot take part: {error}") from error
+        return Node(node_id=response.node_id)
+
+    def _register_anew(self, unknown: Node) -> None:
+        """Register after a restart of the SuperLink, which knows this node no longer."""
+        with self._registration:
+            if self._node.node_id != unknown.node_id or self._closed.is_set():
+                return  # done by another thread
+            self._node = self._register()
+        _logger.warning("the server was restarted; this robot is registered anew")
+
+    def _beat(self) -> None:
+        """Send heartbeats until the end."""
+        pause_sec = 0.0
+        while not self._closed.wait(pause_sec):
+            node = self._node
+            request = SendNodeHeartbeatRequest(
+                node=node, heartbeat_interval=_HEARTBEAT_INTERVAL_SEC
+            )
+            pause_sec = _HEARTBEAT_INTERVAL_SEC * random.uniform(0.6, 0.8)
+            try:
+                is_known = self._client.call(
+                    "send-node-heartbeat",
+                    request,
+                    SendNodeHeartbeatResponse(),
+                    within_sec=_HEARTBEAT_REPLY_SEC,
+                ).success
+            except RequestRefusedError as error:
+                is_known = error.status != _UNKNOWN_NODE
+            except ServerUnreachableError:
+                is_known, pause_sec = True, _HEARTBEAT_RETRY_SEC
+            if not is_known:
+                try:
+                    self._register_anew(node)
+                except ServerUnreachableError as error:
+                    _logger.warning("%s", error)
+                    pause_sec = _HEARTBEAT_RETRY_SEC
+
+    def _sign_off(self, within_sec: float) -> None:
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        try:
+            self._client.call(
+                "deactivate-node",
+                DeactivateNodeRequest(node_id=self.node_id),
+                DeactivateNodeResponse(),
+                within_sec=within_sec / 2,
+            )
+            if self._registers_itself:
+                self._client.call(
+                    "unregister-node",
+                    UnregisterNodeFleetRequest(node_id=self.node_id),
+                    UnregisterNodeFleetResponse(),
+                    within_sec=within_sec / 2,
+                )
+        except (RequestRefusedError, ServerUnreachableError) as error:
+            _logger.info("this robot did not sign off: %s", error)
+
+
+def error_reply(request: Message, reason: str) -> Message:
+    """Return a reply that tells the server why there is no other one."""
+    return Message(Error(code=0, reason=one_line(reason)), reply_to=request)
 
 
 @contextmanager
 def connect(
     server_address: str,
     *,
-    root_certificates: str,
+    certificates: str,
+    enrolment: Enrolment | None,
     server_timeout_sec: float,
 ) -> Iterator[FleetConnection]:
     """Connect to a SuperLink, and disconnect at the end.
 
     Args:
         server_address: host:port of the SuperLink.
-        root_certificates: PEM file of the certificate authority; "" for plain HTTP.
-        server_timeout_sec: How long to retry a request while the server is away.
+        certificates: The server's certificate authority, PEM; "" for plain HTTP.
+        enrolment: The robot's enrolment; None: the robot registers itself under a new key.
+        server_timeout_sec: How long to repeat a request while the server is away.
 
     Raises:
         ServerUnreachableError: The server is not a SuperLink, or refuses this robot.
+        IdentityError: The enrolment's key is damaged.
     """
-    pull_sooner()
-    last_error = _LastError()
-    flower_log = logging.getLogger("flwr")
-    flower_log.addHandler(last_error)
-    entered = False
+    key = robot_key(enrolment) if enrolment else None
+    client = FleetClient(
+        server_address,
+        keys=(key, key.public_key()) if key else generate_key_pairs(),
+        tls=_trust(certificates) if certificates else None,
+        server_timeout_sec=server_timeout_sec,
+    )
     try:
-        with http_request_response(
-            server_address,
-            insecure=not root_certificates,
-            root_certificates=Path(root_certificates).read_bytes() if root_certificates else None,
-            max_wait_time=server_timeout_sec,
-        ) as (node_id, receive, send, get_run, _get_fab, pull_object, push_object, confirm):
-            entered = True
-            yield FleetConnection(
-                server_address, node_id, receive, send, get_run, pull_object, push_object, confirm
-            )
-    except SystemExit as error:
-        # Flower exits when it cannot register.
-        if entered:
-            raise
-        raise ServerUnreachableError(
-            f"the server at {server_address} does not accept this robot: {last_error.text}"
-        ) from error
-    except OSError as error:
-        if entered:
-            raise
-        raise ServerUnreachableError(
-            f"cannot use the certificates in {root_certificates}: {error}"
-        ) from error
+        connection = FleetConnection(
+            client, registers_itself=key is None, server_timeout_sec=server_timeout_sec
+        )
+        try:
+            yield connection
+        finally:
+            connection.close()
     finally:
-        flower_log.removeHandler(last_error)
+        client.close()
 
 
-class _LastError(logging.Handler):
-    """Keeps Flower's last logged error, as one line."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.text = "no reason given"
-
-    def emit(self, record: logging.LogRecord) -> None:
-        lines = [line.strip() for line in record.getMessage().splitlines()]
-        self.text = " ".join(line for line in lines if line)[:300]
+def _trust(certificates: str) -> ssl.SSLContext:
+    """Return a TLS context that trusts certificates."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(cadata=certificates)
+    except (OSError, ValueError) as error:
+        raise ServerUnreachableError(f"cannot use the certificates: {error}") from error
+    return context

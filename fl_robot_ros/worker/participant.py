@@ -5,9 +5,11 @@ A participant lives for a whole run: images are decoded, and the model is compil
 
 from __future__ import annotations
 
+import base64
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,16 @@ from fl_robot_ros.delivery.predictor import Predictor
 from fl_robot_ros.errors import FlRobotError, ProtocolError
 from fl_robot_ros.federation import protocol
 from fl_robot_ros.federation.protocol import RunConfig
+from fl_robot_ros.identity.enrolment import Enrolment
+from fl_robot_ros.identity.signed_model import state, verify
 from fl_robot_ros.learning.export import export_model
 from fl_robot_ros.learning.learning_data import LearningData, open_learning_data
-from fl_robot_ros.learning.trainer import EvaluationResult, Trainer
+from fl_robot_ros.learning.memory_budget import MemoryBudget
+from fl_robot_ros.learning.trainer import EVALUATION_BATCH_SIZE, EvaluationResult, Trainer
 from fl_robot_ros.learning.training_data import LabelledImages
-from fl_robot_ros.learning.weights import set_packed_weights
+from fl_robot_ros.learning.weights import check_weights, set_packed_weights
 from fl_robot_ros.name_list import count_list
+from fl_robot_ros.worker.guard import memory_mb
 from fl_robot_ros.worker_link.event import Delivered, EventWriter, Prepared, Progress
 from fl_robot_ros.worker_link.run_status import RunState
 
@@ -36,7 +42,13 @@ _SETTING_KEYS = (
     *("holdout-fraction", "keep-versions"),
 )
 
+_BUILD_SEC = 120.0
+
 _logger = logging.getLogger(__name__)
+
+
+def _no_deadline(what: str, seconds: float) -> AbstractContextManager[None]:
+    return nullcontext()
 
 
 @dataclass
@@ -60,7 +72,10 @@ class Participant:
         keep_versions: Model versions kept on disk.
         server: host:port, for the manifest.
         events: Tells the node what happens.
-        should_stop: Polled in training; True leaves the run.
+        enrolment: The robot's enrolment, with which it takes models of its fleet alone; None: it
+            takes any model.
+        memory_limit_mb: Most memory of this process, in MB; 0: no limit.
+        deadline: Watches over work that must end in time.
     """
 
     robot: str
@@ -69,9 +84,11 @@ class Participant:
     keep_versions: int
     server: str = ""
     events: EventWriter = field(default_factory=EventWriter)
-    should_stop: Callable[[], bool] = lambda: False
+    enrolment: Enrolment | None = None
+    memory_limit_mb: int = 0
+    deadline: Callable[[str, float], AbstractContextManager[None]] = _no_deadline
     _prepared: _Prepared | None = None
-    _is_introduced: bool = False
+    _introduced_as: int = 0
 
     @classmethod
     def from_node_config(cls, config: Mapping[str, Any]) -> Participant:
@@ -80,7 +97,7 @@ class Participant:
         Raises:
             ProtocolError: `models-dir`, or both `snapshot` and `dataset-source`, are missing.
             SettingError: A setting is invalid.
-            FlRobotError: The data cannot be read.
+            FlRobotError: The data or the enrolment cannot be read.
         """
         data_key = "dataset-source" if config.get("dataset-source") else "snapshot"
         for key in (data_key, "models-dir"):
@@ -94,20 +111,23 @@ class Participant:
         settings = ClientSettings.from_mapping(
             {name: config[key] for key, name in names.items() if key in config}
         )
+        file = str(config.get("enrolment", ""))
+        enrolment = Enrolment.load(Path(file)) if file else None
         return cls(
-            robot=str(config.get("robot", "robot")),
+            robot=enrolment.robot if enrolment else str(config.get("robot", "robot")),
             data=open_learning_data(
                 DataSource.from_settings(settings), Path(str(config.get("snapshot", "")))
             ),
             models_dir=Path(str(config["models-dir"])),
             keep_versions=settings.keep_versions,
+            enrolment=enrolment,
         )
 
     def train(self, message: Message) -> Message:
         """Train on this robot's data; return the reply with the new weights.
 
         Raises:
-            FlRobotError: The message, the model or the data is invalid, or the run was left.
+            FlRobotError: The message, the model or the data is invalid.
         """
         request = protocol.unpack_request(message)
         config = request.config
@@ -128,7 +148,6 @@ class Participant:
                 loss=metrics["loss"],
                 accuracy=metrics["accuracy"],
             ),
-            should_stop=self.should_stop,
         )
         self._report(RunState.WAITING, request)
         counts = prepared.train.class_counts(len(config.classes))
@@ -153,15 +172,17 @@ class Participant:
         """Evaluate the final model and store it as the current version; return the reply.
 
         Raises:
-            FlRobotError: The message or the model is invalid, or the model cannot be stored.
+            FlRobotError: The message or the model is invalid, the model is not signed as it should
+                be, or it cannot be stored.
         """
         request = protocol.unpack_request(message)
         config = request.config
+        store = ModelStore(self.models_dir, self.keep_versions)
+        origin = self._verify(message, request, store)
         prepared = self._prepare(config)
         self._report(RunState.DELIVERING, request)
         result = prepared.trainer.evaluate(request.weights, prepared.holdout)
         set_packed_weights(prepared.trainer.model, request.weights)
-        store = ModelStore(self.models_dir, self.keep_versions)
         metrics = {
             "holdout_loss": result.loss,
             "holdout_accuracy": result.accuracy,
@@ -179,11 +200,42 @@ class Participant:
             round=request.server_round,
             server=self.server,
             robot=self.robot,
+            **origin,
         )
         self.events.write(Delivered(version.name, result.accuracy))
         return self._reply(
             message, _metrics(result), texts={protocol.DELIVERED_VERSION: version.name}
         )
+
+    def _verify(
+        self, message: Message, request: protocol.Request, store: ModelStore
+    ) -> dict[str, Any]:
+        """Check the signature of the final model; return what the manifest keeps of it.
+
+        Raises:
+            IdentityError: The model is not signed by this robot's fleet, or is an old one.
+            ProtocolError: The signature is no text.
+        """
+        if self.enrolment is None:
+            return {}
+        config = request.config
+        received = state(
+            run=config.run,
+            server_round=request.server_round,
+            counter=0,
+            signed_at=0,
+            architecture=config.architecture,
+            classes=config.classes,
+            preprocessing=config.preprocessing,
+            weights=check_weights(request.weights, request.weights.size),
+        )
+        signature, counter = verify(
+            protocol.unpack_signature(message),
+            base64.b64decode(self.enrolment.fleet_key),
+            received,
+            store.newest_counter(self.enrolment.fleet_key_id),
+        )
+        return {"counter": counter, **asdict(signature)}
 
     def _reply(
         self,
@@ -192,16 +244,23 @@ class Participant:
         weights: NDArray[np.float32] | None = None,
         texts: dict[str, str] | None = None,
     ) -> Message:
-        """Return a reply; the first one of this process carries the robot's name."""
-        name = {} if self._is_introduced else {protocol.ROBOT: self.robot}
-        self._is_introduced = True
+        """Return a reply; the first one of each registration carries the robot's name."""
+        node_id = message.metadata.dst_node_id
+        name = {} if node_id == self._introduced_as else {protocol.ROBOT: self.robot}
+        self._introduced_as = node_id
         return protocol.reply(message, metrics, weights, {**name, **(texts or {})})
 
     def _prepare(self, config: RunConfig) -> _Prepared:
         """Return trainer and data for a configuration; those of the last call if it is equal."""
-        key = (config.architecture, config.classes, config.preprocessing)
+        key = (config.architecture, config.classes, config.preprocessing, config.batch_size)
         if self._prepared is None or self._prepared.key != key:
-            trainer = Trainer(config.architecture, config.preprocessing, config.classes)
+            budget = self.memory_limit_mb and MemoryBudget(
+                self.memory_limit_mb - memory_mb(), config.batch_size, EVALUATION_BATCH_SIZE
+            )
+            with self.deadline("to build the server's model", _BUILD_SEC):
+                trainer = Trainer(
+                    config.architecture, config.preprocessing, config.classes, budget or None
+                )
             train, holdout = self.data.load(config.classes, config.preprocessing)
             unmapped = train.unmapped + holdout.unmapped
             unreadable = train.unreadable + holdout.unreadable

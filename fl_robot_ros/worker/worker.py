@@ -12,17 +12,20 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.snapshot import freeze
-from fl_robot_ros.errors import FlRobotError, RunCancelledError, RunFailedError
+from fl_robot_ros.errors import FlRobotError, RunFailedError
+from fl_robot_ros.identity.enrolment import Enrolment
+from fl_robot_ros.one_line import one_line
+from fl_robot_ros.worker.first_contact import introduce, read_certificates
+from fl_robot_ros.worker.guard import FAILED_CODE, Guard
 from fl_robot_ros.worker.reachability import wait_for_listener
-from fl_robot_ros.worker_link.event import EventWriter, Failed, Frozen, Progress, Reading
-from fl_robot_ros.worker_link.job import CANCEL, FreezeRequest, Job
+from fl_robot_ros.worker_link.event import Dropped, EventWriter, Failed, Frozen, Progress, Reading
+from fl_robot_ros.worker_link.job import FreezeRequest, Job
 from fl_robot_ros.worker_link.run_status import RunState
 
 _SNAPSHOTS_KEPT = 3
@@ -31,51 +34,30 @@ _SNAPSHOTS_KEPT = 3
 _POLL_SHARE = 0.05
 _MIN_POLL_SEC = 0.1
 _MAX_POLL_SEC = 2.0
-_SHUTDOWN_GRACE_SEC = 10.0
-_FAREWELL_SEC = 30.0
+# How long the server may take to read the last reply.
+_FAREWELL_SEC = 120.0
 _OOM_SCORE = "500"  # of 1000; the node has 0
-_FAREWELL_POLL_SEC = 0.25
 
 _logger = logging.getLogger(__name__)
 
 
-class CommandReader:
-    """Listens for the line `cancel` and for the end of the parent process."""
-
-    def __init__(self, stream: TextIO) -> None:
-        """Start listening.
-
-        Args:
-            stream: Standard input, after the job.
-        """
-        self.stop = threading.Event()
-        self._stream = stream
-        threading.Thread(target=self._listen, name="commands", daemon=True).start()
-
-    def _listen(self) -> None:
-        for line in self._stream:
-            if line.strip() == CANCEL:
-                break
-        self.stop.set()
-        # A step that never ends must not keep the process alive.
-        time.sleep(_SHUTDOWN_GRACE_SEC)
-        os._exit(1)
-
-
-def run_job(job: Job, events: EventWriter, stop: threading.Event) -> None:
+def run_job(job: Job, events: EventWriter, guard: Guard) -> None:
     """Take part in one run, from the snapshot to the delivery of the final model.
 
     Raises:
         ServerUnreachableError: The server is not there, or went away for too long.
-        RunCancelledError: `stop` was set.
         FlRobotError: The data, the model or the server's messages cannot be used.
     """
     snapshot = None
     if job.freeze is not None:
         snapshot = _freeze(job.freeze, job.source.holdout_fraction, events)
     _step_back(job.nice)
+    guard.limit_memory(job.memory_limit_mb)
     events.write(Progress(RunState.CONNECTING))
-    wait_for_listener(job.server_address, job.connect_timeout_sec, stop)
+    enrolment = Enrolment.load(Path(job.enrolment)) if job.enrolment else None
+    certificates = read_certificates(job.root_certificates, enrolment)
+    wait_for_listener(job.server_address, job.connect_timeout_sec)
+    introduce(job.server_address, certificates, enrolment, job.connect_timeout_sec)
     if job.threads:
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(job.threads)
         os.environ["TF_NUM_INTEROP_THREADS"] = str(job.threads)
@@ -88,29 +70,26 @@ def run_job(job: Job, events: EventWriter, stop: threading.Event) -> None:
     if snapshot is None:
         events.write(Reading(str(job.source)))
     participant = Participant(
-        robot=job.robot,
+        robot=enrolment.robot if enrolment else job.robot,
         data=open_learning_data(job.source, snapshot),
         models_dir=Path(job.models_dir),
         keep_versions=job.keep_versions,
         server=job.server_address,
         events=events,
-        should_stop=stop.is_set,
+        enrolment=enrolment,
+        memory_limit_mb=job.memory_limit_mb,
+        deadline=guard.deadline,
     )
     client_app.set_participant(participant)
-    outcome: Exception | None = None
     with connect(
         job.server_address,
-        root_certificates=job.root_certificates,
+        certificates=certificates,
+        enrolment=enrolment,
         server_timeout_sec=job.server_timeout_sec,
     ) as connection:
+        guard.connection = connection
         events.write(Progress(RunState.WAITING))
-        # Flower's connection swallows exceptions.
-        try:
-            _reply_until_delivered(connection, client_app.app, stop)
-        except Exception as error:
-            outcome = error
-    if outcome is not None:
-        raise outcome
+        _reply_until_delivered(connection, client_app.app, events)
 
 
 def _freeze(request: FreezeRequest, holdout_fraction: float, events: EventWriter) -> Path:
@@ -137,16 +116,21 @@ def _freeze(request: FreezeRequest, holdout_fraction: float, events: EventWriter
     return path
 
 
-def _reply_until_delivered(connection: Any, app: Any, stop: threading.Event) -> None:
-    """Reply to one message after another; return after the delivery."""
+def _reply_until_delivered(connection: Any, app: Any, events: EventWriter) -> None:
+    """Reply to one message after another; return after the delivery.
+
+    Raises:
+        ServerUnreachableError: The server went away for too long.
+        FlRobotError: The robot cannot do its part; the server was told the reason.
+    """
     from flwr.app import Context, RecordDict
 
     waiting_since = time.monotonic()
-    while not stop.is_set():
+    while True:
+        asked_at = time.monotonic()
         message = connection.receive()
         if message is None:
-            waited = time.monotonic() - waiting_since
-            stop.wait(min(max(waited * _POLL_SHARE, _MIN_POLL_SEC), _MAX_POLL_SEC))
+            _pause(waiting_since, asked_at)
             continue
         context = Context(
             run_id=message.metadata.run_id,
@@ -157,41 +141,67 @@ def _reply_until_delivered(connection: Any, app: Any, stop: threading.Event) -> 
         )
         start = time.monotonic()
         reply, error = _run_app(app, message, context)
-        connection.send(reply, time.monotonic() - start)
-        waiting_since = time.monotonic()
-        if message.metadata.message_type.startswith("query"):
-            if error is not None:
-                raise RunFailedError(f"the final model was not stored: {error}") from error
-            _wait_for_end(connection, message.metadata.run_id, stop)
-            return
+        is_last = message.metadata.message_type.startswith("query")
         if error is not None:
+            if is_last:
+                error = RunFailedError(f"the final model was not stored: {error}")
+            events.write(Failed(one_line(str(error))))
+            _tell(connection, reply, str(error))
             # The same error would come back in every round.
             raise error
-    raise RunCancelledError("the run was left")
-
-
-def _wait_for_end(connection: Any, run_id: int, stop: threading.Event) -> None:
-    """Stay until the run is over: Flower drops the reply of a robot that disconnects."""
-    deadline = time.monotonic() + _FAREWELL_SEC
-    while time.monotonic() < deadline and not connection.run_ended(run_id):
-        if stop.wait(_FAREWELL_POLL_SEC):
+        problem = connection.send(reply, time.monotonic() - start)
+        if is_last:
+            connection.wait_until_settled(reply, _FAREWELL_SEC)
             return
+        if problem:
+            events.write(Dropped(problem))
+        waiting_since = time.monotonic()
+
+
+def _pause(waiting_since: float, asked_at: float) -> None:
+    """Wait until the next poll; the time that the server held the last one counts."""
+    now = time.monotonic()
+    pause = min((now - waiting_since) * _POLL_SHARE, _MAX_POLL_SEC)
+    time.sleep(max(pause - (now - asked_at), _MIN_POLL_SEC))
 
 
 def _run_app(app: Any, message: Any, context: Any) -> tuple[Any, Exception | None]:
     """Return the app's reply; after an error a reply that tells the server the reason."""
-    from flwr.app import Error, Message
+    from fl_robot_ros.worker.fleet_connection import error_reply
 
     try:
         return app(message, context), None
+    except FlRobotError as error:
+        return error_reply(message, str(error)), error
     except Exception as error:
-        if not isinstance(error, FlRobotError):
-            _logger.exception("the ClientApp failed")
-        reason = (
-            str(error) if isinstance(error, FlRobotError) else f"{type(error).__name__}: {error}"
-        )
-        _logger.warning("told the server: %s", reason)
-        return Message(Error(code=0, reason=reason), reply_to=message), error
+        _logger.exception("the ClientApp failed")
+        failure = RunFailedError(f"{type(error).__name__}: {error}")
+        return error_reply(message, str(failure)), failure
+
+
+def _tell(connection: Any, reply: Any, reason: str) -> None:
+    """Stay until the server has read why this robot leaves; its other requests get it too."""
+    from fl_robot_ros.worker.fleet_connection import error_reply
+
+    waiting_since = time.monotonic()
+    unread = []
+    try:
+        while time.monotonic() - waiting_since < _FAREWELL_SEC:
+            if reply is not None:
+                connection.send(reply, 0.0)
+                unread.append(reply)
+            asked_at = time.monotonic()
+            message = connection.receive()
+            reply = None if message is None else error_reply(message, reason)
+            unread = [one for one in unread if not connection.is_settled(one)]
+            if not unread and reply is None:
+                _logger.info("the server knows why this robot leaves")
+                return
+            if reply is None:
+                _pause(waiting_since, asked_at)
+        _logger.warning("the server did not read why this robot leaves")
+    except FlRobotError as error:
+        _logger.warning("the server cannot be told why this robot leaves: %s", error)
 
 
 def _step_back(nice: int) -> None:
@@ -203,34 +213,40 @@ def _step_back(nice: int) -> None:
         _logger.info("the OOM killer treats this worker as any other process: %s", error)
 
 
+class _OneLineFormatter(logging.Formatter):
+    """Keeps control codes of others out of the log, which people read in a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        lines = super().format(record).splitlines()
+        return "\n".join("".join(c if c.isprintable() else " " for c in line) for line in lines)
+
+
 def main() -> int:
-    """Run the worker; return its exit code: 0 delivered, 1 failed, 3 cancelled."""
+    """Run the worker; return its exit code: 0 delivered, 1 failed. A cancelled one ends with 3."""
     stdout = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("httpx").setLevel(logging.WARNING)  # one line for each poll
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
     # A Ctrl-C in the terminal reaches the whole process group; the node decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
     events = EventWriter(stdout)
+    guard = Guard(events)
     try:
         job = Job.from_json(sys.stdin.readline())
-        commands = CommandReader(sys.stdin)
-        signal.signal(signal.SIGTERM, lambda *_: commands.stop.set())
-        run_job(job, events, commands.stop)
-    except RunCancelledError:
-        return 3
+        guard.obey(sys.stdin)
+        run_job(job, events, guard)
     except FlRobotError as error:
         _logger.error("%s", error)
-        events.write(Failed(str(error)))
-        return 1
+        events.write(Failed(one_line(str(error))))
+        return FAILED_CODE
     except Exception as error:
         _logger.exception("the worker failed")
-        events.write(Failed(f"{type(error).__name__}: {error}"))
-        return 1
+        events.write(Failed(one_line(f"{type(error).__name__}: {error}")))
+        return FAILED_CODE
     return 0
 
 

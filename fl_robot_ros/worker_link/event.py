@@ -54,6 +54,13 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class Dropped:
+    """The server did not take a reply, for `reason`; the robot waits for the next request."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Delivered:
     """The final model is stored; `accuracy` is 0 to 1, on this robot's holdout images."""
 
@@ -68,11 +75,11 @@ class Failed:
     reason: str
 
 
-Event = Frozen | Progress | Reading | Prepared | Delivered | Failed
+Event = Frozen | Progress | Reading | Prepared | Dropped | Delivered | Failed
 
 _KINDS: dict[str, type[Any]] = {
     kind.__name__.lower(): kind
-    for kind in (Frozen, Progress, Reading, Prepared, Delivered, Failed)
+    for kind in (Frozen, Progress, Reading, Prepared, Dropped, Delivered, Failed)
 }
 # The end of a run is the end of the process, never an event.
 _WORKING = {*RunState} - {RunState.IDLE, RunState.FAILED}

@@ -38,7 +38,8 @@ class Job:
     Attributes:
         robot: The robot's name.
         server_address: host:port of the SuperLink.
-        root_certificates: PEM file of the certificate authority; "" for plain HTTP.
+        root_certificates: PEM file of the certificate authority; "" for that of the enrolment.
+        enrolment: File of the robot's enrolment; "" without one. Without both: plain HTTP.
         connect_timeout_sec: How long to try to reach the server.
         server_timeout_sec: How long to wait for a server that went away.
         source: The learning data.
@@ -47,11 +48,13 @@ class Job:
         keep_versions: Number of model versions to keep.
         threads: Threads to train with; 0: one for each core.
         nice: Niceness to add, 0 to 19.
+        memory_limit_mb: Most memory of the worker, in MB; 0: no limit.
     """
 
     robot: str
     server_address: str
     root_certificates: str
+    enrolment: str
     connect_timeout_sec: float
     server_timeout_sec: float
     source: DataSource
@@ -60,6 +63,7 @@ class Job:
     keep_versions: int
     threads: int
     nice: int
+    memory_limit_mb: int
 
     def to_json(self) -> str:
         """Return the job as one line."""

@@ -40,6 +40,7 @@ class RunStatus:
         accuracy: Newest accuracy, 0 to 1.
         samples: Labelled images in the dataset when the run began; 0 for another data source.
         data: The learning data in one line: as frozen, later as the worker could read it.
+        dropped: Replies of this run that the server did not take.
     """
 
     state: RunState = RunState.IDLE
@@ -53,6 +54,7 @@ class RunStatus:
     accuracy: float | None = None
     samples: int = 0
     data: str = ""
+    dropped: int = 0
 
     @property
     def is_active(self) -> bool:

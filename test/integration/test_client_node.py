@@ -449,6 +449,8 @@ def test_a_second_node_on_the_same_data_is_refused(start_node: StartNode, tmp_pa
         ({"sample_rate_hz": -1.0}, "sample_rate_hz is -1.0; expected 0.001 to 1000"),
         ({"published_file": "model.onnx"}, "published_file is 'model.onnx'"),
         ({"server_address": "nowhere"}, "server address is 'nowhere'"),
+        ({"server_address": "192.0.2.1:8000"}, "there is no TLS: set enrolment to the file"),
+        ({"enrolment": "absent.json"}, "absent.json cannot be read: No such file"),
         ({"image_topics": "[camera/image-raw]"}, "topic name 'camera/image-raw' is invalid"),
         ({"dataset_source": "zip:/x"}, "dataset_source is 'zip:/x'; expected 'capture'"),
         ({"worker_python": "~/none/bin/python"}, "worker_python is '~/none/bin/python', which is"),

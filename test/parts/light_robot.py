@@ -23,16 +23,21 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from flwr.app import Context, Message
+from flwr.proto.message_pb2 import PushObjectResponse
 from numpy.typing import NDArray
 
 from fl_robot_ros.errors import FlRobotError, ProtocolError
 from fl_robot_ros.federation import protocol
-from fl_robot_ros.worker.fleet_connection import connect
+from fl_robot_ros.identity.enrolment import Enrolment
+from fl_robot_ros.worker.first_contact import read_certificates
+from fl_robot_ros.worker.fleet_connection import FleetConnection, connect
 from fl_robot_ros.worker.worker import _reply_until_delivered
+from fl_robot_ros.worker_link.event import EventWriter
 
 _OPTIMUM_SEED = 2026
 _STEP = 0.3
@@ -86,6 +91,7 @@ class LightRobot:
     reply_mb: int = 500
     stop: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None
+    connection: FleetConnection | None = None
     _introduced_as: int = 0
 
     def __call__(self, message: Message, context: Context) -> Message:
@@ -133,27 +139,42 @@ class LightRobot:
         update = _STEP * (optimum(before.size) + own - before)
         return (before + self.factor * update).astype(np.float32)
 
-    def run(self, address: str, root_certificates: str = "", timeout_sec: float = 60.0) -> None:
+    def run(
+        self, address: str, certificates: str, enrolment: Enrolment | None, timeout_sec: float
+    ) -> None:
         """Take part in a run until the delivery, an error, or `stop`.
 
         Args:
             address: host:port of the server.
-            root_certificates: PEM file; "" for plain HTTP.
+            certificates: The server's certificate authority, PEM; "" for plain HTTP.
+            enrolment: The robot's enrolment, None without one.
             timeout_sec: How long to repeat a request while the server is away.
         """
         try:
             with connect(
-                address, root_certificates=root_certificates, server_timeout_sec=timeout_sec
+                address,
+                certificates=certificates,
+                enrolment=enrolment,
+                server_timeout_sec=timeout_sec,
             ) as connection:
+                self.connection = connection
                 if self.behaviour is Behaviour.SILENT:
-                    connection._push_object = lambda *_: None
-                # Flower's connection swallows exceptions.
-                try:
-                    _reply_until_delivered(connection, self, self.stop)
-                except Exception as error:
-                    self.error = error
+                    _keep_objects_back(connection)
+                _reply_until_delivered(connection, self, EventWriter())
         except FlRobotError as error:
             self.error = error
+
+
+def _keep_objects_back(connection: FleetConnection) -> None:
+    """Have a connection announce replies without sending them."""
+    call = connection._client.call
+
+    def announce(path: str, request: Any, response: Any, **options: Any) -> Any:
+        if path == "push-object":
+            return PushObjectResponse(stored=True)
+        return call(path, request, response, **options)
+
+    connection._client.call = announce  # type: ignore[method-assign]
 
 
 class RequestCount(logging.Handler):
@@ -184,6 +205,7 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=_EXAMPLES, help="images claimed")
     parser.add_argument("--reply-mb", type=int, default=500, help="size of a large reply")
     parser.add_argument("--root-certificates", default="", metavar="FILE")
+    parser.add_argument("--enrolments", default="", metavar="DIR", help="a file NAME.json each")
     parser.add_argument("--timeout-sec", type=float, default=60.0, help="patience with the server")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
@@ -203,17 +225,21 @@ def main() -> int:
         )
         for number in range(options.robots)
     ]
-    arguments: tuple[Any, ...] = (
-        options.address,
-        options.root_certificates,
-        options.timeout_sec,
-    )
-    threads = [threading.Thread(target=robot.run, args=arguments) for robot in robots]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        while thread.is_alive():  # a signal is only seen between two waits
-            thread.join(1.0)
+    threads = []
+    for robot in robots:
+        enrolment = None
+        if options.enrolments:
+            enrolment = Enrolment.load(Path(options.enrolments) / f"{robot.name}.json")
+        certificates = read_certificates(options.root_certificates, enrolment)
+        arguments = (options.address, certificates, enrolment, options.timeout_sec)
+        threads.append(threading.Thread(target=robot.run, args=arguments))
+        threads[-1].start()
+    while any(thread.is_alive() for thread in threads) and not stop.wait(0.1):
+        pass
+    if stop.is_set():
+        for robot in robots:
+            if robot.connection is not None:
+                robot.connection.close()
     failed = {robot.name: str(robot.error) for robot in robots if robot.error is not None}
     print(json.dumps({"requests": requests.by_kind, "failed": failed}), flush=True)
     sys.stderr.flush()

@@ -17,6 +17,7 @@ def make_job(folder: Path, **changes: Any) -> Job:
         "robot": folder.name,
         "server_address": "127.0.0.1:8000",
         "root_certificates": "",
+        "enrolment": "",
         "connect_timeout_sec": 120.0,
         "server_timeout_sec": 600.0,  # so that a worker that waits for a server that ended is seen
         "source": DataSource(SourceKind.CAPTURE, "", 0, 1, 0.0, 0.25),
@@ -31,5 +32,6 @@ def make_job(folder: Path, **changes: Any) -> Job:
         "keep_versions": 5,
         "threads": 0,
         "nice": 0,
+        "memory_limit_mb": 0,
     }
     return Job(**{**values, **changes})

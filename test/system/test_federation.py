@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -42,6 +44,7 @@ from fl_robot_ros.dataset.snapshot import freeze
 from fl_robot_ros.delivery.manifest import Manifest
 from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.delivery.predictor import Predictor
+from fl_robot_ros.identity.key_folder import KeyFolder
 from fl_robot_ros.worker_link.event import Delivered, Failed, Frozen, Prepared, Progress, Reading
 from fl_robot_ros.worker_link.job import CANCEL
 from fl_robot_ros.worker_link.run_status import RunState
@@ -193,29 +196,48 @@ def reason_of(failed: Worker) -> str:
     return event.reason
 
 
-def test_a_robot_with_a_folder_and_a_stock_supernode_share_a_run(tmp_path: Path) -> None:
+def test_a_robot_with_a_folder_and_a_stock_supernode_share_a_run_with_keys(
+    tmp_path: Path,
+) -> None:
     port = free_port()
+    keys = KeyFolder.create(tmp_path / "keys", ["fleet.example.org"])
+    enrolments = {name: tmp_path / f"{name}.json" for name in ("r1", "stock", "lost")}
+    for name, file in enrolments.items():
+        keys.enrol(name, file, "")
+    keys.revoke("lost")
     folder = make_image_folder(tmp_path / "r1" / "images", ["red", "green", "unknown"])
     source = DataSource(SourceKind.FOLDER, str(folder), 0, 1, 0.0, 0.2)
+    job: dict[str, Any] = {"source": source, "freeze": None, "robot": "another name"}
     make_robot(tmp_path / "r2", ["red", "blue"])
     snapshot = tmp_path / "snapshot.json"
     with Dataset(tmp_path / "r2" / "dataset") as dataset:
         frozen = freeze(dataset, 0.25, 3.0)
     frozen.save(snapshot)
-    with server(tmp_path / "state", port, num_rounds=1) as fl_server:
+    values = json.loads(enrolments["stock"].read_text())
+    (tmp_path / "stock.key").write_text(values["private_key"])
+    (tmp_path / "ca.pem").write_text(values["ca_certificate"])
+    with server(
+        tmp_path / "state", port, num_rounds=1, keys_dir=str(keys.path), host="0.0.0.0"
+    ) as fl_server:
         wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
+        with worker(tmp_path / "r1", port, **job, enrolment=str(enrolments["lost"])) as lost:
+            assert lost.popen.wait(60.0) == 1
+        assert "robot lost was revoked at" in reason_of(lost)
         models = tmp_path / "r2" / "models"
         bin_dir = Path(sys.executable).parent
         supernode = Process(
             [
                 str(bin_dir / "flower-supernode"),
-                "--insecure",
+                "--root-certificates",
+                str(tmp_path / "ca.pem"),
+                "--auth-supernode-private-key",
+                str(tmp_path / "stock.key"),
                 "--superlink",
                 f"127.0.0.1:{port}",
                 "--port",
                 str(free_port()),
                 "--node-config",
-                f'snapshot="{snapshot}" models-dir="{models}" robot="stock"',
+                f'snapshot="{snapshot}" models-dir="{models}" enrolment="{enrolments["stock"]}"',
             ],
             tmp_path / "supernode.log",
             env={
@@ -225,7 +247,7 @@ def test_a_robot_with_a_folder_and_a_stock_supernode_share_a_run(tmp_path: Path)
             },
         )
         try:
-            with worker(tmp_path / "r1", port, source=source, freeze=None) as first:
+            with worker(tmp_path / "r1", port, **job, enrolment=str(enrolments["r1"])) as first:
                 assert fl_server.popen.wait(TIMEOUT_SEC) == 0, supernode.text
                 assert first.popen.wait(60.0) == 0
         finally:
@@ -244,9 +266,13 @@ def test_a_robot_with_a_folder_and_a_stock_supernode_share_a_run(tmp_path: Path)
         assert version is not None, supernode.text
         manifest = Manifest.load(version)
         assert (manifest.robot, manifest.metrics["holdout_images"]) == (name, held_out)
+        assert manifest.key_id == keys.model_key_id()
+        assert manifest.counter > 0
         image = cv2.imdecode(np.frombuffer(make_image("red", 999), np.uint8), 1)
         assert Predictor(version).predict(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).label in CLASSES
     assert "delivered to r1, stock" in fl_server.text
+    assert "refused lost: robot lost was revoked at" in fl_server.text
+    assert "another name" not in fl_server.text
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:

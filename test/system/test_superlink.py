@@ -50,7 +50,7 @@ def test_a_robot_gets_in_by_the_gate_and_an_operator_of_flower_does_not(
     settings = ServerSettings.from_mapping({"classes": ["a", "b"], "port": 0})
     with Gate(settings) as gate, gate.serving(superlink.port):
         address = f"127.0.0.1:{gate.port}"
-        with connect(address, root_certificates="", server_timeout_sec=10.0) as link:
+        with connect(address, certificates="", enrolment=None, server_timeout_sec=10.0) as link:
             assert link.node_id
             assert link.receive() is None
         refused = flwr_list(tmp_path / "outside", gate.port)

@@ -23,6 +23,7 @@ BUILTINS = {
     "dataset/dataset.py": {"TimeoutError"},
     "dataset/snapshot.py": {"ValueError"},
     "ros/frame_decoder.py": {"ImportError"},
+    "worker/fleet_client.py": {"TimeoutError"},
 }
 
 

@@ -14,8 +14,10 @@ from typing import ClassVar, NamedTuple
 
 import pytest
 
+from fl_robot_ros.cloud import fleet_api
 from fl_robot_ros.cloud import gate as gate_module
-from fl_robot_ros.cloud.gate import FLEET_PATHS, MAX_BODY_BYTES, Gate
+from fl_robot_ros.cloud.fleet_api import FLEET_PATHS, MAX_BODY_BYTES
+from fl_robot_ros.cloud.gate import Gate
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import SettingError
 
@@ -161,7 +163,7 @@ def test_a_body_that_is_too_large_is_refused(gate: Gate) -> None:
 def test_a_body_that_does_not_come_is_not_waited_for(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate_module, "_PAUSE_SEC", 0.2)
+    monkeypatch.setattr(fleet_api, "_PAUSE_SEC", 0.2)
     head = f"POST {PULL} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1".encode()
     assert raw(gate, head).startswith(b"HTTP/1.1 408")
     monkeypatch.setattr(gate_module, "_HEADERS_SEC", 0.2)

@@ -16,10 +16,11 @@ import pytest
 from fl_robot_ros.cli.server import main
 from fl_robot_ros.cloud.checkpoint import GlobalModel, save_checkpoint
 from fl_robot_ros.cloud.history import History, RoundRecord
-from fl_robot_ros.cloud.readiness import check_readiness, describe_exposure
+from fl_robot_ros.cloud.readiness import check_readiness, describe_risks
 from fl_robot_ros.cloud.server import FleetServer
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import SettingError
+from fl_robot_ros.identity.key_folder import KeyFolder
 from fl_robot_ros.images.preprocessing import Preprocessing
 
 CLASSES = ("cup", "phone")
@@ -76,7 +77,22 @@ def test_tls_files_that_are_none_are_refused(tmp_path: Path) -> None:
     assert "ssl_certfile cannot be read: No such file" in refusal(tmp_path, **files)
     for path in files.values():
         Path(path).write_text("no certificate")
-    assert "ssl_keyfile cannot be used" in refusal(tmp_path, **files)
+    assert "cannot be used" in refusal(tmp_path, **files)
+
+
+def test_a_key_folder_is_checked(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    assert f"keys_dir: there are no keys in {keys}" in refusal(tmp_path, keys_dir=str(keys))
+    folder = KeyFolder.create(keys, ["fleet.example"])
+    settings = ServerSettings.from_mapping(
+        {"classes": CLASSES, "port": 0, "host": "0.0.0.0", "keys_dir": str(keys)}
+    )
+    check_readiness(settings, tmp_path / "checkpoints")
+    assert describe_risks(settings) == []
+    folder.server_file.chmod(0o644)
+    assert "can be read by other users (mode 0644)" in describe_risks(settings)[0]
+    folder.robots_file.write_text("[")
+    assert "is no list of robots" in refusal(tmp_path, keys_dir=str(keys))
 
 
 @pytest.mark.parametrize(
@@ -86,16 +102,31 @@ def test_tls_files_that_are_none_are_refused(tmp_path: Path) -> None:
         ({"host": "localhost"}, False),
         ({"host": "127.0.0.2"}, False),
         ({"host": "::1"}, False),
-        ({"host": "0.0.0.0"}, True),
-        ({"host": "cloud.example.org"}, True),
-        ({"host": "0.0.0.0", "ssl_certfile": "a", "ssl_keyfile": "b"}, False),
+        ({"insecure": True}, False),
+        ({"host": "0.0.0.0", "insecure": True}, True),
+        ({"host": "cloud.example.org", "insecure": True}, True),
     ],
 )
 def test_a_server_on_the_network_without_tls_is_warned_of(
-    values: dict[str, str], is_exposed: bool
+    values: dict[str, Any], is_exposed: bool
 ) -> None:
     settings = ServerSettings.from_mapping({"classes": CLASSES, **values})
-    assert ("without TLS" in describe_exposure(settings)) == is_exposed
+    assert any("without TLS" in risk for risk in describe_risks(settings)) == is_exposed
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"host": "0.0.0.0"}, "fl_keys init --host NAME' and set keys_dir: fleet_keys"),
+        ({"host": "cloud.example.org"}, "or set insecure: true"),
+        ({"insecure": True, "keys_dir": "x"}, "insecure is true, and TLS is set up"),
+        ({"ssl_certfile": "x"}, "ssl_keyfile not given"),
+    ],
+)
+def test_the_network_needs_keys_or_a_clear_no(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        ServerSettings.from_mapping({"classes": CLASSES, **values})
+    assert words in str(caught.value)
 
 
 def test_a_state_of_other_classes_is_refused(tmp_path: Path) -> None:

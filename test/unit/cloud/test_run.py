@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,14 +11,18 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from flwr.app import ArrayRecord, Error, Message, MetricRecord
+from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 
+from fl_robot_ros.cloud import run as run_module
 from fl_robot_ros.cloud.checkpoint import GlobalModel
 from fl_robot_ros.cloud.history import History, RoundRecord
+from fl_robot_ros.cloud.reply_reader import Read
 from fl_robot_ros.cloud.run import Run
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import RunFailedError
 from fl_robot_ros.federation import protocol
+from fl_robot_ros.identity.signed_model import Signature
 from fl_robot_ros.images.preprocessing import Preprocessing
 
 SIZE = 4
@@ -56,11 +61,14 @@ class FakeGrid:
     robots: dict[int, Robot]
     online: Iterator[list[int]] | None = None
     log: list[tuple[str, str, int, tuple[int, ...]]] = field(default_factory=list)
+    given_up: list[str] = field(default_factory=list)
+    late: list[str] = field(default_factory=list)
     _replies: dict[str, Message | None] = field(default_factory=dict)
     _phases: dict[str, tuple[str, int, int]] = field(default_factory=dict)
 
-    def get_node_ids(self) -> list[int]:
-        return next(self.online) if self.online else list(self.robots)
+    def get_nodes(self) -> list[NodeInfo]:
+        ids = next(self.online) if self.online else list(self.robots)
+        return [NodeInfo(node_id=node, public_key=str(node).encode()) for node in ids]
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         ids = []
@@ -78,10 +86,16 @@ class FakeGrid:
         self._note("sent", ids)
         return ids
 
-    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
-        ids = sorted(message_ids)
+    def read(self, request_ids: Iterable[str]) -> list[Read]:
+        ids = sorted(request_ids)
         self._note("asked", ids)
-        return [reply for key in ids if (reply := self._replies.pop(key, None))]
+        late = [Read(key, None, "came too late") for key in self.late]
+        self.late.clear()
+        found = [Read(key, reply) for key in ids if (reply := self._replies.pop(key, None))]
+        return [*late, *found]
+
+    def give_up(self, request_ids: Iterable[str]) -> None:
+        self.given_up.extend(request_ids)
 
     def _note(self, what: str, ids: list[str]) -> None:
         if ids:
@@ -105,21 +119,27 @@ def model(server_round: int = 0) -> GlobalModel:
 
 
 def run_rounds(
-    grid: FakeGrid, history: History, begin: int = 0, **settings: Any
+    grid: FakeGrid,
+    history: History,
+    begin: int = 0,
+    keys: dict[str, Any] | None = None,
+    **settings: Any,
 ) -> tuple[GlobalModel, list[GlobalModel], list[float]]:
     """Do a run after round `begin`; return the final model, the saved models and the pauses."""
     values = ServerSettings(classes=("a", "b"), **{"min_nodes": 1, "num_rounds": 1, **settings})
-    record = history.run(history.begin_run(begin + 1, begin + values.num_rounds))
+    record = history.run(history.begin_run(begin + 1, begin + values.num_rounds, {}))
     assert record is not None
     saved: list[GlobalModel] = []
     pauses: list[float] = []
     run = Run(
         grid=cast(Grid, grid),
+        reader=grid,
         settings=values,
         history=history,
         record=record,
         save=saved.append,
         sleep=pauses.append,
+        **(keys or {}),
     )
     return run.run(model(begin)), saved, pauses
 
@@ -199,7 +219,7 @@ def test_a_robot_with_an_error_is_named_and_left_out(history: History) -> None:
     np.testing.assert_allclose(final.weights, np.full(SIZE, 3.0))
     assert "round 1: node 2: out of memory" in events(history)
     assert events(history)[-1].endswith("delivered to r1")
-    assert grid.sent("query") == [(1,)]  # only those that took part
+    assert grid.sent("query") == [(1, 2)]  # whoever waits for the end of the run
 
 
 def test_a_robot_that_sends_nonsense_is_named_and_left_out(history: History) -> None:
@@ -240,6 +260,60 @@ def test_a_silent_robot_holds_a_round_up_until_its_end_and_no_longer(history: Hi
     assert "round 1: node 2: no reply in time" in events(history)
 
 
+def test_a_silent_robot_costs_a_grace_once_and_rests(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_module, "_MIN_GRACE_SEC", 0.3)
+    monkeypatch.setattr(run_module, "_MIN_DELIVERY_GRACE_SEC", 0.3)
+    grid = FakeGrid({1: sound("r1"), 2: silent, 3: sound("r3")})
+    run_rounds(grid, history, fraction_train=1.0, num_rounds=5, round_timeout_sec=3600.0)
+    asked = [2 in nodes for nodes in grid.sent("train")]
+    assert asked == [True, False, True, False, False]
+    assert grid.given_up
+    asked = [2 in nodes for nodes in grid.sent("evaluate")]
+    assert asked == [False, False, False, False, False]
+
+
+def test_a_robot_whose_connection_ended_is_not_waited_for(history: History) -> None:
+    def dies(message: Message) -> None:
+        history.set_absent({b"2": 0.0, b"3": time.time() + 60.0})  # robot 3 may come back
+
+    grid = FakeGrid({1: sound("r1"), 2: dies, 3: sound("r3")})
+    run_rounds(grid, history, fraction_train=1.0, num_rounds=2, round_timeout_sec=3600.0)
+    assert "round 1: node 2: its connection was lost" in events(history)
+    assert grid.sent("train") == [(1, 2, 3), (1, 3)]
+
+
+def test_min_nodes_counts_updates_and_keeps_those_of_the_first_attempt(history: History) -> None:
+    def nonsense(message: Message) -> Message | None:
+        return sound("bad", np.nan)(message)
+
+    robots = {1: sound("r1", 1.0), 2: nonsense, 3: nonsense, 4: sound("r4", 4.0)}
+    robots |= {5: sound("r5", 7.0)}
+    grid = FakeGrid(robots)
+    final, _, _ = run_rounds(grid, history, fraction_train=1.0, min_nodes=3)
+    np.testing.assert_allclose(final.weights, np.full(SIZE, 4.0))
+    grid = FakeGrid({1: sound("r1", 1.0), 2: nonsense, 3: nonsense})
+    with pytest.raises(RunFailedError, match="1 updates counted in 5 attempts"):
+        run_rounds(grid, history, fraction_train=1.0, min_nodes=2)
+    assert [1 in nodes for nodes in grid.sent("train")] == [True, False, False, False, False]
+
+
+def test_more_robots_are_asked_than_needed_and_the_first_count(history: History) -> None:
+    robots = {1: sound("r1"), 2: silent, 3: sound("r3"), 4: silent}
+    settings = {"min_nodes": 2, "fraction_train": 0.5, "over_select": 2, "round_timeout_sec": 1.0}
+    run_rounds(FakeGrid(robots), history, reply_grace=0.0, fraction_evaluate=0.01, **settings)
+    assert history.rounds()[0].robots == 2
+    assert "round 1: node 2: enough others were faster" in events(history)
+
+
+def test_a_reply_that_comes_too_late_is_named(history: History) -> None:
+    grid = FakeGrid({1: sound("r1"), 2: sound("r2")})
+    grid.late = ["0"]
+    run_rounds(grid, history, num_rounds=2)
+    assert "round 1: node 1: its reply came too late to count" in events(history)
+
+
 def test_a_round_without_an_update_is_tried_again(history: History) -> None:
     attempts: list[Message] = []
 
@@ -254,7 +328,9 @@ def test_a_round_without_an_update_is_tried_again(history: History) -> None:
 
 def test_a_run_without_an_update_fails_in_the_end(history: History) -> None:
     grid = FakeGrid({1: broken})
-    with pytest.raises(RunFailedError, match="round 1: no update counted in 5 attempts"):
+    with pytest.raises(
+        RunFailedError, match="round 1: 0 updates counted in 5 attempts; min_nodes asks for 1"
+    ):
         run_rounds(grid, history)
     assert len(grid.sent("train")) == 5
     assert history.rounds() == []
@@ -266,3 +342,23 @@ def test_a_run_goes_on_with_the_evaluation_that_a_stop_cut_off(history: History)
     run_rounds(grid, history, begin=3)
     assert [entry[:3] for entry in grid.log][:2] == [("sent", "evaluate", 3), ("sent", "train", 4)]
     assert [item.accuracy for item in history.rounds()] == [0.75, 0.75]
+
+
+def test_with_keys_a_robot_has_its_enrolled_name_and_the_last_model_is_signed(
+    history: History,
+) -> None:
+    signatures: list[Signature | None] = []
+
+    def claims_another_name(message: Message) -> Message | None:
+        signatures.append(protocol.unpack_signature(message))
+        return sound("r1")(message)
+
+    signature = Signature("{}", "AAAA", "key")
+    keys = {
+        "enrolled_name": lambda key: f"enrolled {key.decode()}",
+        "sign": lambda run, model: signature if (run, model.server_round) == (1, 1) else None,
+    }
+    run_rounds(FakeGrid({7: claims_another_name, 8: broken}), history, keys=keys)
+    assert signatures == [None, None, signature]  # training, evaluation, delivery
+    assert "round 1: enrolled 8: out of memory" in events(history)
+    assert events(history)[-1].endswith("delivered to enrolled 7")

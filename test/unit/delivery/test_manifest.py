@@ -9,7 +9,8 @@ from fl_robot_ros.delivery.manifest import MANIFEST_FILE, TFLITE_FILE, Manifest,
 from fl_robot_ros.errors import ModelError
 
 SHA = "0" * 64
-SOUND: dict[str, Any] = {
+# As programs before the signatures wrote it.
+OLD: dict[str, Any] = {
     "version": "v00002",
     "created": "2026-01-02T03:04:05+00:00",
     "files": {"model.tflite": SHA},
@@ -22,6 +23,13 @@ SOUND: dict[str, Any] = {
     "robot": "robot1",
     "previous": "v00001",
     "schema_version": 1,
+}
+SOUND: dict[str, Any] = {
+    **OLD,
+    "counter": 12,
+    "statement": '{"round": 7}',
+    "signature": "AAAA",
+    "key_id": "0123456789abcdef",
 }
 
 
@@ -39,6 +47,12 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [MANIFEST_FILE]
 
 
+def test_a_manifest_of_an_earlier_program_is_read(tmp_path: Path) -> None:
+    write_raw(tmp_path, json.dumps(OLD))
+    manifest = Manifest.load(tmp_path)
+    assert (manifest.version, manifest.counter, manifest.signature) == ("v00002", 0, "")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -50,6 +64,9 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         ("server", "line\nbreak"),
         ("robot", "x" * 2000),
         ("run", -1),
+        ("counter", -1),
+        ("statement", "line\nbreak"),
+        ("signature", None),
         ("round", 1.5),
         ("run", True),
         ("previous", ".."),

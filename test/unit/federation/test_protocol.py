@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flwr.app import ConfigRecord, Message, RecordDict
 
+from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import ProtocolError
 from fl_robot_ros.federation.protocol import (
     RunConfig,
@@ -72,6 +73,12 @@ def test_a_missing_value_is_named(field: str) -> None:
     ("key", "value"),
     [
         ("run", 0),
+        ("run", 2**40),
+        ("local-epochs", 10**9),
+        ("batch-size", 2**40),
+        ("seed", 2**62),
+        ("learning-rate", 1e30),
+        ("learning-rate", 1),
         ("last-round", "four"),
         ("local-epochs", -1),
         ("batch-size", 1.5),
@@ -83,16 +90,38 @@ def test_a_missing_value_is_named(field: str) -> None:
         ("classes", ["a", "a"]),
         ("classes", [1, 2]),
         ("classes", "ab"),
+        ("classes", [f"class {number}" for number in range(100_000)]),
+        ("classes", ["a", "b" * 10_000_000]),
+        ("classes", ["a", ""]),
+        ("classes", ["a", " b"]),
+        ("classes", ["a", "b\x1b[2J"]),
+        ("classes", ["a", "b\n"]),
+        ("classes", ["a", "e\u0301"]),
+        ("classes", ["a", "b\ufffd"]),
         ("preprocessing", "{"),
         ("preprocessing", '{"height": 32}'),
         ("preprocessing", '{"height": -1, "width": 1, "channels": 3, "scale": 1.0}'),
         ("preprocessing", 7),
+        ("preprocessing", "[" * 100_000),
+        ("preprocessing", '{"height": 99999, "width": 1, "channels": 3, "scale": 1.0}'),
+        ("preprocessing", '{"height": 8, "width": 1e30, "channels": 3, "scale": 1.0}'),
+        ("preprocessing", '{"height": 8, "width": 8, "channels": 3, "scale": NaN}'),
     ],
 )
 def test_a_wrong_value_is_refused(key: str, value: Any) -> None:
     record = ConfigRecord({**CONFIG.to_record(), key: value})
-    with pytest.raises(ProtocolError):
+    with pytest.raises(ProtocolError) as raised:
         RunConfig.from_record(record)
+    assert str(raised.value).isprintable()
+    assert len(str(raised.value)) < 400
+
+
+def test_what_a_server_can_be_set_to_is_taken() -> None:
+    for field in dataclasses.fields(ServerSettings):
+        if field.name in {"local_epochs", "batch_size", "learning_rate", "seed"}:
+            for bound in ("minimum", "maximum"):
+                key, value = field.name.replace("_", "-"), field.metadata[bound]
+                RunConfig.from_record(ConfigRecord({**CONFIG.to_record(), key: value}))
 
 
 def test_a_message_without_records_is_refused() -> None:

@@ -17,6 +17,7 @@ from fl_robot_ros.errors import RunFailedError, RunRefusedError
 from fl_robot_ros.robot.run_control import RunControl
 from fl_robot_ros.worker_link.event import (
     Delivered,
+    Dropped,
     Event,
     Failed,
     Frozen,
@@ -308,6 +309,25 @@ def test_a_failure_has_the_reason_of_the_worker(robot: Robot) -> None:
     robot.workers.on_event(Failed("lost the server at cloud:8000"))
     robot.workers.on_exit("the worker ended with exit code 1")
     assert robot.ended == (RunState.FAILED, "lost the server at cloud:8000")
+
+
+def test_a_reply_that_the_server_does_not_take_is_counted(robot: Robot) -> None:
+    robot.start()
+    robot.workers.on_event(Dropped("its run has ended"))
+    detail = "the server did not take a reply: its run has ended"
+    assert robot.ended == (RunState.TRAINING, detail)
+    robot.workers.on_event(TRAINING)
+    robot.workers.on_event(Dropped("its run has ended"))
+    assert robot.control.status.dropped == 2
+    assert robot.control.status.values()["dropped"] == "2"
+
+
+def test_the_reason_is_shown_while_the_worker_tells_the_server(robot: Robot) -> None:
+    robot.start()
+    robot.workers.on_event(Failed("the model is invalid"))
+    assert robot.ended == (RunState.TRAINING, "the model is invalid")
+    robot.workers.on_exit("the worker ended with exit code 1")
+    assert robot.ended == (RunState.FAILED, "the model is invalid")
 
 
 def test_a_silent_worker_shows_how_long_and_can_be_cancelled(robot: Robot) -> None:

@@ -11,6 +11,7 @@ from worker_job import make_job
 from fl_robot_ros.errors import ProtocolError
 from fl_robot_ros.worker_link.event import (
     Delivered,
+    Dropped,
     Event,
     EventWriter,
     Failed,
@@ -30,6 +31,7 @@ EVENTS = (
     Prepared(10, 3, {"cat": 2}, 1),
     Progress(RunState.CONNECTING),
     Progress(RunState.TRAINING, 1, 2, 3, 1, 5, loss=0.5, accuracy=0.25),
+    Dropped("its run has ended"),
     Delivered("v00002", 0.75),
     Failed("no server at x:1"),
 )
