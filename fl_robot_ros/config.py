@@ -19,6 +19,8 @@ from fl_robot_ros.setting import Settings, setting
 DEFAULT_SERVER_PORT = 8000
 DEFAULT_DATA_DIR = "~/.ros/fl_robot_ros"
 DEFAULT_KEYS_DIR = "fleet_keys"
+LOSSES = ("calibrated", "plain")
+STRATEGIES = ("FedAvg", "FedAvgM", "FedMedian", "FedTrimmedAvg", "Krum", "MultiKrum", "Bulyan")
 
 
 @dataclass(frozen=True)
@@ -416,13 +418,58 @@ class ServerSettings(Settings):
         maximum=1.0,
     )
     local_epochs: int = setting(
-        1, "Epochs that a robot trains per round.", unit="epochs", minimum=1, maximum=10000
+        3, "Epochs that a robot trains per round.", unit="epochs", minimum=1, maximum=10000
     )
     batch_size: int = setting(
         32, "Images per training batch.", unit="images", minimum=1, maximum=65536
     )
     learning_rate: float = setting(
-        0.001, "Learning rate of Adam on the robots.", minimum=1e-8, maximum=10.0
+        0.003, "Learning rate of Adam on the robots.", minimum=1e-8, maximum=10.0
+    )
+    loss: str = setting(
+        "calibrated",
+        "Loss on the robots: calibrated for robots that see some classes more often than others, "
+        "or plain cross-entropy.",
+        choices=LOSSES,
+    )
+    strategy: str = setting(
+        "FedAvgM",
+        "Flower's strategy that makes one model of a round's updates, see docs/aggregation.md.",
+        choices=STRATEGIES,
+    )
+    server_momentum: float = setting(
+        0.5,
+        "Share of the last round's step that FedAvgM repeats in the next one.",
+        minimum=0.0,
+        maximum=0.99,
+    )
+    max_malicious: int = setting(
+        1,
+        "Robots in a round that FedTrimmedAvg, Krum, MultiKrum and Bulyan provide against.",
+        unit="robots",
+        minimum=1,
+        maximum=10000,
+    )
+    norm_limit: float = setting(
+        5.0,
+        "Refuse an update that is more than this many times as long as the median of its round; "
+        "0: take any.",
+        minimum=0.0,
+        maximum=1000000.0,
+    )
+    min_cosine: float = setting(
+        -0.8,
+        "Refuse an update, of four or more, whose cosine with the mean of the others is smaller; "
+        "-1: take any. Robots that see different classes come down to -0.7.",
+        minimum=-1.0,
+        maximum=1.0,
+    )
+    weight_limit: float = setting(
+        3.0,
+        "Most that an update weighs in the mean, in medians of the images of its round; 0: no "
+        "limit.",
+        minimum=0.0,
+        maximum=1000000.0,
     )
     max_examples: int = setting(
         1000000,
@@ -466,12 +513,12 @@ class ServerSettings(Settings):
     ssl_keyfile: str = setting("", "TLS private key to that certificate.")
 
     def check(self) -> None:
-        """Check the classes, that all TLS files are given or none, and the way to the network.
+        """Check the classes, the strategy, the TLS files, and the way to the network.
 
         Raises:
-            SettingError: There are fewer than two classes, two classes have the same name, some
-                TLS files are missing, or the host is on the network and TLS is neither set up nor
-                given up.
+            SettingError: There are fewer than two classes, two classes have the same name, the
+                strategy needs more robots, some TLS files are missing, or the host is on the
+                network and TLS is neither set up nor given up.
         """
         if len(self.classes) < 2:
             raise SettingError(
@@ -487,6 +534,12 @@ class ServerSettings(Settings):
                     f"classes has {self.classes[first]!r} and {self.classes[number]!r}; expected "
                     "distinct names; upper and lower case count as the same"
                 )
+        needed = updates_needed(self.strategy, self.max_malicious)
+        if self.min_nodes < needed:
+            raise SettingError(
+                f"min_nodes is {self.min_nodes!r}; expected {needed} or more for the strategy "
+                f"{self.strategy} with max_malicious {self.max_malicious}"
+            )
         files = ("ssl_certfile", "ssl_keyfile")
         absent = [name for name in files if not getattr(self, name)]
         if 0 < len(absent) < len(files):
@@ -522,6 +575,26 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def updates_needed(strategy: str, max_malicious: int) -> int:
+    """Return how many updates a strategy needs in a round.
+
+    Args:
+        strategy: One of STRATEGIES.
+        max_malicious: Malicious updates that it provides against. Bulyan needs four times as many
+            and three (El Mhamdi et al., ICML 2018). Krum compares an update with all but so many
+            and two others, its proof asks for twice as many and three (Blanchard et al., NeurIPS
+            2017); the malicious ones must be fewer than the others.
+    """
+    honest_majority = 2 * max_malicious + 1
+    return {
+        "FedMedian": 3,
+        "FedTrimmedAvg": honest_majority,
+        "Krum": max(honest_majority, max_malicious + 3),
+        "MultiKrum": max(honest_majority, max_malicious + 3),
+        "Bulyan": 4 * max_malicious + 3,
+    }.get(strategy, 1)
 
 
 def resolve_server_address(

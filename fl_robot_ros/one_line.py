@@ -12,7 +12,7 @@ def one_line(text: str, most: int = _MOST_CHARACTERS) -> str:
         text: Text from the network, a file or a library.
         most: Longest result, in characters.
     """
-    start = text[: 4 * most]
-    words = "".join(c if c.isprintable() else " " for c in start).split()
-    line = " ".join(words)
-    return line if len(line) <= most else line[: most - 3] + "..."
+    # An end of line is two characters at times.
+    start = text[: 2 * most + 2].replace("\r\n", "\n")
+    line = "".join(c if c.isprintable() else " " for c in start).strip()
+    return line if len(line) <= most else line[: most - 3].rstrip() + "..."

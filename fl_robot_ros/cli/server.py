@@ -123,7 +123,8 @@ def _read_settings(path: Path | None, options: dict[str, Any]) -> ServerSettings
 
 def _say(text: str) -> None:
     """Print one line with the time; robots' words may be in it."""
-    print(f"{time.strftime('%H:%M:%S')}  {one_line(text)}", flush=True)
+    columns = [time.strftime("%H:%M:%S"), *(one_line(part) for part in text.split("  "))]
+    print("  ".join(columns), flush=True)
 
 
 if __name__ == "__main__":

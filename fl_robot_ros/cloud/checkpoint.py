@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,19 @@ _NPZ = re.compile(r"round-(\d{5,})\.npz")
 
 
 @dataclass(frozen=True)
+class UsualLength:
+    """How long updates usually are: the medians of a round.
+
+    Attributes:
+        norm: Euclidean norm of an update, above 0.
+        share_of_reach: Its share of how far training can move the model, above 0.
+    """
+
+    norm: float
+    share_of_reach: float
+
+
+@dataclass(frozen=True)
 class GlobalModel:
     """The fleet's model after some round.
 
@@ -34,6 +48,8 @@ class GlobalModel:
         architecture: Keras architecture as JSON.
         classes: Class names in the order of the outputs.
         preprocessing: The model's input.
+        momentum: FedAvgM's momentum, float32 (number of weights,); None before its first round.
+        usual_length: Of the updates of the last round; None before the first.
     """
 
     server_round: int
@@ -41,6 +57,8 @@ class GlobalModel:
     architecture: str
     classes: tuple[str, ...]
     preprocessing: Preprocessing
+    momentum: NDArray[np.float32] | None = None
+    usual_length: UsualLength | None = None
 
 
 def save_checkpoint(folder: Path, model: GlobalModel) -> Path:
@@ -55,11 +73,15 @@ def save_checkpoint(folder: Path, model: GlobalModel) -> Path:
         "architecture": model.architecture,
         "classes": list(model.classes),
         "preprocessing": model.preprocessing.to_dict(),
+        "usual_length": model.usual_length and asdict(model.usual_length),
     }
+    arrays: dict[str, Any] = {"weights": model.weights}
+    if model.momentum is not None:
+        arrays["momentum"] = model.momentum
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with staging_file(path) as file:
-            np.savez(file, weights=model.weights, description=np.array(json.dumps(description)))
+            np.savez(file, description=np.array(json.dumps(description)), **arrays)
     except OSError as error:
         raise ModelError(f"checkpoint {path} cannot be written: {error}") from error
     return path
@@ -73,16 +95,23 @@ def load_checkpoint(path: Path) -> GlobalModel:
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            weights = np.asarray(content["weights"])
+            weights = _flat_array(content, "weights")
+            momentum = _flat_array(content, "momentum") if "momentum" in content else None
             description = json.loads(str(content["description"]))
-        if weights.dtype != np.float32 or weights.ndim != 1 or not np.isfinite(weights).all():
-            raise ModelError("its weights are not a flat float32 array of finite numbers")
+        if momentum is not None and momentum.size != weights.size:
+            raise ModelError(
+                f"its momentum has {momentum.size} numbers for {weights.size} weights"
+            )
+        usual = description.get("usual_length")  # checkpoints of before have none
         return GlobalModel(
             server_round=int(description["server_round"]),
             weights=weights,
             architecture=str(description["architecture"]),
             classes=tuple(str(name) for name in description["classes"]),
             preprocessing=Preprocessing.from_dict(description["preprocessing"]),
+            momentum=momentum,
+            usual_length=usual
+            and UsualLength(float(usual["norm"]), float(usual["share_of_reach"])),
         )
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise ModelError(f"checkpoint {path} cannot be read: {error}") from error
@@ -95,6 +124,13 @@ def checkpoint_files(folder: Path) -> list[Path]:
     found = ((_NPZ.fullmatch(path.name), path) for path in folder.iterdir())
     by_round = {int(match[1]): path for match, path in found if match}
     return [path for _, path in sorted(by_round.items())]
+
+
+def _flat_array(content: Mapping[str, Any], name: str) -> NDArray[np.float32]:
+    array = np.asarray(content[name])
+    if array.dtype != np.float32 or array.ndim != 1 or not np.isfinite(array).all():
+        raise ModelError(f"its {name} is no flat float32 array of finite numbers")
+    return array
 
 
 def newest_checkpoint(folder: Path) -> tuple[GlobalModel | None, list[str]]:

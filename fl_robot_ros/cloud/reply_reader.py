@@ -60,11 +60,8 @@ class ReplyReader:
         Args:
             request_ids: The messages that wait for a reply.
         """
-        asked = [*request_ids, *self._unwanted]
-        client = self._grid._runtime_client
-        pulled = client.PullMessages(PullAppMessagesRequest(message_ids=asked))
         late: list[Read] = []
-        for envelope, tree in zip(pulled.messages_list, pulled.message_object_trees, strict=True):
+        for envelope, tree in self._claim({*request_ids, *self._unwanted}):
             request_id = envelope.metadata.reply_to_message_id
             if request_id in self._unwanted:
                 self._unwanted.discard(request_id)
@@ -76,6 +73,16 @@ class ReplyReader:
         if self._fetching:
             wait(self._fetching, _MOMENT_SEC, FIRST_COMPLETED)
         return late + [self._finished(one) for one in list(self._fetching) if one.done()]
+
+    def _claim(self, request_ids: set[str]) -> list[tuple[Any, ObjectTree]]:
+        """Return the replies that were announced, each of them once."""
+        asked = request_ids - {*self._fetching.values()}
+        if not asked:
+            return []
+        pulled = self._grid._runtime_client.PullMessages(
+            PullAppMessagesRequest(message_ids=sorted(asked))
+        )
+        return [*zip(pulled.messages_list, pulled.message_object_trees, strict=True)]
 
     def give_up(self, request_ids: Collection[str]) -> None:
         """Wait no longer for some replies; `read` tells of them if they come nevertheless."""

@@ -12,12 +12,11 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from flwr.serverapp import Grid
-from flwr.serverapp.strategy import FedAvg
-from numpy.typing import NDArray
 
+from fl_robot_ros.cloud.aggregation import Aggregation
 from fl_robot_ros.cloud.checkpoint import GlobalModel
+from fl_robot_ros.cloud.fleet_classes import FleetClasses
 from fl_robot_ros.cloud.history import History, RoundRecord, RunRecord
 from fl_robot_ros.cloud.sent_request import Patience, Reader, SentRequest
 from fl_robot_ros.cloud.silent_robots import SilentRobots
@@ -27,7 +26,6 @@ from fl_robot_ros.errors import ModelError, RunFailedError
 from fl_robot_ros.federation import protocol
 from fl_robot_ros.federation.protocol import RunConfig
 from fl_robot_ros.identity.signed_model import Signature
-from fl_robot_ros.learning.weights import check_weights
 from fl_robot_ros.name_list import name_list
 
 TRAIN, EVALUATE, QUERY = "train", "evaluate", "query"
@@ -53,6 +51,7 @@ class Run:
         settings: ServerSettings,
         history: History,
         record: RunRecord,
+        aggregation: Aggregation,
         save: Callable[[GlobalModel], Any],
         sleep: Callable[[float], None] = time.sleep,
         sign: Callable[[int, GlobalModel], Signature] | None = None,
@@ -66,6 +65,7 @@ class Run:
             settings: The server's settings.
             history: Takes rounds, replies and lines for the operator.
             record: The run.
+            aggregation: Makes one model of the updates of a round.
             save: Stores a checkpoint.
             sleep: Waits for robots and before another attempt, in s.
             sign: Signs the final model of a run, given the run's number; None: nobody does.
@@ -76,12 +76,8 @@ class Run:
         self._reader = reader
         self._settings = settings
         self._history = history
-        self._strategy = FedAvg(
-            min_train_nodes=1,
-            min_evaluate_nodes=1,
-            min_available_nodes=1,
-            weighted_by_key=protocol.NUM_EXAMPLES,
-        )
+        self._aggregation = aggregation
+        self._classes = FleetClasses(len(settings.classes))
         self._record = record
         self._save = save
         self._sleep = sleep
@@ -107,8 +103,7 @@ class Run:
                 self._ask_to_evaluate(model, record)  # the server was stopped before
         for server_round in range(model.server_round + 1, self._record.last_round + 1):
             model = replace(model, server_round=server_round)
-            accepted = self._train(model)
-            model = replace(model, weights=self._aggregate(model, accepted))
+            model, accepted = self._train(model)
             self._save(model)
             record = self._record_round(server_round, accepted)
             self._ask_to_evaluate(model, record)
@@ -116,11 +111,11 @@ class Run:
         self._deliver(model)
         return model
 
-    def _train(self, model: GlobalModel) -> list[Reply]:
-        """Have robots train; return the updates that count, `min_nodes` of them at least.
+    def _train(self, model: GlobalModel) -> tuple[GlobalModel, list[Reply]]:
+        """Have robots train; return the next model, and the updates in it, `min_nodes` at least.
 
         Raises:
-            RunFailedError: Too few updates counted in several attempts.
+            RunFailedError: No model came about in several attempts.
         """
         settings, number = self._settings, model.server_round
         accepted: dict[int, Reply] = {}
@@ -130,18 +125,28 @@ class Run:
                 self._sleep(2.0 ** (attempt - 1))
             nodes = [node for node in self._wait_for_robots() if node not in accepted]
             wanted = self._size(len(nodes) + len(accepted), settings.fraction_train)
-            wanted = max(wanted - len(accepted), 1) if accepted else wanted
+            wanted = max(wanted - len(accepted), 1)
             trainers = self._sample(nodes, wanted + settings.over_select, number, failed)
             request = self._send(TRAIN, model, trainers)
             self._finish_evaluation()  # robots evaluate before they train
-            quorum = settings.min_nodes - len(accepted)
             replies = self._replies(
-                TRAIN, number, request, model.weights.size, quorum=quorum, enough=wanted
+                TRAIN,
+                number,
+                request,
+                model,
+                before=[*accepted.values()],
+                quorum=settings.min_nodes - len(accepted),
+                enough=wanted,
             )
             accepted |= {reply.node_id: reply for reply in replies}
-            if len(accepted) >= settings.min_nodes:
-                return list(accepted.values())
             failed.update(set(trainers) - set(accepted))
+            if len(accepted) >= settings.min_nodes:
+                trained = [*accepted.values()]
+                aggregated = self._aggregate(model, trained)
+                if aggregated is not None:
+                    return aggregated, trained
+                failed.update(accepted)
+                accepted = {}
         raise RunFailedError(
             f"round {number}: {len(accepted)} updates counted in {_MAX_ATTEMPTS} attempts; "
             f"min_nodes asks for {settings.min_nodes}"
@@ -245,6 +250,8 @@ class Run:
             local_epochs=settings.local_epochs,
             batch_size=settings.batch_size,
             learning_rate=settings.learning_rate,
+            loss=settings.loss,
+            absent_classes=self._classes.absent,
             seed=settings.seed,
         )
         request = SentRequest(
@@ -268,8 +275,9 @@ class Run:
         phase: str,
         server_round: int,
         request: SentRequest,
-        num_weights: int | None = None,
+        model: GlobalModel | None = None,
         *,
+        before: Sequence[Reply] = (),
         quorum: int | None = None,
         enough: int | None = None,
     ) -> list[Reply]:
@@ -279,7 +287,8 @@ class Run:
             phase: The request's message type.
             server_round: The request's round.
             request: The request.
-            num_weights: Size of the global model; None if a reply has no weights.
+            model: The global model that was trained; None if a reply has no weights.
+            before: Updates of the round that counted in earlier attempts.
             quorum: From so many replies on, further ones have a grace; None: `min_nodes`.
             enough: So many replies end the wait; None: all.
         """
@@ -292,11 +301,9 @@ class Run:
             min_grace_sec=_MIN_DELIVERY_GRACE_SEC if phase == QUERY else _MIN_GRACE_SEC,
         )
         found = request.replies(patience, self._gone)
-        for key in found.late:
-            node, number = self._sent[key]
-            name = self._names.get(node, f"node {node}")
-            self._history.add_event(f"round {number}: {name}: its reply came too late to count")
         self._silent.note(server_round, found.messages, found.silent)
+        self._tell_late(found.late)
+        num_weights = None if model is None else model.weights.size
         replies = []
         for node in request.node_ids:
             reply = check_reply(node, found.messages.get(node), num_weights, settings.max_examples)
@@ -304,13 +311,23 @@ class Run:
                 outrun = "enough others were faster" if node in found.outrun else "was not reached"
                 reply = replace(reply, reason=found.silent.get(node, outrun))
             replies.append(self._named(reply))
+        if model is not None:
+            compared = self._aggregation.compare(model, [*before, *replies])
+            replies = compared[len(before) :]
         self._history.add_replies(self._record.run, server_round, phase, replies)
         for reply in replies:
             if not reply.accepted:
                 self._history.add_event(f"round {server_round}: {reply.robot}: {reply.reason}")
         accepted = [reply for reply in replies if reply.accepted]
+        self._classes.add(accepted)
         self._clock.add(accepted)
         return accepted
+
+    def _tell_late(self, request_ids: Sequence[str]) -> None:
+        for key in request_ids:
+            node, number = self._sent[key]
+            name = self._names.get(node, f"node {node}")
+            self._history.add_event(f"round {number}: {name}: its reply came too late to count")
 
     def _named(self, reply: Reply) -> Reply:
         """Return the reply with the enrolled name, or that which the robot gave in its first."""
@@ -318,21 +335,15 @@ class Run:
             self._names[reply.node_id] = reply.robot
         return replace(reply, robot=self._names.get(reply.node_id, reply.robot))
 
-    def _aggregate(self, model: GlobalModel, accepted: Sequence[Reply]) -> NDArray[np.float32]:
-        """Return the new global weights, float32 (number of weights,).
-
-        Raises:
-            ModelError: The result cannot be weights of this model.
-        """
-        messages = [reply.message for reply in accepted if reply.message is not None]
-        for message in messages:
-            # FedAvg expects the same records and metrics from every robot.
-            message.content = protocol.update_alone(message)
-        arrays, _ = self._strategy.aggregate_train(model.server_round, messages)
-        if arrays is None:
-            raise ModelError("the strategy aggregated nothing")
-        mean = arrays[protocol.WEIGHTS].numpy().astype(np.float32)
-        return check_weights(mean, model.weights.size)
+    def _aggregate(self, model: GlobalModel, accepted: Sequence[Reply]) -> GlobalModel | None:
+        """Return the next global model; None if these updates make none."""
+        if not accepted:
+            return None
+        try:
+            return self._aggregation.aggregate(model, accepted)
+        except ModelError as error:
+            self._history.add_event(f"round {model.server_round}: {error}")
+            return None
 
     def _record_round(self, server_round: int, trained: Sequence[Reply]) -> RoundRecord:
         """Note a round whose model is not evaluated yet."""

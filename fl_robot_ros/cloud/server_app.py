@@ -10,6 +10,7 @@ import yaml
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from fl_robot_ros.cloud.aggregation import Aggregation
 from fl_robot_ros.cloud.checkpoint import CheckpointWriter, GlobalModel, newest_checkpoint
 from fl_robot_ros.cloud.history import History, RunRecord, RunStage
 from fl_robot_ros.cloud.model_signer import ModelSigner
@@ -50,6 +51,8 @@ def main(grid: Grid, context: Context) -> None:
 
 def _run(grid: Grid, state_dir: Path, history: History, record: RunRecord) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from fl_robot_ros.learning.architecture import trainable_weights
+
     pull_sooner()
     settings = ServerSettings.from_mapping(
         yaml.safe_load((state_dir / SETTINGS_FILE).read_text(encoding="utf-8"))
@@ -74,6 +77,7 @@ def _run(grid: Grid, state_dir: Path, history: History, record: RunRecord) -> No
                 settings=settings,
                 history=history,
                 record=record,
+                aggregation=Aggregation(settings, trainable_weights(model.architecture)),
                 save=writer.save,
                 sign=ModelSigner(keys.model_key(), state_dir).sign if keys else None,
                 enrolled_name=RobotNames(keys.robots_file) if keys else None,

@@ -10,6 +10,7 @@ import numpy as np
 
 from fl_robot_ros.capture.labelled_bag import LabelledBag
 from fl_robot_ros.cloud.checkpoint import GlobalModel, load_checkpoint
+from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.dataset.snapshot import Snapshot, load_snapshot
 from fl_robot_ros.demo.plan import DemoPlan
 from fl_robot_ros.errors import RunFailedError
@@ -93,7 +94,7 @@ class Baseline:
             data,
             epochs=plan.rounds * plan.local_epochs,
             batch_size=plan.batch_size,
-            learning_rate=plan.learning_rate,
+            learning_rate=ServerSettings.learning_rate,
             seed=plan.seed,
             on_epoch=lambda _epoch, _metrics: on_epoch(),
         )

@@ -59,7 +59,6 @@ class DemoFleet:
             "fraction-train": 1.0,
             "local-epochs": plan.local_epochs,
             "batch-size": plan.batch_size,
-            "learning-rate": plan.learning_rate,
             "seed": plan.seed,
         }
         arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from fl_robot_ros.config import ServerSettings
+
 ROBOTS = ("robot1", "robot2")
 IMAGE_TOPIC = "camera/image_raw"
 # Enough for signs that fill the image, and 1.6 times quicker to train than 32x32 in colour.
@@ -24,7 +26,6 @@ class DemoPlan:
         rounds: Rounds of the federation.
         local_epochs: Epochs that a robot trains in a round.
         batch_size: Images in a batch.
-        learning_rate: Learning rate of Adam.
         playback_speed: Speed at which the streamer plays a bag, against recorded time.
         seed: Seed of scene and training.
     """
@@ -34,9 +35,8 @@ class DemoPlan:
     frames: int = 900
     test_frames: int = 600
     rounds: int = 7
-    local_epochs: int = 3
-    batch_size: int = 32
-    learning_rate: float = 0.003
+    local_epochs: int = ServerSettings.local_epochs
+    batch_size: int = ServerSettings.batch_size
     playback_speed: float = 3.0
     seed: int = 2
 

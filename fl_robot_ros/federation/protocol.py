@@ -2,7 +2,7 @@
 
 Train and evaluate are Flower's message types of that name; the final model goes out in a `query`
 message. A message from the server holds `arrays` (one packed array, see `learning.weights`) and
-`config` (a `RunConfig`, the same for all of a run, so that a robot need not fetch it twice); the
+`config` (a `RunConfig`, hardly ever another within a run: a robot does not fetch it twice); the
 number of the round is the message's group. A robot replies with `metrics`, after training also
 with `arrays`, and the first time with its name in `config`. Nothing else leaves a robot.
 
@@ -26,7 +26,7 @@ from flwr.app import (
 )
 from numpy.typing import NDArray
 
-from fl_robot_ros.config import ServerSettings
+from fl_robot_ros.config import LOSSES, ServerSettings
 from fl_robot_ros.errors import LabelError, ModelError, ProtocolError
 from fl_robot_ros.identity.signed_model import Signature
 from fl_robot_ros.images.preprocessing import Preprocessing
@@ -63,7 +63,7 @@ Metrics = dict[str, int | float | list[int] | list[float]]
 
 @dataclass(frozen=True)
 class RunConfig:
-    """The parameters of a run, the same for all of its messages.
+    """The parameters of a run.
 
     Attributes:
         run: Number of the run, from 1.
@@ -74,6 +74,8 @@ class RunConfig:
         local_epochs: Epochs to train.
         batch_size: Images in a batch.
         learning_rate: Learning rate of Adam.
+        loss: `calibrated` by the robot's own shares of the classes, or `plain`.
+        absent_classes: Numbers of the classes that no robot has images of, as far as is known.
         seed: Seed of shuffling and dropout; the number of the round is added to it.
     """
 
@@ -85,12 +87,15 @@ class RunConfig:
     local_epochs: int
     batch_size: int
     learning_rate: float
+    loss: str
+    absent_classes: tuple[int, ...]
     seed: int
 
     def to_record(self) -> ConfigRecord:
         """Return the values as a Flower record with kebab-case keys."""
         values = {name.replace("_", "-"): value for name, value in asdict(self).items()}
         values["classes"] = list(self.classes)
+        values["absent-classes"] = list(self.absent_classes)
         values["preprocessing"] = json.dumps(self.preprocessing.to_dict())
         return ConfigRecord(values)
 
@@ -111,7 +116,19 @@ class RunConfig:
             _check_number(name, values[name])
         if not isinstance(values["architecture"], str):
             raise ProtocolError("'architecture' is not text")
+        if values["loss"] not in LOSSES:
+            raise ProtocolError(
+                f"'loss' is {str(values['loss'])[:80]!r}; expected {' or '.join(LOSSES)}"
+            )
         values["classes"] = checked_classes(values["classes"])
+        absent = values["absent_classes"]
+        if not isinstance(absent, list) or not all(
+            type(number) is int and 0 <= number < len(values["classes"]) for number in absent
+        ):
+            raise ProtocolError(
+                f"'absent-classes' is {str(absent)[:200]}; expected numbers of classes"
+            )
+        values["absent_classes"] = tuple(absent)
         try:
             preprocessing = Preprocessing.from_dict(json.loads(values["preprocessing"]))
         except (TypeError, ValueError, ModelError, RecursionError) as error:
@@ -171,7 +188,7 @@ def pack_request(
         weights: float32 (number of weights,).
         signature: The signature of the final model, None without one.
     """
-    content = RecordDict({ARRAYS: _to_arrays(weights), CONFIG: config.to_record()})
+    content = RecordDict({ARRAYS: to_arrays(weights), CONFIG: config.to_record()})
     if signature is not None:
         content[SIGNATURE] = ConfigRecord({**asdict(signature)})
     return content
@@ -254,27 +271,27 @@ def reply(
     """
     content = RecordDict({METRICS: MetricRecord(metrics)})
     if weights is not None:
-        content[ARRAYS] = _to_arrays(weights)
+        content[ARRAYS] = to_arrays(weights)
     if texts:
         content[CONFIG] = ConfigRecord(dict(texts))
     return Message(content, reply_to=message)
 
 
-def update_alone(message: Message) -> RecordDict:
-    """Return the weights and the number of images in a robot's reply, without all else.
+def pack_update(difference: NDArray[np.float32], num_examples: float) -> RecordDict:
+    """Return what a strategy takes from one robot.
 
     Args:
-        message: A reply after training that was checked.
+        difference: The robot's weights minus the global model's, float32 (number of weights,).
+        num_examples: The update's weight in the mean, in images.
     """
-    content = message.content
-    num_examples = content.metric_records[METRICS][NUM_EXAMPLES]
     return RecordDict(
         {
-            ARRAYS: content.array_records[ARRAYS],
-            METRICS: MetricRecord({NUM_EXAMPLES: num_examples}),
+            ARRAYS: to_arrays(difference),
+            METRICS: MetricRecord({NUM_EXAMPLES: float(num_examples)}),
         }
     )
 
 
-def _to_arrays(weights: NDArray[np.float32]) -> ArrayRecord:
+def to_arrays(weights: NDArray[np.float32]) -> ArrayRecord:
+    """Return one packed array as a record."""
     return ArrayRecord({WEIGHTS: Array(weights)})

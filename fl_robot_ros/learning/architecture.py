@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 from keras.src.backend.common import global_state
+from numpy.typing import NDArray
 
 from fl_robot_ros.errors import ModelError
 from fl_robot_ros.one_line import one_line
@@ -87,6 +89,20 @@ def _build(architecture: str) -> keras.Model:
             "are accepted"
         )
     return model
+
+
+def trainable_weights(architecture: str) -> NDArray[np.bool_]:
+    """Return of each weight of a model whether training moves it, (number of weights,).
+
+    Statistics of batch normalization, and layers that are frozen, it does not.
+
+    Raises:
+        ModelError: As `model_from_architecture`.
+    """
+    model = model_from_architecture(architecture)
+    trainable = {id(weight) for weight in model.trainable_weights}
+    parts = [np.full(int(np.prod(w.shape)), id(w) in trainable) for w in model.weights]
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.bool_)
 
 
 def _objects(node: Any) -> Iterator[dict[str, Any]]:

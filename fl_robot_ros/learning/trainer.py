@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fl_robot_ros.errors import ModelError, RunCancelledError, SnapshotError
 from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.learning.architecture import model_from_architecture
+from fl_robot_ros.learning.calibrated_loss import CalibratedCrossEntropy
 from fl_robot_ros.learning.memory_budget import MemoryBudget
 from fl_robot_ros.learning.training_data import LabelledImages
 from fl_robot_ros.learning.weights import pack_weights, set_packed_weights
@@ -45,6 +46,8 @@ class EvaluationResult:
 class TrainingResult(EvaluationResult):
     """The result of training; loss and accuracy are those of the last epoch.
 
+    The loss is the one that was trained with.
+
     Attributes:
         weights: float32 (number of weights,), finite.
     """
@@ -57,6 +60,9 @@ class Trainer:
 
     Each call resets the optimizer's moments and the dropout seeds, so that a trainer in its tenth
     round gives the results of a new one.
+
+    Attributes:
+        model: The model. It is not compiled itself, so that its file needs no code of ours.
     """
 
     def __init__(
@@ -87,14 +93,18 @@ class Trainer:
                 f"the model maps {shapes[0]} to {shapes[1]}; expected {expected[0]} to "
                 f"{expected[1]} for this input and {len(classes)} classes"
             )
-        self.model.compile(
+        self._num_classes = len(classes)
+        self._loss = CalibratedCrossEntropy(len(classes))
+        self._learner = keras.Model(self.model.inputs, self.model.outputs)  # the same layers
+        self._learner.compile(
             optimizer=keras.optimizers.Adam(),
-            loss="sparse_categorical_crossentropy",
+            loss=self._loss,
             metrics=["accuracy"],
             jit_compile=False,  # costs more on a CPU than a small model gains
         )
-        self.model.optimizer.build(self.model.trainable_variables)
-        self._fresh_optimizer = [variable.numpy() for variable in self.model.optimizer.variables]
+        optimizer = self._learner.optimizer
+        optimizer.build(self._learner.trainable_variables)
+        self._fresh_optimizer = [variable.numpy() for variable in optimizer.variables]
 
     def train(
         self,
@@ -105,6 +115,8 @@ class Trainer:
         batch_size: int,
         learning_rate: float,
         seed: int,
+        calibrated: bool = False,
+        absent_classes: Sequence[int] = (),
         on_epoch: Progress | None = None,
         should_stop: Callable[[], bool] | None = None,
     ) -> TrainingResult:
@@ -117,6 +129,9 @@ class Trainer:
             batch_size: Images in a step.
             learning_rate: Learning rate of Adam.
             seed: Seed of shuffling and dropout.
+            calibrated: Whether the loss takes the shares of the classes into account, see
+                `CalibratedCrossEntropy`.
+            absent_classes: Numbers of the classes that no robot has images of.
             on_epoch: Called after each epoch with its number (from 1) and its metrics.
             should_stop: Polled after every step; True ends the training.
 
@@ -130,12 +145,15 @@ class Trainer:
         start = time.perf_counter()
         set_packed_weights(self.model, weights)
         self._reset(seed, learning_rate)
+        self._loss.set_plain()
+        if calibrated:
+            self._loss.set_class_counts(data.class_counts(self._num_classes), absent_classes)
         callback = _Watch(on_epoch, should_stop)
         generator = np.random.default_rng(seed)
         history: dict[str, list[float]] = {}
         for epoch in range(epochs):
             order = generator.permutation(len(data))
-            history = self.model.fit(
+            history = self._learner.fit(
                 self._batches(data, order, batch_size),
                 initial_epoch=epoch,
                 epochs=epoch + 1,
@@ -175,7 +193,8 @@ class Trainer:
         start = time.perf_counter()
         set_packed_weights(self.model, weights)
         batches = self._batches(data, np.arange(len(data)), EVALUATION_BATCH_SIZE)
-        metrics = self.model.evaluate(batches, verbose=0, return_dict=True)
+        self._loss.set_plain()
+        metrics = self._learner.evaluate(batches, verbose=0, return_dict=True)
         return EvaluationResult(
             loss=float(metrics["loss"]),
             accuracy=float(metrics["accuracy"]),
@@ -185,7 +204,7 @@ class Trainer:
 
     def _reset(self, seed: int, learning_rate: float) -> None:
         """Reset the optimizer and the random layers."""
-        optimizer = self.model.optimizer
+        optimizer = self._learner.optimizer
         for variable, value in zip(optimizer.variables, self._fresh_optimizer, strict=True):
             variable.assign(value)
         optimizer.learning_rate = learning_rate

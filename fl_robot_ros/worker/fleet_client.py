@@ -131,7 +131,7 @@ class FleetClient:
             except DecodeError as error:
                 raise self._lost("its reply is no message of Flower") from error
             except (httpx.TransportError, TimeoutError) as error:
-                reason = one_line(str(error)) or type(error).__name__
+                reason = one_line(str(error)) or "no reply in time"
                 if _is_about_tls(error):
                     raise self._lost(reason) from error
             if time.monotonic() + retry_sec >= end:

@@ -38,7 +38,7 @@ from fl_robot_ros.errors import RequestRefusedError, ServerUnreachableError
 from fl_robot_ros.identity.enrolment import Enrolment
 from fl_robot_ros.one_line import one_line
 from fl_robot_ros.worker.fleet_client import FleetClient
-from fl_robot_ros.worker.message_transfer import is_held, pull_message, push_message
+from fl_robot_ros.worker.message_transfer import find_object, pull_message, push_message
 from fl_robot_ros.worker.robot_key import robot_key
 
 _UNKNOWN_NODE, _RUN_IS_OVER, _KEY_IS_KNOWN = 401, 403, 412
@@ -149,8 +149,8 @@ class FleetConnection:
                 if is_taken:
                     return ""
                 if not is_wanted:
-                    # After a first attempt there may be nothing left to send.
-                    if attempt and is_held(self._client, node, message, within_sec):
+                    # Once its parts were refused, the server may have all of it and have read it.
+                    if attempt and not self._is_known(node, message, within_sec):
                         return ""
                     reason = "the server does not want it any more"
                     break
@@ -175,7 +175,7 @@ class FleetConnection:
             within_sec: Time for the question; a server that does not reply by then is gone.
         """
         try:
-            return not is_held(self._client, self._node, reply, within_sec)
+            return not self._is_known(self._node, reply, within_sec)
         except (RequestRefusedError, ServerUnreachableError):
             return True  # the run is over, or the server
 
@@ -214,6 +214,11 @@ class FleetConnection:
     def close(self) -> None:
         """Sign off."""
         self._sign_off(_SIGN_OFF_SEC)
+
+    def _is_known(self, node: Node, reply: Message, within_sec: float | None) -> bool:
+        """Return whether the SuperLink holds a reply, complete or not."""
+        metadata = reply.metadata
+        return find_object(self._client, node, metadata.run_id, metadata.message_id, within_sec)[0]
 
     def _register(self) -> Node:
         """Return this robot's node.

@@ -94,10 +94,11 @@ def push_message(
                 object_content=content,
                 session_id=session_id,
             )
-            stored = client.call(
-                "push-object", request, PushObjectResponse(), within_sec=within_sec
-            )
-            if not stored.stored:
+            response = PushObjectResponse()
+            if client.call("push-object", request, response, within_sec=within_sec).stored:
+                return
+            # It may have arrived, and the reply of the server been lost.
+            if not find_object(client, node, run_id, object_id, within_sec)[1]:
                 raise ObjectPushError(object_id, run_id, session_id)
 
         try:
@@ -184,19 +185,20 @@ def pull_message(
     return message, contents
 
 
-def is_held(
-    client: FleetClient, node: Node, message: Message, within_sec: float | None = None
-) -> bool:
-    """Return whether the SuperLink holds a message; what its receiver has read, it deletes.
+def find_object(
+    client: FleetClient, node: Node, run_id: int, object_id: str, within_sec: float | None = None
+) -> tuple[bool, bool]:
+    """Return whether the SuperLink knows an object, and whether it has its content.
+
+    What the receiver of a message has read, the SuperLink deletes.
 
     Raises:
         RequestRefusedError: The run is over, or the SuperLink was restarted.
         ServerUnreachableError: The server is gone.
     """
-    metadata = message.metadata
-    request = PullObjectRequest(node=node, run_id=metadata.run_id, object_id=metadata.message_id)
+    request = PullObjectRequest(node=node, run_id=run_id, object_id=object_id)
     response = client.call("pull-object", request, PullObjectResponse(), within_sec=within_sec)
-    return bool(response.object_found)
+    return bool(response.object_found), bool(response.object_available)
 
 
 class _Room:

@@ -140,6 +140,8 @@ class Participant:
             batch_size=config.batch_size,
             learning_rate=config.learning_rate,
             seed=config.seed + request.server_round,
+            calibrated=config.loss == "calibrated",
+            absent_classes=config.absent_classes,
             on_epoch=lambda epoch, metrics: self._report(
                 RunState.TRAINING,
                 request,
@@ -150,9 +152,7 @@ class Participant:
             ),
         )
         self._report(RunState.WAITING, request)
-        counts = prepared.train.class_counts(len(config.classes))
-        metrics = {**_metrics(result), protocol.CLASS_COUNTS: counts}
-        return self._reply(message, metrics, result.weights)
+        return self._reply(message, _metrics(result, prepared.train, config), result.weights)
 
     def evaluate(self, message: Message) -> Message:
         """Evaluate the global model on this robot's holdout images; return the reply.
@@ -166,7 +166,7 @@ class Participant:
         self._report(RunState.EVALUATING, request)
         result = prepared.trainer.evaluate(request.weights, prepared.holdout)
         self._report(RunState.WAITING, request, loss=result.loss, accuracy=result.accuracy)
-        return self._reply(message, _metrics(result))
+        return self._reply(message, _metrics(result, prepared.train, config))
 
     def deliver(self, message: Message) -> Message:
         """Evaluate the final model and store it as the current version; return the reply.
@@ -204,7 +204,9 @@ class Participant:
         )
         self.events.write(Delivered(version.name, result.accuracy))
         return self._reply(
-            message, _metrics(result), texts={protocol.DELIVERED_VERSION: version.name}
+            message,
+            _metrics(result, prepared.train, config),
+            texts={protocol.DELIVERED_VERSION: version.name},
         )
 
     def _verify(
@@ -306,10 +308,13 @@ class Participant:
         )
 
 
-def _metrics(result: EvaluationResult) -> protocol.Metrics:
+def _metrics(
+    result: EvaluationResult, train: LabelledImages, config: RunConfig
+) -> protocol.Metrics:
     return {
         protocol.NUM_EXAMPLES: result.num_examples,
         protocol.LOSS: result.loss,
         protocol.ACCURACY: result.accuracy,
         protocol.SECONDS: result.seconds,
+        protocol.CLASS_COUNTS: train.class_counts(len(config.classes)),
     }

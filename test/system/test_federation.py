@@ -36,7 +36,7 @@ from fleet import (
 from link import Link
 from waiting import wait_until
 
-from fl_robot_ros.cloud.checkpoint import load_checkpoint
+from fl_robot_ros.cloud.checkpoint import load_checkpoint, newest_checkpoint
 from fl_robot_ros.cloud.history import History, RunStage
 from fl_robot_ros.data_source import DataSource, SourceKind
 from fl_robot_ros.dataset.dataset import Dataset
@@ -178,6 +178,9 @@ def test_a_killed_server_and_a_killed_server_app_go_on_where_they_were(tmp_path:
         assert [record.round for record in history.rounds()] == [1, 2, 3]
         assert {record.run for record in history.rounds()} == {1}
         assert None not in {record.accuracy for record in history.rounds()}
+    newest, _ = newest_checkpoint(state / "checkpoints")
+    assert newest is not None
+    assert newest.momentum is not None
 
 
 def make_image_folder(folder: Path, labels: Sequence[str]) -> Path:

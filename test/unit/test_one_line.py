@@ -9,7 +9,8 @@ from fl_robot_ros.one_line import one_line
 
 
 def test_control_codes_and_line_ends_are_gone() -> None:
-    assert one_line("a\x1b[2J\r\nb\x00\t c\u2028d\x9b") == "a [2J b c d"
+    assert one_line("a\x1b[2J\r\nb\x00\tc\u2028d\x9b\n") == "a [2J b  c d"
+    assert one_line("round 1  robots 2") == "round 1  robots 2"
     assert one_line("Grün 緑") == "Grün 緑"
     assert one_line("x" * 10_000_000, 10) == "xxxxxxx..."
 

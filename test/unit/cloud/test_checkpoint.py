@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 from fl_robot_ros.cloud.checkpoint import (
     CheckpointWriter,
     GlobalModel,
+    UsualLength,
     load_checkpoint,
     newest_checkpoint,
     save_checkpoint,
@@ -39,6 +42,35 @@ def test_round_trip(tmp_path: Path) -> None:
     assert loaded.classes == ("a", "b")
     assert loaded.preprocessing == Preprocessing(32, 32, 3, 1 / 255)
     np.testing.assert_array_equal(loaded.weights, model(3).weights)
+
+
+def test_the_state_of_the_aggregation_round_trips(tmp_path: Path) -> None:
+    momentum = np.arange(100, dtype=np.float32)
+    before = replace(model(3), momentum=momentum, usual_length=UsualLength(2.5, 0.125))
+    loaded = load_checkpoint(save_checkpoint(tmp_path, before))
+    np.testing.assert_array_equal(loaded.momentum, momentum)
+    assert loaded.usual_length == UsualLength(2.5, 0.125)
+
+
+def test_a_checkpoint_of_before_has_no_state(tmp_path: Path) -> None:
+    path = save_checkpoint(tmp_path, model(3))
+    with np.load(path) as content:
+        description = json.loads(str(content["description"]))
+        del description["usual_length"]
+        with path.open("wb") as file:
+            np.savez(
+                file, weights=content["weights"], description=np.array(json.dumps(description))
+            )
+    loaded = load_checkpoint(path)
+    assert loaded.server_round == 3
+    assert (loaded.momentum, loaded.usual_length) == (None, None)
+
+
+@pytest.mark.parametrize("momentum", [np.ones(99, np.float32), np.full(100, np.nan, np.float32)])
+def test_momentum_of_another_model_is_refused(tmp_path: Path, momentum: object) -> None:
+    path = save_checkpoint(tmp_path, replace(model(1), momentum=momentum))
+    with pytest.raises(ModelError, match="momentum"):
+        load_checkpoint(path)
 
 
 def test_no_checkpoint(tmp_path: Path) -> None:

@@ -13,8 +13,11 @@ import pytest
 from flwr.app import ArrayRecord, Error, Message, MetricRecord
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
+from flwr.serverapp.exception import InconsistentMessageReplies
+from flwr.serverapp.strategy import FedAvg
 
 from fl_robot_ros.cloud import run as run_module
+from fl_robot_ros.cloud.aggregation import Aggregation
 from fl_robot_ros.cloud.checkpoint import GlobalModel
 from fl_robot_ros.cloud.history import History, RoundRecord
 from fl_robot_ros.cloud.reply_reader import Read
@@ -125,8 +128,12 @@ def run_rounds(
     keys: dict[str, Any] | None = None,
     **settings: Any,
 ) -> tuple[GlobalModel, list[GlobalModel], list[float]]:
-    """Do a run after round `begin`; return the final model, the saved models and the pauses."""
-    values = ServerSettings(classes=("a", "b"), **{"min_nodes": 1, "num_rounds": 1, **settings})
+    """Do a run after round `begin`; return the final model, the saved models and the pauses.
+
+    The learning rate is one at which training may move weights as far as these robots do.
+    """
+    defaults = {"min_nodes": 1, "num_rounds": 1, "strategy": "FedAvg", "learning_rate": 1.0}
+    values = ServerSettings(classes=("a", "b"), **{**defaults, **settings})
     record = history.run(history.begin_run(begin + 1, begin + values.num_rounds, {}))
     assert record is not None
     saved: list[GlobalModel] = []
@@ -137,6 +144,7 @@ def run_rounds(
         settings=values,
         history=history,
         record=record,
+        aggregation=Aggregation(values),
         save=saved.append,
         sleep=pauses.append,
         **(keys or {}),
@@ -288,11 +296,11 @@ def test_min_nodes_counts_updates_and_keeps_those_of_the_first_attempt(history: 
     def nonsense(message: Message) -> Message | None:
         return sound("bad", np.nan)(message)
 
-    robots = {1: sound("r1", 1.0), 2: nonsense, 3: nonsense, 4: sound("r4", 4.0)}
-    robots |= {5: sound("r5", 7.0)}
+    robots = {1: sound("r1", 1.0), 2: nonsense, 3: nonsense, 4: sound("r4", 2.0)}
+    robots |= {5: sound("r5", 3.0)}
     grid = FakeGrid(robots)
     final, _, _ = run_rounds(grid, history, fraction_train=1.0, min_nodes=3)
-    np.testing.assert_allclose(final.weights, np.full(SIZE, 4.0))
+    np.testing.assert_allclose(final.weights, np.full(SIZE, 2.0))
     grid = FakeGrid({1: sound("r1", 1.0), 2: nonsense, 3: nonsense})
     with pytest.raises(RunFailedError, match="1 updates counted in 5 attempts"):
         run_rounds(grid, history, fraction_train=1.0, min_nodes=2)
@@ -334,6 +342,59 @@ def test_a_run_without_an_update_fails_in_the_end(history: History) -> None:
         run_rounds(grid, history)
     assert len(grid.sent("train")) == 5
     assert history.rounds() == []
+
+
+def test_an_update_unlike_the_others_is_named_and_left_out(history: History) -> None:
+    robots: dict[int, Robot] = {number: sound(f"r{number}") for number in (1, 2, 3)}
+    robots[4] = sound("villain", -10.0)
+    final, _, _ = run_rounds(FakeGrid(robots), history, num_rounds=2, fraction_train=1.0)
+    np.testing.assert_allclose(final.weights, np.full(SIZE, 2.0))
+    named = [line for line in events(history) if "villain" in line]
+    assert named[:2] == [
+        f"round {number}: villain: refused: its update is 20 long; training on 10 images moves "
+        "this model by 12 at most"
+        for number in (1, 2)
+    ]
+    assert [record.robots for record in history.rounds()] == [3, 3]
+
+
+def test_a_run_has_momentum_and_keeps_it_in_its_checkpoints(history: History) -> None:
+    grid = FakeGrid({1: sound("r1"), 2: sound("r2")})
+    final, saved, _ = run_rounds(grid, history, num_rounds=2, strategy="FedAvgM")
+    np.testing.assert_allclose(final.weights, np.full(SIZE, 1.0 + 1.5))
+    assert [item.momentum is not None for item in saved] == [True, True]
+
+
+def test_robots_are_told_which_classes_nobody_has(history: History) -> None:
+    told: list[tuple[str, list[int]]] = []
+
+    def sees_only_a(message: Message) -> Message:
+        config = message.content.config_records["config"]
+        told.append((message.metadata.message_type, cast("list[int]", config["absent-classes"])))
+        reply = sound("r1")(message)
+        reply.content.metric_records["metrics"]["class-counts"] = [10, 0]
+        return reply
+
+    run_rounds(FakeGrid({1: sees_only_a}), history, num_rounds=2)
+    assert told[0] == ("train", [])  # nothing is known yet
+    assert [classes for _, classes in told[1:]] == (len(told) - 1) * [[1]]
+
+
+def test_a_round_whose_aggregation_fails_is_tried_again(
+    history: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With real replies: Flower raises one of its own errors once."""
+    whole = FedAvg.aggregate_train
+
+    def fails_once(self: FedAvg, *arguments: Any) -> Any:
+        monkeypatch.setattr(FedAvg, "aggregate_train", whole)
+        raise InconsistentMessageReplies("as Flower says it")
+
+    monkeypatch.setattr(FedAvg, "aggregate_train", fails_once)
+    final, _, pauses = run_rounds(FakeGrid({1: sound("r1")}), history)
+    np.testing.assert_allclose(final.weights, np.ones(SIZE))
+    assert "round 1: FedAvg failed: as Flower says it" in events(history)
+    assert pauses == [1.0]
 
 
 def test_a_run_goes_on_with_the_evaluation_that_a_stop_cut_off(history: History) -> None:

@@ -29,6 +29,8 @@ CONFIG = RunConfig(
     local_epochs=2,
     batch_size=32,
     learning_rate=0.001,
+    loss="calibrated",
+    absent_classes=(1,),
     seed=0,
 )
 
@@ -41,6 +43,8 @@ def test_a_request_round_trips() -> None:
     weights = np.arange(6, dtype=np.float32)
     unpacked = unpack_request(request(pack_request(CONFIG, weights)))
     assert unpacked.config == CONFIG
+    nobody_lacks = dataclasses.replace(CONFIG, absent_classes=())
+    assert unpack_request(request(pack_request(nobody_lacks, weights))).config == nobody_lacks
     assert unpacked.server_round == 4
     np.testing.assert_array_equal(unpacked.weights, weights)
 
@@ -85,6 +89,12 @@ def test_a_missing_value_is_named(field: str) -> None:
         ("seed", -1),
         ("learning-rate", 0.0),
         ("learning-rate", float("nan")),
+        ("loss", "hinge"),
+        ("loss", 1),
+        ("absent-classes", [2]),
+        ("absent-classes", [-1]),
+        ("absent-classes", ["a"]),
+        ("absent-classes", 1),
         ("architecture", b"{}"),
         ("classes", ["a"]),
         ("classes", ["a", "a"]),

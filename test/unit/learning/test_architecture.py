@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 
 from fl_robot_ros.errors import ModelError
-from fl_robot_ros.learning.architecture import architecture_of, model_from_architecture
+from fl_robot_ros.learning.architecture import (
+    architecture_of,
+    model_from_architecture,
+    trainable_weights,
+)
 from fl_robot_ros.learning.initial_model import build_reference_cnn
 from fl_robot_ros.learning.memory_budget import MemoryBudget
 
@@ -31,6 +35,23 @@ def test_a_functional_model_with_branches_is_rebuilt() -> None:
     model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(normal))
     rebuilt = model_from_architecture(architecture_of(model))
     assert rebuilt.count_params() == model.count_params()
+
+
+def test_what_training_does_not_move_is_known_from_the_architecture() -> None:
+    """Also in the order of the packed weights."""
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Conv2D(4, 3, trainable=False),  # 36 + 4
+            keras.layers.BatchNormalization(),  # scale and shift move, 4 + 4 statistics do not
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(2, activation="softmax"),  # 8 + 2
+        ]
+    )
+    moved = trainable_weights(architecture_of(model))
+    assert moved.tolist() == 40 * [False] + 8 * [True] + 8 * [False] + 10 * [True]
+    names = [weight.name for weight in model.weights for _ in range(int(np.prod(weight.shape)))]
+    assert [names[n].startswith("moving") for n in range(48, 56)] == 8 * [True]
 
 
 def _with_lambda() -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import cv2
+import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from fl_robot_ros.delivery.predictor import Predictor
 from fl_robot_ros.errors import ModelError, RunCancelledError, SnapshotError
 from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.learning.architecture import architecture_of
+from fl_robot_ros.learning.calibrated_loss import CalibratedCrossEntropy
 from fl_robot_ros.learning.export import check_parity, export_model
 from fl_robot_ros.learning.initial_model import build_reference_cnn
 from fl_robot_ros.learning.trainer import Trainer
@@ -81,6 +84,81 @@ def test_epochs_are_reported_and_training_can_be_stopped(
     assert epochs == [1, 2, 3]
     with pytest.raises(RunCancelledError):
         train(trainer, start, data, epochs=50, should_stop=lambda: True)
+
+
+def test_a_calibrated_robot_leaves_classes_to_others_unless_nobody_sees_them() -> None:
+    """With plain cross-entropy the first thing that it learns is that they do not occur."""
+    classes = ("a", "b", "c", "d")
+    model = build_reference_cnn(12, 12, 3, 4, seed=3)
+    trainer = Trainer(architecture_of(model), INPUT, classes)
+    start = pack_weights(model.get_weights())
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 96).astype(np.int32)  # a and b alone
+    images = generator.integers(0, 100, (96, 12, 12, 3)) + 150 * labels[:, None, None, None]
+    seen = LabelledImages(images.astype(np.uint8), labels)
+    others = LabelledImages(seen.images, labels + 2)
+
+    def trained(**options: object) -> tuple[float, float]:
+        """Return the accuracy on what it sees, and the loss were it of the other classes."""
+        weights = train(trainer, start, seen, epochs=6, **options).weights
+        return trainer.evaluate(weights, seen).accuracy, trainer.evaluate(weights, others).loss
+
+    plain_accuracy, plain = trained()
+    _, calibrated = trained(calibrated=True)
+    accuracy, nobodys = trained(calibrated=True, absent_classes=(2, 3))
+    assert plain > calibrated + 3.0
+    assert nobodys > calibrated + 3.0
+    assert min(accuracy, plain_accuracy) > 0.95
+
+
+def test_evaluation_is_plain_whatever_the_training_was(
+    trainer: Trainer, start: NDArray[np.float32], data: LabelledImages
+) -> None:
+    before = trainer.evaluate(start, data)
+    train(trainer, start, LabelledImages(data.images, 0 * data.labels), calibrated=True)
+    assert trainer.evaluate(start, data).loss == pytest.approx(before.loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+def test_a_robot_with_one_class_stays_finite(
+    trainer: Trainer, start: NDArray[np.float32], data: LabelledImages, calibrated: bool
+) -> None:
+    """Also from weights that are so sure of the other class that its probability is 0."""
+    alone = LabelledImages(data.images, np.zeros(96, np.int32))
+    sure = start.copy()
+    sure[-2:] = (-500.0, 500.0)
+    for weights in (start, sure):
+        result = train(trainer, weights, alone, calibrated=calibrated)
+        assert np.isfinite([result.loss, *result.weights]).all()
+
+
+def test_the_plain_loss_is_the_cross_entropy_of_keras() -> None:
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.0, 1e-20, 1.0], [1.0, 0.0, 0.0]], np.float32)
+    classes = np.array([1, 1, 0], np.int32)
+    ours = CalibratedCrossEntropy(3).call(classes, probabilities)
+    np.testing.assert_allclose(ours, -np.log([0.2, 1e-20, 1.0]), rtol=1e-5, atol=1e-6)
+
+
+def test_the_calibrated_loss_sees_probabilities_weighted_by_the_class_shares() -> None:
+    probabilities = np.array([[0.5, 0.25, 0.25]], np.float32)
+    loss = CalibratedCrossEntropy(3)
+    loss.set_class_counts([30, 10, 0])
+    seen = [0.5 * 30, 0.25 * 10]
+    for number in (0, 1):
+        expected = -np.log(seen[number] / sum(seen))
+        ours = np.asarray(loss.call(np.array([number]), probabilities))
+        np.testing.assert_allclose(ours, [expected], rtol=1e-4)
+
+
+def test_a_saved_model_needs_no_code_of_this_package(
+    trainer: Trainer, start: NDArray[np.float32], data: LabelledImages, tmp_path: Path
+) -> None:
+    train(trainer, start, data, calibrated=True)
+    trainer.model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_array_equal(pack_weights(loaded.get_weights()).size, start.size)
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        assert b"fl_robot_ros" not in archive.read("config.json")
 
 
 def test_weights_that_are_no_weights_are_refused(

@@ -55,7 +55,7 @@ def ask(link: FleetClient, within_sec: float | None = None) -> PullMessagesRespo
         (stall, ServerUnreachableError, "no reply, or one that is too slow"),
         (drip, ServerUnreachableError, "no reply, or one that is too slow"),
         (drip_body, ServerUnreachableError, "no reply, or one that is too slow"),
-        (flood, ServerUnreachableError, "its reply is larger than 32 MiB"),
+        (flood, ServerUnreachableError, "its reply is larger than 8 MiB"),
         (lambda _: None, ServerUnreachableError, "disconnected"),
         (refuse(200, b"\xff\xff"), ServerUnreachableError, "no message of Flower"),
         (refuse(503, b"busy"), RequestRefusedError, "503: busy"),

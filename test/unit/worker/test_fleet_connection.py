@@ -45,6 +45,7 @@ class Server:
         self.taken: dict[str, bytes] = {}
         self.messages: list[Message] = []
         self.is_wanted = True
+        self.keeps_refused = False
         self.paths: list[str] = []
         self.before: Callable[[str], None] = lambda _: None
 
@@ -81,6 +82,8 @@ class Server:
             return self._announce(request.message_object_trees[0])
         elif path == "push-object":
             response.stored = len(self.announced) > self.refusals
+            if self.keeps_refused:
+                self.taken[request.object_id] = request.object_content
             if response.stored:
                 assert request.session_id == f"session {len(self.announced)}"
                 self.taken[request.object_id] = request.object_content
@@ -122,6 +125,32 @@ def test_a_reply_that_nobody_wants_is_dropped_and_the_robot_stays() -> None:
     link = connection(server)
     assert link.send(trained(), 1.0) == "the server does not want it any more"
     assert link.receive() is None
+
+
+def test_a_part_that_arrived_though_its_receipt_was_lost_is_not_sent_again() -> None:
+    server = Server()
+    server.refusals, server.keeps_refused = 100, True
+    reply = trained()
+    assert connection(server).send(reply, 1.0) == ""
+    assert len(server.announced) == 1
+    assert reply.metadata.message_id in server.taken
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_a_reply_in_parts_that_is_not_wanted_again_was_read_or_is_dropped(is_held: bool) -> None:
+    server = Server()
+    server.refusals = 1
+    reply = trained()
+
+    def close_session(path: str) -> None:
+        if path == "push-object":
+            server.is_wanted = False
+        elif path == "push-messages" and server.announced and is_held:
+            server.taken[reply.metadata.message_id] = b""
+
+    server.before = close_session
+    problem = connection(server).send(reply, 1.0)
+    assert problem == ("the server does not want it any more" if is_held else "")
 
 
 def test_a_server_that_is_gone_ends_the_sending() -> None:

@@ -118,6 +118,8 @@ def test_an_enrolled_robot_takes_signed_models_of_its_fleet_alone_and_none_twice
             local_epochs=1,
             batch_size=1,
             learning_rate=0.1,
+            loss="calibrated",
+            absent_classes=(),
             seed=0,
         )
         content = protocol.pack_request(config, sent.weights, signature)
@@ -177,6 +179,8 @@ def test_a_robot_refuses_what_needs_more_memory_than_it_may_take(tmp_path: Path)
         local_epochs=1,
         batch_size=4,
         learning_rate=0.001,
+        loss="plain",
+        absent_classes=(),
         seed=0,
     )
 

@@ -1,0 +1,215 @@
+"""The server's comparison of a round's updates with each other.
+
+Each of them is sound by itself, see `update_check`, and may still be harmful: a thousand times as
+long as the others, turned against them, or heavy with images that nobody has. The length of an
+update, the Euclidean norm of its difference to the global model, is compared with two things:
+
+- with how far training can move a model, its reach: a step of Adam moves a weight by about the
+  learning rate (Kingma and Ba, "Adam", ICLR 2015, section 2.1), so that the norm stays below
+  learning rate x steps x the root of the number of weights. That holds for a robot alone, and in
+  the first round.
+- with the usual length, the median of the round. Of two updates a median tells neither apart;
+  there it is that of the rounds before. A robot with more images takes more steps and comes
+  further, in proportion at most: such an update counts, but shortened.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from flwr.app import Message
+from numpy.typing import NDArray
+
+from fl_robot_ros.cloud.checkpoint import GlobalModel, UsualLength
+from fl_robot_ros.cloud.update_check import Reply
+from fl_robot_ros.config import ServerSettings
+from fl_robot_ros.errors import ProtocolError
+from fl_robot_ros.federation.protocol import unpack_weights
+
+# A step of Adam can be longer than the learning rate, a whole training hardly: 0.95 at most where
+# we measured it, for a single step.
+_REACH_MARGIN = 2.0
+_FEWEST_FOR_MEDIAN = 3
+_FEWEST_FOR_DIRECTION = 4
+
+
+@dataclass(frozen=True)
+class Update:
+    """A robot's update.
+
+    Attributes:
+        message: The robot's reply.
+        difference: Its weights minus the global model's, float32 (number of weights,).
+        images: Images that it counts for.
+        norm: Euclidean norm of the difference.
+        trained_norm: The same of the weights that training moves.
+        reach: How far training on so many images moves those at most, as a norm; above 0.
+    """
+
+    message: Message
+    difference: NDArray[np.float32]
+    images: float
+    norm: float
+    trained_norm: float
+    reach: float
+
+
+class UpdateComparison:
+    """Compares updates with each other; remembers how many images each robot has."""
+
+    def __init__(
+        self, settings: ServerSettings, is_trainable: NDArray[np.bool_] | None = None
+    ) -> None:
+        """Take the settings of a run.
+
+        Args:
+            settings: The server's settings.
+            is_trainable: Of each weight, whether training moves it, (number of weights,); None:
+                all of them.
+        """
+        self._settings = settings
+        self._is_trainable = is_trainable
+        self._declared: dict[int, int] = {}
+
+    def refuse(self, model: GlobalModel, replies: Sequence[Reply]) -> list[Reply]:
+        """Return all replies; those whose update is unlike the others do not count.
+
+        A robot's first reply tells how many images it has in this run; a later one that claims
+        more counts for the first number.
+
+        Args:
+            model: The model that the robots trained from.
+            replies: The replies of a round; those that do not count stay as they are.
+        """
+        replies = [self._with_declared_images(reply) for reply in replies]
+        numbers = [number for number, reply in enumerate(replies) if reply.accepted]
+        updates = [self._update(model, replies[number]) for number in numbers]
+        for number, reason in zip(numbers, self._reasons(model, updates), strict=True):
+            if reason:
+                replies[number] = replace(replies[number], reason=f"refused: {reason}")
+        return replies
+
+    def limited(self, model: GlobalModel, accepted: Sequence[Reply]) -> list[Update]:
+        """Return the updates that count, within the limits of what a single one can do.
+
+        Args:
+            model: The model that the robots trained from.
+            accepted: The replies that count, one or more.
+        """
+        settings = self._settings
+        updates = [self._update(model, reply) for reply in accepted]
+        most_images = longest = math.inf
+        if settings.weight_limit:
+            images = sorted(update.images for update in updates)
+            # The lower one of two in the middle: of two robots, that of the smaller claim.
+            most_images = settings.weight_limit * images[(len(images) - 1) // 2]
+        usual = self._usual(model, updates)
+        if settings.norm_limit and usual is not None:
+            longest = settings.norm_limit * usual.norm
+        return [
+            replace(
+                update,
+                images=min(update.images, most_images),
+                norm=min(update.norm, longest),
+                difference=update.difference * np.float32(min(1.0, longest / update.norm))
+                if update.norm
+                else update.difference,
+            )
+            for update in updates
+        ]
+
+    def _usual(self, model: GlobalModel, updates: Sequence[Update]) -> UsualLength | None:
+        """Return what the lengths of these updates are compared with."""
+        return usual_length(updates) if len(updates) >= _FEWEST_FOR_MEDIAN else model.usual_length
+
+    def _with_declared_images(self, reply: Reply) -> Reply:
+        if not reply.accepted:
+            return reply
+        declared = self._declared.setdefault(reply.node_id, reply.num_examples)
+        return replace(reply, num_examples=min(reply.num_examples, declared))
+
+    def _update(self, model: GlobalModel, reply: Reply) -> Update:
+        if reply.message is None:
+            raise ProtocolError(f"{reply.robot} sent no update")
+        settings = self._settings
+        with np.errstate(over="ignore"):  # of weights of 1e38; the norm is infinite then
+            weights = np.asarray(unpack_weights(reply.message), dtype=np.float32)
+            difference = weights - model.weights
+        norm = _norm(difference)
+        is_trainable = self._is_trainable
+        trained_norm = norm if is_trainable is None else _norm(difference[is_trainable])
+        steps = settings.local_epochs * math.ceil(reply.num_examples / settings.batch_size)
+        reach = settings.learning_rate * steps * math.sqrt(difference.size)
+        return Update(reply.message, difference, reply.num_examples, norm, trained_norm, reach)
+
+    def _reasons(self, model: GlobalModel, updates: Sequence[Update]) -> list[str]:
+        """Return of each update why it does not count; "" if it does."""
+        usual = self._usual(model, updates)
+        reasons = [self._length_reason(update, usual) for update in updates]
+        kept = [number for number, reason in enumerate(reasons) if not reason]
+        if len(kept) >= _FEWEST_FOR_DIRECTION:
+            for number, cosine in zip(kept, _cosines([updates[n] for n in kept]), strict=True):
+                if cosine < self._settings.min_cosine:
+                    reasons[number] = (
+                        f"its update points against the others, with a cosine of {cosine:.2f}; "
+                        f"min_cosine is {self._settings.min_cosine:g}"
+                    )
+        return reasons
+
+    def _length_reason(self, update: Update, usual: UsualLength | None) -> str:
+        if not math.isfinite(update.norm):
+            return "its update is longer than a number can tell"
+        limit = self._settings.norm_limit
+        if not limit:
+            return ""
+        most = _REACH_MARGIN * update.reach
+        if update.trained_norm > most:
+            return (
+                f"its update is {update.trained_norm:.3g} long; training on {update.images:g} "
+                f"images moves this model by {most:.3g} at most"
+            )
+        if usual is not None:
+            most = limit * max(usual.norm, usual.share_of_reach * update.reach)
+            if update.norm > most:
+                return (
+                    f"its update is {update.norm:.3g} long, against {most / limit:.3g} usually; "
+                    f"norm_limit is {limit:g} times that"
+                )
+        return ""
+
+
+def usual_length(updates: Sequence[Update]) -> UsualLength | None:
+    """Return the median length of updates; None where nothing moved."""
+    moved = [update for update in updates if update.norm > 0.0]
+    if not moved:
+        return None
+    return UsualLength(
+        norm=float(np.median([update.norm for update in moved])),
+        share_of_reach=float(np.median([update.norm / update.reach for update in moved])),
+    )
+
+
+def _norm(difference: NDArray[np.float32]) -> float:
+    return float(np.linalg.norm(difference.astype(np.float64)))
+
+
+def _cosines(updates: Sequence[Update]) -> list[float]:
+    """Return the cosine of each update with the mean direction of the others, -1 to 1."""
+    total = np.zeros(updates[0].difference.size)
+    for update in updates:
+        total += _direction(update)
+    cosines = []
+    for update in updates:
+        direction = _direction(update)
+        product = float(direction @ total) - float(direction @ direction)
+        length = float(np.linalg.norm(total - direction))
+        cosines.append(product / length if length else 0.0)
+    return cosines
+
+
+def _direction(update: Update) -> NDArray[np.float64]:
+    """Return an update of length 1; of length 0 where it is none."""
+    return update.difference.astype(np.float64) / (update.norm or 1.0)
