@@ -13,6 +13,7 @@ NEEDED = {
     "integration": ("rclpy",),
     "integration/test_demo.py": (*LEARNING, "matplotlib", "sklearn"),
     "system/test_admission.py": LEARNING,
+    "system/test_chaos.py": LEARNING,
     "system/test_federation.py": LEARNING,
     "system/test_light_fleet.py": LEARNING,
     "system/test_superlink.py": LEARNING,
