@@ -149,6 +149,7 @@ class Gate:
     def close(self) -> None:
         """Close every connection and end the thread; may be called twice."""
         self._server.should_exit = True
+        self._api.board.release()
         if self._thread is not None:
             self._thread.join(_STOP_SEC)
         self._socket.close()

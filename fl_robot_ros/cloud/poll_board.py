@@ -38,6 +38,8 @@ class PollBoard:
             on_start: Called when a SuperLink has begun, which knows nothing of an earlier one.
         """
         self._on_start = on_start
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_released = False
         self._is_told = False  # a SuperLink that gives no notices is asked each time
         self.changes = 0
         self._read_fd, self.notice_fd = os.pipe()
@@ -50,7 +52,14 @@ class PollBoard:
 
     def start(self) -> None:
         """Listen to the pipe, from the event loop."""
-        asyncio.get_running_loop().add_reader(self._read_fd, self._on_notice)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._read_fd, self._on_notice)
+
+    def release(self) -> None:
+        """Let all polls go, and hold none any more; from any thread."""
+        self._is_released = True
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._advance)
 
     def close(self) -> None:
         """Close the pipe, once the event loop has ended; may be called twice."""
@@ -68,10 +77,11 @@ class PollBoard:
         if not self._is_told or self._told_nothing.get(robot) != self.changes:
             return True
         try:
-            await asyncio.wait_for(self._changed.wait(), _HOLD_SEC)
+            if not self._is_released:
+                await asyncio.wait_for(self._changed.wait(), _HOLD_SEC)
         except TimeoutError:
             return False
-        return True
+        return not self._is_released
 
     def tell_nothing(self, robot: bytes, changes: int) -> None:
         """Note that there was no message for a robot.

@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import random
+import secrets
 import ssl
 import threading
 import time
@@ -29,6 +30,7 @@ from flwr.supercore.runtime_version_compatibility import RuntimeVersionMetadata
 from google.protobuf.message import DecodeError, Message
 
 from fl_robot_ros.errors import RequestRefusedError, ServerUnreachableError
+from fl_robot_ros.identity.enrolment import PROCESS_HEADER
 from fl_robot_ros.one_line import one_line
 
 Keys = tuple[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]
@@ -76,6 +78,7 @@ class FleetClient:
         self._private_key, public_key = keys
         self.public_key = public_key_to_bytes(public_key)
         self._server_timeout_sec = server_timeout_sec
+        self._process = secrets.token_hex(8)
         self._pause_sec = pause_sec
         self._url = f"{'https' if tls else 'http'}://{server_address}/v1/fleet/"
         self._version = dict(
@@ -240,6 +243,7 @@ class FleetClient:
             FLEET_HTTP_PUBLIC_KEY_HEADER: b64encode(self.public_key).decode("ascii"),
             TIMESTAMP_HEADER: timestamp,
             FLEET_HTTP_SIGNATURE_HEADER: b64encode(signature).decode("ascii"),
+            PROCESS_HEADER: self._process,
             **self._version,
         }
 
