@@ -36,8 +36,9 @@ _MAX_ATTEMPTS = 5
 _MIN_GRACE_SEC = 10.0
 # A robot converts the model before it replies to the delivery.
 _MIN_DELIVERY_GRACE_SEC = 60.0
-# A robot without a connection has so long to come back, in which it is waited for.
-_RECONNECT_SEC = 5.0
+# A robot without a connection has so long to come back, in which it is waited for: where there is
+# a quorum or another robot to ask, and where there is none.
+_RECONNECT_SEC, _LONG_RECONNECT_SEC = 5.0, 45.0
 
 
 class Run:
@@ -180,11 +181,11 @@ class Run:
         self._keys |= connected
         if self._enrolled_name is not None:
             self._names |= {node: self._enrolled_name(key) for node, key in connected.items()}
-        return sorted(set(connected) - self._gone())
+        return sorted(set(connected) - self._gone(_RECONNECT_SEC))
 
-    def _gone(self) -> set[int]:
-        """Return the robots that the gate has had no connection of for some seconds."""
-        before = time.time() - _RECONNECT_SEC
+    def _gone(self, seconds: float) -> set[int]:
+        """Return the robots that the gate has had no connection of for so long."""
+        before = time.time() - seconds
         absent = {key for key, since in self._history.absent().items() if since < before}
         return {node for node, key in self._keys.items() if key in absent}
 
@@ -300,7 +301,14 @@ class Run:
             grace=settings.reply_grace,
             min_grace_sec=_MIN_DELIVERY_GRACE_SEC if phase == QUERY else _MIN_GRACE_SEC,
         )
-        found = request.replies(patience, self._gone)
+
+        def gone(is_quorum: bool) -> set[int]:
+            lost = self._gone(_RECONNECT_SEC) & {*request.node_ids}
+            if lost and not is_quorum and not set(self._online()) - {*request.node_ids}:
+                return lost & self._gone(_LONG_RECONNECT_SEC)
+            return lost
+
+        found = request.replies(patience, gone)
         self._silent.note(server_round, found.messages, found.silent)
         self._tell_late(found.late)
         num_weights = None if model is None else model.weights.size

@@ -113,12 +113,13 @@ class SentRequest:
             if message_id
         }
 
-    def replies(self, patience: Patience, gone: Callable[[], Collection[int]]) -> Replies:
+    def replies(self, patience: Patience, gone: Callable[[bool], Collection[int]]) -> Replies:
         """Wait for the replies; to be called once.
 
         Args:
             patience: When to stop.
-            gone: Returns the robots that have left, and will not reply.
+            gone: Returns the robots that have left, and will not reply; takes whether the round
+                can do without them.
         """
         waiting = dict(self.sent_to)
         found = Replies()
@@ -145,10 +146,10 @@ class SentRequest:
             grace_sec = max(
                 patience.grace * (last_reply_at - self._sent_at), patience.min_grace_sec
             )
-            has_grace = patience.grace > 0 and replied >= patience.quorum
-            if has_grace and now - last_reply_at >= grace_sec:
+            is_quorum = replied >= patience.quorum
+            if is_quorum and patience.grace > 0 and now - last_reply_at >= grace_sec:
                 break
-            left = set(gone())
+            left = set(gone(is_quorum))
             for message_id, node_id in list(waiting.items()):
                 if node_id in left:
                     self._reader.give_up([message_id])
