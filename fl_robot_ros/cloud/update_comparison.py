@@ -10,7 +10,9 @@ update, the Euclidean norm of its difference to the global model, is compared wi
   the first round.
 - with the usual length, the median of the round. Of two updates a median tells neither apart;
   there it is that of the rounds before. A robot with more images takes more steps and comes
-  further, in proportion at most: such an update counts, but shortened.
+  further, in proportion at most: such an update counts, but shortened, with the weight of a
+  median, and among three or more up to `norm_limit` times what others may do. Where claims were
+  believed beyond that, 10^6 images would excuse any length.
 """
 
 from __future__ import annotations
@@ -101,25 +103,15 @@ class UpdateComparison:
         """
         settings = self._settings
         updates = [self._update(model, reply) for reply in accepted]
-        most_images = longest = math.inf
-        if settings.weight_limit:
-            images = sorted(update.images for update in updates)
-            # The lower one of two in the middle: of two robots, that of the smaller claim.
-            most_images = settings.weight_limit * images[(len(images) - 1) // 2]
+        images = sorted(update.images for update in updates)
+        # The lower one of two in the middle: of two robots, that of the smaller claim.
+        middle = images[(len(images) - 1) // 2]
+        most_images = settings.weight_limit * middle or math.inf
+        longest = math.inf
         usual = self._usual(model, updates)
         if settings.norm_limit and usual is not None:
             longest = settings.norm_limit * usual.norm
-        return [
-            replace(
-                update,
-                images=min(update.images, most_images),
-                norm=min(update.norm, longest),
-                difference=update.difference * np.float32(min(1.0, longest / update.norm))
-                if update.norm
-                else update.difference,
-            )
-            for update in updates
-        ]
+        return [_limited(update, most_images, middle, longest) for update in updates]
 
     def _usual(self, model: GlobalModel, updates: Sequence[Update]) -> UsualLength | None:
         """Return what the lengths of these updates are compared with."""
@@ -148,7 +140,8 @@ class UpdateComparison:
     def _reasons(self, model: GlobalModel, updates: Sequence[Update]) -> list[str]:
         """Return of each update why it does not count; "" if it does."""
         usual = self._usual(model, updates)
-        reasons = [self._length_reason(update, usual) for update in updates]
+        is_of_this_round = len(updates) >= _FEWEST_FOR_MEDIAN
+        reasons = [self._length_reason(update, usual, is_of_this_round) for update in updates]
         kept = [number for number, reason in enumerate(reasons) if not reason]
         if len(kept) >= _FEWEST_FOR_DIRECTION:
             for number, cosine in zip(kept, _cosines([updates[n] for n in kept]), strict=True):
@@ -159,7 +152,9 @@ class UpdateComparison:
                     )
         return reasons
 
-    def _length_reason(self, update: Update, usual: UsualLength | None) -> str:
+    def _length_reason(
+        self, update: Update, usual: UsualLength | None, is_of_this_round: bool
+    ) -> str:
         if not math.isfinite(update.norm):
             return "its update is longer than a number can tell"
         limit = self._settings.norm_limit
@@ -172,13 +167,28 @@ class UpdateComparison:
                 f"images moves this model by {most:.3g} at most"
             )
         if usual is not None:
-            most = limit * max(usual.norm, usual.share_of_reach * update.reach)
+            by_images = usual.share_of_reach * update.reach
+            if is_of_this_round:  # other settings may have been in force before
+                by_images = min(by_images, limit * usual.norm)
+            most = limit * max(usual.norm, by_images)
             if update.norm > most:
                 return (
                     f"its update is {update.norm:.3g} long, against {most / limit:.3g} usually; "
                     f"norm_limit is {limit:g} times that"
                 )
         return ""
+
+
+def _limited(update: Update, most_images: float, middle: float, longest: float) -> Update:
+    """Return an update that weighs no more than `most_images`, shortened to `longest`."""
+    if update.norm <= longest:
+        return replace(update, images=min(update.images, most_images))
+    return replace(
+        update,
+        images=min(update.images, middle),
+        norm=longest,
+        difference=update.difference * np.float32(longest / update.norm),
+    )
 
 
 def usual_length(updates: Sequence[Update]) -> UsualLength | None:

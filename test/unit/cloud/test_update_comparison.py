@@ -113,13 +113,29 @@ def test_honest_robots_with_many_or_few_images_count(late: float) -> None:
 
 def test_a_long_update_of_many_images_is_shortened() -> None:
     sent = [*(reply(number, 0.37, 20) for number in range(3)), reply(9, 7.0, 2000)]
-    robots = aggregation(weight_limit=1.0, server_momentum=0.0)
+    robots = aggregation(server_momentum=0.0)
     moved = robots.aggregate(model(), robots.compare(model(), sent)).weights
     # 5 times 0.37 for the long one, and equal weights.
     parts = [item.message for item in sent if item.message is not None]
     expected = sum(protocol.unpack_weights(part).astype(np.float64) for part in parts[:3])
     expected = expected + protocol.unpack_weights(parts[3]) * (5 * 0.37 / 7.0)
     np.testing.assert_allclose(moved, expected / 4, atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1000.0, -30.0])
+def test_claimed_images_excuse_no_length(factor: float) -> None:
+    sent = [*robots(2.0, 2.0, 2.0), reply(9, 2.0 * abs(factor), 1000000, np.sign(factor))]
+    reasons = refused(sent)
+    assert len(reasons) == 1
+    assert reasons[0].startswith("r9: refused: its update is")
+
+
+def test_what_was_shortened_weighs_no_more_than_the_others() -> None:
+    sent = [*robots(2.0, 2.0, 2.0), reply(9, 40.0, images=1000000)]
+    assert refused(sent) == []
+    moved = aggregation(server_momentum=0.0).aggregate(model(), sent).weights
+    parts = [protocol.unpack_weights(item.message) for item in sent if item.message is not None]
+    np.testing.assert_allclose(moved, (sum(parts[:3]) + parts[3] / 4) / 4, atol=1e-6)
 
 
 def test_another_learning_rate_is_no_reason_to_refuse_everybody() -> None:
