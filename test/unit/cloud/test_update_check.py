@@ -99,6 +99,11 @@ def test_an_array_that_cannot_be_read_is_refused() -> None:
     assert "cannot be read" in check(message).reason
 
 
+def test_the_reason_of_a_robot_is_one_line_without_control_codes() -> None:
+    failed = Message(Error(code=0, reason="no\x1b[2J\nmemory"), reply_to=request())
+    assert check(failed).reason == "no [2J memory"
+
+
 def test_names_from_the_network_are_one_clean_line() -> None:
     checked = check(reply(robot="evil\x1b[2J\nrobot" + "x" * 200))
     assert "\x1b" not in checked.robot

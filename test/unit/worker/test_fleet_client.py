@@ -106,13 +106,13 @@ def test_a_request_that_makes_progress_may_take_longer_than_a_pause() -> None:
     pause = threading.Event()
 
     def reply_slowly(connection: socket.socket) -> None:
-        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body) + 40_000}\r\n\r\n"
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body) + 50_000}\r\n\r\n"
         connection.sendall(head.encode() + body)
-        for _ in range(4):
-            pause.wait(0.2)
+        for _ in range(5):
+            pause.wait(0.7)
             connection.sendall(b"\x52\x00" * 5_000)  # fields that nobody knows
 
-    with hostile_server(reply_slowly) as port, client(port, pause_sec=0.6) as link:
+    with hostile_server(reply_slowly) as port, client(port, pause_sec=3.0) as link:
         assert ask(link).reconnect.reconnect == 7
 
 
