@@ -12,6 +12,7 @@ LEARNING = ("flwr", "tensorflow", "keras", "ai_edge_litert")
 NEEDED = {
     "integration": ("rclpy",),
     "integration/test_demo.py": (*LEARNING, "matplotlib", "sklearn"),
+    "system/test_admission.py": LEARNING,
     "system/test_chaos.py": LEARNING,
     "system/test_federation.py": LEARNING,
     "system/test_light_fleet.py": LEARNING,
@@ -19,6 +20,8 @@ NEEDED = {
     "unit/demo/test_scene.py": ("sklearn",),
     "unit/cloud": LEARNING,
     "unit/federation": LEARNING,
+    "unit/identity/test_keys_command.py": ("cryptography",),
+    "unit/identity/test_signed_model.py": ("cryptography",),
     "unit/learning": LEARNING,
     "unit/worker": LEARNING,
 }

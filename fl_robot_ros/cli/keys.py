@@ -21,7 +21,7 @@ from fl_robot_ros.config import (
     resolve_server_address,
 )
 from fl_robot_ros.errors import FlRobotError
-from fl_robot_ros.identity.certificates import hosts_of, own_hosts_of
+from fl_robot_ros.identity.certificates import end_of, hosts_of, own_hosts_of
 from fl_robot_ros.identity.key_folder import KeyFolder
 
 _DESCRIPTION = """\
@@ -163,7 +163,7 @@ def _list(options: argparse.Namespace, console: Console) -> None:
 
 def _show_server(folder: KeyFolder, console: Console) -> None:
     certificate = folder.server_certificate()
-    end = min(certificate.not_valid_after_utc, folder.authority().not_valid_after_utc)
+    end = min(end_of(certificate), end_of(folder.authority()))
     names = ", ".join(hosts_of(certificate))
     say(console, f"server certificate for {names}, until {end:%Y-%m-%d}")
 

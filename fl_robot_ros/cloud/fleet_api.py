@@ -12,6 +12,7 @@ import base64
 import binascii
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -26,17 +27,20 @@ from fl_robot_ros.cloud.object_cache import ObjectCache
 from fl_robot_ros.cloud.poll_board import PollBoard
 from fl_robot_ros.cloud.presence import Presence
 from fl_robot_ros.cloud.refusal_log import RefusalLog
+from fl_robot_ros.cloud.unconfirmed import Unconfirmed
 
 PULL_MESSAGES = b"/v1/fleet/pull-messages"
 PULL_OBJECT = b"/v1/fleet/pull-object"
+CONFIRM = b"/v1/fleet/confirm-message-received"
+PUSH_MESSAGES = b"/v1/fleet/push-messages"
+PUSH_OBJECT = b"/v1/fleet/push-object"
 # Flower's Fleet API, every path of it (flwr/supernode/fleet_http_client.py of 1.41 and 1.42).
 FLEET_PATHS = frozenset(
     (
-        *(PULL_MESSAGES, PULL_OBJECT),
+        *(PULL_MESSAGES, PULL_OBJECT, PUSH_MESSAGES, PUSH_OBJECT),
         *(b"/v1/fleet/register-node", b"/v1/fleet/activate-node", b"/v1/fleet/deactivate-node"),
         *(b"/v1/fleet/unregister-node", b"/v1/fleet/send-node-heartbeat", b"/v1/fleet/get-run"),
-        *(b"/v1/fleet/push-messages", b"/v1/fleet/push-object", b"/v1/fleet/get-fab"),
-        b"/v1/fleet/confirm-message-received",
+        *(b"/v1/fleet/get-fab", CONFIRM),
     )
 )
 # Flower sends arrays in pieces of at most 5 MiB.
@@ -51,6 +55,7 @@ _MIN_BYTES_PER_SEC = 8192
 _REPLY_SEC = 120.0
 _CONNECT_SEC = 5.0
 _MAX_AT_ONCE = 16
+_MAX_ROBOTS = 10_000
 
 _PROTOBUF = "application/protobuf"
 _HOP_BY_HOP = frozenset(
@@ -71,6 +76,7 @@ class FleetApi:
     Attributes:
         board: The robots that wait for a message.
         presence: The robots that are connected.
+        max_reply_bytes: Largest reply of a robot as a whole, 0: no limit.
     """
 
     def __init__(self, admission: Admission | None, refusals: RefusalLog) -> None:
@@ -83,9 +89,12 @@ class FleetApi:
         self._admission = admission
         self._refusals = refusals
         self._objects = ObjectCache()
-        self.board = PollBoard(self._objects.clear)
+        self._unconfirmed = Unconfirmed()
+        self.board = PollBoard(self._forget)
         self.presence = Presence()
+        self.max_reply_bytes = 0
         self._buffered = 0
+        self._reply_bytes: OrderedDict[bytes, int] = OrderedDict()
 
     @asynccontextmanager
     async def passing_to(self, port: int) -> AsyncIterator[None]:
@@ -125,35 +134,61 @@ class FleetApi:
                 own = await self._admission.reply(request, self._superlink)
                 if own is not None:
                     return own
-            self._note_presence(request)
+            key = _public_key(request)
+            if key and request.client is not None:
+                self.presence.heard(key, (request.client.host, request.client.port))
             body = await self._read(request)
             if isinstance(body, Response):
                 return body
             if path == PULL_MESSAGES:
-                return await self._poll(request, body)
+                return await self._poll(request, key, body)
             if path == PULL_OBJECT:
                 return await self._object(request, body)
+            if path == CONFIRM:
+                self._unconfirmed.confirm(key)
+            elif path == PUSH_MESSAGES:
+                self._reply_bytes[key] = 0
+            elif path == PUSH_OBJECT and self._is_too_large(key, len(body)):
+                return self._refuse_large(request)
             return await self._pass_on(request, body)
         except httpx.HTTPError as error:
             # Flower's robots try again after a 503.
             return PlainTextResponse(f"the SuperLink does not answer: {error}\n", 503)
 
-    def _note_presence(self, request: Request) -> None:
-        try:
-            key = base64.b64decode(request.headers.get(FLEET_HTTP_PUBLIC_KEY_HEADER, ""))
-        except binascii.Error:
-            return
-        if key and request.client is not None:
-            self.presence.heard(key, (request.client.host, request.client.port))
+    def _is_too_large(self, key: bytes, size: int) -> bool:
+        """Count a part of a robot's reply; return whether the reply is too large by now."""
+        total = self._reply_bytes.get(key, 0) + size
+        self._reply_bytes[key] = total
+        self._reply_bytes.move_to_end(key)
+        if len(self._reply_bytes) > _MAX_ROBOTS:
+            self._reply_bytes.popitem(last=False)
+        return 0 < self.max_reply_bytes < total
 
-    async def _poll(self, request: Request, body: bytes) -> Response:
+    def _refuse_large(self, request: Request) -> Response:
+        most = self.max_reply_bytes
+        reason = f"a reply has at most {most} bytes in this run, which is the model and some more"
+        self._refusals.add(request.client.host if request.client else "a robot", "large", reason)
+        return _refusal(413, reason)
+
+    def _forget(self) -> None:
+        """Forget what an earlier SuperLink gave away."""
+        self._objects.clear()
+        self._unconfirmed.clear()
+
+    async def _poll(self, request: Request, key: bytes, body: bytes) -> Response:
         """Return the next message for a robot; after some seconds without one an empty reply."""
+        again = self._unconfirmed.again(key, body)
+        if again is not None:
+            return Response(again, media_type=_PROTOBUF)
         if not await self.board.may_have_message(body):
             return Response(b"", media_type=_PROTOBUF)
         changes = self.board.changes
         reply = await self._pass_on(request, body)
-        if reply.status_code == httpx.codes.OK and not reply.body:
-            self.board.tell_nothing(body, changes)
+        if reply.status_code == httpx.codes.OK:
+            if reply.body:
+                self._unconfirmed.keep(key, body, bytes(reply.body))
+            else:
+                self.board.tell_nothing(body, changes)
         return reply
 
     async def _object(self, request: Request, body: bytes) -> Response:
@@ -214,6 +249,14 @@ class FleetApi:
                     return _refusal(408, "the request comes too slowly")
         finally:
             self._buffered -= size
+
+
+def _public_key(request: Request) -> bytes:
+    """Return the public key that a robot says is its own; empty without one."""
+    try:
+        return base64.b64decode(request.headers.get(FLEET_HTTP_PUBLIC_KEY_HEADER, ""))
+    except binascii.Error:
+        return b""
 
 
 def _refusal(status: int, reason: str) -> Response:

@@ -102,6 +102,14 @@ class Gate:
         """The robots that are connected."""
         return self._api.presence
 
+    def limit_replies(self, model_bytes: int) -> None:
+        """Refuse replies that are larger than a model's weights can be.
+
+        Args:
+            model_bytes: Size of the weights; 0: there is no limit.
+        """
+        self._api.max_reply_bytes = model_bytes and model_bytes + model_bytes // 8 + (1 << 20)
+
     @property
     def notice_fd(self) -> int:
         """Descriptor of the pipe for the SuperLink's notices."""

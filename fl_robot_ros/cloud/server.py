@@ -201,6 +201,7 @@ class FleetServer:
                 history.set_absent(absent)
             is_dead = record.pid is not None and not _alive(record.pid)
             record = history.run(record.run) or record
+            gate.limit_replies(record.model_bytes)
             self._print_events(history)
             if record.stage in (RunStage.FINISHED, RunStage.FAILED):
                 return record.stage, record.reason
@@ -301,7 +302,7 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{name} is {now[name]!r} from here on, {before[name]!r} before"
         for name in changed
-        if name != "num_rounds"
+        if name not in ("num_rounds", "initial_model")
     ]
     if "num_rounds" in changed:
         lines.append("num_rounds does not change a run that has begun; it is for the next one")

@@ -88,6 +88,14 @@ def own_hosts_of(certificate: x509.Certificate) -> list[str]:
     return [host for host in hosts_of(certificate) if host not in _LOOPBACK_HOSTS]
 
 
+def end_of(certificate: x509.Certificate) -> datetime:
+    """Return the end of a certificate's validity, in UTC."""
+    try:
+        return certificate.not_valid_after_utc
+    except AttributeError:  # cryptography of Ubuntu 22.04 and 24.04
+        return certificate.not_valid_after.replace(tzinfo=timezone.utc)
+
+
 def general_name(host: str) -> x509.GeneralName:
     """Return a host as certificates name it.
 

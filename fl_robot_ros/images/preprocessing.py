@@ -54,6 +54,10 @@ class Preprocessing:
             raise ModelError(f"preprocessing: scale is {scale!r}; expected a number above 0")
         object.__setattr__(self, "scale", float(scale))
 
+    def __str__(self) -> str:
+        colour = "RGB" if self.channels == 3 else "grey"
+        return f"{self.width}x{self.height} px {colour}, scale {self.scale:.4g}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the values by name, ready for JSON."""
         return asdict(self)

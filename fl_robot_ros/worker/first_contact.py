@@ -10,8 +10,10 @@ import http.client
 import json
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fl_robot_ros.errors import ServerUnreachableError
@@ -146,7 +148,7 @@ def _encrypted(plain: socket.socket, address: str, certificates: str) -> ssl.SSL
     except ssl.SSLError as error:
         raise ServerUnreachableError(f"cannot use the certificates: {error}") from error
     try:
-        return context.wrap_socket(plain, server_hostname=host)
+        return _shake_hands(context, plain, host)
     except ssl.SSLCertVerificationError as error:
         raise ServerUnreachableError(
             f"the server at {address} is not trusted: {_describe(error, host)}"
@@ -161,6 +163,34 @@ def _encrypted(plain: socket.socket, address: str, certificates: str) -> ssl.SSL
         raise ServerUnreachableError(
             f"the server at {address} does not speak TLS: {getattr(error, 'reason', '') or error}"
         ) from error
+
+
+def _shake_hands(context: ssl.SSLContext, plain: socket.socket, host: str | None) -> ssl.SSLSocket:
+    connection = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+    try:
+        with _limited(connection):
+            connection.do_handshake()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def _limited(connection: socket.socket) -> Iterator[None]:
+    """Break a connection after some time: who drips a byte now and then meets every timeout."""
+
+    def break_off() -> None:
+        with suppress(OSError):
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+    timer = threading.Timer(_REPLY_SEC, break_off)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _describe(error: ssl.SSLCertVerificationError, host: str) -> str:
@@ -199,9 +229,10 @@ def _request(
     client = http.client.HTTPConnection(host, port)
     client.sock = connection
     content_type = {"content-type": _PROTOBUF, "accept": _PROTOBUF}
-    client.request("POST", _QUESTION, b"", {**content_type, **headers})
-    response = client.getresponse()
-    text = response.read(_MAX_REPLY_BYTES).decode("utf-8", errors="replace")
+    with _limited(connection):
+        client.request("POST", _QUESTION, b"", {**content_type, **headers})
+        response = client.getresponse()
+        text = response.read(_MAX_REPLY_BYTES).decode("utf-8", errors="replace")
     return response.status, text
 
 
@@ -220,7 +251,7 @@ def _speaks_tls(address: str) -> bool:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
-        with _connect(address) as plain, context.wrap_socket(plain):
+        with _connect(address) as plain, _shake_hands(context, plain, None):
             return True
     except OSError:
         return False

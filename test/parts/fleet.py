@@ -125,7 +125,7 @@ class Worker:
     """A real fleet worker, started as the ROS node starts it."""
 
     def __init__(self, folder: Path, port: int, **changes: Any) -> None:
-        job = make_job(folder, server_address=f"127.0.0.1:{port}", **changes)
+        job = make_job(folder, **{"server_address": f"127.0.0.1:{port}", **changes})
         self.events_path = folder / "events.jsonl"
         self.models_dir = folder / "models"
         with self.events_path.open("w") as events, (folder / "worker.log").open("w") as log:

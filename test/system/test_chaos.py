@@ -92,7 +92,8 @@ def test_robots_that_harm_are_named_with_the_reason_and_the_others_learn(tmp_pat
         assert fl_server.popen.wait(TIMEOUT_SEC) == 0, fl_server.text
         assert sound.popen.wait(60.0) == 0, sound.text
         assert fails.popen.wait(60.0) == 1, fails.text
-    assert "fails0: this robot fails in every round" in fl_server.text
+    # An error carries no name; an enrolled robot has one nevertheless.
+    assert ": this robot fails in every round" in fl_server.text
     assert "huge0: refused" in fl_server.text
     assert "claims0: refused" in fl_server.text
     assert "sound0: " not in fl_server.text
@@ -154,6 +155,25 @@ def test_a_slow_link_that_breaks_off_at_random_only_delays(tmp_path: Path) -> No
     with History(state) as history:
         assert [record.robots for record in history.rounds()] == [2, 2, 2]
     assert "delivered to far0, far1" in fl_server.text
+
+
+def test_a_request_that_is_lost_on_its_way_to_a_robot_is_sent_again(tmp_path: Path) -> None:
+    port, state = free_port(), tmp_path / "state"
+    with server(state, port, num_rounds=1, round_timeout_sec=30.0) as fl_server:
+        wait_for("serving robots", fl_server)
+        with (
+            # The type of the message, as it stands in the reply to a poll.
+            Link(port, lose=b"train") as link,
+            light_robots(tmp_path, link.port, "far") as far,
+            light_robots(tmp_path, port, "near") as near,
+        ):
+            assert fl_server.popen.wait(TIMEOUT_SEC) == 0, fl_server.text
+            for robots in (far, near):
+                assert robots.popen.wait(60.0) == 0, robots.text
+            assert link.breaks == 1
+    # No robot is named: none was late, and there was one attempt.
+    assert "round 1: " not in fl_server.text
+    assert "delivered to far0, near0" in fl_server.text
 
 
 def test_a_link_that_is_cut_in_training_and_in_sending_only_delays(tmp_path: Path) -> None:

@@ -10,18 +10,11 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 from fleet import (
     CLASSES,
     SIZE_PX,
@@ -33,6 +26,7 @@ from fleet import (
     server,
     worker,
 )
+from fleet_keys import write_server_certificate
 from link import Link
 from waiting import wait_until
 
@@ -278,34 +272,9 @@ def test_a_robot_with_a_folder_and_a_stock_supernode_share_a_run_with_keys(
     assert "another name" not in fl_server.text
 
 
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """Write a self-signed certificate for 127.0.0.1 and its key; return both files."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "fleet")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    certificate_file, key_file = folder / "server.pem", folder / "server.key"
-    certificate_file.write_bytes(certificate.public_bytes(Encoding.PEM))
-    key_file.write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-    )
-    return certificate_file, key_file
-
-
-def test_the_operators_model_is_trained_over_tls(tmp_path: Path) -> None:
+def test_the_operators_model_is_trained_over_tls_with_a_certificate_of_another_authority(
+    tmp_path: Path,
+) -> None:
     import keras
 
     model = keras.Sequential(
@@ -317,7 +286,9 @@ def test_the_operators_model_is_trained_over_tls(tmp_path: Path) -> None:
         ]
     )
     model.save(tmp_path / "own.keras")
-    certificate, key = make_certificate(tmp_path)
+    authority = KeyFolder.create(tmp_path / "authority", ["elsewhere"])
+    certificate = tmp_path / "server.pem"  # without 127.0.0.1
+    write_server_certificate(authority, certificate, begins_days=-1, ends_days=2, host="localhost")
     port = free_port()
     make_robot(tmp_path / "r1", CLASSES)
     with server(
@@ -326,12 +297,17 @@ def test_the_operators_model_is_trained_over_tls(tmp_path: Path) -> None:
         min_nodes=1,
         initial_model=str(tmp_path / "own.keras"),
         ssl_certfile=str(certificate),
-        ssl_keyfile=str(key),
+        ssl_keyfile=str(certificate),
     ) as fl_server:
         wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
         with worker(tmp_path / "r1", port, server_timeout_sec=2.0) as plain:
             assert plain.popen.wait(60.0) == 1
-        with worker(tmp_path / "r1", port, root_certificates=str(certificate)) as first:
+        assert "speaks TLS, and this robot was told plain HTTP" in reason_of(plain)
+        way = {
+            "server_address": f"localhost:{port}",
+            "root_certificates": str(authority.path / "ca.pem"),
+        }
+        with worker(tmp_path / "r1", port, **way) as first:
             assert fl_server.popen.wait(TIMEOUT_SEC) == 0, fl_server.text
             assert first.popen.wait(60.0) == 0
     version = ModelStore(tmp_path / "r1" / "models", 5).current()

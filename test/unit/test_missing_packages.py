@@ -13,7 +13,7 @@ from bare_python import BarePython
 
 WriteVersion = Callable[..., Path]
 
-COMMANDS = ("client", "perception", "streamer", "server", "predict", "dataset", "demo")
+COMMANDS = ("client", "perception", "streamer", "server", "keys", "predict", "dataset", "demo")
 BAG_LINE = "rosbags, apsw, lz4, backports.zstd are not installed for "
 
 
@@ -67,6 +67,13 @@ def test_what_learns_names_all_that_it_lacks(
     else:
         advice = "give learning a virtual environment (README, On a robot, step 2)"
     assert advice in line
+
+
+def test_keys_need_what_flower_brings(robot: BarePython) -> None:
+    code, _, errors = call(robot, "keys", "list")
+    assert code == 1
+    [line] = errors.splitlines()
+    assert line.startswith("fl_keys: there is no cryptography, which Flower brings; give learning")
 
 
 def test_bags_need_packages_and_images_do_not(robot: BarePython, tmp_path: Path) -> None:

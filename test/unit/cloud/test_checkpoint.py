@@ -73,6 +73,19 @@ def test_momentum_of_another_model_is_refused(tmp_path: Path, momentum: object) 
         load_checkpoint(path)
 
 
+def test_the_newest_stay_and_numbers_of_any_length_are_in_order(tmp_path: Path) -> None:
+    for server_round in (99_998, 99_999, 100_000, 100_001):
+        path = save_checkpoint(tmp_path, model(server_round))
+        path.with_suffix(".keras").write_bytes(b"model")
+    newest, _ = newest_checkpoint(tmp_path)
+    assert newest is not None
+    assert newest.server_round == 100_001
+    with suppress(ModelError), CheckpointWriter(tmp_path, keep=2) as writer:  # of no real model
+        writer.save(model(100_002))
+    left = {path.name for path in tmp_path.iterdir()} - {"round-100002.keras"}
+    assert left == {"round-100001.keras", "round-100001.npz", "round-100002.npz"}
+
+
 def test_no_checkpoint(tmp_path: Path) -> None:
     assert newest_checkpoint(tmp_path / "absent") == (None, [])
 

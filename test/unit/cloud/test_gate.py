@@ -160,6 +160,17 @@ def test_a_body_that_is_too_large_is_refused(gate: Gate) -> None:
     assert Upstream.seen == []
 
 
+def test_a_reply_that_is_larger_than_the_model_is_refused(gate: Gate) -> None:
+    gate.limit_replies(4_000_000)
+    part = bytes(3_000_000)
+    for _ in range(2):
+        assert ask(gate, "/v1/fleet/push-messages").status == 200
+        assert ask(gate, "/v1/fleet/push-object", part).status == 200
+    refused = ask(gate, "/v1/fleet/push-object", part)
+    assert refused.status == 413
+    assert b"a reply has at most 5548576 bytes" in refused.body
+
+
 def test_a_body_that_does_not_come_is_not_waited_for(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:

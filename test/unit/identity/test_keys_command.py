@@ -8,9 +8,6 @@ import threading
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("cryptography", reason="needs cryptography, which Flower brings")
-
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 

@@ -19,7 +19,7 @@ from waiting import wait_until
 from fl_robot_ros.errors import IdentityError, ServerUnreachableError
 from fl_robot_ros.identity.enrolment import Enrolment
 from fl_robot_ros.identity.key_folder import KeyFolder
-from fl_robot_ros.worker import robot_key
+from fl_robot_ros.worker import first_contact, robot_key
 from fl_robot_ros.worker.first_contact import introduce, read_certificates
 
 LINE_SEC = 60.0
@@ -206,6 +206,35 @@ def test_a_key_that_is_none_is_told(
     with serving_gate(superlink, keys.server_file, keys.robots_file, print) as gate:
         with pytest.raises(IdentityError, match="the private key in the enrolment of good is"):
             contact(gate.port, {"damaged": damaged}, "damaged")
+
+
+@pytest.mark.parametrize("robot", ["good", "none"])
+def test_a_server_that_drips_is_left(
+    robot: str, robots: dict[str, Enrolment | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_contact, "_REPLY_SEC", 0.5)
+    is_over = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        while not is_over.is_set():
+            try:
+                client, _ = listener.accept()
+                with client:
+                    # The begin of a record of TLS, and of a line of HTTP.
+                    client.sendall(b"\x16\x03\x03\x40\x00" if robot == "good" else b"HTTP/1.1 2")
+                    while not is_over.wait(0.02):
+                        client.sendall(b"0")
+            except OSError:
+                continue  # the robot left
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip, args=(listener,), daemon=True)
+        thread.start()
+        with pytest.raises(ServerUnreachableError, match="the server at 127"):
+            contact(listener.getsockname()[1], robots, robot)
+        is_over.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", b"?"])

@@ -1,0 +1,67 @@
+"""What a server says and does about its state before it begins a run."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fl_robot_ros.cloud.checkpoint import GlobalModel, save_checkpoint
+from fl_robot_ros.cloud.history import HISTORY_FILE, RunStage
+from fl_robot_ros.cloud.server import FleetServer
+from fl_robot_ros.cloud.server_app import CHECKPOINTS
+from fl_robot_ros.config import ServerSettings
+from fl_robot_ros.images.preprocessing import Preprocessing
+
+
+def make_server(folder: Path, said: list[str], **settings: Any) -> FleetServer:
+    values = {"classes": ["a", "b"], "state_dir": str(folder), **settings}
+    return FleetServer(ServerSettings.from_mapping(values), said.append, threading.Event())
+
+
+def store_model(folder: Path, server_round: int) -> None:
+    model = GlobalModel(
+        server_round, np.zeros(4, np.float32), "{}", ("a", "b"), Preprocessing(32, 32, 3, 1 / 255)
+    )
+    save_checkpoint(folder / CHECKPOINTS, model)
+
+
+def test_a_damaged_history_is_set_aside_and_the_checkpoints_go_on(tmp_path: Path) -> None:
+    said: list[str] = []
+    server = make_server(tmp_path, said)
+    store_model(tmp_path, 7)
+    (tmp_path / HISTORY_FILE).write_bytes(b"no database" * 500)
+    with server._open_history() as history:
+        record = server._begin_or_resume(history)
+        assert (record.run, record.first_round, record.last_round) == (1, 8, 10)
+    [line] = [line for line in said if "damaged" in line]
+    assert "it is kept as history.sqlite3.damaged-" in line
+    [aside] = tmp_path.glob("history.sqlite3.damaged-*")
+    assert aside.read_bytes() == b"no database" * 500
+
+
+def test_what_changed_since_an_interrupted_run_began_is_told(tmp_path: Path) -> None:
+    said: list[str] = []
+    server = make_server(tmp_path, said, learning_rate=0.01)
+    store_model(tmp_path, 2)
+    with server._open_history() as history:
+        run = server._begin_or_resume(history).run
+        history.end_run(run, RunStage.INTERRUPTED)
+    said.clear()
+    server = make_server(
+        tmp_path, said, learning_rate=0.02, num_rounds=9, initial_model="model.keras"
+    )
+    with server._open_history() as history:
+        record = server._begin_or_resume(history)
+        assert (record.run, record.last_round) == (run, 5)
+        kept = history.run(run)
+        assert kept is not None
+        assert kept.settings["learning_rate"] == 0.02
+    assert said == [
+        "the checkpoint of round 2 goes on; initial_model is for a new state_dir",
+        "resuming run 1 after round 2 of 5",
+        "learning_rate is 0.02 from here on, 0.01 before",
+        "num_rounds does not change a run that has begun; it is for the next one",
+    ]
