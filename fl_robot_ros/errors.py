@@ -16,7 +16,6 @@
     ├── ServerUnreachableError    the connection to the server
     ├── RequestRefusedError       a request that the server refuses
     ├── RunRefusedError           a run that cannot begin
-    ├── RunCancelledError         a run that was left
     └── RunFailedError            a run that ended without a result
         └── HistoryDamagedError   the server's history cannot be read
 
@@ -96,10 +95,6 @@ class RequestRefusedError(FlRobotError):
 
 class RunRefusedError(FlRobotError):
     """A run cannot be started, left or rolled back now; the message says why."""
-
-
-class RunCancelledError(FlRobotError):
-    """The user or the parent process ended the robot's part in a run."""
 
 
 class RunFailedError(FlRobotError):

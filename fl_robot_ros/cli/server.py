@@ -31,6 +31,7 @@ newest checkpoint.
 _EPILOG = """\
 examples:
   fl_server --classes cup phone --min-nodes 1
+  fl_server --classes cup phone --keys-dir fleet_keys --host 0.0.0.0
   fl_server --config my_server.yaml --port 9000 --state-dir fleet --num-rounds 10
 
 Command-line options override the file. Exit code: 0 the run finished, 1 it

@@ -13,6 +13,7 @@ import base64
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from weakref import WeakSet
@@ -38,6 +39,7 @@ from starlette.responses import JSONResponse, Response
 
 from fl_robot_ros.cloud.refusal_log import RefusalLog
 from fl_robot_ros.errors import IdentityError
+from fl_robot_ros.identity.enrolment import PROCESS_HEADER
 from fl_robot_ros.identity.robot_list import EnrolledRobot, RobotList
 
 REGISTER, ACTIVATE = "/v1/fleet/register-node", "/v1/fleet/activate-node"
@@ -55,6 +57,7 @@ class Peer:
     Attributes:
         is_open: Whether the connection is open.
         key: The public key whose owner the client proved to be; empty before.
+        process: Which process of the robot it is; "" where it does not say.
         heard_at: When a request of that robot came last, in s; None if it only asked who it is.
     """
 
@@ -62,6 +65,7 @@ class Peer:
         """Begin with a client that nobody knows."""
         self.is_open = True
         self.key = b""
+        self.process = ""
         self.heard_at: float | None = None
 
 
@@ -92,6 +96,7 @@ class Admission:
         self._peers: defaultdict[bytes, WeakSet[Peer]] = defaultdict(WeakSet)
         self._activations: defaultdict[bytes, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._node_ids: dict[bytes, int] = {}
+        self._active: dict[bytes, str] = {}
 
     async def reply(self, request: Request, superlink: httpx.AsyncClient) -> Response | None:
         """Return the gate's own reply to a request; None where it may pass to the SuperLink.
@@ -103,6 +108,7 @@ class Admission:
         peer: Peer = request.state.peer
         path = request.scope["path"]
         address = request.client.host if request.client else "a client"
+        key = b""
         try:
             key = _decoded(request.headers, FLEET_HTTP_PUBLIC_KEY_HEADER)
             robot = self._enrolled(key)
@@ -114,7 +120,9 @@ class Admission:
                     "'fl_keys robot NAME', and set enrolment on the robot",
                 )
             if robot.revoked:
-                await self._sign_off(key, request.headers, superlink)
+                with suppress(httpx.HTTPError):
+                    await self._sign_off(key, request.headers, superlink)
+                self._node_ids.pop(key, None)
                 return self._refuse(
                     robot.name,
                     "revoked",
@@ -125,6 +133,7 @@ class Admission:
             if peer.key != key:
                 _check_signature(request.headers, key)
                 peer.key = key
+                peer.process = request.headers.get(PROCESS_HEADER, "")
         except IdentityError as error:
             known = self._robots.by_key(key)
             return self._refuse(known.name if known else address, "invalid", str(error))
@@ -139,9 +148,20 @@ class Admission:
                 if occupied is not None:
                     return occupied
                 await self._sign_off(key, request.headers, superlink)
+                self._active[key] = peer.process
                 self._peers[key].add(peer)
                 peer.heard_at = self._clock()
             return None
+        if self._active.get(key, peer.process) != peer.process:
+            # Its connection was cut for long, and it was taken for dead.
+            return self._refuse(
+                robot.name,
+                "replaced",
+                f"another robot with the enrolment of {robot.name} took its place; each robot "
+                "needs an enrolment of its own",
+                status=_CONFLICT,
+                place=f" at {address}",
+            )
         self._peers[key].add(peer)
         peer.heard_at = self._clock()
         if path == DEACTIVATE:
@@ -165,7 +185,10 @@ class Admission:
         others = [
             one.heard_at
             for one in self._peers[peer.key]
-            if one is not peer and one.is_open and one.heard_at is not None
+            if one is not peer
+            and one.is_open
+            and one.heard_at is not None
+            and not (peer.process and one.process == peer.process)
         ]
         if not others or now - max(others) > _ALIVE_SEC:
             return None

@@ -27,7 +27,7 @@ from fl_robot_ros.cloud.admission import Admission, Peer
 from fl_robot_ros.cloud.fleet_api import FleetApi
 from fl_robot_ros.cloud.presence import Presence
 from fl_robot_ros.cloud.refusal_log import RefusalLog
-from fl_robot_ros.cloud.tls_door import TlsDoor
+from fl_robot_ros.cloud.tls_door import PlainDoor, TlsDoor
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import RunFailedError, SettingError
 
@@ -142,7 +142,9 @@ class Gate:
     def _connection(self, **options: Any) -> asyncio.Protocol:
         """Return the protocol of a new connection."""
         protocol = _Connection(self._api.presence, **options)
-        return protocol if self._tls is None else TlsDoor(self._tls, protocol, self._refusals.add)
+        if self._tls is None:
+            return PlainDoor(protocol, self._refusals.add)
+        return TlsDoor(self._tls, protocol, self._refusals.add)
 
     def close(self) -> None:
         """Close every connection and end the thread; may be called twice."""

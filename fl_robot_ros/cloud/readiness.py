@@ -111,8 +111,9 @@ def describe_risks(settings: ServerSettings) -> list[str]:
                 f"the certificate {files[0]} ends at {end:%Y-%m-%d %H:%M} UTC; make a new one in "
                 "time ('fl_keys host'), or no robot can join"
             )
-        readers = describe_readers(files[1])
-        risks += [readers] if readers else []
+        folder = open_keys(settings)
+        private = {files[1], *(folder.private_files if folder else ())}
+        risks += filter(None, map(describe_readers, sorted(private)))
     return [f"warning: {risk}" for risk in risks]
 
 

@@ -1,4 +1,4 @@
-"""TLS for the server's listener: the handshake of each connection, and why it failed.
+"""The doors of the server's listener, with TLS and without: why a connection failed there.
 
 uvicorn makes handshakes by itself and drops those that fail without a word; here the operator
 reads why a robot could not come in.
@@ -27,6 +27,12 @@ _REASONS = {
     "HTTP_REQUEST": "it speaks plain HTTP, and this server TLS; the robot needs its enrolment",
     "WRONG_VERSION_NUMBER": "it does not speak TLS",
 }
+_SPEAKS_TLS = (
+    "it speaks TLS, and this server plain HTTP; start fl_server with the keys_dir of its fleet, "
+    "or leave enrolment and root_certificates of the robot empty"
+)
+# The first byte of a handshake, and of no request.
+_HANDSHAKE = b"\x16"
 _LEFT = ("UNEXPECTED_EOF_WHILE_READING", "EOF occurred")
 
 
@@ -46,6 +52,44 @@ def load_certificate(certificate: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
+OnRefused = Callable[[str, str, str], None]
+
+
+class PlainDoor(asyncio.Protocol):
+    """A new connection without TLS, which is another protocol's with its first byte."""
+
+    def __init__(self, protocol: asyncio.Protocol, on_refused: OnRefused) -> None:
+        """Wait for the connection.
+
+        Args:
+            protocol: Takes the connection.
+            on_refused: Takes address, kind and reason of a client that speaks TLS.
+        """
+        self._protocol = protocol
+        self._on_refused = on_refused
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let the other protocol wait for the first byte."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._protocol.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Look at the first byte, and hand over."""
+        if data.startswith(_HANDSHAKE):
+            self._on_refused(_address(self._transport), "TLS", _SPEAKS_TLS)
+        self._transport.set_protocol(self._protocol)
+        self._protocol.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """Pass on the end of a client that said nothing."""
+        return self._protocol.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Pass on the end of a connection over which nothing came."""
+        self._protocol.connection_lost(exc)
+
+
 class TlsDoor(asyncio.Protocol):
     """A new connection, which is another protocol's after the handshake."""
 
@@ -55,7 +99,7 @@ class TlsDoor(asyncio.Protocol):
         self,
         context: ssl.SSLContext,
         protocol: asyncio.Protocol,
-        on_refused: Callable[[str, str, str], None],
+        on_refused: OnRefused,
     ) -> None:
         """Wait for the connection.
 
@@ -115,9 +159,13 @@ class TlsDoor(asyncio.Protocol):
         kind = error.reason or str(error)
         if kind.startswith(_LEFT):
             return
-        address = str((transport.get_extra_info("peername") or ("a client",))[0])
+        address = _address(transport)
         for end, reason in _REASONS.items():
             if kind.endswith(end):
                 self._on_refused(address, end, reason)
                 return
         self._on_refused(address, kind, f"its TLS handshake failed: {kind}")
+
+
+def _address(transport: asyncio.Transport) -> str:
+    return str((transport.get_extra_info("peername") or ("a client",))[0])

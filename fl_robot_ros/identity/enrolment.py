@@ -18,6 +18,8 @@ from fl_robot_ros.errors import IdentityError
 from fl_robot_ros.identity.robot_name import checked_robot_name
 
 SCHEMA_VERSION = 1
+# Header in which a robot's process may tell itself from others with the same enrolment.
+PROCESS_HEADER = "fl-robot-process"
 _MAX_BYTES = 64 * 1024
 _FLEET_KEY_BYTES = 32
 _PRIVATE_KEY_HEAD = "-----BEGIN OPENSSH PRIVATE KEY-----"

@@ -98,6 +98,12 @@ class KeyFolder:
         """PEM file with the certificate and the key of the server."""
         return self.path / _SERVER_FILE
 
+    @property
+    def private_files(self) -> tuple[Path, ...]:
+        """The files with private keys; that of the authority may lie elsewhere."""
+        names = (_SERVER_FILE, _MODEL_KEY_FILE, _CA_KEY_FILE)
+        return tuple(self.path / name for name in names)
+
     def authority(self) -> x509.Certificate:
         """Return the authority's certificate.
 

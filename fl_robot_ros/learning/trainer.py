@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from fl_robot_ros.errors import ModelError, RunCancelledError, SnapshotError
+from fl_robot_ros.errors import ModelError, SnapshotError
 from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.learning.architecture import model_from_architecture
 from fl_robot_ros.learning.calibrated_loss import CalibratedCrossEntropy
@@ -118,7 +118,6 @@ class Trainer:
         calibrated: bool = False,
         absent_classes: Sequence[int] = (),
         on_epoch: Progress | None = None,
-        should_stop: Callable[[], bool] | None = None,
     ) -> TrainingResult:
         """Train from given weights.
 
@@ -133,12 +132,10 @@ class Trainer:
                 `CalibratedCrossEntropy`.
             absent_classes: Numbers of the classes that no robot has images of.
             on_epoch: Called after each epoch with its number (from 1) and its metrics.
-            should_stop: Polled after every step; True ends the training.
 
         Raises:
             ModelError: The weights do not match the model, or are no longer finite.
             SnapshotError: There are no images.
-            RunCancelledError: `should_stop` returned True.
         """
         if not len(data):
             raise SnapshotError("no labelled image of the run's classes to train on")
@@ -148,7 +145,7 @@ class Trainer:
         self._loss.set_plain()
         if calibrated:
             self._loss.set_class_counts(data.class_counts(self._num_classes), absent_classes)
-        callback = _Watch(on_epoch, should_stop)
+        callback = _Watch(on_epoch)
         generator = np.random.default_rng(seed)
         history: dict[str, list[float]] = {}
         for epoch in range(epochs):
@@ -161,8 +158,6 @@ class Trainer:
                 verbose=0,
                 callbacks=[callback],
             ).history
-            if callback.stopped:
-                raise RunCancelledError("training was stopped")
         trained = pack_weights(self.model.get_weights())
         if not np.isfinite(trained).all():
             raise ModelError(
@@ -236,19 +231,12 @@ class Trainer:
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Reports epochs, and ends the training on request."""
+    """Reports epochs."""
 
-    def __init__(self, on_epoch: Progress | None, should_stop: Callable[[], bool] | None) -> None:
+    def __init__(self, on_epoch: Progress | None) -> None:
         super().__init__()
         self._on_epoch = on_epoch
-        self._should_stop = should_stop
-        self.stopped = False
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        if self._should_stop is not None and self._should_stop():
-            self.stopped = True
-            self.model.stop_training = True
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if self._on_epoch is not None and not self.stopped:
+        if self._on_epoch is not None:
             self._on_epoch(epoch + 1, {name: float(value) for name, value in (logs or {}).items()})

@@ -118,18 +118,19 @@ class Guard:
         """End the process; the first reason counts."""
         if not self._is_ending.acquire(blocking=False):
             return
+        farewell = threading.Thread(target=self._say_farewell, args=(code, reason), daemon=True)
+        farewell.start()
+        farewell.join(_LEAVE_SEC)
+        os._exit(code)
+
+    def _say_farewell(self, code: int, reason: str) -> None:
+        """Tell log, node and server the reason; any of them may block."""
         _logger.warning("%s", reason)
         if code == FAILED_CODE:
             self._events.write(Failed(reason))
-        connection = self.connection
-        if connection is not None:
-            thread = threading.Thread(
-                target=connection.leave, args=(reason, _LEAVE_SEC), daemon=True
-            )
-            thread.start()
-            thread.join(_LEAVE_SEC)
+        if self.connection is not None:
+            self.connection.leave(reason, _LEAVE_SEC)
         sys.stderr.flush()
-        os._exit(code)
 
 
 def memory_mb() -> float:

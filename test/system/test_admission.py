@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 from fleet_keys import enrol, serving_gate
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, ActivateNodeResponse, PullMessagesRequest
 from flwr.proto.node_pb2 import Node
@@ -21,7 +24,7 @@ from fl_robot_ros.cloud import admission
 from fl_robot_ros.cloud.gate import Gate
 from fl_robot_ros.cloud.superlink import SuperLink
 from fl_robot_ros.errors import ServerUnreachableError
-from fl_robot_ros.identity.enrolment import Enrolment
+from fl_robot_ros.identity.enrolment import PROCESS_HEADER, Enrolment
 from fl_robot_ros.identity.key_folder import KeyFolder
 from fl_robot_ros.worker.first_contact import introduce
 from fl_robot_ros.worker.robot_key import robot_key
@@ -33,31 +36,33 @@ DEADLINE_SEC = 60.0
 class Robot:
     """A robot's process: its connections end with `close`, as the kernel ends a killed one's."""
 
-    def __init__(self, gate: Gate, enrolment: Enrolment) -> None:
+    def __init__(self, gate: Gate, enrolment: Enrolment, process: str = "") -> None:
         key = robot_key(enrolment)
         self.public_key = public_key_to_bytes(key.public_key())
-        self._client = FleetHttpClient.from_server_address(
+        self.client = FleetHttpClient.from_server_address(
             f"127.0.0.1:{gate.port}",
             False,
             enrolment.ca_certificate.encode(),
             [NodeAuthHttpInterceptor(key, key.public_key())],
         )
+        if process:
+            self.client._client.headers[PROCESS_HEADER] = process
 
     def activate(self, public_key: bytes | None = None) -> int:
         """Activate the robot's node; return its number."""
         request = ActivateNodeRequest(
             public_key=public_key or self.public_key, heartbeat_interval=INTERVAL_SEC
         )
-        reply: ActivateNodeResponse = self._client.ActivateNode(request)
+        reply: ActivateNodeResponse = self.client.ActivateNode(request)
         return int(reply.node_id)
 
     def poll(self, node_id: int) -> None:
         """Ask for a message."""
-        self._client.PullMessages(PullMessagesRequest(node=Node(node_id=node_id)))
+        self.client.PullMessages(PullMessagesRequest(node=Node(node_id=node_id)))
 
     def close(self) -> None:
         """End the process."""
-        self._client.close()
+        self.client.close()
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +95,8 @@ def started() -> Iterator[ExitStack]:
         yield stack
 
 
-def start(stack: ExitStack, gate: Gate, enrolment: Enrolment) -> Robot:
-    robot = Robot(gate, enrolment)
+def start(stack: ExitStack, gate: Gate, enrolment: Enrolment, process: str = "") -> Robot:
+    robot = Robot(gate, enrolment, process)
     stack.callback(robot.close)
     return robot
 
@@ -145,6 +150,30 @@ def test_a_second_robot_with_the_same_enrolment_is_refused_and_the_first_goes_on
     assert second.activate() == node_id
 
 
+def test_a_robot_that_was_replaced_does_not_come_back_beside_the_other(
+    gate: Gate,
+    keys: KeyFolder,
+    lines: list[str],
+    started: ExitStack,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    enrolment = enrol(keys, "r1")
+    first = start(started, gate, enrolment, "one")
+    node_id = first.activate()
+    # The same process over another connection, while the first is open.
+    assert start(started, gate, enrolment, "one").activate() == node_id
+    second = start(started, gate, enrolment, "two")
+    with pytest.raises(httpx.HTTPStatusError):
+        second.activate()
+    monkeypatch.setattr(admission, "_ALIVE_SEC", -1.0)
+    assert second.activate() == node_id
+    with pytest.raises(httpx.HTTPStatusError) as caught:
+        first.poll(node_id)
+    assert refusal(caught)[0] == 409
+    assert "another robot with the enrolment of r1 took its place" in lines[-1]
+    second.poll(node_id)
+
+
 def test_a_revoked_robot_is_shut_out_of_a_server_that_runs(
     gate: Gate, keys: KeyFolder, lines: list[str], started: ExitStack
 ) -> None:
@@ -181,7 +210,7 @@ def test_a_public_key_without_the_private_one_is_refused(
     gate: Gate, keys: KeyFolder, lines: list[str], started: ExitStack
 ) -> None:
     owner, thief = (start(started, gate, enrol(keys, name)) for name in ("r1", "r2"))
-    [auth] = thief._client._interceptors
+    [auth] = thief.client._interceptors
     assert isinstance(auth, NodeAuthHttpInterceptor)
     auth._public_key_bytes = owner.public_key
     with pytest.raises(httpx.HTTPStatusError) as caught:
@@ -199,3 +228,26 @@ def test_a_damaged_list_of_robots_does_not_let_anybody_in_or_out(
     robot.poll(node_id)
     assert len(lines) == 1
     assert "the old one holds" in lines[0]
+
+
+def test_headers_that_are_none_are_refused(gate: Gate, keys: KeyFolder, lines: list[str]) -> None:
+    tls = ssl.create_default_context(cadata=keys.authority().public_bytes(Encoding.PEM).decode())
+    for headers in (
+        {},
+        {"flwr-public-key": "?"},
+        {"flwr-public-key": "AAAA", "flwr-timestamp": "now"},
+        {"flwr-public-key": base64.b64encode(enrolled_key(keys)).decode()},
+    ):
+        reply = httpx.post(
+            f"https://127.0.0.1:{gate.port}/v1/fleet/get-run", headers=headers, verify=tls
+        )
+        assert reply.status_code == 401
+        assert reply.json()["code"] == 401
+    assert len(lines) == 4
+
+
+def enrolled_key(keys: KeyFolder) -> bytes:
+    """Return the public key of a robot that is enrolled."""
+    enrol(keys, "r1")
+    [robot] = keys.robots().robots
+    return robot.public_key.encode()

@@ -89,8 +89,11 @@ def test_a_key_folder_is_checked(tmp_path: Path) -> None:
     )
     check_readiness(settings, tmp_path / "checkpoints")
     assert describe_risks(settings) == []
-    folder.server_file.chmod(0o644)
-    assert "can be read by other users (mode 0644)" in describe_risks(settings)[0]
+    for file in folder.private_files:
+        file.chmod(0o640)
+    risks = describe_risks(settings)
+    assert len(risks) == len(folder.private_files)
+    assert all("can be read by other users (mode 0640)" in risk for risk in risks)
     folder.robots_file.write_text("[")
     assert "is no list of robots" in refusal(tmp_path, keys_dir=str(keys))
 

@@ -120,7 +120,12 @@ def contact(port: int, robots: dict[str, Enrolment | None], name: str) -> None:
             "its certificate is not for 127.0.0.1; make one with 'fl_keys host'",
             "under a name or address that is not in it",
         ),
-        ("plain", "good", "speaks plain HTTP, and this robot goes to servers with TLS alone", ""),
+        (
+            "plain",
+            "good",
+            "speaks plain HTTP, and this robot goes to servers with TLS alone",
+            "refused 127.0.0.1: it speaks TLS, and this server plain HTTP",
+        ),
         ("TLS alone", "good", "has no list of enrolled robots, and signs no models", ""),
     ],
 )
