@@ -27,9 +27,11 @@ from fl_robot_ros.cloud.object_cache import ObjectCache
 from fl_robot_ros.cloud.poll_board import PollBoard
 from fl_robot_ros.cloud.presence import Presence
 from fl_robot_ros.cloud.refusal_log import RefusalLog
+from fl_robot_ros.cloud.unconfirmed import Unconfirmed
 
 PULL_MESSAGES = b"/v1/fleet/pull-messages"
 PULL_OBJECT = b"/v1/fleet/pull-object"
+CONFIRM = b"/v1/fleet/confirm-message-received"
 PUSH_MESSAGES = b"/v1/fleet/push-messages"
 PUSH_OBJECT = b"/v1/fleet/push-object"
 # Flower's Fleet API, every path of it (flwr/supernode/fleet_http_client.py of 1.41 and 1.42).
@@ -38,7 +40,7 @@ FLEET_PATHS = frozenset(
         *(PULL_MESSAGES, PULL_OBJECT, PUSH_MESSAGES, PUSH_OBJECT),
         *(b"/v1/fleet/register-node", b"/v1/fleet/activate-node", b"/v1/fleet/deactivate-node"),
         *(b"/v1/fleet/unregister-node", b"/v1/fleet/send-node-heartbeat", b"/v1/fleet/get-run"),
-        *(b"/v1/fleet/get-fab", b"/v1/fleet/confirm-message-received"),
+        *(b"/v1/fleet/get-fab", CONFIRM),
     )
 )
 # Flower sends arrays in pieces of at most 5 MiB.
@@ -87,7 +89,8 @@ class FleetApi:
         self._admission = admission
         self._refusals = refusals
         self._objects = ObjectCache()
-        self.board = PollBoard(self._objects.clear)
+        self._unconfirmed = Unconfirmed()
+        self.board = PollBoard(self._forget)
         self.presence = Presence()
         self.max_reply_bytes = 0
         self._buffered = 0
@@ -138,10 +141,12 @@ class FleetApi:
             if isinstance(body, Response):
                 return body
             if path == PULL_MESSAGES:
-                return await self._poll(request, body)
+                return await self._poll(request, key, body)
             if path == PULL_OBJECT:
                 return await self._object(request, body)
-            if path == PUSH_MESSAGES:
+            if path == CONFIRM:
+                self._unconfirmed.confirm(key)
+            elif path == PUSH_MESSAGES:
                 self._reply_bytes[key] = 0
             elif path == PUSH_OBJECT and self._is_too_large(key, len(body)):
                 return self._refuse_large(request)
@@ -165,14 +170,25 @@ class FleetApi:
         self._refusals.add(request.client.host if request.client else "a robot", "large", reason)
         return _refusal(413, reason)
 
-    async def _poll(self, request: Request, body: bytes) -> Response:
+    def _forget(self) -> None:
+        """Forget what an earlier SuperLink gave away."""
+        self._objects.clear()
+        self._unconfirmed.clear()
+
+    async def _poll(self, request: Request, key: bytes, body: bytes) -> Response:
         """Return the next message for a robot; after some seconds without one an empty reply."""
+        again = self._unconfirmed.again(key, body)
+        if again is not None:
+            return Response(again, media_type=_PROTOBUF)
         if not await self.board.may_have_message(body):
             return Response(b"", media_type=_PROTOBUF)
         changes = self.board.changes
         reply = await self._pass_on(request, body)
-        if reply.status_code == httpx.codes.OK and not reply.body:
-            self.board.tell_nothing(body, changes)
+        if reply.status_code == httpx.codes.OK:
+            if reply.body:
+                self._unconfirmed.keep(key, body, bytes(reply.body))
+            else:
+                self.board.tell_nothing(body, changes)
         return reply
 
     async def _object(self, request: Request, body: bytes) -> Response:

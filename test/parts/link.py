@@ -26,7 +26,13 @@ class Link:
     """
 
     def __init__(
-        self, to_port: int, *, delay_sec: float = 0.0, break_chance: float = 0.0, seed: int = 0
+        self,
+        to_port: int,
+        *,
+        delay_sec: float = 0.0,
+        break_chance: float = 0.0,
+        seed: int = 0,
+        lose: bytes = b"",
     ) -> None:
         """Listen.
 
@@ -35,6 +41,8 @@ class Link:
             delay_sec: How long data is on its way, in each direction.
             break_chance: Chance that a connection breaks at a piece of data, 0 to 1.
             seed: Seed of that chance.
+            lose: The first piece of data for a client that contains this is lost, and its
+                connection breaks.
         """
         self.sent = bytearray()
         self.breaks = 0
@@ -42,6 +50,7 @@ class Link:
         self._delay_sec = delay_sec
         self._break_chance = break_chance
         self._random = random.Random(seed)
+        self._lose = lose
         self._whole = threading.Event()
         self._whole.set()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -99,7 +108,10 @@ class Link:
                 if time.monotonic() - last > self._delay_sec:
                     time.sleep(self._delay_sec)
                 self._whole.wait()
-                if self._random.random() < self._break_chance:
+                is_lost = bool(self._lose) and not is_from_client and self._lose in data
+                if is_lost:
+                    self._lose = b""
+                if is_lost or self._random.random() < self._break_chance:
                     self._break(source, sink)
                     return
                 sink.sendall(data)
