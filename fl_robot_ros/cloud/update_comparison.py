@@ -34,6 +34,9 @@ from fl_robot_ros.federation.protocol import unpack_weights
 # A step of Adam can be longer than the learning rate, a whole training hardly: 0.95 at most where
 # we measured it, for a single step.
 _REACH_MARGIN = 2.0
+# Below this share of what training can do nobody is refused for the length: robots whose model is
+# as good as it gets hardly move, and one batch that does not fit is a long step by comparison.
+_SMALL_SHARE = 0.05
 _FEWEST_FOR_MEDIAN = 3
 _FEWEST_FOR_DIRECTION = 4
 
@@ -110,7 +113,7 @@ class UpdateComparison:
         longest = math.inf
         usual = self._usual(model, updates)
         if settings.norm_limit and usual is not None:
-            longest = settings.norm_limit * usual.norm
+            longest = max(settings.norm_limit * usual.norm, _small_length(updates))
         return [_limited(update, most_images, middle, longest) for update in updates]
 
     def _usual(self, model: GlobalModel, updates: Sequence[Update]) -> UsualLength | None:
@@ -141,7 +144,11 @@ class UpdateComparison:
         """Return of each update why it does not count; "" if it does."""
         usual = self._usual(model, updates)
         is_of_this_round = len(updates) >= _FEWEST_FOR_MEDIAN
-        reasons = [self._length_reason(update, usual, is_of_this_round) for update in updates]
+        small = _small_length(updates)
+        reasons = [
+            self._length_reason(update, usual, is_of_this_round) if update.norm > small else ""
+            for update in updates
+        ]
         kept = [number for number, reason in enumerate(reasons) if not reason]
         if len(kept) >= _FEWEST_FOR_DIRECTION:
             for number, cosine in zip(kept, _cosines([updates[n] for n in kept]), strict=True):
@@ -177,6 +184,15 @@ class UpdateComparison:
                     f"norm_limit is {limit:g} times that"
                 )
         return ""
+
+
+def _small_length(updates: Sequence[Update]) -> float:
+    """Return a length that is small beside what training can do; 0 without updates.
+
+    The lower one of two in the middle counts: of two robots, that of the smaller claim of images.
+    """
+    reaches = sorted(update.reach for update in updates)
+    return _SMALL_SHARE * reaches[(len(reaches) - 1) // 2] if reaches else 0.0
 
 
 def _limited(update: Update, most_images: float, middle: float, longest: float) -> Update:

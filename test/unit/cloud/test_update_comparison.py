@@ -144,6 +144,14 @@ def test_another_learning_rate_is_no_reason_to_refuse_everybody() -> None:
     assert refused(robots(2.0, 2.0), model(usual_length=before.usual_length)) == []
 
 
+@pytest.mark.parametrize("number", [1, 2, 4])
+def test_a_fleet_that_hardly_moves_any_more_goes_on(number: int) -> None:
+    now = model(usual_length=UsualLength(0.001, 0.0002))
+    sent = [*robots(*(number - 1) * [0.001]), reply(99, 0.023)]
+    assert refused(sent, now) == []
+    assert refused([*robots(*(number - 1) * [0.001]), reply(99, 1.0)], now) != []
+
+
 def test_an_update_against_the_others_is_refused() -> None:
     sent = [*(reply(number, 2.0) for number in range(9)), reply(99, 2.0, turn=-1.0)]
     common = aggregation(min_cosine=-0.2).compare(model(), sent)
