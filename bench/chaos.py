@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import random
 import re
+import signal
 import sys
 import tempfile
 import time
@@ -117,6 +118,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the children end in both cases
     try:
         sys.exit(main())
     except KeyboardInterrupt:

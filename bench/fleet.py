@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import socket
 import statistics
 import sys
@@ -59,10 +60,16 @@ def wait_for(text: str, server: Child, robots: Child | None = None) -> None:
         RuntimeError: The server or the robots have ended instead.
     """
     end = time.monotonic() + START_SEC
-    while text not in server.text:
-        for name, child in (("fl_server", server), ("the robots' process", robots)):
-            if child is not None and child.exit_code is not None:
-                raise RuntimeError(f"{name} ended: {child.last_line}")
+    while True:
+        # Robots whose part is done end before the server's last lines.
+        server_ended = server.exit_code is not None
+        robots_failed = robots is not None and robots.exit_code not in (None, 0)
+        if text in server.text:
+            break
+        if server_ended:
+            raise RuntimeError(f"fl_server ended: {server.last_line}")
+        if robots is not None and robots_failed:
+            raise RuntimeError(f"the robots' process ended: {robots.last_line}")
         if robots is None and time.monotonic() > end:
             raise RuntimeError(f"fl_server does not start: {server.last_line}")
         if robots is not None and sys.stderr.isatty():
@@ -137,6 +144,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the children end in both cases
     try:
         sys.exit(main())
     except KeyboardInterrupt:

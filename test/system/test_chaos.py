@@ -196,7 +196,7 @@ def test_a_link_that_is_cut_in_training_and_in_sending_only_delays(tmp_path: Pat
                 state, port, within=cloud, host=ADDRESSES[0], insecure=True, num_rounds=1, **size
             ) as fl_server,
             light_robots(tmp_path, port, "sender", **far) as sender,
-            light_robots(tmp_path, port, "busy", work_sec=LINK_CUT_SEC, **far) as busy,
+            light_robots(tmp_path, port, "busy", work_sec=LINK_CUT_SEC / 2, **far) as busy,
         ):
             wait_for("busy0 trains for round 1", busy)
             wait_for("sender0 trained for round 1", sender)
