@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         "localhost is always among them",
     }
     init = commands.add_parser("init", parents=[common], help="make the keys of a new fleet")
-    init.add_argument("--host", dest="hosts", required=True, **hosts)
+    init.add_argument("--host", dest="hosts", required=True, action="extend", **hosts)
     init.set_defaults(run=_init)
     host = commands.add_parser(
         "host",

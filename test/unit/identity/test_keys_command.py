@@ -43,6 +43,11 @@ def test_everything_is_its_owners_alone(folder: Path) -> None:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
 
 
+def test_hosts_may_be_given_one_by_one(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, text = say(capsys, "init", "--keys-dir", "two", "--host", "a.org", "--host", "10.0.0.5")
+    assert "certificate for a.org, 10.0.0.5, localhost" in text
+
+
 def test_an_enrolment_is_what_a_robot_needs(folder: Path) -> None:
     assert main(["robot", "r1"]) == 0
     enrolment = Enrolment.load(folder / "r1.json")
