@@ -94,7 +94,8 @@ class FleetApi:
         self.presence = Presence()
         self.max_reply_bytes = 0
         self._buffered = 0
-        self._reply_bytes: OrderedDict[bytes, int] = OrderedDict()
+        # Sizes of the parts of each robot's reply, by the hash of a part: some come twice.
+        self._reply_parts: OrderedDict[bytes, dict[int, int]] = OrderedDict()
 
     @asynccontextmanager
     async def passing_to(self, port: int) -> AsyncIterator[None]:
@@ -147,22 +148,22 @@ class FleetApi:
             if path == CONFIRM:
                 self._unconfirmed.confirm(key)
             elif path == PUSH_MESSAGES:
-                self._reply_bytes[key] = 0
-            elif path == PUSH_OBJECT and self._is_too_large(key, len(body)):
+                self._reply_parts[key] = {}
+            elif path == PUSH_OBJECT and self._is_too_large(key, body):
                 return self._refuse_large(request)
             return await self._pass_on(request, body)
         except httpx.HTTPError as error:
             # Flower's robots try again after a 503.
             return PlainTextResponse(f"the SuperLink does not answer: {error}\n", 503)
 
-    def _is_too_large(self, key: bytes, size: int) -> bool:
-        """Count a part of a robot's reply; return whether the reply is too large by now."""
-        total = self._reply_bytes.get(key, 0) + size
-        self._reply_bytes[key] = total
-        self._reply_bytes.move_to_end(key)
-        if len(self._reply_bytes) > _MAX_ROBOTS:
-            self._reply_bytes.popitem(last=False)
-        return 0 < self.max_reply_bytes < total
+    def _is_too_large(self, key: bytes, body: bytes) -> bool:
+        """Take a part of a robot's reply; return whether the reply is too large by now."""
+        parts = self._reply_parts.setdefault(key, {})
+        parts[hash(body)] = len(body)
+        self._reply_parts.move_to_end(key)
+        if len(self._reply_parts) > _MAX_ROBOTS:
+            self._reply_parts.popitem(last=False)
+        return 0 < self.max_reply_bytes < sum(parts.values())
 
     def _refuse_large(self, request: Request) -> Response:
         most = self.max_reply_bytes
