@@ -27,7 +27,7 @@ from fl_robot_ros.cloud.object_cache import ObjectCache
 from fl_robot_ros.cloud.poll_board import PollBoard
 from fl_robot_ros.cloud.presence import Presence
 from fl_robot_ros.cloud.refusal_log import RefusalLog
-from fl_robot_ros.cloud.unconfirmed import Unconfirmed
+from fl_robot_ros.cloud.repeated_requests import RepeatedRequests
 
 PULL_MESSAGES = b"/v1/fleet/pull-messages"
 PULL_OBJECT = b"/v1/fleet/pull-object"
@@ -89,7 +89,8 @@ class FleetApi:
         self._admission = admission
         self._refusals = refusals
         self._objects = ObjectCache()
-        self._unconfirmed = Unconfirmed()
+        self._polls = RepeatedRequests()
+        self._announcements = RepeatedRequests()
         self.board = PollBoard(self._forget)
         self.presence = Presence()
         self.max_reply_bytes = 0
@@ -146,15 +147,28 @@ class FleetApi:
             if path == PULL_OBJECT:
                 return await self._object(request, body)
             if path == CONFIRM:
-                self._unconfirmed.confirm(key)
+                self._polls.confirm(key)
             elif path == PUSH_MESSAGES:
-                self._reply_parts[key] = {}
-            elif path == PUSH_OBJECT and self._is_too_large(key, body):
-                return self._refuse_large(request)
+                return await self._announcement(request, key, body)
+            elif path == PUSH_OBJECT:
+                self._announcements.confirm(key)
+                if self._is_too_large(key, body):
+                    return self._refuse_large(request)
             return await self._pass_on(request, body)
         except httpx.HTTPError as error:
             # Flower's robots try again after a 503.
             return PlainTextResponse(f"the SuperLink does not answer: {error}\n", 503)
+
+    async def _announcement(self, request: Request, key: bytes, body: bytes) -> Response:
+        """Announce a robot's reply to the SuperLink, once."""
+        again = self._announcements.again(key, body)
+        if again is not None:
+            return Response(again, media_type=_PROTOBUF)
+        self._reply_parts[key] = {}
+        reply = await self._pass_on(request, body)
+        if reply.status_code == httpx.codes.OK:
+            self._announcements.keep(key, body, bytes(reply.body))
+        return reply
 
     def _is_too_large(self, key: bytes, body: bytes) -> bool:
         """Take a part of a robot's reply; return whether the reply is too large by now."""
@@ -174,11 +188,12 @@ class FleetApi:
     def _forget(self) -> None:
         """Forget what an earlier SuperLink gave away."""
         self._objects.clear()
-        self._unconfirmed.clear()
+        self._polls.clear()
+        self._announcements.clear()
 
     async def _poll(self, request: Request, key: bytes, body: bytes) -> Response:
         """Return the next message for a robot; after some seconds without one an empty reply."""
-        again = self._unconfirmed.again(key, body)
+        again = self._polls.again(key, body)
         if again is not None:
             return Response(again, media_type=_PROTOBUF)
         if not await self.board.may_have_message(body):
@@ -187,7 +202,7 @@ class FleetApi:
         reply = await self._pass_on(request, body)
         if reply.status_code == httpx.codes.OK:
             if reply.body:
-                self._unconfirmed.keep(key, body, bytes(reply.body))
+                self._polls.keep(key, body, bytes(reply.body))
             else:
                 self.board.tell_nothing(body, changes)
         return reply

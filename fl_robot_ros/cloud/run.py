@@ -376,7 +376,9 @@ class Run:
         nodes = [node for node in self._online() if node in self._met or not self._met]
         signature = self._sign(record.run, model) if self._sign else None
         request = self._send(QUERY, model, nodes, signature)
-        replies = self._replies(QUERY, model.server_round, request)
+        silent = self._silent.resting(model.server_round) & {*nodes}
+        enough = max(len(nodes) - len(silent), 1)
+        replies = self._replies(QUERY, model.server_round, request, enough=enough)
         delivered = sorted(reply.robot for reply in replies)
         self._history.add_event(
             f"run {record.run}: model of round {model.server_round} delivered to "

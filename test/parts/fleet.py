@@ -63,6 +63,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def process_of(folder: Path, name: str) -> int:
+    """Return the process whose command line has a name, and names a folder there or around it."""
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes()
+            environment = (entry / "environ").read_bytes()
+        except OSError:
+            continue
+        if name.encode() in command and str(folder).encode() in command + environment:
+            return int(entry.name)
+    raise AssertionError(f"no process {name}")
+
+
 class Process:
     """A child process with its output in a file, ended by its own handle."""
 

@@ -7,7 +7,7 @@ import re
 import signal
 from pathlib import Path
 
-from fleet import free_port, make_robot, server, worker
+from fleet import free_port, make_robot, process_of, server, worker
 from hostile_server import hostile_server, stall
 from waiting import wait_until
 
@@ -16,20 +16,6 @@ from fl_robot_ros.worker_link.job import CANCEL
 from fl_robot_ros.worker_link.run_status import RunState
 
 TIMEOUT_SEC = 240.0
-
-
-def superlink_of(state: Path) -> int:
-    """Return the process of the SuperLink whose state is in a folder."""
-    for entry in Path("/proc").iterdir():
-        try:
-            command = (entry / "cmdline").read_bytes().decode().split("\0")
-        except (OSError, ValueError):
-            continue
-        if "fl_robot_ros.cloud.superlink_process" in command and any(
-            str(state) in word for word in command
-        ):
-            return int(entry.name)
-    raise AssertionError(f"no SuperLink of {state}")
 
 
 def test_a_failing_robot_tells_why_and_a_superlink_that_forgets_loses_no_robot(
@@ -61,10 +47,7 @@ def test_a_failing_robot_tells_why_and_a_superlink_that_forgets_loses_no_robot(
                 "training",
                 TIMEOUT_SEC,
             )
-            killed = superlink_of(state)
-            for file in state.glob("superlink.db*"):
-                file.unlink()
-            os.kill(killed, signal.SIGKILL)
+            os.kill(process_of(state, "superlink_process"), signal.SIGKILL)
             make_robot(tmp_path / "r4", ["green", "blue"], seed=4)
             with worker(tmp_path / "r4", port) as third:
                 assert fl_server.popen.wait(TIMEOUT_SEC) == 0, fl_server.text

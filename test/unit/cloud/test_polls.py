@@ -20,6 +20,7 @@ from fl_robot_ros.cloud.superlink import CHANGED, STARTED
 from fl_robot_ros.config import ServerSettings
 
 POLL, OBJECT = "/v1/fleet/pull-messages", "/v1/fleet/pull-object"
+ANNOUNCE, PART = "/v1/fleet/push-messages", "/v1/fleet/push-object"
 ROBOTS = [PullMessagesRequest(node=Node(node_id=number)).SerializeToString() for number in (1, 2)]
 
 
@@ -46,7 +47,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.asked.append(body)
-        if self.path == POLL:
+        if self.path in (ANNOUNCE, PART):
+            reply = b"%d" % len(self.server.asked)
+        elif self.path == POLL:
             reply = self.server.messages.pop(body, b"")
         else:
             content = self.server.objects.get(PullObjectRequest.FromString(body).object_id)
@@ -181,3 +184,16 @@ def test_messages_and_objects_that_are_not_there_yet_are_asked_for_each_time(
         for _ in range(3):
             ask(gate, OBJECT, request)
         assert len(link.asked) == before + 3
+
+
+def test_an_announcement_whose_receipt_was_lost_reaches_the_superlink_once(
+    gate: Gate, link: Link
+) -> None:
+    first = ask(gate, ANNOUNCE, b"reply to round 1")
+    assert [ask(gate, ANNOUNCE, b"reply to round 1") for _ in range(2)] == [first, first]
+    assert len(link.asked) == 1
+    assert ask(gate, ANNOUNCE, b"reply to round 2") != first
+    ask(gate, PART, b"weights")
+    # After a part the robot got the receipt, and means what it says.
+    ask(gate, ANNOUNCE, b"reply to round 2")
+    assert link.asked[1:] == [b"reply to round 2", b"weights", b"reply to round 2"]
