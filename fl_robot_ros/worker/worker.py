@@ -18,7 +18,7 @@ from typing import Any
 
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.snapshot import freeze
-from fl_robot_ros.errors import FlRobotError, RunFailedError
+from fl_robot_ros.errors import FlRobotError, RunFailedError, ServerUnreachableError
 from fl_robot_ros.identity.enrolment import Enrolment
 from fl_robot_ros.one_line import one_line
 from fl_robot_ros.worker.first_contact import introduce, read_certificates
@@ -36,6 +36,8 @@ _MIN_POLL_SEC = 0.1
 _MAX_POLL_SEC = 2.0
 # How long the server may take to read the last reply.
 _FAREWELL_SEC = 120.0
+# The same after the delivery, when there is nothing more to lose.
+_DELIVERED_SEC = 30.0
 _OOM_SCORE = "500"  # of 1000; the node has 0
 
 _logger = logging.getLogger(__name__)
@@ -149,13 +151,22 @@ def _reply_until_delivered(connection: Any, app: Any, events: EventWriter) -> No
             _tell(connection, reply, str(error))
             # The same error would come back in every round.
             raise error
-        problem = connection.send(reply, time.monotonic() - start)
         if is_last:
-            connection.wait_until_settled(reply, _FAREWELL_SEC)
+            _take_leave(connection, reply, time.monotonic() - start)
             return
+        problem = connection.send(reply, time.monotonic() - start)
         if problem:
             events.write(Dropped(problem))
         waiting_since = time.monotonic()
+
+
+def _take_leave(connection: Any, reply: Any, seconds: float) -> None:
+    """Tell the server of the delivery; the model is stored, whether it hears of it or not."""
+    try:
+        connection.send(reply, seconds, within_sec=_DELIVERED_SEC)
+        connection.wait_until_settled(reply, _DELIVERED_SEC)
+    except ServerUnreachableError as error:
+        _logger.warning("the server did not hear of the delivery: %s", error)
 
 
 def _pause(waiting_since: float, asked_at: float) -> None:
