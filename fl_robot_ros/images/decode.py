@@ -40,7 +40,11 @@ def decode_frame(frame: Frame) -> Pixels:
         image = frame.to_rgb() if frame.to_rgb is not None else None
         return _decode_raw(frame) if image is None else image
     header = read_frame_header(frame)
-    return _decode_file(frame, frame_bytes(frame.data)[: header.end], header)
+    data = frame_bytes(frame.data)[: header.end]
+    try:
+        return _decode_file(frame, data, header)
+    except cv2.error as error:  # OpenCV 4.5 converts no image of one pixel
+        raise FrameError(f"{_name(frame, data)} cannot be converted: {_reason(error)}") from error
 
 
 def read_frame_header(frame: CompressedFrame) -> ImageHeader:

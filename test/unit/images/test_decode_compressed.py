@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from bag_recorder import make_image
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fl_robot_ros.errors import FrameError
@@ -359,6 +359,7 @@ def test_changed_files_are_images_or_refused(
     decode_or_refuse(bytes(data[:cut]), name)
 
 
+@example(body=bytes(8) + b"\1" + bytes(4), size=(1, 1), pixels=bytes(2))  # of one pixel
 @given(
     body=st.binary(min_size=13, max_size=13),
     size=st.tuples(st.integers(0, 40), st.integers(0, 40)),
