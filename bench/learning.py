@@ -43,7 +43,7 @@ ROBOTS = 4
 SEEN_CLASSES = 4
 OF_FLOWER = {"strategy": "FedAvg", "loss": "plain", "local_epochs": 1, "learning_rate": 0.001}
 LONGER = {"local_epochs": 3, "learning_rate": 0.003}
-NO_LIMITS = {"norm_limit": 0.0, "min_cosine": -1.0, "weight_limit": 0.0}
+NO_LIMITS = {"norm_limit": 0.0, "weight_limit": 0.0}
 SETTINGS: dict[str, dict[str, Any]] = {
     "mean, 1 epoch at 0.001": OF_FLOWER,
     "mean, 3 epochs at 0.003": {**OF_FLOWER, **LONGER},

@@ -458,9 +458,9 @@ class ServerSettings(Settings):
         maximum=1000000.0,
     )
     min_cosine: float = setting(
-        -0.8,
+        -1.0,
         "Refuse an update, of four or more, whose cosine with the mean of the others is smaller; "
-        "-1: take any. Robots that see different classes come down to -0.7.",
+        "-1: take any. For robots that see the same classes: others differ that much honestly.",
         minimum=-1.0,
         maximum=1.0,
     )

@@ -39,6 +39,10 @@ _REACH_MARGIN = 2.0
 _SMALL_SHARE = 0.05
 _FEWEST_FOR_MEDIAN = 3
 _FEWEST_FOR_DIRECTION = 4
+# The length of the sum of the others' directions from which on they agree about one. Where a
+# model is as good as it gets the updates cancel out: each is turned against the sum of the
+# others, which is then as long as a single one.
+_AGREEMENT = 1.5
 
 
 @dataclass(frozen=True)
@@ -223,7 +227,10 @@ def _norm(difference: NDArray[np.float32]) -> float:
 
 
 def _cosines(updates: Sequence[Update]) -> list[float]:
-    """Return the cosine of each update with the mean direction of the others, -1 to 1."""
+    """Return the cosine of each update with the mean direction of the others, -1 to 1.
+
+    It is 0 where the others have no direction in common.
+    """
     total = np.zeros(updates[0].difference.size)
     for update in updates:
         total += _direction(update)
@@ -232,7 +239,7 @@ def _cosines(updates: Sequence[Update]) -> list[float]:
         direction = _direction(update)
         product = float(direction @ total) - float(direction @ direction)
         length = float(np.linalg.norm(total - direction))
-        cosines.append(product / length if length else 0.0)
+        cosines.append(product / length if length >= _AGREEMENT else 0.0)
     return cosines
 
 

@@ -7,6 +7,7 @@ and one step, 5.7 for 1400 images in the first round, 2.1 later.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -159,6 +160,22 @@ def test_an_update_against_the_others_is_refused() -> None:
     assert "points against the others, with a cosine of -0." in common[-1].reason
     assert refused(sent, min_cosine=-1.0) == []
     assert refused(sent[-3:], min_cosine=-0.2) == []  # three cannot tell who is right
+
+
+@pytest.mark.parametrize("number", [4, 10])
+def test_robots_whose_updates_cancel_out_are_not_against_each_other(number: int) -> None:
+    """A model that is as good as it gets is pulled to all sides at once."""
+    pulls = GENERATOR.normal(0.0, 1.0, (number, SIZE))
+    pulls -= pulls.mean(axis=0)
+    sent = []
+    for node_id, pull in enumerate(pulls, 1):
+        base = reply(node_id, 2.0)
+        weights = (2.0 * pull / np.linalg.norm(pull)).astype(np.float32)
+        request = Message(RecordDict(), dst_node_id=node_id, message_type="train")
+        message = protocol.reply(request, {"num-examples": 360}, weights)
+        sent.append(replace(base, message=message))
+    assert refused(sent, min_cosine=-0.5) == []
+    assert refused(sent) == []
 
 
 def test_a_claim_of_many_images_weighs_as_much_as_three_others() -> None:
