@@ -36,9 +36,11 @@ _MAX_ATTEMPTS = 5
 _MIN_GRACE_SEC = 10.0
 # A robot converts the model before it replies to the delivery.
 _MIN_DELIVERY_GRACE_SEC = 60.0
-# A robot without a connection has so long to come back, in which it is waited for: where there is
-# a quorum or another robot to ask, and where there is none.
-_RECONNECT_SEC, _LONG_RECONNECT_SEC = 5.0, 45.0
+# A robot that has had no connection for so long is asked nothing.
+_RECONNECT_SEC = 5.0
+# So long its reply is waited for: where there is a quorum or another robot to ask, and where there
+# is none. A robot that trains connects again with its next heartbeat, after 16 s at most.
+_LOST_SEC, _LONG_LOST_SEC = 20.0, 45.0
 
 
 class Run:
@@ -303,9 +305,9 @@ class Run:
         )
 
         def gone(is_quorum: bool) -> set[int]:
-            lost = self._gone(_RECONNECT_SEC) & {*request.node_ids}
+            lost = self._gone(_LOST_SEC) & {*request.node_ids}
             if lost and not is_quorum and not set(self._online()) - {*request.node_ids}:
-                return lost & self._gone(_LONG_RECONNECT_SEC)
+                return lost & self._gone(_LONG_LOST_SEC)
             return lost
 
         found = request.replies(patience, gone)

@@ -2,8 +2,8 @@
 
 `flower-supernode` starts a new Python process for each message, sleeps 3 s between polls, and
 ends when the SuperLink no longer knows it. This connection speaks the same protocol, leaves
-process and pace to its caller, and registers anew after a restart of the SuperLink. Flower's
-private modules are used in this room and in `federation.object_pulls` alone.
+process and pace to its caller, and registers anew after a restart of the SuperLink. Private
+modules of Flower are used in this room, in `cloud` and in `federation.object_pulls` alone.
 """
 
 from __future__ import annotations
