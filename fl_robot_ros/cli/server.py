@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import signal
 import sys
 import threading
@@ -125,7 +126,13 @@ def _read_settings(path: Path | None, options: dict[str, Any]) -> ServerSettings
 def _say(text: str) -> None:
     """Print one line with the time; robots' words may be in it."""
     columns = [time.strftime("%H:%M:%S"), *(one_line(part) for part in text.split("  "))]
-    print("  ".join(columns), flush=True)
+    try:
+        print("  ".join(columns), flush=True)
+    except BrokenPipeError:
+        # A fleet does not end with `fl_server | head`; the history has most of the lines.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 if __name__ == "__main__":

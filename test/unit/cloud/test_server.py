@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from fl_robot_ros.cli.server import _say
 from fl_robot_ros.cloud.checkpoint import GlobalModel, save_checkpoint
 from fl_robot_ros.cloud.history import HISTORY_FILE, RunStage
 from fl_robot_ros.cloud.server import FleetServer
@@ -65,3 +69,12 @@ def test_what_changed_since_an_interrupted_run_began_is_told(tmp_path: Path) -> 
         "learning_rate is 0.02 from here on, 0.01 before",
         "num_rounds does not change a run that has begun; it is for the next one",
     ]
+
+
+def test_a_server_goes_on_when_nobody_reads_its_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        for _ in range(2):
+            _say("round 1/3")
