@@ -179,11 +179,12 @@ def check(when):
 
 dice, seen = random.Random(1), set()
 for kill in range(kills):
-    children = [forked(work, 2 * kill), forked(decide, 2 * kill + 1)]
-    for child in children:
+    endings = []
+    for child in [forked(work, 2 * kill), forked(decide, 2 * kill + 1)]:
         time.sleep(dice.uniform(0.0, 0.1))
         os.kill(child, signal.SIGKILL)
-        assert os.waitpid(child, 0)[1] == signal.SIGKILL, "it ended by itself"
+        endings.append(os.waitpid(child, 0)[1])
+    assert endings == [signal.SIGKILL, signal.SIGKILL], "one failed by itself"
     check(kill)
     seen |= {name.partition("-")[0] for name in os.listdir(folder) if name.startswith(".")}
     store.repair()
