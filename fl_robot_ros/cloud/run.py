@@ -424,12 +424,10 @@ class Run:
             f"{name_list(delivered) or 'no robot'}"
         )
         for line in kept[:_MOST_KEPT_LINES]:
-            self._history.add_event(f"run {record.run}: {line}")
+            self._history.add_event(line)
         if len(kept) > _MOST_KEPT_LINES:
             more = len(kept) - _MOST_KEPT_LINES
-            self._history.add_event(
-                f"run {record.run}: {more} more robots do not use it; the history says why"
-            )
+            self._history.add_event(f"{more} more robots do not use it; the history says why")
 
 
 class _RoundClock:

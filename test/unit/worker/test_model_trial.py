@@ -93,7 +93,7 @@ def test_what_is_measured_is_the_exported_file(
     holdout = images(90)
     result = take(exam(holdout), classifier(), current)
     assert result.verdict.accepted
-    assert result.verdict.reason == "accuracy 1.000 on 90 held-out images, 1.000 before"
+    assert result.verdict.reason == "accuracy 1.000 on its 90 images, 1.000 before"
     metrics = result.metrics
     assert set(metrics) == {
         *("holdout_accuracy", "holdout_accuracy_before", "holdout_images", "holdout_loss"),
@@ -115,7 +115,7 @@ def test_a_worse_model_is_refused_and_a_first_one_needs_skill(
     swapped = classifier((2, 1, 0))  # takes dark for light
     result = take(exam(images(30)), swapped, current)
     assert not result.verdict.accepted
-    assert result.verdict.reason.startswith("accuracy 0.333 on 30 held-out images, 1.000 before;")
+    assert result.verdict.reason.startswith("accuracy 0.333 on its 30 images, 1.000 before;")
     assert result.trial.per_class()["dark"] == {"images": 10, "recall": 0, "recall_before": 1}
     assert not take(exam(images(30)), swapped).verdict.accepted
     first = take(exam(images(30)), classifier())
@@ -129,7 +129,7 @@ def test_a_damaged_or_other_current_model_is_told(
     # Another scale of the same input is compared all the same.
     unscaled = Preprocessing(10, 10, 3, 1.0)
     result = take(exam(images(30), preprocessing=unscaled), classifier(scale=1.0), current)
-    assert result.verdict.reason == "accuracy 1.000 on 30 held-out images, 1.000 before"
+    assert result.verdict.reason == "accuracy 1.000 on its 30 images, 1.000 before"
     # Classes in another order, and one that the current model does not know.
     result = take(
         exam(images(30), classes=("light", "grey", "night")), classifier((2, 1, 0)), current
