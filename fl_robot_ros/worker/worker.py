@@ -76,6 +76,8 @@ def run_job(job: Job, events: EventWriter, guard: Guard) -> None:
         data=open_learning_data(job.source, snapshot),
         models_dir=Path(job.models_dir),
         keep_versions=job.keep_versions,
+        publication=job.publication,
+        snapshot=snapshot.stem if snapshot else "",
         server=job.server_address,
         events=events,
         enrolment=enrolment,
