@@ -30,7 +30,7 @@ from fl_robot_ros.learning.export import export_model
 from fl_robot_ros.learning.learning_data import LearningData, open_learning_data
 from fl_robot_ros.learning.memory_budget import MemoryBudget
 from fl_robot_ros.learning.trainer import EVALUATION_BATCH_SIZE, EvaluationResult, Trainer
-from fl_robot_ros.learning.training_data import LabelledImages
+from fl_robot_ros.learning.training_data import LabelledImages, Wait, no_wait
 from fl_robot_ros.learning.weights import check_weights, set_packed_weights
 from fl_robot_ros.name_list import count_list
 from fl_robot_ros.worker.guard import memory_mb
@@ -76,6 +76,7 @@ class Participant:
             takes any model.
         memory_limit_mb: Most memory of this process, in MB; 0: no limit.
         deadline: Watches over work that must end in time.
+        wait: Called between the steps of the work; returns when the work may go on.
     """
 
     robot: str
@@ -87,6 +88,7 @@ class Participant:
     enrolment: Enrolment | None = None
     memory_limit_mb: int = 0
     deadline: Callable[[str, float], AbstractContextManager[None]] = _no_deadline
+    wait: Wait = no_wait
     _prepared: _Prepared | None = None
     _introduced_as: int = 0
 
@@ -261,9 +263,13 @@ class Participant:
             )
             with self.deadline("to build the server's model", _BUILD_SEC):
                 trainer = Trainer(
-                    config.architecture, config.preprocessing, config.classes, budget or None
+                    config.architecture,
+                    config.preprocessing,
+                    config.classes,
+                    budget or None,
+                    self.wait,
                 )
-            train, holdout = self.data.load(config.classes, config.preprocessing)
+            train, holdout = self.data.load(config.classes, config.preprocessing, self.wait)
             unmapped = train.unmapped + holdout.unmapped
             unreadable = train.unreadable + holdout.unreadable
             self._prepared = _Prepared(key, trainer, train, holdout)

@@ -94,16 +94,23 @@ _IS_OF: dict[str, Callable[[Any], bool]] = {
 
 
 class EventWriter:
-    """Writes events to a stream, and nothing without one, as under `flower-supernode`."""
+    """Writes events to a stream, and nothing without one, as under `flower-supernode`.
+
+    Attributes:
+        progress: The newest one written; None before the first.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         """Take the stream."""
         self._stream = stream
+        self.progress: Progress | None = None
 
     def write(self, event: Event) -> None:
         """Write one event, unless the node is gone; the worker notices that by itself."""
         if self._stream is None:
             return
+        if isinstance(event, Progress):
+            self.progress = event
         try:
             line = json.dumps({"event": type(event).__name__.lower(), **asdict(event)})
             self._stream.write(line + "\n")
