@@ -20,6 +20,8 @@ DEFAULT_SERVER_PORT = 8000
 DEFAULT_DATA_DIR = "~/.ros/fl_robot_ros"
 DEFAULT_KEYS_DIR = "fleet_keys"
 LOSSES = ("calibrated", "plain")
+PUBLISH_CONDITIONS = ("not_worse", "better_by", "always")
+INT8_FILE = "model_int8.tflite"
 STRATEGIES = ("FedAvg", "FedAvgM", "FedMedian", "FedTrimmedAvg", "Krum", "MultiKrum", "Bulyan")
 
 
@@ -265,22 +267,64 @@ class ClientSettings(Settings):
     published_file: str = setting(
         "model.keras",
         "File of a model version that is announced on fl/model_path.",
-        choices=("model.keras", "model.tflite", "manifest.json"),
+        choices=("model.keras", "model.tflite", INT8_FILE, "manifest.json"),
+    )
+    export_int8: bool = setting(
+        False,
+        "Whether a version has a file model_int8.tflite too: smaller and faster, its 8-bit ranges "
+        "measured on the robot's own training images.",
+    )
+    publish_if: str = setting(
+        "not_worse",
+        "When a delivered model becomes the current one, by both models' answers on the held-out "
+        "images: not_worse, better_by publish_margin, or always.",
+        choices=PUBLISH_CONDITIONS,
+    )
+    publish_margin: float = setting(
+        0.05,
+        "Accuracy that a model may lose against the current one with publish_if not_worse, and "
+        "must gain with better_by.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    guarded_classes: tuple[str, ...] = setting(
+        (),
+        "Classes of which a new model must find as many held-out images as the current one does.",
+    )
+    first_model_min_accuracy: float = setting(
+        0.0,
+        "Lowest accuracy of a first model, which has none to be compared with; it must be better "
+        "than a guess in any case.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    max_latency_ms: float = setting(
+        0.0,
+        "Longest median time of a model for one image, with one thread; 0: no limit.",
+        unit="ms",
+        minimum=0.0,
+        maximum=600000.0,
     )
     keep_versions: int = setting(
         5, "Number of model versions kept on disk.", unit="versions", minimum=2, maximum=1000
     )
 
     def check(self) -> None:
-        """Check that a frame of some brightness would be kept.
+        """Check that a frame of some brightness would be kept, and a published file written.
 
         Raises:
-            SettingError: `min_brightness` is above `max_brightness`.
+            SettingError: `min_brightness` is above `max_brightness`, or `published_file` names a
+                file that `export_int8` leaves out.
         """
         if self.min_brightness > self.max_brightness:
             raise SettingError(
                 f"min_brightness is {self.min_brightness!r}; expected at most max_brightness, "
                 f"{self.max_brightness!r}, or no frame would be kept"
+            )
+        if self.published_file == INT8_FILE and not self.export_int8:
+            raise SettingError(
+                f"published_file is {INT8_FILE!r}; expected export_int8: true beside it, or "
+                "another file"
             )
 
 

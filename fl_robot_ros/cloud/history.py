@@ -282,7 +282,8 @@ class History:
             run: Number of the run.
             server_round: Number of the round.
             phase: `train`, `evaluate` or `query` (the delivery).
-            replies: The replies, those that do not count too.
+            replies: The replies, those that do not count too. The reason of a delivery that
+                counts is why the robot does not use the model.
         """
         rows = [
             (
@@ -292,7 +293,7 @@ class History:
                 str(reply.node_id),
                 reply.robot,
                 reply.accepted,
-                reply.reason,
+                reply.reason or reply.note,
                 reply.num_examples,
                 reply.loss if reply.accepted else None,
                 reply.accuracy if reply.accepted else None,
@@ -304,6 +305,15 @@ class History:
             self._database.executemany(
                 "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
             )
+
+    def evaluated_images(self, run: int) -> dict[int, int]:
+        """Return on how many images the models of a run were evaluated, by round."""
+        rows = self._execute(
+            "SELECT round, SUM(num_examples) FROM answers "
+            "WHERE run = ? AND phase = 'evaluate' AND accepted GROUP BY round",
+            (run,),
+        )
+        return {int(number): int(images) for number, images in rows}
 
     def robot_names(self) -> dict[int, str]:
         """Return the last known name of each robot by Flower's number of its connection."""

@@ -15,6 +15,7 @@ from typing import Any
 from flwr.serverapp import Grid
 
 from fl_robot_ros.cloud.aggregation import Aggregation
+from fl_robot_ros.cloud.best_round import BestRound, Evaluation
 from fl_robot_ros.cloud.checkpoint import GlobalModel
 from fl_robot_ros.cloud.fleet_classes import FleetClasses
 from fl_robot_ros.cloud.history import History, RoundRecord, RunRecord
@@ -33,6 +34,8 @@ _NODE_POLL_SEC = 0.25
 _WAITING_NOTE_SEC = 30.0
 _DELIVERY_TIMEOUT_SEC = 300.0
 _MAX_ATTEMPTS = 5
+# Lines about robots that keep their model, after a delivery; the history has all of them.
+_MOST_KEPT_LINES = 8
 _MIN_GRACE_SEC = 10.0
 # A robot converts the model before it replies to the delivery.
 _MIN_DELIVERY_GRACE_SEC = 60.0
@@ -55,7 +58,8 @@ class Run:
         history: History,
         record: RunRecord,
         aggregation: Aggregation,
-        save: Callable[[GlobalModel], Any],
+        save: Callable[[GlobalModel, int | None], Any],
+        load: Callable[[int], GlobalModel],
         sleep: Callable[[float], None] = time.sleep,
         sign: Callable[[int, GlobalModel], Signature] | None = None,
         enrolled_name: Callable[[bytes], str] | None = None,
@@ -69,7 +73,8 @@ class Run:
             history: Takes rounds, replies and lines for the operator.
             record: The run.
             aggregation: Makes one model of the updates of a round.
-            save: Stores a checkpoint.
+            save: Stores a checkpoint, and keeps that of the round with the given number.
+            load: Returns the checkpoint of a round; raises a ModelError where it cannot be read.
             sleep: Waits for robots and before another attempt, in s.
             sign: Signs the final model of a run, given the run's number; None: nobody does.
             enrolled_name: Returns the name of the robot with a public key; None: robots say their
@@ -83,36 +88,43 @@ class Run:
         self._classes = FleetClasses(len(settings.classes))
         self._record = record
         self._save = save
+        self._load = load
         self._sleep = sleep
         self._sign = sign
         self._enrolled_name = enrolled_name
         self._names = history.robot_names()
         self._clock = _RoundClock()
         self._evaluation: tuple[RoundRecord, SentRequest] | None = None
+        self._evaluations = BestRound()
         self._silent = SilentRobots()
         self._met: set[int] = set()
         self._keys: dict[int, bytes] = {}
         self._sent: dict[str, tuple[int, int]] = {}
 
     def run(self, model: GlobalModel) -> GlobalModel:
-        """Do all rounds of the run that are left, then deliver; return the final model.
+        """Do all rounds of the run that are left, then deliver; return the delivered model.
 
         Raises:
             RunFailedError: No robot's update counted, several times in a row.
             ModelError: A checkpoint cannot be written.
         """
+        images = self._history.evaluated_images(self._record.run)
         for record in self._history.rounds():
             if record.round == model.server_round and record.accuracy is None:
                 self._ask_to_evaluate(model, record)  # the server was stopped before
+            elif record.round <= model.server_round:
+                self._note_evaluation(record, images.get(record.round, 0))
         for server_round in range(model.server_round + 1, self._record.last_round + 1):
             model = replace(model, server_round=server_round)
             model, accepted = self._train(model)
-            self._save(model)
+            best = self._evaluations.best
+            self._save(model, best and best.round)
             record = self._record_round(server_round, accepted)
             self._ask_to_evaluate(model, record)
         self._finish_evaluation()
-        self._deliver(model)
-        return model
+        best = self._best_model(model)
+        self._deliver(best)
+        return best
 
     def _train(self, model: GlobalModel) -> tuple[GlobalModel, list[Reply]]:
         """Have robots train; return the next model, and the updates in it, `min_nodes` at least.
@@ -175,7 +187,31 @@ class Run:
             accuracy=_weighted_mean(evaluated, "accuracy"),
         )
         self._history.add_round(record)
+        self._note_evaluation(record, sum(reply.num_examples for reply in evaluated))
         self._history.add_event(describe_round(record, self._record.last_round))
+
+    def _note_evaluation(self, record: RoundRecord, images: int) -> None:
+        """Remember how good a round of this run is, if its model was evaluated."""
+        if record.run == self._record.run and record.accuracy is not None:
+            self._evaluations.add(Evaluation(record.round, record.accuracy, images))
+
+    def _best_model(self, last: GlobalModel) -> GlobalModel:
+        """Return the model to deliver: of the best round, or of the last where none is known."""
+        best = self._evaluations.best
+        if best is None or best.round == last.server_round:
+            return last
+        count = self._record.last_round - self._record.first_round + 1
+        at_the_end = self._evaluations[last.server_round]
+        end = f"had {at_the_end.accuracy:.3f}" if at_the_end else "was not evaluated"
+        self._history.add_event(
+            f"round {best.round} is the best of {count} rounds, accuracy {best.accuracy:.3f}; "
+            f"round {last.server_round} {end}"
+        )
+        try:
+            return self._load(best.round)
+        except ModelError as error:
+            self._history.add_event(f"{error}; round {last.server_round} is delivered instead")
+            return last
 
     def _online(self) -> list[int]:
         """Return the connected robots."""
@@ -373,19 +409,27 @@ class Run:
         return record
 
     def _deliver(self, model: GlobalModel) -> None:
-        """Send the final model to the connected robots, but for those that came after its end."""
+        """Send a model to the connected robots, but for those that came after the run's end."""
         record = self._record
         nodes = [node for node in self._online() if node in self._met or not self._met]
         signature = self._sign(record.run, model) if self._sign else None
         request = self._send(QUERY, model, nodes, signature)
-        silent = self._silent.resting(model.server_round) & {*nodes}
+        silent = self._silent.resting(record.last_round) & {*nodes}
         enough = max(len(nodes) - len(silent), 1)
         replies = self._replies(QUERY, model.server_round, request, enough=enough)
-        delivered = sorted(reply.robot for reply in replies)
+        delivered = sorted(reply.robot for reply in replies if not reply.note)
+        kept = sorted(f"{reply.robot} {reply.note}" for reply in replies if reply.note)
         self._history.add_event(
             f"run {record.run}: model of round {model.server_round} delivered to "
             f"{name_list(delivered) or 'no robot'}"
         )
+        for line in kept[:_MOST_KEPT_LINES]:
+            self._history.add_event(f"run {record.run}: {line}")
+        if len(kept) > _MOST_KEPT_LINES:
+            more = len(kept) - _MOST_KEPT_LINES
+            self._history.add_event(
+                f"run {record.run}: {more} more robots do not use it; the history says why"
+            )
 
 
 class _RoundClock:

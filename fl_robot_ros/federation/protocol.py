@@ -40,6 +40,8 @@ LOSS, ACCURACY, SECONDS = "loss", "accuracy", "seconds"
 CLASS_COUNTS = "class-counts"
 ROBOT = "robot"
 DELIVERED_VERSION = "model-version"
+# Of a robot that does not use the delivered model: the version that it uses, and why.
+KEPT_VERSION, VERDICT = "kept-version", "verdict"
 
 MAX_CLASSES = 10_000
 # A robot does nothing that no server could be set to ask for. The smallest input is the

@@ -24,6 +24,7 @@ from fl_robot_ros.data_source import DataSource
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.errors import FlRobotError, RunFailedError, RunRefusedError
 from fl_robot_ros.name_list import count_list
+from fl_robot_ros.publication import Publication
 from fl_robot_ros.worker_link.event import (
     Delivered,
     Dropped,
@@ -250,6 +251,7 @@ class RunControl:
             freeze=freeze if self._source.is_captured else None,
             models_dir=str(self._data_dir / "models"),
             keep_versions=settings.keep_versions,
+            publication=Publication.from_settings(settings),
             threads=settings.worker_threads,
             nice=settings.worker_nice,
             memory_limit_mb=settings.worker_memory_limit_mb,
@@ -272,7 +274,7 @@ class RunControl:
                 _logger.info("%s", status.data)
             elif isinstance(event, Delivered):
                 self._outcome = event
-                detail = f"model {event.version} is stored"
+                detail = event.note or f"model {event.version} is stored"
                 status = replace(
                     status, state=RunState.DELIVERING, detail=detail, accuracy=event.accuracy
                 )
@@ -303,7 +305,9 @@ class RunControl:
         with self._lock:
             self._worker = None
             if isinstance(self._outcome, Delivered):
-                self._status = replace(self._status, state=RunState.IDLE, detail=FINISHED)
+                note = self._outcome.note
+                detail = f"{FINISHED}; {note}" if note else FINISHED
+                self._status = replace(self._status, state=RunState.IDLE, detail=detail)
             elif self._is_cancelled:
                 self._status = RunStatus(RunState.IDLE, _LEFT)
             else:

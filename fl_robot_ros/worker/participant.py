@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.data_source import DataSource
+from fl_robot_ros.delivery.manifest import Candidate
 from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.delivery.predictor import Predictor
 from fl_robot_ros.errors import FlRobotError, ProtocolError
@@ -193,17 +194,21 @@ class Participant:
         before = self._current_accuracy(store, config, prepared.holdout)
         if before is not None:
             metrics["holdout_accuracy_before"] = before
-        version = store.add(
-            lambda folder: export_model(prepared.trainer.model, folder),
-            classes=list(config.classes),
-            preprocessing=config.preprocessing.to_dict(),
-            metrics=metrics,
-            run=config.run,
-            round=request.server_round,
-            server=self.server,
-            robot=self.robot,
-            **origin,
-        )
+
+        def build(folder: Path) -> Candidate:
+            export_model(prepared.trainer.model, folder)
+            return Candidate(
+                classes=list(config.classes),
+                preprocessing=config.preprocessing.to_dict(),
+                metrics=metrics,
+                run=config.run,
+                round=request.server_round,
+                server=self.server,
+                robot=self.robot,
+                **origin,
+            )
+
+        version = store.add(build).folder
         self.events.write(Delivered(version.name, result.accuracy))
         return self._reply(
             message,

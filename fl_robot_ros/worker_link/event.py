@@ -62,10 +62,15 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Delivered:
-    """The final model is stored; `accuracy` is 0 to 1, on this robot's holdout images."""
+    """The final model is stored; `accuracy` is 0 to 1, on this robot's holdout images.
+
+    Where it did not become the current model, `note` says why in one line.
+    """
 
     version: str
     accuracy: float
+    is_current: bool = True
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,7 @@ _KINDS: dict[str, type[Any]] = {
 _WORKING = {*RunState} - {RunState.IDLE, RunState.FAILED}
 _IS_OF: dict[str, Callable[[Any], bool]] = {
     "int": lambda value: isinstance(value, int),
+    "bool": lambda value: isinstance(value, bool),
     "float": lambda value: isinstance(value, float),
     "float | None": lambda value: isinstance(value, (float, type(None))),
     "str": lambda value: isinstance(value, str),

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from waiting import wait_until
 
+from fl_robot_ros.delivery.manifest import Candidate
 from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.delivery.predictor import Predictor
 from fl_robot_ros.errors import ModelError, RunFailedError, SnapshotError
@@ -295,13 +296,12 @@ def test_what_is_exported_predicts_as_the_trained_model_does(
 ) -> None:
     result = train(trainer, start, data, epochs=6)
     set_packed_weights(trainer.model, result.weights)
-    version = ModelStore(tmp_path, 5).add(
-        lambda folder: export_model(trainer.model, folder),
-        classes=list(CLASSES),
-        preprocessing=INPUT.to_dict(),
-        metrics={},
-    )
-    predictor = Predictor(version)
+
+    def build(folder: Path) -> Candidate:
+        export_model(trainer.model, folder)
+        return Candidate(classes=list(CLASSES), preprocessing=INPUT.to_dict())
+
+    predictor = Predictor(ModelStore(tmp_path).add(build).folder)
     keras_says = np.asarray(trainer.model(data.images[:8] / np.float32(255)))
     for image, expected in zip(data.images[:8], keras_says, strict=True):
         np.testing.assert_allclose(predictor.predict(image).probabilities, expected, atol=1e-4)
