@@ -442,6 +442,19 @@ class ServerSettings(Settings):
         maximum=100000,
     )
     num_rounds: int = setting(3, "Rounds in a run.", unit="rounds", minimum=1, maximum=1000000)
+    end_when_accuracy: float = setting(
+        0.0,
+        "End a run early once a round has this accuracy on the robots' held-out images; 0: never.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    end_when_no_gain_rounds: int = setting(
+        0,
+        "End a run early after so many rounds that did not raise its accuracy; 0: never.",
+        unit="rounds",
+        minimum=0,
+        maximum=1000000,
+    )
     fraction_train: float = setting(
         0.5,
         "Share of the connected robots that train in a round, but at least min_nodes.",

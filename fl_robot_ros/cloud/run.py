@@ -115,6 +115,10 @@ class Run:
             elif record.round <= model.server_round:
                 self._note_evaluation(record, images.get(record.round, 0))
         for server_round in range(model.server_round + 1, self._record.last_round + 1):
+            reason = self._reason_to_end()
+            if reason:
+                self._end_early(model, reason)
+                break
             model = replace(model, server_round=server_round)
             model, accepted = self._train(model)
             best = self._evaluations.best
@@ -194,6 +198,36 @@ class Run:
         """Remember how good a round of this run is, if its model was evaluated."""
         if record.run == self._record.run and record.accuracy is not None:
             self._evaluations.add(Evaluation(record.round, record.accuracy, images))
+
+    def _reason_to_end(self) -> str:
+        """Return why the run needs no further round, "" if it does.
+
+        A round's model is evaluated while the next one trains, so that a run ends with the round
+        after the one that decides.
+        """
+        settings, best = self._settings, self._evaluations.best
+        if best is None:
+            return ""
+        if 0.0 < settings.end_when_accuracy <= best.accuracy:
+            return (
+                f"round {best.round} has accuracy {best.accuracy:.3f}; end_when_accuracy is "
+                f"{settings.end_when_accuracy:g}"
+            )
+        rounds = self._evaluations.rounds_without_gain
+        if 0 < settings.end_when_no_gain_rounds <= rounds:
+            return (
+                f"{rounds} rounds without a higher accuracy than {best.accuracy:.3f}; "
+                f"end_when_no_gain_rounds is {settings.end_when_no_gain_rounds}"
+            )
+        return ""
+
+    def _end_early(self, model: GlobalModel, reason: str) -> None:
+        """Make the newest round the last one of the run."""
+        self._history.add_event(
+            f"run {self._record.run} ends with round {model.server_round} of "
+            f"{self._record.last_round}: {reason}"
+        )
+        self._record = replace(self._record, last_round=model.server_round)
 
     def _best_model(self, last: GlobalModel) -> GlobalModel:
         """Return the model to deliver: of the best round, or of the last where none is known."""
