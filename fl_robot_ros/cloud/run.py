@@ -122,13 +122,13 @@ class Run:
             model = replace(model, server_round=server_round)
             model, accepted = self._train(model)
             best = self._evaluations.best
-            self._save(model, best and best.round)
+            self._save(model, best.round if best else None)
             record = self._record_round(server_round, accepted)
             self._ask_to_evaluate(model, record)
         self._finish_evaluation()
-        best = self._best_model(model)
-        self._deliver(best)
-        return best
+        delivered = self._best_model(model)
+        self._deliver(delivered)
+        return delivered
 
     def _train(self, model: GlobalModel) -> tuple[GlobalModel, list[Reply]]:
         """Have robots train; return the next model, and the updates in it, `min_nodes` at least.

@@ -7,6 +7,7 @@ image by image. The reasons for the rules are in docs/models.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from math import comb
 
 import numpy as np
@@ -99,7 +100,8 @@ class Verdict:
     Attributes:
         accepted: Whether the model becomes the current one.
         reason: Why, in one line for people.
-        accuracy_before: Of the current model where it was compared, 0 to 1; None elsewhere.
+        accuracy_before: Of the current model, 0 to 1; None where it was not compared on all of
+            the held-out images.
     """
 
     accepted: bool
@@ -130,10 +132,12 @@ def decide(trial: Trial, publication: Publication) -> Verdict:
     text = f"accuracy {right.mean():.3f} on {_images(len(right))}"
     before = None
     if current is not None:
-        before = float(current.is_right[compared].mean())
-        if not compared.all():
+        was = float(current.is_right[compared].mean())
+        if compared.all():
+            before = was
+        else:
             text += f" of the classes that {current.version} knows"
-        text += f", {before:.3f} before"
+        text += f", {was:.3f} before"
     problem = _deployment_problem(trial, publication)
     if not problem and publication.publish_if != "always":
         if trial.current is not None:
@@ -163,7 +167,8 @@ def sign_test(lost: int, gained: int) -> float:
         P(X >= lost) for X of a binomial distribution with lost + gained trials of one half.
     """
     total = lost + gained
-    return sum(comb(total, count) for count in range(lost, total + 1)) / 2**total
+    ways = sum(comb(total, count) for count in range(lost, total + 1))
+    return float(Fraction(ways, 2**total))
 
 
 def _deployment_problem(trial: Trial, publication: Publication) -> str:

@@ -80,6 +80,8 @@ def run_job(job: Job, events: EventWriter, guard: Guard, pause: Pause) -> None:
         data=open_learning_data(job.source, snapshot),
         models_dir=Path(job.models_dir),
         keep_versions=job.keep_versions,
+        publication=job.publication,
+        snapshot=snapshot.stem if snapshot else "",
         server=job.server_address,
         events=events,
         enrolment=enrolment,
