@@ -550,6 +550,25 @@ class ServerSettings(Settings):
         maximum=1000.0,
     )
     continuous: bool = setting(False, "Whether to begin the next run when one has ended.")
+    schedule: tuple[str, ...] = setting(
+        (),
+        "When runs begin, as lines of cron in local time ('0 2 * * *': 02:00 every day); in "
+        "between robots are sent away until then. Empty: at once.",
+    )
+    gather_sec: float = setting(
+        0.0,
+        "How long a run waits, once min_nodes are there, for as many robots as the last one had.",
+        unit="s",
+        minimum=0.0,
+        maximum=86400.0,
+    )
+    come_back_sec: float = setting(
+        0.0,
+        "How long robots stay away after a run without a schedule; 0: as long as they like.",
+        unit="s",
+        minimum=0.0,
+        maximum=31536000.0,
+    )
     seed: int = setting(
         0, "Seed for the initial weights, shuffling and dropout.", minimum=0, maximum=2147483647
     )
@@ -573,9 +592,9 @@ class ServerSettings(Settings):
         """Check the classes, the strategy, the TLS files, and the way to the network.
 
         Raises:
-            SettingError: There are fewer than two classes, two classes have the same name, the
-                strategy needs more robots, some TLS files are missing, or the host is on the
-                network and TLS is neither set up nor given up.
+            SettingError: There are fewer than two classes, two classes have the same name, runs
+                begin by two rules, the strategy needs more robots, some TLS files are missing, or
+                the host is on the network and TLS is neither set up nor given up.
         """
         if len(self.classes) < 2:
             raise SettingError(
@@ -591,6 +610,10 @@ class ServerSettings(Settings):
                     f"classes has {self.classes[first]!r} and {self.classes[number]!r}; expected "
                     "distinct names; upper and lower case count as the same"
                 )
+        if self.schedule and self.continuous:
+            raise SettingError(
+                f"schedule is {list(self.schedule)!r} and continuous is True; expected one of them"
+            )
         needed = updates_needed(self.strategy, self.max_malicious)
         if self.min_nodes < needed:
             raise SettingError(

@@ -35,6 +35,7 @@ from fl_robot_ros.learning.weights import check_weights, set_packed_weights
 from fl_robot_ros.name_list import count_list
 from fl_robot_ros.one_line import one_line
 from fl_robot_ros.publication import Publication
+from fl_robot_ros.worker.come_back import come_back_sec
 from fl_robot_ros.worker.guard import memory_mb
 from fl_robot_ros.worker.model_trial import Exam, TrialResult
 from fl_robot_ros.worker_link.event import Delivered, EventWriter, Prepared, Progress
@@ -228,7 +229,13 @@ class Participant:
         accuracy = result.metrics["holdout_accuracy"]
         _logger.info("%s: %s", stored.folder.name, stored.note or result.verdict.reason)
         self.events.write(
-            Delivered(stored.folder.name, accuracy, stored.is_current, one_line(stored.note))
+            Delivered(
+                stored.folder.name,
+                accuracy,
+                stored.is_current,
+                one_line(stored.note),
+                come_back_sec(protocol.unpack_come_back(message)),
+            )
         )
         texts = {protocol.DELIVERED_VERSION: stored.folder.name}
         if not stored.is_current:

@@ -64,20 +64,23 @@ class Dropped:
 class Delivered:
     """The final model is stored; `accuracy` is 0 to 1, on this robot's holdout images.
 
-    Where it did not become the current model, `note` says why in one line.
+    Where it did not become the current model, `note` says why in one line. For `come_back_sec` s
+    the server has no run for this robot; 0: unknown.
     """
 
     version: str
     accuracy: float
     is_current: bool = True
     note: str = ""
+    come_back_sec: float = 0.0
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The run failed; `reason` is one line for people."""
+    """The run failed; `reason` is one line for people, `come_back_sec` as in `Delivered`."""
 
     reason: str
+    come_back_sec: float = 0.0
 
 
 Event = Frozen | Progress | Reading | Prepared | Dropped | Delivered | Failed
