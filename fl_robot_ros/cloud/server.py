@@ -23,6 +23,7 @@ from fl_robot_ros.cloud.admission import Admission
 from fl_robot_ros.cloud.checkpoint import newest_checkpoint
 from fl_robot_ros.cloud.gate import Gate
 from fl_robot_ros.cloud.history import History, RunRecord, RunStage, set_aside
+from fl_robot_ros.cloud.initial_model_check import check_initial_model
 from fl_robot_ros.cloud.readiness import (
     check_readiness,
     describe_risks,
@@ -74,13 +75,14 @@ class FleetServer:
         """Do one run, or run after run; return whether the last one succeeded.
 
         Raises:
-            SettingError: Another server uses the state folder, or a file, address or port that the
-                settings name cannot be used.
+            SettingError: Another server uses the state folder, or a file, model, address or port
+                that the settings name cannot be used.
             RunFailedError: The SuperLink does not start.
         """
         with self._locked(), self._open_history() as history:
             check_readiness(self._settings, self.state_dir / CHECKPOINTS)
             self._check_checkpoints(history)
+            self._check_initial_model()
             self._write_settings()
             self._last_event = history.last_event_id()
             history.set_absent({})
@@ -181,6 +183,17 @@ class FleetServer:
                 f"checkpoint that can be read{''.join(f'; {text}' for text in complaints)}; put "
                 f"{CHECKPOINTS}/ back, or begin anew with another state_dir"
             )
+
+    def _check_initial_model(self) -> None:
+        """Check the operator's model, where there is no checkpoint that goes on.
+
+        Raises:
+            SettingError: Robots could not use the model.
+        """
+        path = self._settings.initial_model
+        if path and newest_checkpoint(self.state_dir / CHECKPOINTS)[0] is None:
+            self._say(f"checking that {path} can be delivered to robots")
+            check_initial_model(self._settings, self._stop)
 
     def _begin_or_resume(self, history: History) -> RunRecord:
         """Return the run to do: the unfinished one, or a new one after the newest checkpoint."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,11 @@ from fl_robot_ros.config import INT8_FILE
 from fl_robot_ros.delivery.manifest import KERAS_FILE, TFLITE_FILE
 from fl_robot_ros.errors import ModelError
 from fl_robot_ros.learning.lite_model import LiteModel
+from fl_robot_ros.name_list import name_list
 from fl_robot_ros.one_line import one_line
+
+# An operation in a message of the converter, as in "'tf.Erfinv' op is neither a custom op nor".
+_LACKING = re.compile(r"'tf\.(\w+)' op is neither a custom op")
 
 
 def export_model(model: keras.Model, folder: Path) -> LiteModel:
@@ -64,6 +69,9 @@ def convert(
 ) -> bytes:
     """Return the content of a .tflite file with LiteRT's own operations alone.
 
+    It takes one image at a time: with an open number of images recurrent layers cannot be
+    converted.
+
     Args:
         model: As for `export_model`.
         calibration: Images and scale for 8-bit weights and activations; None for float32.
@@ -71,20 +79,27 @@ def convert(
     Raises:
         ModelError: The model cannot be converted.
     """
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    if calibration is not None:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: _inputs(*calibration)
+    holder = tf.Module()  # The converter takes only weights that TensorFlow's own modules hold.
+    holder.weights = [variable.value for variable in model.variables]
+    one_image = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32)
+    holder.call = tf.function(lambda images: model(images, training=False), autograph=False)
     # The converter prints a report of the model on stdout, and warns that float32 inputs of an
     # 8-bit model have no ranges.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            converter = tf.lite.TFLiteConverter.from_concrete_functions(
+                [holder.call.get_concrete_function(one_image)], holder
+            )
+            if calibration is not None:
+                converter.optimizations = [tf.lite.Optimize.DEFAULT]
+                converter.representative_dataset = lambda: _inputs(*calibration)
             return bytes(converter.convert())
         except Exception as error:  # the converter has exceptions of its own
-            raise ModelError(
-                f"the model cannot be converted to LiteRT: {one_line(str(error), 300)}"
-            ) from error
+            text = str(error)
+            lacking = sorted(set(_LACKING.findall(text)))
+            reason = f"LiteRT has no {name_list(lacking)}" if lacking else one_line(text, 300)
+            raise ModelError(f"the model cannot be converted to LiteRT: {reason}") from error
 
 
 def parity(model: keras.Model, lite: LiteModel, inputs: NDArray[np.float32]) -> float:
