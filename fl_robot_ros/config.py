@@ -442,6 +442,19 @@ class ServerSettings(Settings):
         maximum=100000,
     )
     num_rounds: int = setting(3, "Rounds in a run.", unit="rounds", minimum=1, maximum=1000000)
+    end_when_accuracy: float = setting(
+        0.0,
+        "End a run early once a round has this accuracy on the robots' held-out images; 0: never.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    end_when_no_gain_rounds: int = setting(
+        0,
+        "End a run early after so many rounds that did not raise its accuracy; 0: never.",
+        unit="rounds",
+        minimum=0,
+        maximum=1000000,
+    )
     fraction_train: float = setting(
         0.5,
         "Share of the connected robots that train in a round, but at least min_nodes.",
@@ -537,6 +550,25 @@ class ServerSettings(Settings):
         maximum=1000.0,
     )
     continuous: bool = setting(False, "Whether to begin the next run when one has ended.")
+    schedule: tuple[str, ...] = setting(
+        (),
+        "When runs begin, as lines of cron in local time ('0 2 * * *': 02:00 every day); in "
+        "between robots are sent away until then. Empty: at once.",
+    )
+    gather_sec: float = setting(
+        0.0,
+        "How long a run waits, once min_nodes are there, for as many robots as the last one had.",
+        unit="s",
+        minimum=0.0,
+        maximum=86400.0,
+    )
+    come_back_sec: float = setting(
+        0.0,
+        "How long robots stay away after a run without a schedule; 0: as long as they like.",
+        unit="s",
+        minimum=0.0,
+        maximum=31536000.0,
+    )
     seed: int = setting(
         0, "Seed for the initial weights, shuffling and dropout.", minimum=0, maximum=2147483647
     )
@@ -560,9 +592,9 @@ class ServerSettings(Settings):
         """Check the classes, the strategy, the TLS files, and the way to the network.
 
         Raises:
-            SettingError: There are fewer than two classes, two classes have the same name, the
-                strategy needs more robots, some TLS files are missing, or the host is on the
-                network and TLS is neither set up nor given up.
+            SettingError: There are fewer than two classes, two classes have the same name, runs
+                begin by two rules, the strategy needs more robots, some TLS files are missing, or
+                the host is on the network and TLS is neither set up nor given up.
         """
         if len(self.classes) < 2:
             raise SettingError(
@@ -578,6 +610,10 @@ class ServerSettings(Settings):
                     f"classes has {self.classes[first]!r} and {self.classes[number]!r}; expected "
                     "distinct names; upper and lower case count as the same"
                 )
+        if self.schedule and self.continuous:
+            raise SettingError(
+                f"schedule is {list(self.schedule)!r} and continuous is True; expected one of them"
+            )
         needed = updates_needed(self.strategy, self.max_malicious)
         if self.min_nodes < needed:
             raise SettingError(

@@ -46,7 +46,17 @@ class BestRound:
         Of rounds with the same accuracy it is the last one, and a round counts only if it was
         evaluated on at least half as many images as that with the most.
         """
+        return max(self._sound(), key=lambda item: (item.accuracy, item.round), default=None)
+
+    @property
+    def rounds_without_gain(self) -> int:
+        """How many rounds that count were evaluated since the accuracy last rose."""
+        sound = sorted(self._sound(), key=lambda item: item.round)
+        accuracies = [evaluation.accuracy for evaluation in sound]
+        return len(accuracies) - 1 - accuracies.index(max(accuracies)) if accuracies else 0
+
+    def _sound(self) -> list[Evaluation]:
+        """Return the rounds that count."""
         found = self._evaluations.values()
         most = max((evaluation.images for evaluation in found), default=0)
-        sound = [evaluation for evaluation in found if evaluation.images >= _MIN_SHARE * most]
-        return max(sound, key=lambda item: (item.accuracy, item.round), default=None)
+        return [evaluation for evaluation in found if evaluation.images >= _MIN_SHARE * most]

@@ -246,6 +246,21 @@ class History:
         """Return the newest run."""
         return self._select_run("ORDER BY run DESC LIMIT 1")
 
+    def times_of_last_run(self) -> tuple[float, float] | None:
+        """Return beginning and end of the newest run that has ended, as timestamps in s."""
+        rows = self._execute(
+            "SELECT started, ended FROM runs WHERE ended IS NOT NULL ORDER BY run DESC LIMIT 1"
+        )
+        return (float(rows[0][0]), float(rows[0][1])) if rows else None
+
+    def robots_in_last_run(self) -> int:
+        """Return how many robots did something that counted in the newest run with any."""
+        [(number,)] = self._execute(
+            "SELECT COUNT(DISTINCT robot) FROM answers WHERE accepted AND run = "
+            "(SELECT MAX(run) FROM answers WHERE accepted)"
+        )
+        return int(number)
+
     def _select_run(self, clause: str, *values: int) -> RunRecord | None:
         rows = self._execute(
             "SELECT run, status, first_round, last_round, pid, COALESCE(reason, ''), settings, "

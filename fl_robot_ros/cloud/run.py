@@ -19,6 +19,7 @@ from fl_robot_ros.cloud.best_round import BestRound, Evaluation
 from fl_robot_ros.cloud.checkpoint import GlobalModel
 from fl_robot_ros.cloud.fleet_classes import FleetClasses
 from fl_robot_ros.cloud.history import History, RoundRecord, RunRecord
+from fl_robot_ros.cloud.schedule import come_back_sec
 from fl_robot_ros.cloud.sent_request import Patience, Reader, SentRequest
 from fl_robot_ros.cloud.silent_robots import SilentRobots
 from fl_robot_ros.cloud.update_check import Reply, check_reply
@@ -114,7 +115,12 @@ class Run:
                 self._ask_to_evaluate(model, record)  # the server was stopped before
             elif record.round <= model.server_round:
                 self._note_evaluation(record, images.get(record.round, 0))
+        self._gather()
         for server_round in range(model.server_round + 1, self._record.last_round + 1):
+            reason = self._reason_to_end()
+            if reason:
+                self._end_early(model, reason)
+                break
             model = replace(model, server_round=server_round)
             model, accepted = self._train(model)
             best = self._evaluations.best
@@ -194,6 +200,56 @@ class Run:
         """Remember how good a round of this run is, if its model was evaluated."""
         if record.run == self._record.run and record.accuracy is not None:
             self._evaluations.add(Evaluation(record.round, record.accuracy, images))
+
+    def _gather(self) -> None:
+        """Wait for robots beyond `min_nodes`, as many as the last run had, for `gather_sec`."""
+        wait_sec = self._settings.gather_sec
+        expected = self._history.robots_in_last_run()
+        if not wait_sec:
+            return
+        nodes = self._wait_for_robots()
+        end = time.monotonic() + wait_sec
+        if expected and len(nodes) >= expected:
+            return
+        wanted = f"the {expected} of the last run" if expected else "more robots"
+        self._history.add_event(
+            f"{len(nodes)} robots are there; waiting up to {wait_sec:g} s for {wanted}"
+        )
+        while time.monotonic() < end and not 0 < expected <= len(nodes):
+            self._sleep(_NODE_POLL_SEC)
+            nodes = self._online()
+        self._history.add_event(f"beginning with {len(nodes)} robots")
+        self._clock = _RoundClock()
+
+    def _reason_to_end(self) -> str:
+        """Return why the run needs no further round, "" if it does.
+
+        A round's model is evaluated while the next one trains, so that a run ends with the round
+        after the one that decides.
+        """
+        settings, best = self._settings, self._evaluations.best
+        if best is None:
+            return ""
+        if 0.0 < settings.end_when_accuracy <= best.accuracy:
+            return (
+                f"round {best.round} has accuracy {best.accuracy:.3f}; end_when_accuracy is "
+                f"{settings.end_when_accuracy:g}"
+            )
+        rounds = self._evaluations.rounds_without_gain
+        if 0 < settings.end_when_no_gain_rounds <= rounds:
+            return (
+                f"{rounds} rounds without a higher accuracy than {best.accuracy:.3f}; "
+                f"end_when_no_gain_rounds is {settings.end_when_no_gain_rounds}"
+            )
+        return ""
+
+    def _end_early(self, model: GlobalModel, reason: str) -> None:
+        """Make the newest round the last one of the run."""
+        self._history.add_event(
+            f"run {self._record.run} ends with round {model.server_round} of "
+            f"{self._record.last_round}: {reason}"
+        )
+        self._record = replace(self._record, last_round=model.server_round)
 
     def _best_model(self, last: GlobalModel) -> GlobalModel:
         """Return the model to deliver: of the best round, or of the last where none is known."""
@@ -277,6 +333,7 @@ class Run:
         model: GlobalModel,
         nodes: Sequence[int],
         signature: Signature | None = None,
+        come_back_sec: float = 0.0,
     ) -> SentRequest:
         """Send the model to robots."""
         settings = self._settings
@@ -296,7 +353,7 @@ class Run:
         request = SentRequest(
             self._grid,
             self._reader,
-            protocol.pack_request(config, model.weights, signature),
+            protocol.pack_request(config, model.weights, signature, come_back_sec),
             phase,
             nodes,
             server_round=model.server_round,
@@ -413,7 +470,8 @@ class Run:
         record = self._record
         nodes = [node for node in self._online() if node in self._met or not self._met]
         signature = self._sign(record.run, model) if self._sign else None
-        request = self._send(QUERY, model, nodes, signature)
+        stay_away_sec = come_back_sec(self._settings, time.time())
+        request = self._send(QUERY, model, nodes, signature, stay_away_sec)
         silent = self._silent.resting(record.last_round) & {*nodes}
         enough = max(len(nodes) - len(silent), 1)
         replies = self._replies(QUERY, model.server_round, request, enough=enough)

@@ -10,7 +10,7 @@ import numpy as np
 from fl_robot_ros.images.image_files import decode_image
 from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.learning.split_by_class import split_by_class
-from fl_robot_ros.learning.training_data import LabelledImages, choose_images
+from fl_robot_ros.learning.training_data import LabelledImages, Wait, choose_images, no_wait
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class EncodedData:
     holdout_fraction: float
 
     def load(
-        self, classes: Sequence[str], preprocessing: Preprocessing
+        self, classes: Sequence[str], preprocessing: Preprocessing, wait: Wait = no_wait
     ) -> tuple[LabelledImages, LabelledImages]:
         """Return the training and the holdout images of a run's classes, for its input.
 
@@ -55,7 +55,7 @@ class EncodedData:
             keys = [str(position) for position in range(len(labels))]
             chosen = split_by_class(labels, keys, self.holdout_fraction)
             sides = [(self.train, side) for side in chosen]  # type: ignore[misc]
-        train, holdout = (_load(*side, classes, preprocessing) for side in sides)
+        train, holdout = (_load(*side, classes, preprocessing, wait) for side in sides)
         return train, holdout
 
 
@@ -64,6 +64,7 @@ def _load(
     positions: Sequence[int],
     classes: Sequence[str],
     preprocessing: Preprocessing,
+    wait: Wait,
 ) -> LabelledImages:
     """Decode the images at some positions, ascending, one at a time."""
     wanted, unmapped = choose_images(encoded.labels, classes, positions)
@@ -73,6 +74,7 @@ def _load(
     for position, data in enumerate(encoded.read() if wanted else ()):
         if position not in wanted:
             continue
+        wait()
         image = decode_image(data)
         if image is not None:
             images[count] = preprocessing.resize(image)

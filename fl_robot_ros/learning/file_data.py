@@ -20,7 +20,13 @@ from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.labels.folder_layout import TEST, TRAIN, VALIDATION
 from fl_robot_ros.labels.image_folder import FolderImage, read_image_folder
 from fl_robot_ros.learning.split_by_class import split_by_class
-from fl_robot_ros.learning.training_data import ImageReader, LabelledImages, load_images
+from fl_robot_ros.learning.training_data import (
+    ImageReader,
+    LabelledImages,
+    Wait,
+    load_images,
+    no_wait,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -42,12 +48,12 @@ class ImageFiles:
     read_file: ImageReader = read_image
 
     def load(
-        self, classes: Sequence[str], preprocessing: Preprocessing
+        self, classes: Sequence[str], preprocessing: Preprocessing, wait: Wait = no_wait
     ) -> tuple[LabelledImages, LabelledImages]:
         """Return the training and the holdout images of a run's classes, for its input."""
         return (
-            load_images(self.train, classes, preprocessing, self.read_file),
-            load_images(self.holdout, classes, preprocessing, self.read_file),
+            load_images(self.train, classes, preprocessing, self.read_file, wait),
+            load_images(self.holdout, classes, preprocessing, self.read_file, wait),
         )
 
 

@@ -12,20 +12,21 @@ from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.learning.file_data import open_image_folder, open_snapshot
 from fl_robot_ros.learning.hub_data import open_hub
 from fl_robot_ros.learning.tfds_data import open_tfds
-from fl_robot_ros.learning.training_data import LabelledImages
+from fl_robot_ros.learning.training_data import LabelledImages, Wait, no_wait
 
 
 class LearningData(Protocol):
     """Labelled images on two sides, read for a run's classes and input."""
 
     def load(
-        self, classes: Sequence[str], preprocessing: Preprocessing
+        self, classes: Sequence[str], preprocessing: Preprocessing, wait: Wait = no_wait
     ) -> tuple[LabelledImages, LabelledImages]:
         """Return the training and the holdout images.
 
         Args:
             classes: Class names of the run.
             preprocessing: The model's input.
+            wait: Called before each image.
 
         Raises:
             FlRobotError: The images cannot be read.

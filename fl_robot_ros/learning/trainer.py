@@ -17,7 +17,7 @@ from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.learning.architecture import model_from_architecture
 from fl_robot_ros.learning.calibrated_loss import CalibratedCrossEntropy
 from fl_robot_ros.learning.memory_budget import MemoryBudget
-from fl_robot_ros.learning.training_data import LabelledImages
+from fl_robot_ros.learning.training_data import LabelledImages, Wait, no_wait
 from fl_robot_ros.learning.weights import pack_weights, set_packed_weights
 
 EVALUATION_BATCH_SIZE = 256
@@ -71,6 +71,7 @@ class Trainer:
         preprocessing: Preprocessing,
         classes: Sequence[str],
         budget: MemoryBudget | None = None,
+        wait: Wait = no_wait,
     ) -> None:
         """Build and compile the model.
 
@@ -79,6 +80,7 @@ class Trainer:
             preprocessing: The model's input.
             classes: Class names in the order of the outputs.
             budget: The memory that the model may take; None: any.
+            wait: Called before each batch; what it raises ends training or evaluation.
 
         Raises:
             ModelError: The architecture is invalid, does not match input and classes, or needs
@@ -86,6 +88,7 @@ class Trainer:
         """
         self.model = model_from_architecture(architecture, budget.check if budget else None)
         self._scale = preprocessing.scale
+        self._wait = wait
         expected = (None, *preprocessing.input_shape), (None, len(classes))
         shapes = tuple(self.model.input_shape), tuple(self.model.output_shape)
         if shapes != expected:
@@ -145,7 +148,7 @@ class Trainer:
         self._loss.set_plain()
         if calibrated:
             self._loss.set_class_counts(data.class_counts(self._num_classes), absent_classes)
-        callback = _Watch(on_epoch)
+        callback = _Watch(self._wait, on_epoch)
         generator = np.random.default_rng(seed)
         history: dict[str, list[float]] = {}
         for epoch in range(epochs):
@@ -189,7 +192,9 @@ class Trainer:
         set_packed_weights(self.model, weights)
         batches = self._batches(data, np.arange(len(data)), EVALUATION_BATCH_SIZE)
         self._loss.set_plain()
-        metrics = self._learner.evaluate(batches, verbose=0, return_dict=True)
+        metrics = self._learner.evaluate(
+            batches, verbose=0, return_dict=True, callbacks=[_Watch(self._wait)]
+        )
         return EvaluationResult(
             loss=float(metrics["loss"]),
             accuracy=float(metrics["accuracy"]),
@@ -231,11 +236,18 @@ class Trainer:
 
 
 class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Reports epochs."""
+    """Waits between batches, and reports epochs."""
 
-    def __init__(self, on_epoch: Progress | None) -> None:
+    def __init__(self, wait: Wait, on_epoch: Progress | None = None) -> None:
         super().__init__()
+        self._wait = wait
         self._on_epoch = on_epoch
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._wait()
+
+    def on_test_batch_begin(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._wait()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if self._on_epoch is not None:

@@ -18,6 +18,12 @@ _DECODER_THREADS = 2
 
 # Returns the image in a file, uint8 (H, W, 3), RGB; None if it cannot be read.
 ImageReader = Callable[[Path], "NDArray[np.uint8] | None"]
+# Called between two steps of the work, from any thread; returns when the work may go on.
+Wait = Callable[[], None]
+
+
+def no_wait() -> None:
+    """Go on at once."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,7 @@ def load_images(
     classes: Sequence[str],
     preprocessing: Preprocessing,
     read_file: ImageReader = read_image,
+    wait: Wait = no_wait,
 ) -> LabelledImages:
     """Read image files into one array.
 
@@ -94,6 +101,7 @@ def load_images(
         classes: Class names of the run.
         preprocessing: The model's input.
         read_file: Reads an image; called from several threads.
+        wait: Called before each image.
     """
     chosen, unmapped = choose_images([label for _, label in items], classes, range(len(items)))
     wanted = [(items[position][0], number) for position, number in chosen.items()]
@@ -101,6 +109,7 @@ def load_images(
     readable = np.zeros(len(wanted), dtype=bool)
 
     def read(index: int) -> None:
+        wait()
         image = read_file(wanted[index][0])
         if image is not None:
             images[index] = preprocessing.resize(image)

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import fl_robot_ros
+from fl_robot_ros.one_line import one_line
 from fl_robot_ros.robot.worker_python import worker_environment
 from fl_robot_ros.worker_link.event import Event, read_event
-from fl_robot_ros.worker_link.job import CANCEL, Job
+from fl_robot_ros.worker_link.job import CANCEL, PAUSE, RESUME, Job
 
 WORKER_MODULE = "fl_robot_ros.worker.worker"
 # A worker ends by itself within 1.5 s, unless native code keeps Python's lock for so long. Its
@@ -74,6 +75,18 @@ class WorkerProcess:
     def pid(self) -> int:
         """Number of the process."""
         return self._process.pid
+
+    def pause(self, reason: str) -> None:
+        """Have the worker stop its work and stay in the run; return at once.
+
+        Args:
+            reason: Why, for people; the worker leaves the run with it after too long a pause.
+        """
+        self._say(f"{PAUSE} {one_line(reason)}")
+
+    def resume(self) -> None:
+        """Have the worker go on where it stopped; return at once."""
+        self._say(RESUME)
 
     def cancel(self) -> None:
         """Ask the worker to leave the run, and end it by force if it does not; return at once."""

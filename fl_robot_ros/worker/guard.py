@@ -1,4 +1,4 @@
-"""What ends a worker from outside of its work: a cancellation, want of memory, a deadline.
+"""What reaches a worker from outside of its work: the node's words, want of memory, a deadline.
 
 The end comes within two seconds, whatever the work and the server do. Everything that a worker
 stores is written beside its place and renamed, so its end does no harm at any moment.
@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TextIO
 
+from fl_robot_ros.worker.pause import Pause
 from fl_robot_ros.worker_link.event import EventWriter, Failed
-from fl_robot_ros.worker_link.job import CANCEL
+from fl_robot_ros.worker_link.job import CANCEL, PAUSE, RESUME
 
 FAILED_CODE, CANCELLED_CODE = 1, 3
 LEFT = "the robot left the run"
@@ -54,19 +55,25 @@ class Guard:
         self._events = events
         self._is_ending = threading.Lock()
 
-    def obey(self, stream: TextIO) -> None:
-        """End the process at the line `cancel`, with the parent process, and at a SIGTERM.
+    def obey(self, stream: TextIO, pause: Pause) -> None:
+        """Do what the node says, and end with the node or at a SIGTERM.
 
         Call it from the main thread, before there are others.
 
         Args:
-            stream: Standard input, after the job.
+            stream: Standard input, after the job. `cancel` ends the process.
+            pause: Begins at `pause` and a reason, and ends at `resume`.
         """
 
         def listen() -> None:
             for line in stream:
-                if line.strip() == CANCEL:
+                word, _, reason = line.strip().partition(" ")
+                if word == CANCEL:
                     break
+                if word == PAUSE:
+                    pause.begin(reason)
+                elif word == RESUME:
+                    pause.end()
             self._end(CANCELLED_CODE, LEFT)
 
         def wait_for_signal() -> None:
@@ -99,7 +106,7 @@ class Guard:
 
     @contextmanager
     def deadline(self, what: str, seconds: float) -> Iterator[None]:
-        """End the process when the work inside takes too long.
+        """End the process when the work inside takes too long; it has no step to pause at.
 
         Args:
             what: The work, for the message.

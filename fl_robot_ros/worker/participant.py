@@ -30,11 +30,12 @@ from fl_robot_ros.identity.signed_model import state, verify
 from fl_robot_ros.learning.learning_data import LearningData, open_learning_data
 from fl_robot_ros.learning.memory_budget import MemoryBudget
 from fl_robot_ros.learning.trainer import EVALUATION_BATCH_SIZE, EvaluationResult, Trainer
-from fl_robot_ros.learning.training_data import LabelledImages
+from fl_robot_ros.learning.training_data import LabelledImages, Wait, no_wait
 from fl_robot_ros.learning.weights import check_weights, set_packed_weights
 from fl_robot_ros.name_list import count_list
 from fl_robot_ros.one_line import one_line
 from fl_robot_ros.publication import Publication
+from fl_robot_ros.worker.come_back import come_back_sec
 from fl_robot_ros.worker.guard import memory_mb
 from fl_robot_ros.worker.model_trial import Exam, TrialResult
 from fl_robot_ros.worker_link.event import Delivered, EventWriter, Prepared, Progress
@@ -82,6 +83,7 @@ class Participant:
         snapshot: Name of the dataset snapshot, for the manifest; "" for another source.
         memory_limit_mb: Most memory of this process, in MB; 0: no limit.
         deadline: Watches over work that must end in time.
+        wait: Called between the steps of the work; returns when the work may go on.
     """
 
     robot: str
@@ -95,6 +97,7 @@ class Participant:
     enrolment: Enrolment | None = None
     memory_limit_mb: int = 0
     deadline: Callable[[str, float], AbstractContextManager[None]] = _no_deadline
+    wait: Wait = no_wait
     _prepared: _Prepared | None = None
     _introduced_as: int = 0
 
@@ -226,7 +229,13 @@ class Participant:
         accuracy = result.metrics["holdout_accuracy"]
         _logger.info("%s: %s", stored.folder.name, stored.note or result.verdict.reason)
         self.events.write(
-            Delivered(stored.folder.name, accuracy, stored.is_current, one_line(stored.note))
+            Delivered(
+                stored.folder.name,
+                accuracy,
+                stored.is_current,
+                one_line(stored.note),
+                come_back_sec(protocol.unpack_come_back(message)),
+            )
         )
         texts = {protocol.DELIVERED_VERSION: stored.folder.name}
         if not stored.is_current:
@@ -292,9 +301,13 @@ class Participant:
             )
             with self.deadline("to build the server's model", _BUILD_SEC):
                 trainer = Trainer(
-                    config.architecture, config.preprocessing, config.classes, budget or None
+                    config.architecture,
+                    config.preprocessing,
+                    config.classes,
+                    budget or None,
+                    self.wait,
                 )
-            train, holdout = self.data.load(config.classes, config.preprocessing)
+            train, holdout = self.data.load(config.classes, config.preprocessing, self.wait)
             unmapped = train.unmapped + holdout.unmapped
             unreadable = train.unreadable + holdout.unreadable
             self._prepared = _Prepared(key, trainer, train, holdout)

@@ -2,7 +2,8 @@
 
 The ROS node starts `python -m fl_robot_ros.worker.worker`, writes a job (`worker_link.job`) as the
 first line of standard input and reads events (`worker_link.event`) from standard output. A later
-line `cancel`, or the end of the input because the node is gone, makes the worker leave the run.
+line `cancel`, or the end of the input because the node is gone, makes the worker leave the run;
+`pause` and a reason stops its work until the line `resume` (`worker.pause`).
 The output of libraries goes to standard error.
 """
 
@@ -18,11 +19,17 @@ from typing import Any
 
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.snapshot import freeze
-from fl_robot_ros.errors import FlRobotError, RunFailedError, ServerUnreachableError
+from fl_robot_ros.errors import (
+    FlRobotError,
+    NoRunError,
+    RunFailedError,
+    ServerUnreachableError,
+)
 from fl_robot_ros.identity.enrolment import Enrolment
 from fl_robot_ros.one_line import one_line
 from fl_robot_ros.worker.first_contact import introduce, read_certificates
 from fl_robot_ros.worker.guard import FAILED_CODE, Guard
+from fl_robot_ros.worker.pause import Pause
 from fl_robot_ros.worker.reachability import wait_for_listener
 from fl_robot_ros.worker_link.event import Dropped, EventWriter, Failed, Frozen, Progress, Reading
 from fl_robot_ros.worker_link.job import FreezeRequest, Job
@@ -43,7 +50,7 @@ _OOM_SCORE = "500"  # of 1000; the node has 0
 _logger = logging.getLogger(__name__)
 
 
-def run_job(job: Job, events: EventWriter, guard: Guard) -> None:
+def run_job(job: Job, events: EventWriter, guard: Guard, pause: Pause) -> None:
     """Take part in one run, from the snapshot to the delivery of the final model.
 
     Raises:
@@ -54,6 +61,7 @@ def run_job(job: Job, events: EventWriter, guard: Guard) -> None:
     if job.freeze is not None:
         snapshot = _freeze(job.freeze, job.source.holdout_fraction, events)
     _step_back(job.nice)
+    pause.wait()
     guard.limit_memory(job.memory_limit_mb)
     events.write(Progress(RunState.CONNECTING))
     enrolment = Enrolment.load(Path(job.enrolment)) if job.enrolment else None
@@ -63,6 +71,7 @@ def run_job(job: Job, events: EventWriter, guard: Guard) -> None:
     if job.threads:
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(job.threads)
         os.environ["TF_NUM_INTEROP_THREADS"] = str(job.threads)
+    pause.wait()
     # Flower and TensorFlow take seconds to load, and are only needed now.
     from fl_robot_ros.learning.learning_data import open_learning_data
     from fl_robot_ros.worker import client_app
@@ -83,6 +92,7 @@ def run_job(job: Job, events: EventWriter, guard: Guard) -> None:
         enrolment=enrolment,
         memory_limit_mb=job.memory_limit_mb,
         deadline=guard.deadline,
+        wait=pause.wait,
     )
     client_app.set_participant(participant)
     with connect(
@@ -93,7 +103,7 @@ def run_job(job: Job, events: EventWriter, guard: Guard) -> None:
     ) as connection:
         guard.connection = connection
         events.write(Progress(RunState.WAITING))
-        _reply_until_delivered(connection, client_app.app, events)
+        _reply_until_delivered(connection, client_app.app, events, pause)
 
 
 def _freeze(request: FreezeRequest, holdout_fraction: float, events: EventWriter) -> Path:
@@ -120,7 +130,7 @@ def _freeze(request: FreezeRequest, holdout_fraction: float, events: EventWriter
     return path
 
 
-def _reply_until_delivered(connection: Any, app: Any, events: EventWriter) -> None:
+def _reply_until_delivered(connection: Any, app: Any, events: EventWriter, pause: Pause) -> None:
     """Reply to one message after another; return after the delivery.
 
     Raises:
@@ -134,7 +144,8 @@ def _reply_until_delivered(connection: Any, app: Any, events: EventWriter) -> No
         asked_at = time.monotonic()
         message = connection.receive()
         if message is None:
-            _pause(waiting_since, asked_at)
+            pause.check()
+            _rest(waiting_since, asked_at)
             continue
         context = Context(
             run_id=message.metadata.run_id,
@@ -144,7 +155,7 @@ def _reply_until_delivered(connection: Any, app: Any, events: EventWriter) -> No
             run_config={},
         )
         start = time.monotonic()
-        reply, error = _run_app(app, message, context)
+        reply, error = _run_app(app, message, context, pause)
         is_last = message.metadata.message_type.startswith("query")
         if error is not None:
             if is_last:
@@ -171,18 +182,19 @@ def _take_leave(connection: Any, reply: Any, seconds: float) -> None:
         _logger.warning("the server did not hear of the delivery: %s", error)
 
 
-def _pause(waiting_since: float, asked_at: float) -> None:
+def _rest(waiting_since: float, asked_at: float) -> None:
     """Wait until the next poll; the time that the server held the last one counts."""
     now = time.monotonic()
-    pause = min((now - waiting_since) * _POLL_SHARE, _MAX_POLL_SEC)
-    time.sleep(max(pause - (now - asked_at), _MIN_POLL_SEC))
+    rest_sec = min((now - waiting_since) * _POLL_SHARE, _MAX_POLL_SEC)
+    time.sleep(max(rest_sec - (now - asked_at), _MIN_POLL_SEC))
 
 
-def _run_app(app: Any, message: Any, context: Any) -> tuple[Any, Exception | None]:
+def _run_app(app: Any, message: Any, context: Any, pause: Pause) -> tuple[Any, Exception | None]:
     """Return the app's reply; after an error a reply that tells the server the reason."""
     from fl_robot_ros.worker.fleet_connection import error_reply
 
     try:
+        pause.wait()
         return app(message, context), None
     except FlRobotError as error:
         return error_reply(message, str(error)), error
@@ -211,7 +223,7 @@ def _tell(connection: Any, reply: Any, reason: str) -> None:
                 _logger.info("the server knows why this robot leaves")
                 return
             if reply is None:
-                _pause(waiting_since, asked_at)
+                _rest(waiting_since, asked_at)
         _logger.warning("the server did not read why this robot leaves")
     except FlRobotError as error:
         _logger.warning("the server cannot be told why this robot leaves: %s", error)
@@ -250,11 +262,13 @@ def main() -> int:
     guard = Guard(events)
     try:
         job = Job.from_json(sys.stdin.readline())
-        guard.obey(sys.stdin)
-        run_job(job, events, guard)
+        pause = Pause(events, job.pause_max_sec)
+        guard.obey(sys.stdin, pause)
+        run_job(job, events, guard, pause)
     except FlRobotError as error:
         _logger.error("%s", error)
-        events.write(Failed(one_line(str(error))))
+        stay_away_sec = error.come_back_sec if isinstance(error, NoRunError) else 0.0
+        events.write(Failed(one_line(str(error)), stay_away_sec))
         return FAILED_CODE
     except Exception as error:
         _logger.exception("the worker failed")

@@ -64,20 +64,23 @@ class Dropped:
 class Delivered:
     """The final model is stored; `accuracy` is 0 to 1, on this robot's holdout images.
 
-    Where it did not become the current model, `note` says why in one line.
+    Where it did not become the current model, `note` says why in one line. For `come_back_sec` s
+    the server has no run for this robot; 0: unknown.
     """
 
     version: str
     accuracy: float
     is_current: bool = True
     note: str = ""
+    come_back_sec: float = 0.0
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The run failed; `reason` is one line for people."""
+    """The run failed; `reason` is one line for people, `come_back_sec` as in `Delivered`."""
 
     reason: str
+    come_back_sec: float = 0.0
 
 
 Event = Frozen | Progress | Reading | Prepared | Dropped | Delivered | Failed
@@ -100,16 +103,23 @@ _IS_OF: dict[str, Callable[[Any], bool]] = {
 
 
 class EventWriter:
-    """Writes events to a stream, and nothing without one, as under `flower-supernode`."""
+    """Writes events to a stream, and nothing without one, as under `flower-supernode`.
+
+    Attributes:
+        progress: The newest one written; None before the first.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         """Take the stream."""
         self._stream = stream
+        self.progress: Progress | None = None
 
     def write(self, event: Event) -> None:
         """Write one event, unless the node is gone; the worker notices that by itself."""
         if self._stream is None:
             return
+        if isinstance(event, Progress):
+            self.progress = event
         try:
             line = json.dumps({"event": type(event).__name__.lower(), **asdict(event)})
             self._stream.write(line + "\n")

@@ -1,4 +1,4 @@
-"""The job of a worker: one line of JSON on its standard input."""
+"""The job of a worker, and what the node tells it later: lines on its standard input."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from fl_robot_ros.data_source import DataSource, SourceKind
 from fl_robot_ros.errors import ProtocolError
 from fl_robot_ros.publication import Publication
 
-# The line that asks a worker to leave the run.
+# The line that asks a worker to leave the run; those that stop its work, with the reason after a
+# space, and let it go on.
 CANCEL = "cancel"
+PAUSE, RESUME = "pause", "resume"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Job:
         threads: Threads to train with; 0: one for each core.
         nice: Niceness to add, 0 to 19.
         memory_limit_mb: Most memory of the worker, in MB; 0: no limit.
+        pause_max_sec: Longest pause, in s; after it the worker leaves the run.
     """
 
     robot: str
@@ -67,6 +70,7 @@ class Job:
     threads: int
     nice: int
     memory_limit_mb: int
+    pause_max_sec: float = 120.0
 
     def to_json(self) -> str:
         """Return the job as one line."""

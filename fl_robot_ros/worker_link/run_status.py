@@ -18,6 +18,7 @@ class RunState(str, Enum):
     TRAINING = "training"
     EVALUATING = "evaluating"
     DELIVERING = "delivering"
+    PAUSED = "paused"
     FAILED = "failed"
 
     def __str__(self) -> str:

@@ -12,7 +12,7 @@ from hostile_server import hostile_server, stall
 from waiting import wait_until
 
 from fl_robot_ros.worker_link.event import Delivered, Failed
-from fl_robot_ros.worker_link.job import CANCEL
+from fl_robot_ros.worker_link.job import CANCEL, PAUSE, RESUME
 from fl_robot_ros.worker_link.run_status import RunState
 
 TIMEOUT_SEC = 240.0
@@ -41,15 +41,20 @@ def test_a_failing_robot_tells_why_and_a_superlink_that_forgets_loses_no_robot(
             wait_until(lambda: re.search(reason, fl_server.text), "the reason", TIMEOUT_SEC)
             assert "heartbeat" not in fl_server.text
 
-            # The SuperLink is killed, and starts again without its state.
+            # A robot pauses. The SuperLink is killed, and starts again without its state.
             wait_until(
                 lambda: "round 1/2" in fl_server.text or RunState.TRAINING in first.states,
                 "training",
                 TIMEOUT_SEC,
             )
+            first.say(f"{PAUSE} battery 0.31, needs >= 0.4")
+            wait_until(lambda: RunState.PAUSED in first.states, "the pause", TIMEOUT_SEC)
             os.kill(process_of(state, "superlink_process"), signal.SIGKILL)
             make_robot(tmp_path / "r4", ["green", "blue"], seed=4)
             with worker(tmp_path / "r4", port) as third:
+                wait_until(lambda: RunState.WAITING in third.states, "r4", TIMEOUT_SEC)
+                assert first.states[-1] == RunState.PAUSED
+                first.say(RESUME)
                 assert fl_server.popen.wait(TIMEOUT_SEC) == 0, fl_server.text
                 for robot in (first, second, third):
                     assert robot.popen.wait(60.0) == 0

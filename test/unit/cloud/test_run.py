@@ -453,6 +453,48 @@ def test_a_resumed_run_knows_how_good_its_earlier_rounds_were(history: History) 
     assert final.server_round == 5
 
 
+@pytest.mark.parametrize(
+    ("settings", "last", "best", "reason"),
+    [
+        (
+            {"end_when_accuracy": 0.5},
+            3,
+            2,
+            "round 2 has accuracy 0.500; end_when_accuracy is 0.5",
+        ),
+        (
+            {"end_when_no_gain_rounds": 2},
+            5,
+            4,
+            "2 rounds without a higher accuracy than 0.500; end_when_no_gain_rounds is 2",
+        ),
+    ],
+)
+def test_a_run_ends_early_when_it_is_good_enough_or_no_better(
+    history: History, settings: dict[str, Any], last: int, best: int, reason: str
+) -> None:
+    """The round in which the deciding one is evaluated is the last."""
+    accuracies = [0.2, 0.5, 0.4, 0.5, 0.1, 0.1, 0.1]
+    grid = FakeGrid({1: judged("r1", accuracies)})
+    final, saved, _ = run_rounds(grid, history, num_rounds=7, **settings)
+    assert [item.server_round for item in saved] == [*range(1, last + 1)]
+    assert final.server_round == best
+    assert f"run 1 ends with round {last} of 7: {reason}" in events(history)
+    assert f"round {best} is the best of {last} rounds" in events(history)[-2]
+    # A server that is stopped before the delivery decides the same again.
+    record = history.run(1)
+    assert record is not None
+    _, saved, _ = run_rounds(grid, history, begin=last, record=record, **settings)
+    assert not saved
+
+
+def test_a_run_that_gets_better_does_all_of_its_rounds(history: History) -> None:
+    grid = FakeGrid({1: judged("r1", [0.1, 0.2, 0.3, 0.4])})
+    settings = {"end_when_accuracy": 0.5, "end_when_no_gain_rounds": 1}
+    final, _, _ = run_rounds(grid, history, num_rounds=4, **settings)
+    assert final.server_round == 4
+
+
 def test_few_images_win_no_round_by_luck(history: History) -> None:
     grid = FakeGrid({1: judged("r1", [0.6, 1.0, 0.5], [100, 49, 100])})
     final, _, _ = run_rounds(grid, history, num_rounds=3)

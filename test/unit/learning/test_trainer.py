@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -10,11 +12,12 @@ import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from waiting import wait_until
 
 from fl_robot_ros.delivery.manifest import Candidate
 from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.delivery.predictor import Predictor
-from fl_robot_ros.errors import ModelError, SnapshotError
+from fl_robot_ros.errors import ModelError, RunFailedError, SnapshotError
 from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.learning.architecture import architecture_of
 from fl_robot_ros.learning.calibrated_loss import CalibratedCrossEntropy
@@ -75,6 +78,55 @@ def test_a_warm_trainer_gives_what_a_new_one_gives(
     np.testing.assert_allclose(warm.weights, cold.weights, atol=1e-5)
     other = train(trainer, start, data, seed=2)
     assert float(np.abs(other.weights - warm.weights).max()) > 1e-3
+
+
+def test_work_that_waits_between_batches_gives_the_same_to_the_last_bit(
+    start: NDArray[np.float32], data: LabelledImages
+) -> None:
+    waits: list[int] = []
+    may_go_on = threading.Semaphore(0)
+
+    def wait() -> None:
+        waits.append(1)
+        may_go_on.acquire()
+
+    architecture = architecture_of(build_reference_cnn(12, 12, 3, 2))
+    pausing = Trainer(architecture, INPUT, CLASSES, wait=wait)
+    steps = 2 * 96 // 16
+    with ThreadPoolExecutor(1) as pool:
+        training = pool.submit(train, pausing, start, data)
+        for step in range(steps):
+            wait_until(lambda: len(waits) > step, f"batch {step + 1}")  # noqa: B023
+            assert len(waits) == step + 1
+            assert not training.done()
+            may_go_on.release()
+        paused = training.result()
+    may_go_on.release()
+    evaluated = pausing.evaluate(paused.weights, data)
+    assert len(waits) == steps + 1
+
+    plain = Trainer(architecture, INPUT, CLASSES)
+    straight = train(plain, start, data)
+    np.testing.assert_array_equal(paused.weights, straight.weights)
+    assert evaluated.loss == plain.evaluate(straight.weights, data).loss
+
+
+def test_what_a_wait_raises_ends_the_work_and_the_model_can_be_used_again(
+    start: NDArray[np.float32], data: LabelledImages
+) -> None:
+    patience = [4]
+
+    def wait() -> None:
+        patience[0] -= 1
+        if not patience[0]:
+            raise RunFailedError("left: battery 0.31")
+
+    trainer = Trainer(
+        architecture_of(build_reference_cnn(12, 12, 3, 2)), INPUT, CLASSES, wait=wait
+    )
+    with pytest.raises(RunFailedError, match=r"left: battery 0\.31"):
+        train(trainer, start, data)
+    assert train(trainer, start, data).num_examples == 96
 
 
 def test_epochs_are_reported(

@@ -76,6 +76,15 @@ def test_a_worker_reads_its_job_and_then_the_cancellation(tmp_path: Path) -> Non
     assert (tmp_path / "heard").read_text() == f"{make_job(tmp_path).to_json()} cancel\n"
 
 
+def test_a_worker_reads_why_it_shall_pause_and_that_it_may_go_on(tmp_path: Path) -> None:
+    listen = f"read job; read one; read two; echo $one, $two > {tmp_path}/heard"
+    run = Run(tmp_path, listen)
+    run.process.pause("battery 0.31,\nneeds >= 0.4")
+    run.process.resume()
+    assert run.ended.wait(DEADLINE_SEC)
+    assert (tmp_path / "heard").read_text() == "pause battery 0.31, needs >= 0.4, resume\n"
+
+
 def test_a_cancelled_worker_that_does_not_listen_is_killed(tmp_path: Path) -> None:
     run = Run(tmp_path, f"{READING}; exec sleep 1000", cancel_timeout_sec=0.1)
     assert run.heard.wait(DEADLINE_SEC)

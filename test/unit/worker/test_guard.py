@@ -17,6 +17,7 @@ from fl_robot_ros.worker_link.event import Failed, read_event
 PROGRAM = """
 import sys, threading
 from fl_robot_ros.worker.guard import Guard
+from fl_robot_ros.worker.pause import Pause
 from fl_robot_ros.worker_link.event import EventWriter
 
 class Server:
@@ -26,7 +27,8 @@ class Server:
 
 guard = Guard(EventWriter(sys.stdout))
 guard.connection = Server()
-guard.obey(sys.stdin)
+pause = Pause(EventWriter(), 120.0)
+guard.obey(sys.stdin, pause)
 print("ready", flush=True)
 {work}
 threading.Event().wait()
@@ -53,6 +55,26 @@ def process(work: str = "", leave: str = "") -> Iterator[subprocess.Popen[str]]:
 def output(child: subprocess.Popen[str]) -> list[str]:
     assert child.stdout is not None
     return child.stdout.read().splitlines()
+
+
+def test_a_worker_pauses_goes_on_and_can_be_cancelled_in_a_pause() -> None:
+    work = "while not pause._reason: pass\nprint(pause._reason, flush=True)\npause.wait()"
+    with process(f"{work}\nprint('on', flush=True)\n{work}") as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write("pauses\npause goal active\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == "goal active\n"
+        child.stdin.write("resume\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == "on\n"
+        child.stdin.write("pause a reason\n")
+        child.stdin.flush()
+        assert child.stdout.readline() == "a reason\n"
+        child.stdin.write("cancel\n")
+        child.stdin.flush()
+        assert output(child) == ["left: the robot left the run"]
+        assert child.wait(60.0) == 3
 
 
 @pytest.mark.parametrize("leave", ["", "threading.Event().wait()", "raise RuntimeError"])

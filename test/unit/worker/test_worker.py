@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+
+import pytest
 from flower_identity import take_identity
 from flwr.app import Message, RecordDict
 
-from fl_robot_ros.errors import ServerUnreachableError
+from fl_robot_ros.errors import RunFailedError, ServerUnreachableError
+from fl_robot_ros.worker.pause import Pause
 from fl_robot_ros.worker.worker import _reply_until_delivered
-from fl_robot_ros.worker_link.event import EventWriter
+from fl_robot_ros.worker_link.event import EventWriter, Failed, read_event
 
 take_identity()
 
@@ -18,12 +22,61 @@ class ServerThatEnds:
     node_id = 1
 
     def receive(self) -> Message:
-        message = Message(RecordDict(), dst_node_id=1, message_type="query", group_id="4")
-        message.metadata.__dict__["_message_id"] = "request"
-        return message
+        return request("query")
 
     def send(self, *_: object, **__: object) -> str:
         raise ServerUnreachableError("lost the server")
+
+
+class ServerThatTrains:
+    """A connection with one request to train, whose server reads the reply at once."""
+
+    node_id = 1
+
+    def __init__(self) -> None:
+        self.replies: list[Message] = []
+        self._requests = [request("train")]
+
+    def receive(self) -> Message | None:
+        return self._requests.pop() if self._requests else None
+
+    def send(self, reply: Message, *_: object, **__: object) -> str:
+        self.replies.append(reply)
+        return ""
+
+    def is_settled(self, _: Message) -> bool:
+        return True
+
+
+def request(message_type: str) -> Message:
+    message = Message(RecordDict(), dst_node_id=1, message_type=message_type, group_id="4")
+    message.metadata.__dict__["_message_id"] = "request"
+    return message
+
+
+def test_a_robot_that_pauses_for_too_long_tells_the_server_why_it_leaves() -> None:
+    stream = io.StringIO()
+    events = EventWriter(stream)
+    pause = Pause(events, 0.0)
+    pause.begin("battery 0.31, needs >= 0.4")
+    connection = ServerThatTrains()
+    with pytest.raises(RunFailedError, match=r"^left: battery 0.31"):
+        _reply_until_delivered(connection, lambda *_: pytest.fail("it trains"), events, pause)
+    [reply] = connection.replies
+    assert reply.error.reason.startswith("left: battery 0.31, needs >= 0.4")
+    failed = read_event(stream.getvalue())
+    assert isinstance(failed, Failed)
+    assert failed.reason == reply.error.reason
+
+
+def test_a_robot_that_pauses_for_too_long_waits_for_no_request() -> None:
+    pause = Pause(EventWriter(), 0.0)
+    pause.begin("goal active")
+    connection = ServerThatTrains()
+    connection.receive()
+    with pytest.raises(RunFailedError, match=r"^left: goal active"):
+        _reply_until_delivered(connection, None, EventWriter(), pause)
+    assert not connection.replies
 
 
 def test_a_model_is_delivered_even_if_the_server_does_not_hear_of_it() -> None:
@@ -33,5 +86,5 @@ def test_a_model_is_delivered_even_if_the_server_does_not_hear_of_it() -> None:
         delivered.append(message)
         return Message(RecordDict(), reply_to=message)
 
-    _reply_until_delivered(ServerThatEnds(), store, EventWriter())
+    _reply_until_delivered(ServerThatEnds(), store, EventWriter(), Pause(EventWriter(), 120.0))
     assert len(delivered) == 1
