@@ -13,7 +13,7 @@ from fl_robot_ros.name_list import name_list
 # Accepted, executing, canceling; 4 to 6 are the ends of a goal.
 _ACTIVE = (1, 2, 3)
 # How long the last status of a server that was there before may take to arrive.
-_ARRIVAL_SEC = 5.0
+_ARRIVAL_SEC = 2.0
 
 
 @dataclass

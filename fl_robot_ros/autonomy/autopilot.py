@@ -7,6 +7,7 @@ idle --rules hold--> learning <--learn_while breaks, holds--> paused
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -24,6 +25,10 @@ from fl_robot_ros.worker_link.run_status import FINISHED, RunState, RunStatus
 # Wait before the next try, in s: twice as long after each failure, times 0.5 to 1.5.
 _FIRST_WAIT_SEC = 60.0
 _LONGEST_WAIT_SEC = 3600.0
+_LEARNING = "learning: the rules hold"
+_LEARNING_ANYWAY = "learning: started by hand, which ignores the rules"
+# Values move on without making another verdict.
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 class Run(Protocol):
@@ -95,7 +100,7 @@ class Autopilot:
         self._not_before = -1.0  # monotonic time in s of the next try
         self._hold_off = ""  # why there is none before
         self._verdict = ""
-        self._verdict_key: object = None
+        self._verdict_key: object = None  # what makes it another verdict
 
     @property
     def verdict(self) -> str:
@@ -127,16 +132,15 @@ class Autopilot:
         if not self.is_needed:
             return
         if broken is not None:
-            # Values move on; the verdict is a new one when another rule is the first to break.
-            self._say(broken.rule, f"not learning: {broken.reason}")
+            self._say(f"not learning: {broken.reason}")
         elif now < self._not_before and self._mode == "auto":
-            self._say(self._hold_off, f"not learning: {self._hold_off}")
+            self._say(f"not learning: {self._hold_off}")
         elif self._mode == "auto":
             self._begin()
         elif self._mode == "suggest":
-            self._say("suggest", "would learn: all rules hold; call fl/start_round")
+            self._say("would learn: the rules hold; call fl/start_round")
         else:
-            self._say("off", "not learning: learn is off; fl/start_round starts a run")
+            self._say("not learning: learn is off; fl/start_round starts a run")
 
     def start_by_hand(self) -> Future[str]:
         """Start a run as `fl/start_round` does: `learn_when` and a wait are ignored.
@@ -188,13 +192,12 @@ class Autopilot:
                 self._paused_by = None
                 self._run.resume()
             if self.is_needed:
-                ignored = "" if self._obeys_rules else "; started by hand, the rules are ignored"
-                self._say("learning", f"learning{ignored}")
+                self._say(_LEARNING if self._obeys_rules else _LEARNING_ANYWAY)
             return
         if self._paused_by != broken.rule:
             self._paused_by = broken.rule
             self._run.pause(broken.reason)
-        self._say(broken.rule, f"paused: {broken.reason}")
+        self._say(f"paused: {broken.reason}")
 
     def _begin(self) -> None:
         """Start a run by the rules."""
@@ -202,9 +205,9 @@ class Autopilot:
             self._start(obeys_rules=True)
         except FlRobotError as error:
             self._wait_longer(f"no run could start: {error}")
-            self._say(self._hold_off, f"not learning: {self._hold_off}")
+            self._say(f"not learning: {self._hold_off}")
         else:
-            self._say("learning", "learning: all rules hold")
+            self._say(_LEARNING)
 
     def _start(self, *, obeys_rules: bool) -> Future[str]:
         started = self._run.start()
@@ -223,9 +226,9 @@ class Autopilot:
         until = self._local_time() + timedelta(seconds=seconds)
         self._hold_off = f"{why}; next try by itself at {until:%H:%M:%S}"
 
-    def _say(self, key: object, verdict: str) -> None:
-        """Tell a verdict, unless it is that of before with other values."""
-        key = (key, verdict.partition(":")[0])
+    def _say(self, verdict: str) -> None:
+        """Tell a verdict, unless it is that of before with other numbers."""
+        key = _NUMBER.sub("", verdict), self._not_before
         if key != self._verdict_key:
             self._verdict_key, self._verdict = key, verdict
             self._on_verdict(verdict)

@@ -45,7 +45,7 @@ class Permission:
         silent_sec = now - self._heard_at
         if self._is_latched:
             if not self._last_word.is_heard:
-                return Reading.unknown("who said true is gone")
+                return Reading.unknown("its publisher is gone")
         elif silent_sec > self._timeout_sec:
             return Reading.unknown(f"no message for {silent_sec:.0f} s")
         return Reading(1, f"{self._topic} is true", self._true_since)

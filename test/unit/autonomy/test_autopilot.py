@@ -114,11 +114,11 @@ def test_a_run_begins_when_all_rules_hold_and_yields_when_one_breaks(robot: Robo
     assert robot.step(battery=0.4) == ["resume"]
     assert robot.verdicts == [
         "not learning: 1 for 0 s, needs no_goal for 60 s",
-        "learning: all rules hold",
+        "learning: the rules hold",
         "paused: 0, needs still",
-        "learning",
+        "learning: the rules hold",
         "paused: battery 0.3, needs >= 0.4",
-        "learning",
+        "learning: the rules hold",
     ]
     robot.run.end()
     assert robot.step() == []
@@ -191,7 +191,7 @@ def test_suggest_says_that_it_would_and_a_person_starts(tmp_path: Path) -> None:
     robot = Robot(tmp_path / "j.json", learn="suggest")
     robot.step()
     assert robot.step(60.0) == []
-    assert robot.verdicts[-1] == "would learn: all rules hold; call fl/start_round"
+    assert robot.verdicts[-1] == "would learn: the rules hold; call fl/start_round"
     robot.autopilot.start_by_hand()
     assert robot.step(still=0) == ["pause 0, needs still"]
 
@@ -215,7 +215,7 @@ def test_a_start_by_hand_may_ignore_all_rules(tmp_path: Path) -> None:
     robot.autopilot.start_by_hand()
     assert robot.run.calls == ["start"]
     assert robot.step(10.0) == []
-    assert robot.verdicts[-1] == "learning; started by hand, the rules are ignored"
+    assert robot.verdicts[-1] == "learning: started by hand, which ignores the rules"
     robot.run.end()
     robot.step(0.5, **WELL)
     assert robot.step(60.0) == ["start"]
@@ -241,13 +241,14 @@ def test_what_is_remembered_outlives_a_restart(robot: Robot, tmp_path: Path) -> 
     ended = datetime(2026, 11, 26, 22) + timedelta(seconds=robot.now)
     assert again.finished == FinishedRun(ended.timestamp(), newest_id=7, labelled=5)
     assert again.weeks == {"2026-W48": {"-v[]+^": 1}}
-    assert again.verdicts[-1] == "2026-11-26 22:01:00 learning: all rules hold"
-    for number in range(150):
+    assert again.verdicts[-1] == "2026-11-26 22:01:00 learning: the rules hold"
+    for number in range(101):
         again.add_verdict(str(number), ended)
+    for number in range(13):
         again.add_run(f"shape {number}", ended + timedelta(weeks=number), None)
     third = Journal(tmp_path / "learning.json")
     assert len(third.verdicts) == 100
-    assert third.verdicts[-1].endswith(" 149")
+    assert third.verdicts[-1].endswith(" 100")
     assert len(third.weeks) == 12
     assert third.finished == again.finished
 

@@ -188,7 +188,7 @@ def test_a_latched_permission_holds_while_its_publisher_lives() -> None:
     made.take(True, 1.0)
     assert (made.is_given(1000.0).value, made.is_given(1000.0).since) == (1, 1.0)
     made.see(NEW, is_latched=True, now=1001.0)
-    assert made.is_given(1001.0).text == "who said true is gone"
+    assert made.is_given(1001.0).text == "its publisher is gone"
     made.take(True, 1002.0)
     assert made.is_given(1003.0).value == 1
     made.take(False, 1004.0)
