@@ -86,13 +86,14 @@ def enlarged(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _bar_px(image: NDArray[np.uint8]) -> int:
-    edge = min(image.shape[:2])
+    height, width = image.shape[:2]
+    edge = int(min(height, width))
     return min(edge, max(_LOWEST_BAR_PX, min(edge // _BARS_PER_EDGE, _HIGHEST_BAR_PX)))
 
 
 def _bar(image: NDArray[np.uint8], top: int, height: int) -> NDArray[np.uint8]:
     """Darken a strip of the image; return it."""
-    strip = image[top : top + height]
+    strip: NDArray[np.uint8] = image[top : top + height]
     strip[:] = cv2.addWeighted(strip, 0.25, np.full_like(strip, _BAR), 0.75, 0)
     return strip
 
@@ -104,7 +105,7 @@ def _write_before(
     [text] = drawable_names([text]).values()
     left = right - text_width(text, scale, thickness=_stroke(scale))
     draw_text(bar, text, (left, _base_line(bar)), scale, colour, thickness=_stroke(scale))
-    return left - bar.shape[0] // 2
+    return left - int(bar.shape[0]) // 2
 
 
 def _write(bar: NDArray[np.uint8], text: str, room_px: int, scale: float) -> None:
@@ -122,4 +123,4 @@ def _stroke(scale: float) -> int:
 
 
 def _base_line(bar: NDArray[np.uint8]) -> int:
-    return round(bar.shape[0] * 0.72)
+    return round(float(bar.shape[0]) * 0.72)
