@@ -1,148 +1,79 @@
-"""`fl_predict`: runs a model on a folder of images or a rosbag, and shows its accuracy."""
+"""`fl_predict`: runs a model on images, and shows its accuracy and its mistakes."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from fl_robot_ros.bags.bag import is_bag
-from fl_robot_ros.capture.labelled_bag import LabelledBag
+from fl_robot_ros.cli.classifier import Classifier, open_classifier
+from fl_robot_ros.cli.example_source import Example, ExampleSource, open_examples
+from fl_robot_ros.cli.model_comparison import Comparison
 from fl_robot_ros.cli.option_type import full_path, topic_list, whole_number
-from fl_robot_ros.cli.scoreboard import ClassScore, Scoreboard
+from fl_robot_ros.cli.prediction_report import describe_comparison, describe_predictions
+from fl_robot_ros.cli.prediction_tables import (
+    print_accuracy,
+    print_comparison,
+    print_predictions,
+)
+from fl_robot_ros.cli.scoreboard import Outcome, Scoreboard
 from fl_robot_ros.cli.sheet_file import write_sheet
-from fl_robot_ros.cli.terminal import print_error, progress, say, shown
+from fl_robot_ros.cli.terminal import print_error, progress, quiet_libraries, say
+from fl_robot_ros.curation.confusion_sheet import draw_confusion
 from fl_robot_ros.curation.contact_sheet import Tile, draw_predictions, fit_image
-from fl_robot_ros.delivery.predictor import Prediction, Predictor
-from fl_robot_ros.errors import FlRobotError, FrameError, SourceError
-from fl_robot_ros.images.decode import decode_frame
-from fl_robot_ros.images.image_files import read_image
-from fl_robot_ros.labels.image_folder import read_image_folder
-from fl_robot_ros.name_list import count_list
+from fl_robot_ros.errors import FlRobotError, SourceError
 
 _SHEET_TILES = 64
 _TILE_PX = 128
 
 _DESCRIPTION = """\
-Run a model on images: a table of predictions, the accuracy where labels are
-known, and a contact sheet.
+Run a model on images: what it says of them, its accuracy, and which classes it
+confuses, where labels are known. Two models can be compared.
 """
 
 _EPILOG = """\
+models:
+  a version folder or a file in it; a .tflite file with its manifest.json beside
+  it; round-NNNNN.keras of a server's checkpoints, with round-NNNNN.npz beside
+  it, which needs TensorFlow
+
 true labels come from:
-  FOLDER  class folders, split folders (train, valid, test, ...) of them, or a
-          metadata.csv or _classes.csv beside the images
-  BAG     as in an import, a label file (--labels, or labels.csv or labels.yaml
-          in the bag's folder), then the topic fl/label (std_msgs/String), that
-          of each robot for its own cameras
+  FOLDER   class folders, split folders (train, valid, test, ...) of them, or a
+           metadata.csv or _classes.csv beside the images
+  DATASET  a robot's own, such as ~/.ros/fl_robot_ros/dataset: its index
+  BAG      as in an import, a label file (--labels, or labels.csv or labels.yaml
+           in the bag's folder), then the topic fl/label (std_msgs/String), that
+           of each robot for its own cameras
 Images without a label, or with one that the model lacks, are predicted and do
-not count towards the accuracy.
+not count towards the accuracy. A model knows the images that it was trained
+on: --holdout leaves them out of a dataset.
 
 examples:
-  fl_predict --model ~/.ros/fl_robot_ros/models/current --images test/ --sheet sheet.png
+  fl_predict --model models/current --images test/ --sheet sheet.png
   fl_predict --model models/v00003/model.tflite --images drive.mcap --limit 500
-  fl_predict --model models/current --images drive/ --topics robot1/camera/image_raw
+  fl_predict --model models/current --images dataset/ --holdout
+  fl_predict --model models/v00003 --compare models/v00004 --images test/
+  fl_predict --model models/current --images test/ --json | jq .accuracy
 
 exit code: 0 done; 1 the model or the images cannot be used; 2 invalid command
 line; 130 interrupted
 """
 
 
-@dataclass(frozen=True)
-class Example:
-    """One image to predict.
+@dataclass
+class _Run:
+    """A model, and what it said so far."""
 
-    Attributes:
-        name: File name, or number in the bag.
-        image: uint8 (H, W, 3), RGB; None where it could not be read.
-        label: Its true label, "" where it is unknown.
-    """
+    model: Classifier
+    outcomes: list[Outcome] = field(default_factory=list)
 
-    name: str
-    image: NDArray[np.uint8] | None
-    label: str
-
-
-class _FolderImages:
-    """The images of a folder, labelled as `read_image_folder` does."""
-
-    def __init__(self, folder: Path, limit: int | None) -> None:
-        self._folder = folder
-        found = read_image_folder(folder)
-        self.notes = [*found.remarks, *(f"left out: {line}" for line in found.left_out_lines())]
-        self._images = [(image.path, image.label) for image in found.images]
-        if limit is not None and limit < len(self._images):
-            count = len(self._images)
-            self._images = [self._images[n * count // limit] for n in range(limit)]
-        self.total = len(self._images)
-
-    def examples(self) -> Generator[Example, None, None]:
-        """Yield the images in the order of their names."""
-        for path, label in self._images:
-            yield Example(str(path.relative_to(self._folder)), read_image(path), label)
-
-
-class _BagImages:
-    """The frames of a bag, each with the label that an import would give it."""
-
-    def __init__(self, bag: LabelledBag, limit: int | None) -> None:
-        self._bag = bag
-        self._limit = limit
-        self._counts: Counter[str] = Counter()
-
-    @property
-    def total(self) -> int | None:
-        """Expected number of frames, None if the bag does not tell."""
-        expected = self._bag.report.frames_expected or self._limit
-        return min(expected, self._limit) if expected and self._limit else expected
-
-    @property
-    def notes(self) -> list[str]:
-        """Lines about the topics, the origin of the labels, and what was lost."""
-        report = self._bag.report
-        label_file = report.label_file
-        read = ", ".join(f"{topic} ({count:,})" for topic, count in self._counts.items())
-        lines = [f"image topics and their images: {read}"]
-        left_out = [topic for topic in report.image_topics if topic not in self._counts]
-        if left_out:
-            lines[0] += f"; not read: {', '.join(left_out)}"
-        if len(self._counts) > 1:
-            lines[0] += "; see --topics"
-        sources = [str(label_file)] if label_file and report.is_label_file_used else []
-        sources += report.label_topics
-        lines.append(f"labels: {', '.join(sources) or 'none'}")
-        if label_file and not report.is_label_file_used:
-            lines.append(
-                f"label file {label_file} has the time of none of these images; its times are "
-                f"compared with those of the frames' headers, or count from the beginning of the "
-                f"recording"
-            )
-        if report.loss:
-            lines.append(f"it could not be read whole: {report.loss}")
-        return lines
-
-    def examples(self) -> Generator[Example, None, None]:
-        """Yield the frames in the order of recording."""
-        with self._bag as bag:
-            for count, (frame, label) in enumerate(bag.frames(), 1):
-                self._counts[frame.topic] += 1
-                name = f"{frame.topic} #{self._counts[frame.topic]}"
-                try:
-                    yield Example(name, decode_frame(frame), label)
-                except FrameError:
-                    yield Example(name, None, label)
-                if count == self._limit:
-                    return
+    def board(self) -> Scoreboard:
+        return Scoreboard(self.model.classes, self.outcomes)
 
 
 class _TileChoice:
@@ -154,12 +85,12 @@ class _TileChoice:
         self._stride = 1
         self._seen = 0
 
-    def offer(self, example: Example, prediction: Prediction) -> None:
+    def offer(self, example: Example, outcome: Outcome) -> None:
         """Keep every n-th example; beyond the limit, drop every second tile and double n."""
         if self._seen % self._stride == 0 and example.image is not None:
             image = fit_image(example.image, _TILE_PX)
             truth = example.label or None
-            self.tiles.append(Tile(image, prediction.label, prediction.confidence, truth))
+            self.tiles.append(Tile(image, outcome.predicted, outcome.confidence, truth))
             if len(self.tiles) > self._limit:
                 self.tiles = self.tiles[::2]
                 self._stride *= 2
@@ -169,9 +100,8 @@ class _TileChoice:
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = _parser().parse_args(args)
-    console = Console()
     try:
-        _predict(options, console)
+        _predict(options)
     except (FlRobotError, OSError) as error:
         print_error(f"fl_predict: {error}")
         return 1
@@ -188,141 +118,144 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--model",
-        type=full_path,
-        required=True,
-        metavar="PATH",
-        help="version folder (for example models/current), a file in it, or a .tflite file with "
-        "its manifest.json beside it",
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--model", type=full_path, required=True, metavar="PATH", help="the model, see below")
+    add(
         "--images",
         type=full_path,
         required=True,
-        metavar="FOLDER|BAG",
-        help="folder of images, or a rosbag: its folder, or one .mcap or .db3 file",
+        metavar="PATH",
+        help="an image, a folder of images, a robot's dataset, or a rosbag: its folder, or one "
+        ".mcap, .db3 or .bag file",
     )
-    parser.add_argument(
+    add("--compare", type=full_path, metavar="PATH", help="a second model, for the same images")
+    add(
         "--topics",
         type=topic_list,
         action="extend",
         metavar="TOPIC,...",
         help="image topics of the rosbag, as front/image,rear/image (default: all)",
     )
-    parser.add_argument(
-        "--labels", type=full_path, metavar="FILE", help="label file of the rosbag, CSV or YAML"
+    add("--labels", type=full_path, metavar="FILE", help="label file of the rosbag, CSV or YAML")
+    add(
+        "--holdout",
+        action="store_true",
+        help="of a robot's dataset, only the images that its last run held out",
     )
-    parser.add_argument(
+    add(
+        "--limit",
+        type=whole_number(1),
+        metavar="N",
+        help="at most N images, a fair sample: of each label by its share, evenly over time",
+    )
+    add(
         "--sheet",
         type=full_path,
         metavar="PNG",
         help=f"write a contact sheet of up to {_SHEET_TILES} images: green right, red wrong, "
         "grey without a label",
     )
-    parser.add_argument(
-        "--limit",
-        type=whole_number(1),
-        metavar="N",
-        help="at most N images: spread evenly over a folder, the first of a bag",
+    add(
+        "--confusion",
+        type=full_path,
+        metavar="PNG",
+        help="draw the confusion matrix, with the recall of every class",
+    )
+    add(
+        "--json",
+        action="store_true",
+        help="print one JSON document instead of tables; docs/models.md describes it",
     )
     return parser
 
 
-def _predict(options: argparse.Namespace, console: Console) -> None:
-    """Predict every image, then print the tables and write the sheet."""
+def _predict(options: argparse.Namespace) -> None:
+    """Predict every image, write the sheets, then print the tables or the document."""
     choice = _TileChoice(_SHEET_TILES)
-    with progress(console, "predicting") as on_progress:
-        predictor = Predictor(options.model)
-        images = _images(options)
-        board = Scoreboard(predictor.classes)
+    with quiet_libraries() as terminal, progress(terminal, "predicting") as on_progress:
+        runs = [_Run(open_classifier(options.model))]
+        if options.compare:
+            runs.append(_Run(open_classifier(options.compare)))
+        images = open_examples(
+            options.images,
+            topics=options.topics,
+            label_file=options.labels,
+            is_holdout=options.holdout,
+            limit=options.limit,
+        )
+        unreadable = 0
         with closing(images.examples()) as examples:
             for done, example in enumerate(examples, 1):
                 on_progress(done, images.total)
                 if example.image is None:
-                    board.unreadable += 1
+                    unreadable += 1
                     continue
-                prediction = predictor.predict(example.image)
-                board.add(example.name, example.label, prediction)
+                for run in runs:
+                    said = run.model.predict(example.image)
+                    outcome = Outcome(example.name, example.label, said.label, said.confidence)
+                    run.outcomes.append(outcome)
                 if options.sheet:
-                    choice.offer(example, prediction)
-    if not board.images:
+                    choice.offer(example, runs[0].outcomes[-1])
+    if not runs[0].outcomes:
         raise SourceError(f"no image of {options.images} could be read")
-    _print_tables(board, predictor, console)
-    for note in images.notes:
-        say(console, note)
+    boards = [run.board() for run in runs]
     if options.sheet:
         write_sheet(options.sheet, draw_predictions(choice.tiles, tile_px=_TILE_PX))
-        say(console, f"contact sheet: {options.sheet}")
-
-
-def _images(options: argparse.Namespace) -> _FolderImages | _BagImages:
-    path = options.images
-    if not path.exists():
-        raise SourceError(f"there is no {path}; expected a folder of images or a rosbag")
-    if is_bag(path):
-        return _BagImages(LabelledBag(path, options.topics, options.labels), options.limit)
-    if options.topics or options.labels:
-        raise SourceError(f"--topics and --labels are for rosbags; {path} is none")
-    if not path.is_dir():
-        raise SourceError(f"{path} is neither a folder of images nor a rosbag")
-    return _FolderImages(path, options.limit)
-
-
-def _print_tables(board: Scoreboard, predictor: Predictor, console: Console) -> None:
-    has_labels = bool(board.by_label)
-    first = Table(title=f"First {len(board.rows)} of {board.images} images", title_style="bold")
-    first.add_column("image", overflow="fold")
-    first.add_column("predicted")
-    first.add_column("confidence", justify="right")
-    if has_labels:
-        first.add_column("label")
-    for name, predicted, confidence, label in board.rows:
-        cells = [escape(shown(name)), escape(predicted), f"{confidence:.1%}"]
-        if has_labels:
-            colour = "green" if label == predicted else "red"
-            cells.append(f"[{colour}]{escape(label)}[/]" if label else "")
-        first.add_row(*cells)
-    console.print(first)
-    if has_labels:
-        console.print(_score_table("By label", board.by_label, predictor.classes, True))
-    if board.by_prediction:
-        title = "Without a known label, by prediction"
-        console.print(_score_table(title, board.by_prediction, predictor.classes, False))
-    if board.unreadable:
-        say(console, f"images that could not be read: {board.unreadable:,}")
-    if board.foreign:
-        listed = count_list(board.foreign)
-        say(console, f"labels that the model does not know, and their images: {listed}")
-    if has_labels:
-        share = board.right / board.compared
-        console.print(
-            f"accuracy {share:.1%} ({board.right} of {board.compared}), model {predictor.version}",
-            style="bold",
-            highlight=False,
+    if options.confusion:
+        _write_confusion(options, boards[0], runs[0].model.version)
+    comparison = Comparison(*boards) if options.compare else None
+    if options.json:
+        document = describe_predictions(
+            boards[0], runs[0].model, options.images, unreadable, images.notes
         )
+        if comparison:
+            document["compare"] = describe_comparison(comparison, runs[1].model)
+        print(json.dumps(document))
+        return
+    _print(options, Console(), images, unreadable, runs, boards[0], comparison)
+
+
+def _write_confusion(options: argparse.Namespace, board: Scoreboard, version: str) -> None:
+    """Draw the confusion matrix.
+
+    Raises:
+        SourceError: No image has a label of the model.
+        OSError: The file cannot be written.
+    """
+    if board.accuracy is None:
+        raise SourceError(
+            f"no image of {options.images} has a label of the model; --confusion needs some"
+        )
+    title = f"{version}: {board.accuracy:.1%} of {len(board.compared):,} images right"
+    write_sheet(options.confusion, draw_confusion(board.classes, board.confusion, title))
+
+
+def _print(
+    options: argparse.Namespace,
+    console: Console,
+    images: ExampleSource,
+    unreadable: int,
+    runs: Sequence[_Run],
+    board: Scoreboard,
+    comparison: Comparison | None,
+) -> None:
+    """Print tables, notes, where the sheets are, and the accuracy last."""
+    if comparison:
+        names = [run.model.version for run in runs]
+        if names[0] == names[1]:
+            names = ["first", "second"]
+        print_comparison(console, comparison, (names[0], names[1]))
     else:
-        console.print(f"no labels to compare with, model {predictor.version}", highlight=False)
-
-
-def _score_table(
-    title: str, scores: dict[str, ClassScore], classes: Sequence[str], with_accuracy: bool
-) -> Table:
-    """Return one row for each class that has images, in the model's order."""
-    table = Table(title=title, title_style="bold")
-    table.add_column("class")
-    table.add_column("images", justify="right")
-    if with_accuracy:
-        table.add_column("right", justify="right")
-        table.add_column("accuracy", justify="right")
-    table.add_column("mean confidence", justify="right")
-    for name in (name for name in classes if name in scores):
-        score = scores[name]
-        cells = [escape(name), str(score.images)]
-        if with_accuracy:
-            cells += [str(score.right), f"{score.right / score.images:.1%}"]
-        table.add_row(*cells, f"{score.confidence_sum / score.images:.1%}")
-    return table
+        print_predictions(console, board)
+    if unreadable:
+        say(console, f"images that could not be read: {unreadable:,}")
+    for note in images.notes:
+        say(console, note)
+    for what, path in (("contact sheet", options.sheet), ("confusion", options.confusion)):
+        if path:
+            say(console, f"{what}: {path}")
+    if not comparison:
+        print_accuracy(console, board, runs[0].model.version)
 
 
 if __name__ == "__main__":

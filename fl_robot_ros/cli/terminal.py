@@ -34,7 +34,7 @@ def progress(console: Console, what: str) -> Iterator[OnProgress]:
         TimeRemainingColumn(),
     )
     # A library's warning about a broken image names no file, and would break the bar.
-    silence = _muted_libraries() if os.isatty(_ERRORS) else nullcontext()
+    silence = quiet_libraries() if os.isatty(_ERRORS) else nullcontext()
     bar = Progress(*columns, console=console, transient=True)
     with silence, bar:
         # The bar of a task that is not started moves to and fro, for an unknown total.
@@ -50,13 +50,17 @@ def progress(console: Console, what: str) -> Iterator[OnProgress]:
 
 
 @contextmanager
-def _muted_libraries() -> Iterator[None]:
-    """Drop the output of C libraries to the error stream; rich redirects Python's own."""
+def quiet_libraries() -> Iterator[Console]:
+    """Drop the output of C libraries to the error stream; yield a console that still writes there.
+
+    Python's own output is dropped too; its exceptions are not.
+    """
     kept = os.dup(_ERRORS)
     try:
         with Path(os.devnull).open("w") as nowhere:
             os.dup2(nowhere.fileno(), _ERRORS)
-        yield
+        with os.fdopen(kept, "w", closefd=False) as stream:
+            yield Console(file=stream)
     finally:
         os.dup2(kept, _ERRORS)
         os.close(kept)

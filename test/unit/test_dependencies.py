@@ -38,9 +38,10 @@ COMES_WITH = {
     "pyarrow": ("pyarrow", "datasets"),
 }
 # Taken where they are there; nobody needs them.
-OPTIONAL = {"cv_bridge", "tflite_runtime"}
+OPTIONAL = {"PIL", "cv_bridge", "tflite_runtime"}
 # The rosdep keys of modules that are not named like them.
 ROSDEP_KEYS = {
+    "PIL": "python3-pil",
     "cv2": "python3-opencv",
     "numpy": "python3-numpy",
     "rich": "python3-rich",

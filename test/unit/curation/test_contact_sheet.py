@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fl_robot_ros.cli.scoreboard import FIRST_ROWS, Scoreboard
 from fl_robot_ros.curation.contact_sheet import Tile, draw_predictions, fit_image
 from fl_robot_ros.delivery.predictor import Prediction
 from fl_robot_ros.nodes.annotation import draw_prediction
@@ -43,18 +42,6 @@ def test_a_image_is_fitted_with_its_proportions() -> None:
     assert fit_image(grey_image(100, 200), 64).shape == (32, 64, 3)
     assert fit_image(grey_image(8, 4), 64).shape == (64, 32, 3)
     assert fit_image(grey_image(1, 1000), 64).shape == (1, 64, 3)
-
-
-def test_the_scoreboard_counts_what_can_be_compared() -> None:
-    board = Scoreboard(("a", "b"))
-    for label, predicted in (("a", "a"), ("a", "b"), ("b", "b"), ("", "a"), ("z", "b")):
-        board.add("image", label, Prediction(predicted, 0.5, np.zeros(2, np.float32)))
-    assert (board.images, board.compared, board.right) == (5, 3, 2)
-    assert board.foreign == {"z": 1}
-    assert {name: score.images for name, score in board.by_prediction.items()} == {"a": 1, "b": 1}
-    for _ in range(20):
-        board.add("image", "", Prediction("a", 0.5, np.zeros(2, np.float32)))
-    assert len(board.rows) == FIRST_ROWS
 
 
 @pytest.mark.parametrize("label", ["\u6258\u76d8", "caf\u00e9", "\u0e44\u0e17\u0e22"])

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from fl_robot_ros.delivery.loader import ModelLoader
 from fl_robot_ros.delivery.manifest import TFLITE_FILE
 from fl_robot_ros.delivery.model_file import hash_file
-from fl_robot_ros.delivery.predictor import Prediction, Predictor
+from fl_robot_ros.delivery.predictor import Predictor
 from fl_robot_ros.errors import FrameError, ModelError
-from fl_robot_ros.nodes.annotation import draw_prediction
 
 WriteVersion = Callable[..., Path]
 
@@ -140,14 +139,3 @@ def test_the_loader_gives_models_and_reasons(write_version: WriteVersion, tmp_pa
         loader.stop()
     kinds = [type(result) for _, result in results]
     assert kinds == [ModelError, Predictor, ModelError]
-
-
-def test_an_annotated_image_keeps_its_shape() -> None:
-    for shape in ((480, 640), (32, 32), (5, 7)):
-        image = plain(0, *shape)
-        prediction = Prediction("a label that is too long for it", 0.5, np.zeros(1, np.float32))
-        drawn = draw_prediction(image, prediction)
-        assert drawn.shape == image.shape
-        assert drawn.dtype == np.uint8
-        assert (drawn != image).any()
-        assert (image == plain(0, *shape)).all()
