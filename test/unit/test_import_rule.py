@@ -33,13 +33,13 @@ ROOMS = (
     *("name_list", "one_line", "topic_name", "data_source"),
     *("images", "labels", "bags", "playback", "capture", "dataset", "curation"),
     *("identity", "worker_link", "delivery", "learning", "federation", "cloud", "worker"),
-    *("robot", "api", "ros", "nodes", "demo", "cli"),
+    *("robot", "api", "doctor", "ros", "nodes", "demo", "cli"),
 )
 ROBOT_ROOMS = {
     *("atomic_file", "config", "data_source", "dependency", "errors", "name_list", "paths"),
     *("one_line", "process_lock", "setting"),
     *("topic_name", "images", "labels", "bags", "playback", "capture", "dataset", "curation"),
-    *("identity", "worker_link", "delivery", "robot", "api", "ros", "nodes"),
+    *("identity", "worker_link", "delivery", "robot", "api", "doctor", "ros", "nodes"),
 }
 NODES = ("client", "perception", "streamer", "call")
 
