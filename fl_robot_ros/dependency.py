@@ -106,6 +106,14 @@ def package_name(module: str) -> str:
     return re.split("[<>=]", REQUIREMENTS[module])[0]
 
 
+def fits_requirement(version: str, module: str) -> bool:
+    """Return whether a version is within the bounds `>=` and `<` of a module's requirement."""
+    bounds = dict(re.findall(r"(>=|<)([\d.]+)", REQUIREMENTS[module]))
+    found = _numbers(version)
+    lower, upper = _numbers(bounds.get(">=", "0")), _numbers(bounds.get("<", ""))
+    return found >= lower and (not upper or found < upper)
+
+
 def install_command(python: str, modules: Sequence[str], *options: str) -> str:
     """Return the command that installs modules for an interpreter."""
     requirements = [f"'{REQUIREMENTS[module]}'" for module in modules]
@@ -130,6 +138,12 @@ def _advice(modules: Sequence[str]) -> str:
         # and cv_bridge. Inference needs only NumPy: 1.21.5 and 1.26.4 were tried.
         options.append("--no-deps")
     return f"install with: {install_command(sys.executable, modules, *options)}"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version: (2, 21, 0) of "2.21.0rc1"."""
+    match = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, match[0].split("."))) if match else ()
 
 
 def _is_found(module: str) -> bool:

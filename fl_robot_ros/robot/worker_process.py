@@ -58,7 +58,7 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=_environment(python, work_dir),
+                env=module_environment(python, work_dir),
                 text=True,
                 encoding="utf-8",
                 errors="replace",
@@ -147,10 +147,13 @@ def describe_exit(code: int, log_path: Path) -> str:
     return f"the worker was killed by {name}{hint}, see {log_path}"
 
 
-def _environment(python: Path, work_dir: Path) -> dict[str, str]:
-    """Return the worker's environment.
+def module_environment(python: Path, work_dir: Path) -> dict[str, str]:
+    """Return the environment of a process that runs modules of this package.
 
-    Another interpreter finds this package, and nothing else of the node's own Python.
+    Args:
+        python: Its interpreter; another than this one finds this package, and nothing else of
+            this one.
+        work_dir: Existing folder for a link to this package.
     """
     environment = worker_environment(python)
     if python != Path(sys.executable):

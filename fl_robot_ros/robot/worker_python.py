@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -17,7 +16,7 @@ from fl_robot_ros.data_source import SourceKind
 from fl_robot_ros.dependency import (
     LEARNING_ENVIRONMENT,
     LEARNING_MODULES,
-    REQUIREMENTS,
+    fits_requirement,
     install_command,
     package_name,
 )
@@ -146,7 +145,7 @@ class WorkerPython:
         wrong = [
             module
             for module, has in versions.items()
-            if has and not any(_fits(one, REQUIREMENTS[module]) for one in has)
+            if has and not any(fits_requirement(one, module) for one in has)
         ]
         if not (missing or wrong):
             return ""
@@ -205,17 +204,3 @@ def _changes(places: Iterable[str]) -> dict[str, int | None]:
         except OSError:
             changes[place] = None
     return changes
-
-
-def _fits(version: str, requirement: str) -> bool:
-    """Return whether a version is within the bounds `>=` and `<` of a requirement."""
-    bounds = dict(re.findall(r"(>=|<)([\d.]+)", requirement))
-    found = _numbers(version)
-    lower, upper = _numbers(bounds.get(">=", "0")), _numbers(bounds.get("<", ""))
-    return found >= lower and (not upper or found < upper)
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """Return the leading numbers of a version: (2, 21, 0) of "2.21.0rc1"."""
-    match = re.match(r"\d+(\.\d+)*", version)
-    return tuple(map(int, match[0].split("."))) if match else ()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import yaml
 from rclpy.node import Node
 
 from fl_robot_ros.errors import SettingError
+from fl_robot_ros.robot.parameter_file import applies, read_parameters, sections
 from fl_robot_ros.ros.command_line import split_arguments
 
 _NAMES_SHOWN = 5
@@ -41,12 +39,14 @@ def check_parameter_files(node: Node, arguments: Sequence[str]) -> None:
         for path in _files_in(arguments)
         if path.is_file() and not path.name.startswith(_LAUNCH_PREFIX)
     ]
-    parts = {path: list(_node_patterns(_read(path), "")) for path in paths}
+    parts = {
+        path: [section.pattern for section in sections(read_parameters(path))] for path in paths
+    }
     is_anything_taken = any(
-        _applies(pattern, full_name) for patterns in parts.values() for pattern in patterns
+        applies(pattern, full_name) for patterns in parts.values() for pattern in patterns
     )
     for path, patterns in parts.items():
-        if any(_applies(pattern, full_name) for pattern in patterns):
+        if any(applies(pattern, full_name) for pattern in patterns):
             continue
         is_meant = any(pattern.rpartition("/")[2] == node.get_name() for pattern in patterns)
         if is_meant or not is_anything_taken:
@@ -65,38 +65,3 @@ def _files_in(arguments: Sequence[str]) -> Iterator[Path]:
     for word, path in pairwise(words):
         if word == "--params-file":
             yield Path(path)
-
-
-def _read(path: Path) -> Any:
-    """Return the content of a parameter file.
-
-    Raises:
-        SettingError: The file cannot be read any more.
-    """
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise SettingError(f"cannot read parameter file {path}: {error}") from error
-
-
-def _node_patterns(content: Any, name: str) -> Iterator[str]:
-    """Yield the full name, which may have wildcards, of each node with parameters."""
-    if not isinstance(content, dict):
-        return
-    for key, below in content.items():
-        if key != "ros__parameters":
-            yield from _node_patterns(below, f"{name}/{str(key).strip('/')}")
-        elif below:
-            yield name
-
-
-def _applies(pattern: str, full_name: str) -> bool:
-    """Say whether a key names the node, by rcl's rules.
-
-    `*` stands for one part of the name, `**` for any number of them
-    (https://design.ros2.org/articles/160_ros_command_line_arguments.html).
-    """
-    expressions = {"**": r"(/[^/]+)*", "*": r"/[^/]+"}
-    parts = pattern.strip("/").split("/")
-    expression = "".join(expressions.get(part) or "/" + re.escape(part) for part in parts)
-    return re.fullmatch(expression, full_name) is not None

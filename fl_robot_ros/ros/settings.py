@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
-from fl_robot_ros.config import ClientSettings, PerceptionSettings, StreamerSettings
 from fl_robot_ros.errors import SettingError
+from fl_robot_ros.robot.parameter_file import as_setting, nearest, nodes_with, setting_names
 from fl_robot_ros.ros.parameter_files import check_parameter_files
 from fl_robot_ros.setting import Settings, SettingsT, describe_range, setting_type
 
 _LARGEST_INTEGER = 2**63 - 1
-# One file may serve several nodes.
-_SETTINGS_OF_NODES: Mapping[str, type[Settings]] = {
-    "fl_client": ClientSettings,
-    "fl_perception": PerceptionSettings,
-    "fl_streamer": StreamerSettings,
-}
-# difflib ratio above which an unknown parameter counts as a misspelt setting: "sample_rate" does,
-# "frame_rate_hz" does not.
-_LIKENESS = 0.85
 
 
 def declare_settings(
@@ -98,21 +88,21 @@ def _refuse_misspelt(node: Node, cls: type[Settings]) -> None:
     Raises:
         SettingError: A parameter is nearly a setting.
     """
-    names = [field.name for field in dataclasses.fields(cls)]
+    names = setting_names(cls)
     for given in _given_names(node):
-        likely = difflib.get_close_matches(given, names, n=1, cutoff=_LIKENESS)
-        if likely and given not in names and not _nodes_with(given):
-            raise SettingError(f"unknown parameter '{given}'; did you mean '{likely[0]}'?")
+        likely = nearest(given, names)
+        if likely and given not in names and not nodes_with(given):
+            raise SettingError(f"unknown parameter '{given}'; did you mean '{likely}'?")
 
 
 def _name_foreign(node: Node, cls: type[Settings]) -> None:
     """Warn of parameters that belong to another node of this package."""
-    names = [field.name for field in dataclasses.fields(cls)]
+    names = setting_names(cls)
     for given in _given_names(node):
-        others = _nodes_with(given)
+        others = nodes_with(given)
         if others and given not in names:
-            likely = difflib.get_close_matches(given, names, n=1, cutoff=_LIKENESS)
-            hint = f"; its own is '{likely[0]}'" if likely else ""
+            likely = nearest(given, names)
+            hint = f"; its own is '{likely}'" if likely else ""
             node.get_logger().warning(
                 f"parameter '{given}' has no effect on {node.get_name()}: it is a setting of "
                 f"{' and '.join(others)}{hint}"
@@ -125,15 +115,6 @@ def _given_names(node: Node) -> Collection[str]:
     return getattr(node, "_parameter_overrides", {})
 
 
-def _nodes_with(name: str) -> list[str]:
-    """Return the nodes of this package that have a setting of this name."""
-    return [
-        node
-        for node, cls in _SETTINGS_OF_NODES.items()
-        if name in {field.name for field in dataclasses.fields(cls)}
-    ]
-
-
 def _given_value(node: Node, cls: type[Settings], field: dataclasses.Field[Any]) -> Any:
     """Return the user's value of the parameter, in any type, or the default."""
     # Declared briefly without type and range, so that the settings class reports a bad value, and
@@ -141,14 +122,7 @@ def _given_value(node: Node, cls: type[Settings], field: dataclasses.Field[Any])
     loose = ParameterDescriptor(dynamic_typing=True)
     value = node.declare_parameter(field.name, _to_parameter(field.default), loose).value
     node.undeclare_parameter(field.name)
-    kind = setting_type(cls, field.name)
-    if kind is tuple and (value is None or len(value) == 0):
-        return ()
-    if kind is str and type(value) is int:
-        return str(value)
-    if value is False and "off" in field.metadata["choices"]:
-        return "off"  # as YAML reads the word without quotes
-    return value
+    return as_setting(cls, field.name, value)
 
 
 def _to_parameter(value: Any) -> Any:

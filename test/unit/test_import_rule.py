@@ -41,13 +41,13 @@ ROOMS = (
     *("name_list", "one_line", "topic_name", "data_source", "publication"),
     *("images", "labels", "bags", "playback", "capture", "dataset", "curation"),
     *("identity", "worker_link", "delivery", "learning", "federation", "cloud", "worker"),
-    *("robot", "autonomy", "api", "ros", "nodes", "demo", "cli"),
+    *("robot", "autonomy", "api", "doctor", "ros", "nodes", "demo", "cli"),
 )
 ROBOT_ROOMS = {
     *("atomic_file", "config", "data_source", "dependency", "errors", "name_list", "paths"),
     *("one_line", "process_lock", "publication", "setting"),
     *("topic_name", "images", "labels", "bags", "playback", "capture", "dataset", "curation"),
-    *("identity", "worker_link", "delivery", "robot", "autonomy", "api", "ros", "nodes"),
+    *("identity", "worker_link", "delivery", "robot", "autonomy", "api", "doctor", "ros", "nodes"),
 }
 NODES = ("client", "perception", "streamer", "call")
 

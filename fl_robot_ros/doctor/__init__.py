@@ -1,0 +1,1 @@
+"""What `fl_doctor` looks at on a robot, and what it says; needs the standard library alone."""

@@ -1,0 +1,381 @@
+"""Checks of what a robot's topics show: cameras, labels, clocks, batteries, and our own nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fl_robot_ros.dependency import describe_unimportable
+from fl_robot_ros.doctor.child_process import run_child
+from fl_robot_ros.doctor.disk import client_process
+from fl_robot_ros.doctor.finding import Check, Finding, Level, ok, problem, split, warning
+from fl_robot_ros.doctor.packages import import_modules
+from fl_robot_ros.doctor.robot_graph import Endpoint, ListenRequest, RobotGraph, Topic
+from fl_robot_ros.errors import RunFailedError
+from fl_robot_ros.name_list import name_list
+from fl_robot_ros.worker_link.run_status import RunState
+
+SECTION = "ROS"
+_MODULE = "fl_robot_ros.nodes.graph_listener"
+# Beside the time of listening: for the start of Python and ROS, and for discovery.
+_START_SEC = 30.0
+_IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+_RAW = _IMAGE_TYPES[0]
+_LABEL_TYPE = "std_msgs/msg/String"
+_BATTERY_TYPE = "sensor_msgs/msg/BatteryState"
+# Of the frames, above which gaps are loss and not jitter.
+_MUCH_LOST = 1 / 3
+# Frames and labels are matched by their times of publication.
+_CLOCKS_SEC = 1.0
+# A stamp that is older is of another clock: no camera takes so long.
+_STAMP_SEC = 5.0
+_RMEM_MAX = Path("/proc/sys/net/core/rmem_max")
+_PROFILE_FIX = (
+    "start the camera driver with the Fast DDS profile of docs/capture.md, Large images over DDS"
+)
+
+
+def checks(
+    request: ListenRequest, given: Mapping[str, Any], has_labels: bool, data_dir: Path
+) -> list[Check]:
+    """Return the checks of the topics; the first one listens.
+
+    Args:
+        request: What to listen to.
+        given: Parameters of `fl_client` from the file.
+        has_labels: Whether frames get labels without the topic.
+        data_dir: The robot's data folder.
+    """
+    heard: list[RobotGraph] = []
+
+    def listen_first() -> Iterator[Finding]:
+        reason = _lacking_ros()
+        if reason:
+            yield split(Level.WARNING, f"the checks of ROS were left out: {reason}")
+            return
+        heard.append(listen(request))
+        yield from check_middleware(heard[0], os.environ)
+
+    def later(check: Callable[[RobotGraph], Iterable[Finding]]) -> Callable[[], Iterator[Finding]]:
+        def find() -> Iterator[Finding]:
+            for graph in heard:
+                yield from check(graph)
+
+        return find
+
+    return [
+        Check(SECTION, "middleware", listen_first, 2 * _START_SEC + request.seconds),
+        Check(SECTION, "fl_client", later(partial(check_client, data_dir=data_dir))),
+        Check(SECTION, "cameras", later(check_cameras)),
+        Check(SECTION, "labels", later(partial(check_labels, has_labels=has_labels))),
+        Check(SECTION, "clocks", later(partial(check_clocks, given=given))),
+        Check(SECTION, "battery", later(check_battery)),
+        Check(SECTION, "perception", later(check_perception)),
+    ]
+
+
+def listen(request: ListenRequest) -> RobotGraph:
+    """Listen in a process of its own.
+
+    Raises:
+        RunFailedError: ROS cannot be started, or ends without a result.
+        OSError: The process cannot be started.
+        subprocess.TimeoutExpired: It hangs.
+    """
+    command = [sys.executable, "-m", _MODULE, json.dumps(asdict(request))]
+    done = run_child(command, _START_SEC + request.seconds)
+    try:
+        return RobotGraph.from_json(done.stdout.strip().splitlines()[-1])
+    except (ValueError, TypeError, LookupError) as error:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise RunFailedError(
+            f"ROS does not start: {lines[-1]}; look at RMW_IMPLEMENTATION, ROS_DOMAIN_ID and the "
+            "other variables of ROS"
+        ) from error
+
+
+def check_middleware(graph: RobotGraph, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Say which ROS this is, and whether it sees any other program."""
+    parts = [environment.get("ROS_DISTRO") or "ROS", f"with {graph.middleware}"]
+    parts.append(f"domain {environment.get('ROS_DOMAIN_ID') or '0'}")
+    for name in ("ROS_LOCALHOST_ONLY", "ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_STATIC_PEERS"):
+        if environment.get(name):
+            parts.append(f"{name}={environment[name]}")
+    line = f"{parts[0]} {', '.join(parts[1:])}: {graph.num_nodes} other nodes are seen"
+    if graph.num_nodes:
+        yield ok(line)
+    else:
+        yield warning(
+            line,
+            "if some run, compare their ROS_DOMAIN_ID, ROS_LOCALHOST_ONLY and "
+            "ROS_AUTOMATIC_DISCOVERY_RANGE",
+        )
+
+
+def check_client(graph: RobotGraph, data_dir: Path) -> Iterator[Finding]:
+    """Say whether the robot's client runs, and what it says."""
+    state, others = graph.status.get("state"), graph.client_namespaces
+    if state is not None:
+        detail = graph.status.get("detail", "")
+        line = f"fl_client runs: {state}{f', {detail}' if detail else ''}"
+        if state == RunState.FAILED:
+            yield warning(line, "see worker.log in its data folder, then fl_call start_round")
+        else:
+            yield ok(line)
+    elif graph.namespace in others:
+        yield warning("fl_client runs and says nothing on fl/status", "start it again")
+    elif client_process(data_dir) is not None:
+        yield problem(
+            f"process {client_process(data_dir)} uses {data_dir}, and no fl_client is seen in the "
+            f"namespace {graph.namespace}",
+            "give fl_doctor its ROS_DOMAIN_ID and --namespace",
+        )
+    elif others:
+        yield warning(
+            f"no fl_client in the namespace {graph.namespace}; there is one in "
+            f"{name_list(others)}",
+            f"fl_doctor --namespace {others[0]}",
+        )
+    else:
+        yield ok("no fl_client runs")
+
+
+def check_cameras(graph: RobotGraph) -> Iterator[Finding]:
+    """Find cameras that are silent, of another type, or lose images."""
+    for camera in graph.cameras:
+        yield from _check_camera(camera, graph)
+        yield from _check_subscribers(camera)
+    if not graph.cameras:
+        yield warning("image_topics is empty: no camera is captured", "name the camera's topic")
+
+
+def check_labels(graph: RobotGraph, has_labels: bool) -> Iterator[Finding]:
+    """Find out whether labels can come.
+
+    Args:
+        graph: What was seen.
+        has_labels: Whether frames get labels without the topic.
+    """
+    labels = graph.labels
+    wrong = [one for one in labels.publishers if one.type_name != _LABEL_TYPE]
+    for publisher in wrong:
+        yield problem(
+            f"{publisher.node} publishes {labels.name} as {publisher.type_name}, which is ignored",
+            f"publish {_LABEL_TYPE}",
+        )
+    if labels.arrivals:
+        yield ok(f"{len(labels.arrivals)} labels came on {labels.name}")
+    elif len(labels.publishers) > len(wrong):
+        nodes = name_list(sorted({one.node for one in labels.publishers}))
+        yield warning(
+            f"no label came on {labels.name} in {graph.seconds:g} s, though {nodes} publishes it",
+            "publish a label when it changes, latched, so that it holds for who comes later",
+        )
+    elif not wrong and not has_labels:
+        yield warning(
+            f"nobody publishes {labels.name}: frames get no label, and wait for a person",
+            f"ros2 topic pub --once {labels.name} {_LABEL_TYPE} 'data: pallet'; or set "
+            "topic_labels; or fl_dataset label",
+        )
+
+
+def check_clocks(graph: RobotGraph, given: Mapping[str, Any]) -> Iterator[Finding]:
+    """Find clocks that disagree, or stand still.
+
+    Args:
+        graph: What was seen.
+        given: Parameters of `fl_client` from the file.
+    """
+    is_simulated = graph.client_parameters.get("use_sim_time", given.get("use_sim_time", False))
+    if is_simulated and not graph.has_clock:
+        yield problem(
+            "use_sim_time is true, and nobody publishes /clock: time stands still",
+            "start the simulator, play bags with 'ros2 bag play --clock', or use_sim_time:=false",
+        )
+    agree = True
+    for topic in (*graph.cameras, graph.labels):
+        lag = topic.clock_lag_sec
+        # A latched label was published long before somebody came to listen.
+        is_old = lag > 0 and any(one.is_latched for one in topic.publishers)
+        if topic.arrivals and abs(lag) > _CLOCKS_SEC and not is_old:
+            agree = False
+            side = "behind" if lag > 0 else "ahead of"
+            yield problem(
+                f"the clock of {_publishers(topic)}, on {topic.name}, is {abs(lag):,.1f} s {side} "
+                "this machine's: labels meet the wrong frames",
+                "set both computers' clocks by NTP: chronyc tracking",
+            )
+    for camera in graph.cameras:
+        found = list(_check_stamps(camera, graph))
+        agree = agree and not found
+        yield from found
+    if agree and any(camera.arrivals for camera in graph.cameras):
+        yield ok("the clocks of cameras and labels agree with this machine's")
+
+
+def check_battery(graph: RobotGraph) -> Iterator[Finding]:
+    """Find a battery that is silent, or counts in per cent."""
+    topic, battery = graph.battery_topic, graph.battery
+    if topic is None:
+        return
+    others = name_list(graph.battery_topics)
+    if not topic.publishers:
+        yield problem(
+            f"nobody publishes the battery on {topic.name}",
+            f"set battery_topic to one of {others}" if others else "start the battery's driver",
+        )
+    elif topic.types != [_BATTERY_TYPE]:
+        yield problem(
+            f"{topic.name} carries {name_list(topic.types)}; a battery is {_BATTERY_TYPE}",
+            f"set battery_topic to one of {others}" if others else "convert it in a node",
+        )
+    elif battery is None:
+        yield problem(
+            f"{_publishers(topic)} publishes {topic.name}, and nothing came in "
+            f"{graph.seconds:g} s",
+            "look at the battery's driver; listen for longer with --seconds 30",
+        )
+    elif not battery.is_present:
+        yield problem(f"{topic.name} says 'present: false'", "look at the battery's driver")
+    elif battery.percentage is None:
+        yield problem(f"the percentage on {topic.name} is NaN", "look at the battery's driver")
+    elif battery.percentage > 1.0:
+        yield warning(
+            f"{topic.name} counts in per cent: {battery.percentage:g}",
+            "sensor_msgs says 0 to 1: correct the driver, or below 1 % it looks full",
+        )
+    else:
+        yield ok(f"the battery on {topic.name} has {battery.percentage:.0%}")
+
+
+def check_perception(graph: RobotGraph) -> Iterator[Finding]:
+    """Say which model runs, and find followers that miss the announced one."""
+    running, current = graph.perception_model, graph.status.get("model_version", "")
+    if running is None:
+        yield ok("no fl_perception runs")
+    elif not running:
+        yield warning("fl_perception runs without a model", "start a run: fl_call start_round")
+    elif current and current not in Path(running).parts:
+        yield warning(
+            f"fl_perception runs {running}, and the current model is {current}",
+            "see its log for why it did not take it",
+        )
+    else:
+        yield ok(f"fl_perception runs {running}")
+    for follower in graph.model_path.subscribers:
+        if not follower.is_latched:
+            yield warning(
+                f"{follower.node} follows {graph.model_path.name} without durability "
+                "TRANSIENT_LOCAL: it gets no model before the next run",
+                "subscribe as examples/follow_model.py does",
+            )
+
+
+def _check_camera(camera: Topic, graph: RobotGraph) -> Iterator[Finding]:
+    images = [one for one in camera.publishers if one.type_name in _IMAGE_TYPES]
+    others = name_list(name for name in graph.image_topics if name != camera.name)
+    if not camera.publishers:
+        yield problem(
+            f"nobody publishes {camera.name}",
+            f"start the camera; or set image_topics, of which there are {others}"
+            if others
+            else "start the camera's driver, or correct image_topics",
+        )
+    elif not images:
+        yield problem(
+            f"{camera.name} carries {name_list(camera.types)}, no image",
+            f"set image_topics, of which there are {others}"
+            if others
+            else f"image_topics takes {' and '.join(_IMAGE_TYPES)}",
+        )
+    elif not camera.arrivals:
+        yield problem(
+            f"{_publishers(camera)} publishes {camera.name}, and no image came in "
+            f"{graph.seconds:g} s",
+            "look whether the driver has stopped; if not: " + _transport_fix(camera, graph),
+        )
+    elif camera.lost_share > _MUCH_LOST:
+        yield warning(
+            f"{camera.name}: about {camera.lost_share:.0%} of the images are lost, "
+            f"{_describe(camera, images)}",
+            _transport_fix(camera, graph),
+        )
+    else:
+        yield ok(f"{camera.name}: {_describe(camera, images)}")
+    if images and len(camera.types) > 1:
+        yield warning(
+            f"{camera.name} carries {name_list(camera.types)}; one of them is taken",
+            "give each type a topic of its own",
+        )
+
+
+def _check_subscribers(camera: Topic) -> Iterator[Finding]:
+    """Find other nodes that get nothing of a camera, whatever ours do."""
+    unreliable = [one for one in camera.publishers if not one.is_reliable]
+    for one in camera.subscribers:
+        if one.is_reliable and unreliable:
+            yield warning(
+                f"{one.node} gets nothing of {camera.name}: it asks for reliable images, and "
+                f"{unreliable[0].node} publishes best effort",
+                f"have {one.node} subscribe with qos_profile_sensor_data",
+            )
+
+
+def _check_stamps(camera: Topic, graph: RobotGraph) -> Iterator[Finding]:
+    stamps = {one.stamp_ns for one in camera.arrivals}
+    age = camera.stamp_age_sec
+    if len(camera.arrivals) > 1 and len(stamps) == 1:
+        yield warning(
+            f"{camera.name}: every image has the same stamp; images are told apart by the time of "
+            "publication",
+            "have the driver stamp each image when it is taken",
+        )
+    elif abs(age) > _STAMP_SEC:
+        side = "behind" if age > 0 else "ahead of"
+        fix = "set the camera's clock, or have its driver stamp with ROS' time"
+        if graph.has_clock:
+            fix = "use_sim_time:=true for fl_client, since there is a /clock"
+        yield warning(
+            f"{camera.name}: stamps are {abs(age):,.0f} s {side} the time of publication", fix
+        )
+
+
+def _describe(camera: Topic, images: Iterable[Endpoint]) -> str:
+    manner = "reliable" if all(one.is_reliable for one in images) else "best effort"
+    kind = _RAW if _RAW in camera.types else _IMAGE_TYPES[1]
+    size = max(one.size_bytes for one in camera.arrivals)
+    count = len(camera.arrivals)
+    rate = f"{camera.rate_hz:.1f} Hz" if count > 1 else "1 image"
+    return f"{rate}, {kind.rpartition('/')[2]} of {size / 1e6:.2f} MB, {manner}"
+
+
+def _transport_fix(camera: Topic, graph: RobotGraph) -> str:
+    """Return what helps images that get lost on their way."""
+    if _RAW not in camera.types:
+        return "relieve the network, or lower the camera's rate"
+    if "fastrtps" in graph.middleware:
+        return _PROFILE_FIX
+    try:
+        buffer = f", which is {int(_RMEM_MAX.read_text(encoding='ascii')):,}"
+    except (OSError, ValueError):
+        buffer = ""
+    return (
+        f"raise net.core.rmem_max{buffer}: sudo sysctl -w net.core.rmem_max=67108864; or publish "
+        "compressed images"
+    )
+
+
+def _publishers(topic: Topic) -> str:
+    return name_list(sorted({one.node for one in topic.publishers})) or "the publisher"
+
+
+def _lacking_ros() -> str:
+    """Return why no ROS program can run in this Python, "" if one can."""
+    error = import_modules(Path(sys.executable), ["rclpy"])["rclpy"].error
+    return describe_unimportable(error) if error else ""
