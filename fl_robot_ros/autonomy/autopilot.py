@@ -20,7 +20,7 @@ from fl_robot_ros.autonomy.rule_check import Finding, RuleCheck
 from fl_robot_ros.autonomy.rules import LearningRules, Rule
 from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.errors import FlRobotError, RunRefusedError
-from fl_robot_ros.worker_link.run_status import FINISHED, RunState, RunStatus
+from fl_robot_ros.worker_link.run_status import RunState, RunStatus
 
 # Wait before the next try, in s: twice as long after each failure, times 0.5 to 1.5.
 _FIRST_WAIT_SEC = 60.0
@@ -166,11 +166,10 @@ class Autopilot:
             self._was_active = status.is_active
             return
         self._was_active, self._paused_by = False, None
-        is_finished = status.state == RunState.IDLE and status.detail == FINISHED
         at = self._local_time()
         finished = FinishedRun(at.timestamp(), self._run.newest_id, status.samples)
-        self._journal.add_run(self._run.shape, at, finished if is_finished else None)
-        if is_finished:
+        self._journal.add_run(self._run.shape, at, finished if status.is_finished else None)
+        if status.is_finished:
             self._failures, self._not_before = 0, -1.0
         elif status.state == RunState.IDLE:
             self._wait(_LONGEST_WAIT_SEC, "the run was left by hand")

@@ -62,6 +62,11 @@ class RunStatus:
         """Whether a run is in progress."""
         return self.state not in (RunState.IDLE, RunState.FAILED)
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the newest run came to its end, with a model for the robot."""
+        return self.state == RunState.IDLE and self.detail.startswith(FINISHED)
+
     def values(self) -> dict[str, str]:
         """Return all fields as text; "" stands for a missing number."""
         texts = {}

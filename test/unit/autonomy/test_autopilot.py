@@ -126,6 +126,13 @@ def test_a_run_begins_when_all_rules_hold_and_yields_when_one_breaks(robot: Robo
     assert robot.autopilot.verdict == robot.verdicts[-1]
 
 
+def test_a_run_whose_model_was_refused_is_finished_too(robot: Robot) -> None:
+    start(robot)
+    robot.run.end(detail=f"{FINISHED}; v00002 is stored and not used: accuracy 0.2, 0.4 before")
+    robot.step()
+    assert robot.step(60.0) == ["start"]
+
+
 def test_a_pause_for_another_reason_tells_the_worker(robot: Robot) -> None:
     start(robot)
     assert robot.step(no_goal=0) == ["pause 0, needs no_goal for 60 s"]
