@@ -21,7 +21,7 @@ _INVALID = (Verdict.BAD_ENCODING, Verdict.BAD_LABEL)
 
 
 def to_status_message(
-    status: RunStatus, robot: str, model_version: str, why: str
+    status: RunStatus, robot: str, model_version: str, hold: str = "", why: str = ""
 ) -> DiagnosticStatus:
     """Return the message of `fl/status`; its `message` is the state, one word.
 
@@ -29,10 +29,11 @@ def to_status_message(
         status: State of the robot's run.
         robot: The robot's name.
         model_version: Name of the current model version, "" for none.
+        hold: Why that version stays, "" where a new one may replace it.
         why: Whether the robot learns, and why, "" without rules.
     """
     level = DiagnosticStatus.ERROR if status.state == RunState.FAILED else DiagnosticStatus.OK
-    values = {**status.values(), "model_version": model_version, "why": why}
+    values = {**status.values(), "model_version": model_version, "hold": hold, "why": why}
     return _message(level, robot, "run", str(status.state), values)
 
 
