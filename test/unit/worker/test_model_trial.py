@@ -124,7 +124,7 @@ def test_a_worse_model_is_refused_and_a_first_one_needs_skill(
 
 
 def test_a_damaged_or_other_current_model_is_told(
-    take: Callable[..., TrialResult], current: Path
+    take: Callable[..., TrialResult], current: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Another scale of the same input is compared all the same.
     unscaled = Preprocessing(10, 10, 3, 1.0)
@@ -151,8 +151,10 @@ def test_a_damaged_or_other_current_model_is_told(
     (current / "model.tflite").write_bytes(b"half")
     result = take(exam(images(30)), classifier(), current)
     assert result.verdict.accepted
-    assert "not compared with v00001: " in result.verdict.reason
-    assert "damaged or was exchanged" in result.verdict.reason
+    assert result.verdict.reason.endswith(
+        "; not compared with v00001: it cannot be used, as the worker's log says"
+    )
+    assert "damaged or was exchanged" in caplog.text
 
 
 def test_a_large_holdout_is_sampled_evenly(take: Callable[..., TrialResult]) -> None:
