@@ -240,7 +240,8 @@ def test_a_robot_with_a_folder_and_a_stock_supernode_share_a_run_with_keys(
                 "--port",
                 str(free_port()),
                 "--node-config",
-                f'snapshot="{snapshot}" models-dir="{models}" enrolment="{enrolments["stock"]}"',
+                f'snapshot="{snapshot}" models-dir="{models}" '
+                f'enrolment="{enrolments["stock"]}" publish-if="always"',
             ],
             tmp_path / "supernode.log",
             env={
