@@ -27,8 +27,8 @@ from fl_robot_ros.publication import Publication
 if TYPE_CHECKING:
     import keras
 
-# A trial of a slow model, 0.2 s for an image, takes minutes at most.
-MOST_IMAGES = 1000
+# Two models of 0.2 s for an image are tried before the server stops waiting, after 300 s.
+MOST_IMAGES = 500
 _PARITY_IMAGES = 32
 # As many as TensorFlow's guide to post-training quantization asks for.
 _CALIBRATION_IMAGES = 200
