@@ -37,7 +37,7 @@ from fl_robot_ros.one_line import one_line
 from fl_robot_ros.publication import Publication
 from fl_robot_ros.worker.come_back import come_back_sec
 from fl_robot_ros.worker.guard import memory_mb
-from fl_robot_ros.worker.model_trial import Exam, TrialResult
+from fl_robot_ros.worker.model_trial import ModelTrial, TrialResult
 from fl_robot_ros.worker_link.event import Delivered, EventWriter, Prepared, Progress
 from fl_robot_ros.worker_link.run_status import RunState
 
@@ -197,7 +197,7 @@ class Participant:
         prepared = self._prepare(config)
         self._report(RunState.DELIVERING, request)
         set_packed_weights(prepared.trainer.model, request.weights)
-        exam = Exam(
+        trial = ModelTrial(
             config.classes,
             config.preprocessing,
             prepared.train,
@@ -207,7 +207,7 @@ class Participant:
         results: list[TrialResult] = []
 
         def build(folder: Path) -> Candidate:
-            result = exam.take(prepared.trainer.model, folder, store.current())
+            result = trial.run(prepared.trainer.model, folder, store.current())
             results.append(result)
             return Candidate(
                 classes=list(config.classes),

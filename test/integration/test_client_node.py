@@ -381,6 +381,7 @@ def test_a_run_from_bag_to_model_path_with_a_worker_killed_on_the_way(
         "bag_paths": f"[{bag}]",
         "server_address": f"127.0.0.1:{port}",
         "connect_timeout_sec": 600.0,
+        "publish_if": "always",
     }
     node = start_client(start_node, tmp_path, **parameters)
     wait_until(lambda: robot.has_kept(60), "the bag's frames")

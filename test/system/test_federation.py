@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -32,6 +33,7 @@ from waiting import wait_until
 
 from fl_robot_ros.cloud.checkpoint import load_checkpoint, newest_checkpoint
 from fl_robot_ros.cloud.history import History, RunStage
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.data_source import DataSource, SourceKind
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.snapshot import freeze
@@ -41,6 +43,7 @@ from fl_robot_ros.delivery.predictor import Predictor
 from fl_robot_ros.identity.key_folder import KeyFolder
 from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.learning.export import export_model
+from fl_robot_ros.publication import Publication
 from fl_robot_ros.worker_link.event import Delivered, Failed, Frozen, Prepared, Progress, Reading
 from fl_robot_ros.worker_link.job import CANCEL
 from fl_robot_ros.worker_link.run_status import RunState
@@ -104,22 +107,23 @@ def test_two_robots_learn_classes_that_neither_has_alone(tmp_path: Path) -> None
                 assert robot.states[-1] == RunState.DELIVERING
                 assert isinstance(robot.events[-1], Delivered)
 
-    for robot in ("r1", "r2"):
-        version = ModelStore(tmp_path / robot / "models", 5).current()
-        assert version is not None
-        manifest = Manifest.load(version)
-        assert (manifest.run, manifest.round, manifest.robot) == (1, 4, robot)
-        predictor = Predictor(version)
-        for label in CLASSES:  # each robot recognises what it never saw
-            image = cv2.imdecode(np.frombuffer(make_image(label, 999), np.uint8), 1)
-            assert predictor.predict(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).label == label
-
     with History(tmp_path / "state") as history:
         run = history.last_run()
         assert run is not None
         assert run.stage == RunStage.FINISHED
         rounds = history.rounds()
     assert [record.round for record in rounds] == [1, 2, 3, 4]
+    best = max(rounds, key=lambda record: (record.accuracy or 0.0, record.round))
+    for robot in ("r1", "r2"):
+        version = ModelStore(tmp_path / robot / "models", 5).current()
+        assert version is not None
+        manifest = Manifest.load(version)
+        assert (manifest.run, manifest.round, manifest.robot) == (1, best.round, robot)
+        predictor = Predictor(version)
+        for label in CLASSES:  # each robot recognises what it never saw
+            image = cv2.imdecode(np.frombuffer(make_image(label, 999), np.uint8), 1)
+            assert predictor.predict(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).label == label
+
     assert all(record.robots == 2 for record in rounds)
     assert all(record.wall_sec >= record.robot_compute_sec > 0 for record in rounds)
     assert "round 4/4  robots 2  samples" in fl_server.text
@@ -167,7 +171,7 @@ def test_a_killed_server_and_a_killed_server_app_go_on_where_they_were(tmp_path:
             assert fl_server.popen.wait(TIMEOUT_SEC) == 0
             assert "resuming run 1" in fl_server.text
             assert "going on from the newest checkpoint" in fl_server.text
-            assert "model of round 3 delivered to r1, r2" in fl_server.text
+            assert re.search(r"model of round \d delivered to r1, r2", fl_server.text)
             assert first.popen.wait(60.0) == 0
             assert second.popen.wait(60.0) == 0
     with History(state) as history:
@@ -236,7 +240,8 @@ def test_a_robot_with_a_folder_and_a_stock_supernode_share_a_run_with_keys(
                 "--port",
                 str(free_port()),
                 "--node-config",
-                f'snapshot="{snapshot}" models-dir="{models}" enrolment="{enrolments["stock"]}"',
+                f'snapshot="{snapshot}" models-dir="{models}" '
+                f'enrolment="{enrolments["stock"]}" publish-if="always"',
             ],
             tmp_path / "supernode.log",
             env={
@@ -325,7 +330,8 @@ def test_a_mislabelled_fleet_spoils_the_operators_model_and_every_robot_keeps_it
     for name, shift in (("r1", 1), ("r2", 1), ("r3", 0)):
         folder = make_split_folder(tmp_path / name / "images", shift)
         source = DataSource(SourceKind.FOLDER, str(folder), 0, 1, 0.0, 0.2)
-        jobs[name] = {"source": source, "freeze": None}
+        publication = Publication.from_settings(ClientSettings())
+        jobs[name] = {"source": source, "freeze": None, "publication": publication}
         ModelStore(tmp_path / name / "models").add(build)
     with (
         server(

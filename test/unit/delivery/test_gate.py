@@ -9,7 +9,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fl_robot_ros.config import ClientSettings
@@ -185,6 +185,7 @@ def test_always_takes_a_worse_model_and_says_both_numbers() -> None:
 answers = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=200)
 
 
+@settings(deadline=None)
 @given(answers, st.data(), st.sampled_from(["not_worse", "better_by"]), st.floats(0, 1))
 def test_a_model_that_is_worse_on_one_more_image_is_never_taken_sooner(
     pairs: list[tuple[bool, bool]], data: st.DataObject, publish_if: str, margin: float
@@ -197,6 +198,7 @@ def test_a_model_that_is_worse_on_one_more_image_is_never_taken_sooner(
         assert decide(trial(new, old), publication).accepted
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), min_size=1, max_size=200))
 def test_a_model_that_answers_as_the_current_one_is_not_worse_and_not_better(
     old: list[bool],
