@@ -11,7 +11,12 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
-from fl_robot_ros.config import ClientSettings, PerceptionSettings, StreamerSettings
+from fl_robot_ros.config import (
+    ClientSettings,
+    PerceptionSettings,
+    StreamerSettings,
+    ViewerSettings,
+)
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.ros.parameter_files import check_parameter_files
 from fl_robot_ros.setting import Settings, SettingsT, describe_range, setting_type
@@ -22,6 +27,7 @@ _SETTINGS_OF_NODES: Mapping[str, type[Settings]] = {
     "fl_client": ClientSettings,
     "fl_perception": PerceptionSettings,
     "fl_streamer": StreamerSettings,
+    "fl_viewer": ViewerSettings,
 }
 # difflib ratio above which an unknown parameter counts as a misspelt setting: "sample_rate" does,
 # "frame_rate_hz" does not.
@@ -115,7 +121,7 @@ def _name_foreign(node: Node, cls: type[Settings]) -> None:
             hint = f"; its own is '{likely[0]}'" if likely else ""
             node.get_logger().warning(
                 f"parameter '{given}' has no effect on {node.get_name()}: it is a setting of "
-                f"{' and '.join(others)}{hint}"
+                f"{' and '.join(filter(None, (', '.join(others[:-1]), others[-1])))}{hint}"
             )
 
 

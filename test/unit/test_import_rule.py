@@ -41,7 +41,7 @@ ROBOT_ROOMS = {
     *("topic_name", "images", "labels", "bags", "playback", "capture", "dataset", "curation"),
     *("identity", "worker_link", "delivery", "robot", "api", "ros", "nodes"),
 }
-NODES = ("client", "perception", "streamer", "call")
+NODES = ("client", "perception", "streamer", "viewer", "call")
 
 
 class Import(NamedTuple):
