@@ -61,10 +61,11 @@ test-quick: setup ## Unit tests without TensorFlow, in under two minutes.
 test-oldest: setup ## Unit tests with a robot's oldest packages, on Python 3.10.
 	@$(BIN)/python requirements/oldest.py $(ARGS)
 
-bench: setup ## Cost of import, capture and rounds, against today's ways.
+bench: setup ## Cost of import, capture, perception, rounds, against today's ways.
 	@$(BIN)/python -m pip install --quiet --no-deps --requirement requirements/bench.txt
 	@$(BIN)/python bench/ingest.py
 	@$(BIN)/python bench/capture.py
+	@$(BIN)/python bench/perception.py
 	@$(BIN)/python bench/round.py
 	@$(BIN)/python bench/fleet.py
 

@@ -59,6 +59,7 @@ setup(
             f"fl_client = {PACKAGE}.cli.start:client",
             f"fl_perception = {PACKAGE}.cli.start:perception",
             f"fl_streamer = {PACKAGE}.cli.start:streamer",
+            f"fl_viewer = {PACKAGE}.cli.start:viewer",
             f"fl_call = {PACKAGE}.cli.start:call",
             f"fl_server = {PACKAGE}.cli.start:server",
             f"fl_predict = {PACKAGE}.cli.start:predict",

@@ -140,6 +140,27 @@ def serve_client(data_dir: Path) -> None:
     (data_dir / "verdicts.txt").write_text("\n".join(lines))
 
 
+def compare(seconds: float) -> None:
+    """Print what a bare subscriber and `fl_client` cost."""
+    print(f"{'image':<12}{'listener':<18}{'published':>10}{'received':>10}{'kept':>6}{'CPU':>8}")
+    for width, height in SIZES:
+        size = f"{width}x{height}"
+        published, bare, output = run(
+            [sys.executable, __file__, "--count"], width, height, seconds
+        )
+        frames = int(output.split()[-1])
+        share = bare / seconds
+        print(f"{size:<12}{'bare subscriber':<18}{published:>10}{frames:>10}{'':>6}{share:>8.1%}")
+        with tempfile.TemporaryDirectory(prefix="bench_capture_", dir=BUILD) as folder:
+            published, ours, _ = run(
+                [sys.executable, __file__, "--client", folder], width, height, seconds
+            )
+            frames, kept = received_by_client(Path(folder))
+        share = ours / seconds
+        print(f"{size:<12}{'fl_client':<18}{published:>10}{frames:>10}{kept:>6}{share:>8.1%}")
+        print(f"{'':<12}fl_client needs {ours / bare:.2f} times the CPU of the bare subscriber")
+
+
 def main() -> int:
     """Run the comparison; return the process's exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -157,29 +178,14 @@ def main() -> int:
     if arguments.client:
         serve_client(arguments.client)
         return 0
-    from fl_robot_ros.demo.fleet import private_ros_environment
+    from fl_robot_ros.demo.ros_domain import private_ros_domain
 
     # In the background of a script SIGINT is ignored, also by children; the listeners need it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.environ.update(private_ros_environment())
     BUILD.mkdir(exist_ok=True)
-    print(f"{'image':<12}{'listener':<18}{'published':>10}{'received':>10}{'kept':>6}{'CPU':>8}")
-    for width, height in SIZES:
-        size = f"{width}x{height}"
-        published, bare, output = run(
-            [sys.executable, __file__, "--count"], width, height, arguments.seconds
-        )
-        frames = int(output.split()[-1])
-        share = bare / arguments.seconds
-        print(f"{size:<12}{'bare subscriber':<18}{published:>10}{frames:>10}{'':>6}{share:>8.1%}")
-        with tempfile.TemporaryDirectory(prefix="bench_capture_", dir=BUILD) as folder:
-            published, ours, _ = run(
-                [sys.executable, __file__, "--client", folder], width, height, arguments.seconds
-            )
-            frames, kept = received_by_client(Path(folder))
-        share = ours / arguments.seconds
-        print(f"{size:<12}{'fl_client':<18}{published:>10}{frames:>10}{kept:>6}{share:>8.1%}")
-        print(f"{'':<12}fl_client needs {ours / bare:.2f} times the CPU of the bare subscriber")
+    with private_ros_domain() as variables:
+        os.environ.update(variables)
+        compare(arguments.seconds)
     return 0
 
 

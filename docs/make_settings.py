@@ -17,6 +17,7 @@ from fl_robot_ros.config import (
     PerceptionSettings,
     ServerSettings,
     StreamerSettings,
+    ViewerSettings,
 )
 from fl_robot_ros.setting import Settings, describe_range
 
@@ -25,6 +26,7 @@ PROGRAMS: dict[str, type[Settings]] = {
     "client": ClientSettings,
     "perception": PerceptionSettings,
     "streamer": StreamerSettings,
+    "viewer": ViewerSettings,
     "server": ServerSettings,
 }
 _WIDTH = 100

@@ -410,6 +410,29 @@ class PerceptionSettings(Settings):
 
 
 @dataclass(frozen=True)
+class ViewerSettings(Settings):
+    """Parameters of the node `fl_viewer`."""
+
+    image_topic: str = setting(
+        "camera/image_raw", "Camera topic to show, sensor_msgs Image or CompressedImage."
+    )
+    result_topic: str = setting(
+        "fl/perception/result",
+        "Topic of what fl_perception says of that camera; with several cameras it has the "
+        "camera's name, as in fl/perception/front/image_raw/result.",
+    )
+    window: bool = setting(
+        True, "Whether to open a window where there is a display; else there is a page."
+    )
+    page_port: int = setting(
+        0,
+        "TCP port of the page on this machine, http://127.0.0.1:PORT/; 0: a free one.",
+        minimum=0,
+        maximum=65535,
+    )
+
+
+@dataclass(frozen=True)
 class StreamerSettings(Settings):
     """Parameters of the node `fl_streamer`."""
 

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from fl_robot_ros.cli.yaml_file import read_yaml
-from fl_robot_ros.config import ClientSettings, PerceptionSettings, StreamerSettings
+from fl_robot_ros.config import (
+    ClientSettings,
+    PerceptionSettings,
+    StreamerSettings,
+    ViewerSettings,
+)
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.name_list import name_list
 
@@ -25,7 +30,7 @@ _KNOWN = {
     *("use_sim_time", "qos_overrides", "start_type_description_service"),
     *(
         field.name
-        for cls in (ClientSettings, PerceptionSettings, StreamerSettings)
+        for cls in (ClientSettings, PerceptionSettings, StreamerSettings, ViewerSettings)
         for field in dataclasses.fields(cls)
     ),
 }

@@ -31,6 +31,7 @@ def _start(module: str, interrupted: int) -> int:
 client = partial(_start, "fl_robot_ros.nodes.client", 0)
 perception = partial(_start, "fl_robot_ros.nodes.perception", 0)
 streamer = partial(_start, "fl_robot_ros.nodes.streamer", 0)
+viewer = partial(_start, "fl_robot_ros.nodes.viewer", 0)
 call = partial(_start, "fl_robot_ros.nodes.call", 130)
 dataset = partial(_start, "fl_robot_ros.cli.dataset", 130)
 demo = partial(_start, "fl_robot_ros.cli.demo", 130)

@@ -8,7 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fl_robot_ros.config import ClientSettings, PerceptionSettings, StreamerSettings
+from fl_robot_ros.config import (
+    ClientSettings,
+    PerceptionSettings,
+    StreamerSettings,
+    ViewerSettings,
+)
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.setting import Settings, setting_type
 
@@ -17,6 +22,7 @@ SETTINGS_OF_NODES: Mapping[str, type[Settings]] = {
     "fl_client": ClientSettings,
     "fl_perception": PerceptionSettings,
     "fl_streamer": StreamerSettings,
+    "fl_viewer": ViewerSettings,
 }
 PARAMETERS = "ros__parameters"
 # difflib ratio above which an unknown parameter counts as a misspelt setting: "sample_rate" does,

@@ -105,7 +105,7 @@ def _name_foreign(node: Node, cls: type[Settings]) -> None:
             hint = f"; its own is '{likely}'" if likely else ""
             node.get_logger().warning(
                 f"parameter '{given}' has no effect on {node.get_name()}: it is a setting of "
-                f"{' and '.join(others)}{hint}"
+                f"{' and '.join(filter(None, (', '.join(others[:-1]), others[-1])))}{hint}"
             )
 
 

@@ -14,7 +14,7 @@ from fl_robot_ros.ros.command_line import NodeCommand
 
 COMMANDS: dict[str, NodeCommand] = {
     name: importlib.import_module(f"fl_robot_ros.nodes.{name}").COMMAND
-    for name in ("client", "perception", "streamer")
+    for name in ("client", "perception", "streamer", "viewer")
 }
 
 

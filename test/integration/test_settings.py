@@ -5,7 +5,12 @@ import rclpy
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from fl_robot_ros.config import ClientSettings, PerceptionSettings, StreamerSettings
+from fl_robot_ros.config import (
+    ClientSettings,
+    PerceptionSettings,
+    StreamerSettings,
+    ViewerSettings,
+)
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.ros.settings import declare_settings
 from fl_robot_ros.setting import Settings, SettingsT
@@ -26,7 +31,9 @@ def declare(
         context.on_shutdown(node.destroy_node)
 
 
-@pytest.mark.parametrize("cls", [ClientSettings, PerceptionSettings, StreamerSettings])
+@pytest.mark.parametrize(
+    "cls", [ClientSettings, PerceptionSettings, StreamerSettings, ViewerSettings]
+)
 def test_without_overrides_the_settings_are_the_defaults(
     context: rclpy.Context, cls: type[Settings]
 ) -> None:
@@ -108,8 +115,8 @@ def test_parameters_of_other_programs_are_left_alone(
         (
             ClientSettings,
             "image_topic:=front",
-            "'image_topic' has no effect on settings: it is a setting of fl_perception and "
-            "fl_streamer; its own is 'image_topics'",
+            "'image_topic' has no effect on settings: it is a setting of fl_perception, "
+            "fl_streamer and fl_viewer; its own is 'image_topics'",
         ),
         (
             PerceptionSettings,

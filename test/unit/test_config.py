@@ -15,6 +15,7 @@ from fl_robot_ros.config import (
     PerceptionSettings,
     ServerSettings,
     StreamerSettings,
+    ViewerSettings,
     expand_path,
     resolve_data_dir,
     resolve_server_address,
@@ -24,7 +25,13 @@ from fl_robot_ros.setting import Settings, describe_range, setting_type
 
 # What has no default.
 REQUIRED: dict[type[Settings], dict[str, Any]] = {ServerSettings: {"classes": ("cup", "phone")}}
-CLASSES = (ClientSettings, PerceptionSettings, StreamerSettings, ServerSettings)
+CLASSES = (
+    ClientSettings,
+    PerceptionSettings,
+    StreamerSettings,
+    ViewerSettings,
+    ServerSettings,
+)
 EVERY_SETTING = [
     pytest.param(cls, field, id=f"{cls.__name__}.{field.name}")
     for cls in CLASSES

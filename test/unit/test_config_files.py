@@ -14,6 +14,7 @@ from fl_robot_ros.config import (
     PerceptionSettings,
     ServerSettings,
     StreamerSettings,
+    ViewerSettings,
 )
 from fl_robot_ros.setting import Settings, setting_type
 
@@ -22,6 +23,7 @@ FILES: dict[str, type[Settings]] = {
     "client.yaml": ClientSettings,
     "perception.yaml": PerceptionSettings,
     "streamer.yaml": StreamerSettings,
+    "viewer.yaml": ViewerSettings,
     "server.yaml": ServerSettings,
 }
 every_file = pytest.mark.parametrize("name", FILES)

@@ -49,7 +49,7 @@ ROBOT_ROOMS = {
     *("topic_name", "images", "labels", "bags", "playback", "capture", "dataset", "curation"),
     *("identity", "worker_link", "delivery", "robot", "autonomy", "api", "doctor", "ros", "nodes"),
 }
-NODES = ("client", "perception", "streamer", "call")
+NODES = ("client", "perception", "streamer", "viewer", "call")
 
 
 class Import(NamedTuple):

@@ -13,7 +13,8 @@ from bare_python import BarePython
 
 WriteVersion = Callable[..., Path]
 
-COMMANDS = ("client", "perception", "streamer", "server", "keys", "predict", "dataset", "demo")
+NODES = ("client", "perception", "streamer", "viewer")
+COMMANDS = (*NODES, "server", "keys", "predict", "dataset", "demo")
 BAG_LINE = "rosbags, apsw, lz4, backports.zstd are not installed for "
 
 
@@ -122,6 +123,7 @@ def test_without_litert_the_line_leaves_the_robots_numpy_alone(
 
 def test_a_broken_package_is_named(tmp_path: Path) -> None:
     broken = BarePython(tmp_path / "venv")
+    broken.take("rich")
     # As the OpenCV of Ubuntu 22.04 does beside NumPy 2.
     (broken.site / "numpy.py").write_text(
         "raise ImportError('numpy.core.multiarray failed to import')"
@@ -133,7 +135,7 @@ def test_a_broken_package_is_named(tmp_path: Path) -> None:
     assert line.endswith(f"{broken.path} -m pip install 'numpy<2'")
 
 
-@pytest.mark.parametrize("node", ["client", "perception", "streamer"])
+@pytest.mark.parametrize("node", NODES)
 def test_a_node_loads_no_package_that_only_bags_need(node: str) -> None:
     pytest.importorskip("rclpy", reason="needs rclpy: ROS 2 or PyPI's ROS wheels")
     program = (

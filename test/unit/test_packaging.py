@@ -24,7 +24,7 @@ tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11")
 ROOT = Path(__file__).parents[2]
 PACKAGE = "fl_robot_ros"
 EXECUTABLES = (
-    *("fl_client", "fl_perception", "fl_streamer", "fl_call"),
+    *("fl_client", "fl_perception", "fl_streamer", "fl_viewer", "fl_call"),
     *("fl_server", "fl_keys", "fl_model", "fl_predict", "fl_dataset", "fl_doctor", "fl_demo"),
 )
 LOCK_FILES = sorted((ROOT / "requirements").glob("*.txt"))
