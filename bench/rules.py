@@ -393,7 +393,7 @@ def do_chaos(folder: Path, options: argparse.Namespace) -> None:
         "learn_when": ["new_samples >= 0"],
         "learn_while": rules,
         "signal_timeout_sec": TIMEOUT_SEC,
-        "pause_max_sec": 10.0,  # so that runs are left, and begin anew
+        "pause_max_sec": 4.0,  # so that runs are left, and begin anew
     }
     dice = random.Random(options.seed)
     other = Peer("other_base")
@@ -429,10 +429,14 @@ def do_chaos(folder: Path, options: argparse.Namespace) -> None:
             f"starts, {counts['pauses']} pauses, {counts['resumptions']} resumptions, "
             f"{learned_sec:.0f} s of learning"
         )
-        worst = max((late for _, late, _ in errors), default=0.0)
-        print(f"learning where it should not, after the grace: {len(errors)} looks, {worst:.2f} s")
-        for error in errors[:5]:
-            print("  ", error)
+        for what, is_decided in (("no decision", False), ("decided, not stopped", True)):
+            late = [
+                (seconds, name, why)
+                for name, seconds, why in errors
+                if why.startswith("paused") == is_decided
+            ]
+            print(f"{what} in time: {len(late)} looks of 10 ms; worst, after the grace: ", end="")
+            print("{:.2f} s, {}: {}".format(*max(late)) if late else "none")
         if options.log:
             print(robot.node.output)
     other.close()
