@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from fl_robot_ros.config import INT8_FILE
 from fl_robot_ros.delivery.gate import CurrentModel, Trial, Verdict, decide
 from fl_robot_ros.delivery.predictor import Predictor
-from fl_robot_ros.errors import FlRobotError, ModelError
+from fl_robot_ros.errors import FlRobotError, ModelError, RunFailedError
 from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.learning.export import export_int8, export_model, parity
-from fl_robot_ros.learning.training_data import LabelledImages
+from fl_robot_ros.learning.training_data import LabelledImages, Wait, no_wait
 from fl_robot_ros.one_line import one_line
 from fl_robot_ros.publication import Publication
 
@@ -82,6 +82,7 @@ class Exam:
         train: This robot's training images, for parity and 8-bit ranges.
         holdout: Its held-out images; one or more.
         publication: What the settings ask for.
+        wait: Called before each image.
     """
 
     classes: tuple[str, ...]
@@ -89,6 +90,7 @@ class Exam:
     train: LabelledImages
     holdout: LabelledImages
     publication: Publication
+    wait: Wait = no_wait
 
     def take(self, model: keras.Model, folder: Path, current: Path | None) -> TrialResult:
         """Export a model, and measure it beside the current one.
@@ -180,6 +182,7 @@ class Exam:
         times = np.empty(len(images))
         infer(self._scaled(images[0]))  # the first call of a model is slower
         for index, image in enumerate(images):
+            self.wait()
             model_input = self._scaled(image)
             start = time.perf_counter()
             output = infer(model_input)
@@ -205,7 +208,12 @@ class Exam:
             numbers = {name: number for number, name in enumerate(classes)}
             wanted = [numbers.get(self.classes[label], -1) for label in labels]
             scale = np.float32(its.scale)
-            guesses = [int(predictor.infer(image * scale).argmax()) for image in images]
+            guesses = []
+            for image in images:
+                self.wait()
+                guesses.append(int(predictor.infer(image * scale).argmax()))
+        except RunFailedError:
+            raise  # the robot leaves the run
         except FlRobotError as error:
             _logger.warning("the current model %s cannot be compared: %s", version, error)
             return CurrentModel.incomparable(version, one_line(str(error), 300))
