@@ -10,7 +10,7 @@ ROBOT_SIDE := $(addprefix fl_robot_ros/,\
 	images labels bags playback capture dataset curation identity worker_link delivery robot autonomy \
 	ros nodes \
 	api.py atomic_file.py config.py data_source.py dependency.py errors.py name_list.py one_line.py \
-	paths.py process_lock.py setting.py topic_name.py)
+	paths.py process_lock.py publication.py setting.py topic_name.py)
 
 # Tests that depend most on NumPy, OpenCV, rich and LiteRT: `make test` runs them with old versions too.
 WITH_OLD_VERSIONS := $(addprefix test/unit/,delivery dataset curation images \

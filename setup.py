@@ -38,6 +38,8 @@ setup(
             "tensorflow>=2.21,<2.22",
             "keras>=3.13",
             "ai-edge-litert>=2.1,<3",
+            # The server's schedule.
+            "cronsim>=2.6,<3",
         ],
         "tfds": ["tensorflow-datasets>=4.9.9"],
         "hub": ["flwr-datasets>=0.6.1,<0.7"],

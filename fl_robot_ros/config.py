@@ -20,6 +20,8 @@ DEFAULT_SERVER_PORT = 8000
 DEFAULT_DATA_DIR = "~/.ros/fl_robot_ros"
 DEFAULT_KEYS_DIR = "fleet_keys"
 LOSSES = ("calibrated", "plain")
+PUBLISH_CONDITIONS = ("not_worse", "better_by", "always")
+INT8_FILE = "model_int8.tflite"
 STRATEGIES = ("FedAvg", "FedAvgM", "FedMedian", "FedTrimmedAvg", "Krum", "MultiKrum", "Bulyan")
 
 
@@ -265,7 +267,43 @@ class ClientSettings(Settings):
     published_file: str = setting(
         "model.keras",
         "File of a model version that is announced on fl/model_path.",
-        choices=("model.keras", "model.tflite", "manifest.json"),
+        choices=("model.keras", "model.tflite", INT8_FILE, "manifest.json"),
+    )
+    export_int8: bool = setting(
+        False,
+        "Whether a version has a file model_int8.tflite too: smaller and faster, its 8-bit ranges "
+        "measured on the robot's own training images.",
+    )
+    publish_if: str = setting(
+        "not_worse",
+        "When a delivered model becomes the current one, by both models' answers on the held-out "
+        "images: not_worse, better_by publish_margin, or always.",
+        choices=PUBLISH_CONDITIONS,
+    )
+    publish_margin: float = setting(
+        0.05,
+        "Accuracy that a model may lose against the current one with publish_if not_worse, and "
+        "must gain with better_by.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    guarded_classes: tuple[str, ...] = setting(
+        (),
+        "Classes of which a new model must find as many held-out images as the current one does.",
+    )
+    first_model_min_accuracy: float = setting(
+        0.0,
+        "Lowest accuracy of a first model, which has none to be compared with; it must be better "
+        "than a guess in any case.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    max_latency_ms: float = setting(
+        0.0,
+        "Longest median time of a model for one image, with one thread; 0: no limit.",
+        unit="ms",
+        minimum=0.0,
+        maximum=600000.0,
     )
     keep_versions: int = setting(
         5, "Number of model versions kept on disk.", unit="versions", minimum=2, maximum=1000
@@ -324,15 +362,21 @@ class ClientSettings(Settings):
     )
 
     def check(self) -> None:
-        """Check that a frame of some brightness would be kept.
+        """Check that a frame of some brightness would be kept, and a published file written.
 
         Raises:
-            SettingError: `min_brightness` is above `max_brightness`.
+            SettingError: `min_brightness` is above `max_brightness`, or `published_file` names a
+                file that `export_int8` leaves out.
         """
         if self.min_brightness > self.max_brightness:
             raise SettingError(
                 f"min_brightness is {self.min_brightness!r}; expected at most max_brightness, "
                 f"{self.max_brightness!r}, or no frame would be kept"
+            )
+        if self.published_file == INT8_FILE and not self.export_int8:
+            raise SettingError(
+                f"published_file is {INT8_FILE!r}; expected export_int8: true beside it, or "
+                "another file"
             )
 
 
@@ -450,6 +494,19 @@ class ServerSettings(Settings):
         maximum=100000,
     )
     num_rounds: int = setting(3, "Rounds in a run.", unit="rounds", minimum=1, maximum=1000000)
+    end_when_accuracy: float = setting(
+        0.0,
+        "End a run early once a round has this accuracy on the robots' held-out images; 0: never.",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    end_when_no_gain_rounds: int = setting(
+        0,
+        "End a run early after so many rounds that did not raise its accuracy; 0: never.",
+        unit="rounds",
+        minimum=0,
+        maximum=1000000,
+    )
     fraction_train: float = setting(
         0.5,
         "Share of the connected robots that train in a round, but at least min_nodes.",
@@ -545,6 +602,25 @@ class ServerSettings(Settings):
         maximum=1000.0,
     )
     continuous: bool = setting(False, "Whether to begin the next run when one has ended.")
+    schedule: tuple[str, ...] = setting(
+        (),
+        "When runs begin, as lines of cron in local time ('0 2 * * *': 02:00 every day); in "
+        "between robots are sent away until then. Empty: at once.",
+    )
+    gather_sec: float = setting(
+        0.0,
+        "How long a run waits, once min_nodes are there, for as many robots as the last one had.",
+        unit="s",
+        minimum=0.0,
+        maximum=86400.0,
+    )
+    come_back_sec: float = setting(
+        0.0,
+        "How long robots stay away after a run without a schedule; 0: as long as they like.",
+        unit="s",
+        minimum=0.0,
+        maximum=31536000.0,
+    )
     seed: int = setting(
         0, "Seed for the initial weights, shuffling and dropout.", minimum=0, maximum=2147483647
     )
@@ -568,9 +644,9 @@ class ServerSettings(Settings):
         """Check the classes, the strategy, the TLS files, and the way to the network.
 
         Raises:
-            SettingError: There are fewer than two classes, two classes have the same name, the
-                strategy needs more robots, some TLS files are missing, or the host is on the
-                network and TLS is neither set up nor given up.
+            SettingError: There are fewer than two classes, two classes have the same name, runs
+                begin by two rules, the strategy needs more robots, some TLS files are missing, or
+                the host is on the network and TLS is neither set up nor given up.
         """
         if len(self.classes) < 2:
             raise SettingError(
@@ -586,6 +662,10 @@ class ServerSettings(Settings):
                     f"classes has {self.classes[first]!r} and {self.classes[number]!r}; expected "
                     "distinct names; upper and lower case count as the same"
                 )
+        if self.schedule and self.continuous:
+            raise SettingError(
+                f"schedule is {list(self.schedule)!r} and continuous is True; expected one of them"
+            )
         needed = updates_needed(self.strategy, self.max_malicious)
         if self.min_nodes < needed:
             raise SettingError(

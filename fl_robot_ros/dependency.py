@@ -19,6 +19,7 @@ REQUIREMENTS = {
     "ai_edge_litert": "ai-edge-litert>=2.1,<3",
     "apsw": "apsw>=3.50,<4",
     "backports.zstd": "backports.zstd>=1.0",
+    "cronsim": "cronsim>=2.6,<3",
     "cv2": "opencv-python-headless>=4.5.4",
     "flwr": "flwr>=1.41,<1.43",
     "flwr_datasets": "flwr-datasets>=0.6.1,<0.7",
@@ -36,7 +37,7 @@ REQUIREMENTS = {
 # Needed for reading bags only.
 BAG_MODULES = ("rosbags", "apsw", "lz4", "backports.zstd")
 LEARNING_MODULES = ("flwr", "tensorflow", "keras", "ai_edge_litert", "numpy", "cv2")
-SERVER_MODULES = (*LEARNING_MODULES, "yaml")
+SERVER_MODULES = (*LEARNING_MODULES, "cronsim", "yaml")
 DEMO_MODULES = (*SERVER_MODULES, *BAG_MODULES, "matplotlib", "sklearn")
 
 LEARNING_ENVIRONMENT = "give learning a virtual environment (README, On a robot, step 2)"

@@ -14,6 +14,7 @@
     ├── ProtocolError             a message between server and robot
     ├── IdentityError             a key, a certificate, an enrolment or a signature
     ├── ServerUnreachableError    the connection to the server
+    │   └── NoRunError            a server between two runs
     ├── RequestRefusedError       a request that the server refuses
     ├── RunRefusedError           a run that cannot begin
     └── RunFailedError            a run that ended without a result
@@ -78,6 +79,19 @@ class IdentityError(FlRobotError):
 
 class ServerUnreachableError(FlRobotError):
     """The server did not reply in time, or was away for too long."""
+
+
+class NoRunError(ServerUnreachableError):
+    """The server has no run for this robot now.
+
+    Attributes:
+        come_back_sec: For how many s the robot may stay away; 0: unknown.
+    """
+
+    def __init__(self, message: str, come_back_sec: float) -> None:
+        """Take the message for people and the time."""
+        super().__init__(message)
+        self.come_back_sec = come_back_sec
 
 
 class RequestRefusedError(FlRobotError):

@@ -15,19 +15,21 @@ _POLL_SEC = 0.002
 class ProcessLock:
     """Owns an open lock file. A shared lock holds from the start until `close`."""
 
-    def __init__(self, path: Path, *, is_shared: bool = False) -> None:
+    def __init__(self, path: Path, *, is_shared: bool = False, is_folder: bool = False) -> None:
         """Open the lock file, or create it.
 
         Args:
             path: The lock file; its folder must exist.
             is_shared: Whether to hold the lock together with others while nothing else is asked,
                 so that none of them gets it exclusively.
+            is_folder: Whether the path is a folder, which serves as the lock file.
 
         Raises:
             OSError: The file cannot be opened or locked.
         """
         self._idle = fcntl.LOCK_SH if is_shared else fcntl.LOCK_UN
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        flags = os.O_RDONLY | os.O_DIRECTORY if is_folder else os.O_RDWR | os.O_CREAT
+        self._descriptor = os.open(path, flags, 0o644)
         try:
             fcntl.flock(self._descriptor, self._idle)
         except BaseException:

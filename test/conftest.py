@@ -12,7 +12,8 @@ import pytest
 from hypothesis import settings
 from needed_packages import NEEDED, lacking
 
-from fl_robot_ros.delivery.manifest import KERAS_FILE, TFLITE_FILE, Manifest, hash_file
+from fl_robot_ros.delivery.manifest import KERAS_FILE, TFLITE_FILE, Manifest
+from fl_robot_ros.delivery.model_file import hash_file
 
 # A slow, noisy machine says nothing about the code.
 settings.register_profile("steady", deadline=None)

@@ -67,7 +67,7 @@ def save_checkpoint(folder: Path, model: GlobalModel) -> Path:
     Raises:
         ModelError: The file cannot be written.
     """
-    path = folder / f"round-{model.server_round:05d}.npz"
+    path = checkpoint_file(folder, model.server_round)
     description = {
         "server_round": model.server_round,
         "architecture": model.architecture,
@@ -117,6 +117,11 @@ def load_checkpoint(path: Path) -> GlobalModel:
         raise ModelError(f"checkpoint {path} cannot be read: {error}") from error
     except FlRobotError as error:
         raise ModelError(f"checkpoint {path} cannot be used: {error}") from error
+
+
+def checkpoint_file(folder: Path, server_round: int) -> Path:
+    """Return the file of a round's checkpoint, which need not be there."""
+    return folder / f"round-{server_round:05d}.npz"
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
@@ -179,8 +184,12 @@ class CheckpointWriter:
         if kind is None:
             self._finish()
 
-    def save(self, model: GlobalModel) -> None:
+    def save(self, model: GlobalModel, kept_round: int | None = None) -> None:
         """Write a checkpoint, and begin with its Keras file.
+
+        Args:
+            model: The model.
+            kept_round: Round whose checkpoint stays however old it is; None for none.
 
         Raises:
             ModelError: The checkpoint, or the Keras file of the last one, cannot be written.
@@ -188,16 +197,19 @@ class CheckpointWriter:
         path = save_checkpoint(self._folder, model)
         self._finish()
         self._keras_file = self._pool.submit(self._write_keras_file, path, model)
-        self._prune()
+        self._prune(kept_round)
 
-    def _prune(self) -> None:
-        """Remove the oldest checkpoints.
+    def _prune(self, kept_round: int | None) -> None:
+        """Remove the oldest checkpoints, but for that of one round.
 
         Raises:
             ModelError: The folder cannot be changed.
         """
         old = checkpoint_files(self._folder)[: -self._keep] if self._keep else []
+        kept = None if kept_round is None else checkpoint_file(self._folder, kept_round)
         for path in old:
+            if path == kept:
+                continue
             try:
                 path.with_suffix(".keras").unlink(missing_ok=True)
                 path.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import asyncio
 import base64
 import binascii
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
@@ -19,7 +20,7 @@ from contextlib import asynccontextmanager
 import httpx
 from flwr.supercore.constant import FLEET_HTTP_PUBLIC_KEY_HEADER
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from fl_robot_ros.cloud.admission import Admission
@@ -28,6 +29,7 @@ from fl_robot_ros.cloud.poll_board import PollBoard
 from fl_robot_ros.cloud.presence import Presence
 from fl_robot_ros.cloud.refusal_log import RefusalLog
 from fl_robot_ros.cloud.repeated_requests import RepeatedRequests
+from fl_robot_ros.cloud.schedule import describe_moment
 
 PULL_MESSAGES = b"/v1/fleet/pull-messages"
 PULL_OBJECT = b"/v1/fleet/pull-object"
@@ -57,6 +59,10 @@ _CONNECT_SEC = 5.0
 _MAX_AT_ONCE = 16
 _MAX_ROBOTS = 10_000
 
+# What a robot may ask while no run is on: to sign off.
+_SIGN_OFF = frozenset((b"/v1/fleet/deactivate-node", b"/v1/fleet/unregister-node"))
+_ADMITTED, _TOO_EARLY = 204, 425
+
 _PROTOBUF = "application/protobuf"
 _HOP_BY_HOP = frozenset(
     (
@@ -77,6 +83,7 @@ class FleetApi:
         board: The robots that wait for a message.
         presence: The robots that are connected.
         max_reply_bytes: Largest reply of a robot as a whole, 0: no limit.
+        next_run_at: When the next run begins, as a timestamp in s; None: robots are let in now.
     """
 
     def __init__(self, admission: Admission | None, refusals: RefusalLog) -> None:
@@ -94,6 +101,7 @@ class FleetApi:
         self.board = PollBoard(self._forget)
         self.presence = Presence()
         self.max_reply_bytes = 0
+        self.next_run_at: float | None = None
         self._buffered = 0
         # Sizes of the parts of each robot's reply, by the hash of a part: some come twice.
         self._reply_parts: OrderedDict[bytes, dict[int, int]] = OrderedDict()
@@ -132,10 +140,14 @@ class FleetApi:
         if request.method != "POST" or path not in FLEET_PATHS:
             return PlainTextResponse("this server talks with robots of its fleet only\n", 404)
         try:
+            own = None
             if self._admission is not None:
                 own = await self._admission.reply(request, self._superlink)
-                if own is not None:
-                    return own
+            is_refused = own is not None and own.status_code != _ADMITTED
+            if self.next_run_at is not None and path not in _SIGN_OFF and not is_refused:
+                return _too_early(self.next_run_at)
+            if own is not None:
+                return own
             key = _public_key(request)
             if key and request.client is not None:
                 self.presence.heard(key, (request.client.host, request.client.port))
@@ -278,6 +290,15 @@ def _public_key(request: Request) -> bytes:
 def _refusal(status: int, reason: str) -> Response:
     """Return a reply after which the connection is closed."""
     return PlainTextResponse(f"{reason}\n", status, {"connection": "close"})
+
+
+def _too_early(next_run_at: float) -> Response:
+    """Return the refusal of a robot that comes between two runs, with the time of the next."""
+    left_sec = max(next_run_at - time.time(), 0.0)
+    detail = f"no run is on; the next one begins {describe_moment(next_run_at, time.time())}"
+    content = {"code": _TOO_EARLY, "detail": detail, "come_back_sec": left_sec}
+    headers = {"connection": "close", "retry-after": str(math.ceil(left_sec))}
+    return JSONResponse(content, _TOO_EARLY, headers)
 
 
 def _end_to_end(headers: Mapping[str, str]) -> dict[str, str]:

@@ -110,6 +110,14 @@ class Gate:
         """
         self._api.max_reply_bytes = model_bytes and model_bytes + model_bytes // 8 + (1 << 20)
 
+    def close_until(self, moment: float | None) -> None:
+        """Send robots away until the next run.
+
+        Args:
+            moment: When it begins, as a timestamp in s; None: let robots in.
+        """
+        self._api.next_run_at = moment
+
     @property
     def notice_fd(self) -> int:
         """Descriptor of the pipe for the SuperLink's notices."""

@@ -246,6 +246,21 @@ class History:
         """Return the newest run."""
         return self._select_run("ORDER BY run DESC LIMIT 1")
 
+    def times_of_last_run(self) -> tuple[float, float] | None:
+        """Return beginning and end of the newest run that has ended, as timestamps in s."""
+        rows = self._execute(
+            "SELECT started, ended FROM runs WHERE ended IS NOT NULL ORDER BY run DESC LIMIT 1"
+        )
+        return (float(rows[0][0]), float(rows[0][1])) if rows else None
+
+    def robots_in_last_run(self) -> int:
+        """Return how many robots did something that counted in the newest run with any."""
+        [(number,)] = self._execute(
+            "SELECT COUNT(DISTINCT robot) FROM answers WHERE accepted AND run = "
+            "(SELECT MAX(run) FROM answers WHERE accepted)"
+        )
+        return int(number)
+
     def _select_run(self, clause: str, *values: int) -> RunRecord | None:
         rows = self._execute(
             "SELECT run, status, first_round, last_round, pid, COALESCE(reason, ''), settings, "
@@ -282,7 +297,8 @@ class History:
             run: Number of the run.
             server_round: Number of the round.
             phase: `train`, `evaluate` or `query` (the delivery).
-            replies: The replies, those that do not count too.
+            replies: The replies, those that do not count too. The reason of a delivery that
+                counts is why the robot does not use the model.
         """
         rows = [
             (
@@ -292,7 +308,7 @@ class History:
                 str(reply.node_id),
                 reply.robot,
                 reply.accepted,
-                reply.reason,
+                reply.reason or reply.note,
                 reply.num_examples,
                 reply.loss if reply.accepted else None,
                 reply.accuracy if reply.accepted else None,
@@ -304,6 +320,15 @@ class History:
             self._database.executemany(
                 "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
             )
+
+    def evaluated_images(self, run: int) -> dict[int, int]:
+        """Return on how many images the models of a run were evaluated, by round."""
+        rows = self._execute(
+            "SELECT round, SUM(num_examples) FROM answers "
+            "WHERE run = ? AND phase = 'evaluate' AND accepted GROUP BY round",
+            (run,),
+        )
+        return {int(number): int(images) for number, images in rows}
 
     def robot_names(self) -> dict[int, str]:
         """Return the last known name of each robot by Flower's number of its connection."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from cryptography import x509
 
 from fl_robot_ros.cloud.checkpoint import GlobalModel, newest_checkpoint
+from fl_robot_ros.cloud.schedule import Schedule
 from fl_robot_ros.cloud.tls_door import load_certificate
 from fl_robot_ros.config import ServerSettings, existing_file, expand_path, is_loopback
 from fl_robot_ros.errors import IdentityError, SettingError
@@ -25,16 +26,18 @@ _RENEWAL_TIME = timedelta(days=30)
 
 
 def check_readiness(settings: ServerSettings, checkpoints: Path) -> None:
-    """Check the files that the settings name.
+    """Check the schedule, and the files that the settings name.
 
     Args:
         settings: The server's settings.
         checkpoints: Folder of the checkpoints; it may be missing.
 
     Raises:
-        SettingError: A file is missing or of the wrong kind, the checkpoints are for other
-            classes or another input, or the certificate is not valid now.
+        SettingError: A line of the schedule is none, a file is missing or of the wrong kind, the
+            checkpoints are for other classes or another input, or the certificate is not valid
+            now.
     """
+    Schedule(settings.schedule)
     model, _ = newest_checkpoint(checkpoints)
     if model is not None:
         check_same_task(model, settings)

@@ -15,9 +15,11 @@ from typing import Any
 from flwr.serverapp import Grid
 
 from fl_robot_ros.cloud.aggregation import Aggregation
+from fl_robot_ros.cloud.best_round import BestRound, Evaluation
 from fl_robot_ros.cloud.checkpoint import GlobalModel
 from fl_robot_ros.cloud.fleet_classes import FleetClasses
 from fl_robot_ros.cloud.history import History, RoundRecord, RunRecord
+from fl_robot_ros.cloud.schedule import come_back_sec
 from fl_robot_ros.cloud.sent_request import Patience, Reader, SentRequest
 from fl_robot_ros.cloud.silent_robots import SilentRobots
 from fl_robot_ros.cloud.update_check import Reply, check_reply
@@ -33,6 +35,8 @@ _NODE_POLL_SEC = 0.25
 _WAITING_NOTE_SEC = 30.0
 _DELIVERY_TIMEOUT_SEC = 300.0
 _MAX_ATTEMPTS = 5
+# Lines about robots that keep their model, after a delivery; the history has all of them.
+_MOST_KEPT_LINES = 8
 _MIN_GRACE_SEC = 10.0
 # A robot converts the model before it replies to the delivery.
 _MIN_DELIVERY_GRACE_SEC = 60.0
@@ -55,7 +59,8 @@ class Run:
         history: History,
         record: RunRecord,
         aggregation: Aggregation,
-        save: Callable[[GlobalModel], Any],
+        save: Callable[[GlobalModel, int | None], Any],
+        load: Callable[[int], GlobalModel],
         sleep: Callable[[float], None] = time.sleep,
         sign: Callable[[int, GlobalModel], Signature] | None = None,
         enrolled_name: Callable[[bytes], str] | None = None,
@@ -69,7 +74,8 @@ class Run:
             history: Takes rounds, replies and lines for the operator.
             record: The run.
             aggregation: Makes one model of the updates of a round.
-            save: Stores a checkpoint.
+            save: Stores a checkpoint, and keeps that of the round with the given number.
+            load: Returns the checkpoint of a round; raises a ModelError where it cannot be read.
             sleep: Waits for robots and before another attempt, in s.
             sign: Signs the final model of a run, given the run's number; None: nobody does.
             enrolled_name: Returns the name of the robot with a public key; None: robots say their
@@ -83,36 +89,48 @@ class Run:
         self._classes = FleetClasses(len(settings.classes))
         self._record = record
         self._save = save
+        self._load = load
         self._sleep = sleep
         self._sign = sign
         self._enrolled_name = enrolled_name
         self._names = history.robot_names()
         self._clock = _RoundClock()
         self._evaluation: tuple[RoundRecord, SentRequest] | None = None
+        self._evaluations = BestRound()
         self._silent = SilentRobots()
         self._met: set[int] = set()
         self._keys: dict[int, bytes] = {}
         self._sent: dict[str, tuple[int, int]] = {}
 
     def run(self, model: GlobalModel) -> GlobalModel:
-        """Do all rounds of the run that are left, then deliver; return the final model.
+        """Do all rounds of the run that are left, then deliver; return the delivered model.
 
         Raises:
             RunFailedError: No robot's update counted, several times in a row.
             ModelError: A checkpoint cannot be written.
         """
+        images = self._history.evaluated_images(self._record.run)
         for record in self._history.rounds():
             if record.round == model.server_round and record.accuracy is None:
                 self._ask_to_evaluate(model, record)  # the server was stopped before
+            elif record.round <= model.server_round:
+                self._note_evaluation(record, images.get(record.round, 0))
+        self._gather()
         for server_round in range(model.server_round + 1, self._record.last_round + 1):
+            reason = self._reason_to_end()
+            if reason:
+                self._end_early(model, reason)
+                break
             model = replace(model, server_round=server_round)
             model, accepted = self._train(model)
-            self._save(model)
+            best = self._evaluations.best
+            self._save(model, best.round if best else None)
             record = self._record_round(server_round, accepted)
             self._ask_to_evaluate(model, record)
         self._finish_evaluation()
-        self._deliver(model)
-        return model
+        delivered = self._best_model(model)
+        self._deliver(delivered)
+        return delivered
 
     def _train(self, model: GlobalModel) -> tuple[GlobalModel, list[Reply]]:
         """Have robots train; return the next model, and the updates in it, `min_nodes` at least.
@@ -175,7 +193,81 @@ class Run:
             accuracy=_weighted_mean(evaluated, "accuracy"),
         )
         self._history.add_round(record)
+        self._note_evaluation(record, sum(reply.num_examples for reply in evaluated))
         self._history.add_event(describe_round(record, self._record.last_round))
+
+    def _note_evaluation(self, record: RoundRecord, images: int) -> None:
+        """Remember how good a round of this run is, if its model was evaluated."""
+        if record.run == self._record.run and record.accuracy is not None:
+            self._evaluations.add(Evaluation(record.round, record.accuracy, images))
+
+    def _gather(self) -> None:
+        """Wait for robots beyond `min_nodes`, as many as the last run had, for `gather_sec`."""
+        wait_sec = self._settings.gather_sec
+        expected = self._history.robots_in_last_run()
+        if not wait_sec:
+            return
+        nodes = self._wait_for_robots()
+        end = time.monotonic() + wait_sec
+        if expected and len(nodes) >= expected:
+            return
+        wanted = f"the {expected} of the last run" if expected else "more"
+        self._history.add_event(
+            f"robots connected: {len(nodes)}; waiting up to {wait_sec:g} s for {wanted}"
+        )
+        while time.monotonic() < end and not 0 < expected <= len(nodes):
+            self._sleep(_NODE_POLL_SEC)
+            nodes = self._online()
+        self._history.add_event(f"robots connected: {len(nodes)}; the run begins")
+        self._clock = _RoundClock()
+
+    def _reason_to_end(self) -> str:
+        """Return why the run needs no further round, "" if it does.
+
+        A round's model is evaluated while the next one trains, so that a run ends with the round
+        after the one that decides.
+        """
+        settings, best = self._settings, self._evaluations.best
+        if best is None:
+            return ""
+        if 0.0 < settings.end_when_accuracy <= best.accuracy:
+            return (
+                f"round {best.round} has accuracy {best.accuracy:.3f}; end_when_accuracy is "
+                f"{settings.end_when_accuracy:g}"
+            )
+        rounds = self._evaluations.rounds_without_gain
+        if 0 < settings.end_when_no_gain_rounds <= rounds:
+            return (
+                f"{rounds} rounds without a higher accuracy than {best.accuracy:.3f}; "
+                f"end_when_no_gain_rounds is {settings.end_when_no_gain_rounds}"
+            )
+        return ""
+
+    def _end_early(self, model: GlobalModel, reason: str) -> None:
+        """Make the newest round the last one of the run."""
+        self._history.add_event(
+            f"run {self._record.run} ends with round {model.server_round} of "
+            f"{self._record.last_round}: {reason}"
+        )
+        self._record = replace(self._record, last_round=model.server_round)
+
+    def _best_model(self, last: GlobalModel) -> GlobalModel:
+        """Return the model to deliver: of the best round, or of the last where none is known."""
+        best = self._evaluations.best
+        if best is None or best.round == last.server_round:
+            return last
+        count = self._record.last_round - self._record.first_round + 1
+        at_the_end = self._evaluations[last.server_round]
+        end = f"had {at_the_end.accuracy:.3f}" if at_the_end else "was not evaluated"
+        self._history.add_event(
+            f"round {best.round} is the best of {count} rounds, accuracy {best.accuracy:.3f}; "
+            f"round {last.server_round} {end}"
+        )
+        try:
+            return self._load(best.round)
+        except ModelError as error:
+            self._history.add_event(f"{error}; round {last.server_round} is delivered instead")
+            return last
 
     def _online(self) -> list[int]:
         """Return the connected robots."""
@@ -241,6 +333,7 @@ class Run:
         model: GlobalModel,
         nodes: Sequence[int],
         signature: Signature | None = None,
+        come_back_sec: float = 0.0,
     ) -> SentRequest:
         """Send the model to robots."""
         settings = self._settings
@@ -260,7 +353,7 @@ class Run:
         request = SentRequest(
             self._grid,
             self._reader,
-            protocol.pack_request(config, model.weights, signature),
+            protocol.pack_request(config, model.weights, signature, come_back_sec),
             phase,
             nodes,
             server_round=model.server_round,
@@ -373,19 +466,28 @@ class Run:
         return record
 
     def _deliver(self, model: GlobalModel) -> None:
-        """Send the final model to the connected robots, but for those that came after its end."""
+        """Send a model to the connected robots, but for those that came after the run's end."""
         record = self._record
         nodes = [node for node in self._online() if node in self._met or not self._met]
         signature = self._sign(record.run, model) if self._sign else None
-        request = self._send(QUERY, model, nodes, signature)
-        silent = self._silent.resting(model.server_round) & {*nodes}
+        stay_away_sec = come_back_sec(self._settings, time.time())
+        request = self._send(QUERY, model, nodes, signature, stay_away_sec)
+        silent = self._silent.resting(record.last_round) & {*nodes}
         enough = max(len(nodes) - len(silent), 1)
         replies = self._replies(QUERY, model.server_round, request, enough=enough)
-        delivered = sorted(reply.robot for reply in replies)
+        delivered = sorted(reply.robot for reply in replies if not reply.note)
+        kept = sorted(f"{reply.robot} {reply.note}" for reply in replies if reply.note)
         self._history.add_event(
             f"run {record.run}: model of round {model.server_round} delivered to "
             f"{name_list(delivered) or 'no robot'}"
         )
+        for line in kept[:_MOST_KEPT_LINES]:
+            self._history.add_event(f"run {record.run}: {line}")
+        if len(kept) > _MOST_KEPT_LINES:
+            more = len(kept) - _MOST_KEPT_LINES
+            self._history.add_event(
+                f"run {record.run}: {more} more robots do not use it; the history says why"
+            )
 
 
 class _RoundClock:

@@ -23,6 +23,7 @@ from fl_robot_ros.cloud.admission import Admission
 from fl_robot_ros.cloud.checkpoint import newest_checkpoint
 from fl_robot_ros.cloud.gate import Gate
 from fl_robot_ros.cloud.history import History, RunRecord, RunStage, set_aside
+from fl_robot_ros.cloud.initial_model_check import check_initial_model
 from fl_robot_ros.cloud.readiness import (
     check_readiness,
     describe_risks,
@@ -30,6 +31,8 @@ from fl_robot_ros.cloud.readiness import (
     open_keys,
 )
 from fl_robot_ros.cloud.refusal_log import RefusalLog
+from fl_robot_ros.cloud.rendezvous import Rendezvous
+from fl_robot_ros.cloud.schedule import Schedule
 from fl_robot_ros.cloud.server_app import CHECKPOINTS, SETTINGS_FILE
 from fl_robot_ros.cloud.superlink import LOG_FILE, SuperLink
 from fl_robot_ros.config import ServerSettings, expand_path
@@ -69,16 +72,17 @@ class FleetServer:
         self._last_event = 0
 
     def serve(self) -> bool:
-        """Do one run, or with `continuous` run after run; return whether the last one succeeded.
+        """Do one run, or run after run; return whether the last one succeeded.
 
         Raises:
-            SettingError: Another server uses the state folder, or a file, address or port that the
-                settings name cannot be used.
+            SettingError: Another server uses the state folder, or a file, model, address or port
+                that the settings name cannot be used.
             RunFailedError: The SuperLink does not start.
         """
         with self._locked(), self._open_history() as history:
             check_readiness(self._settings, self.state_dir / CHECKPOINTS)
             self._check_checkpoints(history)
+            self._check_initial_model()
             self._write_settings()
             self._last_event = history.last_event_id()
             history.set_absent({})
@@ -98,9 +102,7 @@ class FleetServer:
                     f"serving robots on {gate.address}, state in {self.state_dir}, log in "
                     f"{LOG_FILE}"
                 )
-                succeeded = self._serve_run(gate, superlink, history)
-                while self._settings.continuous and not self._stop.is_set():
-                    succeeded = self._serve_run(gate, superlink, history)
+                succeeded = self._serve_runs(gate, superlink, history)
                 self._interrupt(history)
             return succeeded
 
@@ -122,6 +124,22 @@ class FleetServer:
             aside = set_aside(self.state_dir)
             self._say(f"{error}; it is kept as {aside.name}, and a new one begins")
         return History(self.state_dir)
+
+    def _serve_runs(self, gate: Gate, superlink: SuperLink, history: History) -> bool:
+        """Do one run, or one after another; return whether the last one succeeded.
+
+        An unfinished run goes on at once, whatever the schedule says.
+        """
+        schedule = Schedule(self._settings.schedule)
+        rendezvous = Rendezvous(schedule, history, self._say, self._stop)
+        succeeded = True
+        while not self._stop.is_set():
+            if schedule and not _is_unfinished(history.last_run()) and not rendezvous.wait(gate):
+                break
+            succeeded = self._serve_run(gate, superlink, history)
+            if not schedule and not self._settings.continuous:
+                break
+        return succeeded
 
     def _serve_run(self, gate: Gate, superlink: SuperLink, history: History) -> bool:
         """Do one run, with restarts after an interruption; return whether it succeeded."""
@@ -166,6 +184,17 @@ class FleetServer:
                 f"{CHECKPOINTS}/ back, or begin anew with another state_dir"
             )
 
+    def _check_initial_model(self) -> None:
+        """Check the operator's model, where there is no checkpoint that goes on.
+
+        Raises:
+            SettingError: Robots could not use the model.
+        """
+        path = self._settings.initial_model
+        if path and newest_checkpoint(self.state_dir / CHECKPOINTS)[0] is None:
+            self._say(f"checking that {path} can be delivered to robots")
+            check_initial_model(self._settings, self._stop)
+
     def _begin_or_resume(self, history: History) -> RunRecord:
         """Return the run to do: the unfinished one, or a new one after the newest checkpoint."""
         last = history.last_run()
@@ -176,7 +205,7 @@ class FleetServer:
                 f"the checkpoint of round {done} goes on; initial_model is for a new state_dir"
             )
         settings = _as_plain(self._settings)
-        if last and last.stage in (RunStage.RUNNING, RunStage.INTERRUPTED):
+        if last and _is_unfinished(last):
             self._say(f"resuming run {last.run} after round {done} of {last.last_round}")
             for line in _changes(last.settings, settings):
                 self._say(line)
@@ -307,6 +336,11 @@ def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     if "num_rounds" in changed:
         lines.append("num_rounds does not change a run that has begun; it is for the next one")
     return lines
+
+
+def _is_unfinished(run: RunRecord | None) -> bool:
+    """Return whether a run goes on with the next start of the server."""
+    return run is not None and run.stage in (RunStage.RUNNING, RunStage.INTERRUPTED)
 
 
 def _alive(pid: int) -> bool:

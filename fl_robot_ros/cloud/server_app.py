@@ -11,7 +11,13 @@ from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from fl_robot_ros.cloud.aggregation import Aggregation
-from fl_robot_ros.cloud.checkpoint import CheckpointWriter, GlobalModel, newest_checkpoint
+from fl_robot_ros.cloud.checkpoint import (
+    CheckpointWriter,
+    GlobalModel,
+    checkpoint_file,
+    load_checkpoint,
+    newest_checkpoint,
+)
 from fl_robot_ros.cloud.history import History, RunRecord, RunStage
 from fl_robot_ros.cloud.model_signer import ModelSigner
 from fl_robot_ros.cloud.readiness import check_same_task, input_of, open_keys
@@ -79,6 +85,9 @@ def _run(grid: Grid, state_dir: Path, history: History, record: RunRecord) -> No
                 record=record,
                 aggregation=Aggregation(settings, trainable_weights(model.architecture)),
                 save=writer.save,
+                load=lambda number: load_checkpoint(
+                    checkpoint_file(state_dir / CHECKPOINTS, number)
+                ),
                 sign=ModelSigner(keys.model_key(), state_dir).sign if keys else None,
                 enrolled_name=RobotNames(keys.robots_file) if keys else None,
             )

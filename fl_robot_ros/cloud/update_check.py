@@ -16,11 +16,13 @@ from fl_robot_ros.errors import ModelError, ProtocolError
 from fl_robot_ros.federation.protocol import (
     ACCURACY,
     CONFIG,
+    KEPT_VERSION,
     LOSS,
     METRICS,
     NUM_EXAMPLES,
     ROBOT,
     SECONDS,
+    VERDICT,
     unpack_weights,
 )
 from fl_robot_ros.learning.weights import check_weights
@@ -42,6 +44,8 @@ class Reply:
         loss: Mean loss; NaN if the reply does not count.
         accuracy: 0 to 1; NaN if the reply does not count.
         seconds: The robot's time for the work.
+        note: What became of a delivered model where the robot does not use it, as in
+            "keeps v00002: ..."; "" elsewhere.
     """
 
     node_id: int
@@ -52,6 +56,7 @@ class Reply:
     loss: float = math.nan
     accuracy: float = math.nan
     seconds: float = 0.0
+    note: str = ""
 
     @property
     def is_named(self) -> bool:
@@ -80,7 +85,7 @@ def check_reply(
         return Reply(node_id, robot, None, "no reply in time")
     if message.has_error():
         return Reply(node_id, robot, message, one_line(message.error.reason or "", 300))
-    robot = _robot_name(message) or robot
+    robot = _text(message, ROBOT, MAX_NAME_LENGTH) or robot
     try:
         metrics = _checked_metrics(message, max_examples)
         if num_weights is not None:
@@ -95,6 +100,7 @@ def check_reply(
         loss=metrics[LOSS],
         accuracy=metrics[ACCURACY],
         seconds=metrics[SECONDS],
+        note=_kept_note(message),
     )
 
 
@@ -102,10 +108,18 @@ def _unnamed(node_id: int) -> str:
     return f"node {node_id}"
 
 
-def _robot_name(message: Message) -> str:
+def _text(message: Message, name: str, most: int) -> str:
+    """Return a text of a reply as one line, "" without one."""
     record = message.content.config_records.get(CONFIG)
-    name = record.get(ROBOT) if record is not None else None
-    return one_line(name, MAX_NAME_LENGTH) if isinstance(name, str) else ""
+    text = record.get(name) if record is not None else None
+    return one_line(text, most) if isinstance(text, str) else ""
+
+
+def _kept_note(message: Message) -> str:
+    """Return why a robot does not use the model that was delivered, "" if it does."""
+    reason = _text(message, VERDICT, 300)
+    kept = _text(message, KEPT_VERSION, MAX_NAME_LENGTH)
+    return reason and f"{f'keeps {kept}' if kept else 'uses no model'}: {reason}"
 
 
 def _checked_metrics(message: Message, max_examples: int) -> dict[str, float]:

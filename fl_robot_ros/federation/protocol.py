@@ -6,7 +6,8 @@ message. A message from the server holds `arrays` (one packed array, see `learni
 number of the round is the message's group. A robot replies with `metrics`, after training also
 with `arrays`, and the first time with its name in `config`. Nothing else leaves a robot.
 
-Where the fleet has keys, the final model comes with a third record, `signature`.
+Where the fleet has keys, the final model comes with a third record, `signature`. It may come with
+one more, `schedule`: the time until the next run.
 """
 
 from __future__ import annotations
@@ -34,12 +35,16 @@ from fl_robot_ros.labels.label_text import clean_label
 
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
 SIGNATURE = "signature"
+SCHEDULE = "schedule"
+COME_BACK_SEC = "come-back-sec"
 WEIGHTS = "weights"
 NUM_EXAMPLES = "num-examples"
 LOSS, ACCURACY, SECONDS = "loss", "accuracy", "seconds"
 CLASS_COUNTS = "class-counts"
 ROBOT = "robot"
 DELIVERED_VERSION = "model-version"
+# Of a robot that does not use the delivered model: the version that it uses, and why.
+KEPT_VERSION, VERDICT = "kept-version", "verdict"
 
 MAX_CLASSES = 10_000
 # A robot does nothing that no server could be set to ask for. The smallest input is the
@@ -179,7 +184,10 @@ def _check_number(name: str, value: Any) -> None:
 
 
 def pack_request(
-    config: RunConfig, weights: NDArray[np.float32], signature: Signature | None = None
+    config: RunConfig,
+    weights: NDArray[np.float32],
+    signature: Signature | None = None,
+    come_back_sec: float = 0.0,
 ) -> RecordDict:
     """Return the content of a message from the server to a robot.
 
@@ -187,10 +195,13 @@ def pack_request(
         config: The parameters of the run.
         weights: float32 (number of weights,).
         signature: The signature of the final model, None without one.
+        come_back_sec: Time until the next run in s; 0: unknown.
     """
     content = RecordDict({ARRAYS: to_arrays(weights), CONFIG: config.to_record()})
     if signature is not None:
         content[SIGNATURE] = ConfigRecord({**asdict(signature)})
+    if come_back_sec:
+        content[SCHEDULE] = ConfigRecord({COME_BACK_SEC: come_back_sec})
     return content
 
 
@@ -207,6 +218,12 @@ def unpack_signature(message: Message) -> Signature | None:
     if not all(isinstance(value, str) for value in values.values()):
         raise ProtocolError(f"the record '{SIGNATURE}' lacks {', '.join(values)} as text")
     return Signature(**{name: str(value) for name, value in values.items()})
+
+
+def unpack_come_back(message: Message) -> object:
+    """Return the time until the next run in s, unchecked; None where the server does not say."""
+    record = message.content.config_records.get(SCHEDULE)
+    return None if record is None else record.get(COME_BACK_SEC)
 
 
 @dataclass(frozen=True)

@@ -130,19 +130,7 @@ def verify(
     """
     if signature is None:
         raise IdentityError("the model is not signed; this robot takes its fleet's models alone")
-    if signature.key_id != key_id(fleet_key):
-        raise IdentityError(
-            f"the model is signed with the key {signature.key_id[:16]!r}; this robot's fleet has "
-            f"the key {key_id(fleet_key)!r}: the server's keys_dir is another fleet's"
-        )
-    try:
-        ed25519.Ed25519PublicKey.from_public_bytes(fleet_key).verify(
-            base64.b64decode(signature.signature, validate=True),
-            _CONTEXT + signature.statement.encode(),
-        )
-    except (InvalidSignature, ValueError) as error:
-        raise IdentityError("the model's signature is false; the model was changed") from error
-    signed = json.loads(signature.statement)
+    signed = open_statement(signature, fleet_key)
     for name, value in asdict(model).items():
         if name not in ("counter", "time") and signed.get(name) != value:
             raise IdentityError(
@@ -156,6 +144,32 @@ def verify(
             f"with {newest_counter}"
         )
     return signature, counter
+
+
+def open_statement(signature: Signature, fleet_key: bytes) -> dict[str, Any]:
+    """Check who signed a statement; return its values by name, as in `Statement`.
+
+    Args:
+        signature: The signed statement.
+        fleet_key: The fleet's Ed25519 public key, 32 bytes.
+
+    Raises:
+        IdentityError: The signature is another fleet's or false.
+    """
+    if signature.key_id != key_id(fleet_key):
+        raise IdentityError(
+            f"the model is signed with the key {signature.key_id[:16]!r}; this robot's fleet has "
+            f"the key {key_id(fleet_key)!r}: the server's keys_dir is another fleet's"
+        )
+    try:
+        ed25519.Ed25519PublicKey.from_public_bytes(fleet_key).verify(
+            base64.b64decode(signature.signature, validate=True),
+            _CONTEXT + signature.statement.encode(),
+        )
+    except (InvalidSignature, ValueError) as error:
+        raise IdentityError("the model's signature is false; the model was changed") from error
+    signed: dict[str, Any] = json.loads(signature.statement)
+    return signed
 
 
 def next_counter(file: Path) -> int:

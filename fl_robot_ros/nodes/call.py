@@ -124,7 +124,7 @@ class RobotCaller:
                     print(line, flush=True)
                 before = status
                 if status["state"] in (RunState.IDLE, RunState.FAILED):
-                    return status["detail"] == FINISHED
+                    return status["detail"].startswith(FINISHED)
             self._statuses.clear()
             if not self._node.count_publishers("fl/status"):
                 raise RunFailedError("the robot went away during the run")

@@ -37,6 +37,7 @@ from fl_robot_ros.config import (
 from fl_robot_ros.data_source import DataSource
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.retention import Limits
+from fl_robot_ros.delivery.manifest import TFLITE_FILE
 from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.errors import DatasetError, FlRobotError, SettingError
 from fl_robot_ros.identity.membership import Membership
@@ -327,7 +328,9 @@ class ClientNode(Node):  # type: ignore[misc]
         status = self._run.status
         current = self._store.current()
         if current is not None:
-            path = str(current / self._settings.published_file)
+            file = current / self._settings.published_file
+            # Versions of before export_int8 was set lack that file.
+            path = str(file if file.exists() else current / TFLITE_FILE)
             if path != self._published_path:
                 self._published_path = path
                 self._path_publisher.publish(String(data=path))

@@ -27,6 +27,7 @@ from fl_robot_ros.data_source import DataSource
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.errors import FlRobotError, RunFailedError, RunRefusedError
 from fl_robot_ros.name_list import count_list
+from fl_robot_ros.publication import Publication
 from fl_robot_ros.robot.session_shape import SessionShape
 from fl_robot_ros.worker_link.event import (
     Delivered,
@@ -166,6 +167,12 @@ class RunControl:
         with self._lock:
             return self._newest_id
 
+    @property
+    def come_back_sec(self) -> float:
+        """For how long, from its end on, the newest run's server has no other; 0: unknown."""
+        with self._lock:
+            return self._outcome.come_back_sec if self._outcome else 0.0
+
     def start(self) -> Future[str]:
         """Start a run with the samples stored so far, or with another source.
 
@@ -303,6 +310,7 @@ class RunControl:
             freeze=freeze if self._source.is_captured else None,
             models_dir=str(self._data_dir / "models"),
             keep_versions=settings.keep_versions,
+            publication=Publication.from_settings(settings),
             threads=settings.worker_threads,
             nice=settings.worker_nice,
             memory_limit_mb=settings.worker_memory_limit_mb,
@@ -329,7 +337,7 @@ class RunControl:
                 _logger.info("%s", status.data)
             elif isinstance(event, Delivered):
                 self._outcome = event
-                detail = f"model {event.version} is stored"
+                detail = event.note or f"model {event.version} is stored"
                 status = replace(
                     status, state=RunState.DELIVERING, detail=detail, accuracy=event.accuracy
                 )
@@ -361,7 +369,9 @@ class RunControl:
             self._worker, self._pause_reason = None, ""
             self._shape.end()
             if isinstance(self._outcome, Delivered):
-                self._status = replace(self._status, state=RunState.IDLE, detail=FINISHED)
+                note = self._outcome.note
+                detail = f"{FINISHED}; {note}" if note else FINISHED
+                self._status = replace(self._status, state=RunState.IDLE, detail=detail)
             elif self._is_cancelled:
                 self._status = RunStatus(RunState.IDLE, _LEFT)
             else:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from fl_robot_ros.errors import ServerUnreachableError
 from fl_robot_ros.identity.enrolment import Enrolment
+from fl_robot_ros.worker.come_back import TOO_EARLY, no_run
 
 # With a server that admits enrolled robots alone, the question whether this one may join.
 _QUESTION = "/v1/fleet/register-node"
@@ -48,6 +49,7 @@ def introduce(
 
     Raises:
         ServerUnreachableError: The server cannot be trusted, is none, or refuses this robot.
+        NoRunError: The server has no run now.
     """
     deadline = time.monotonic() + timeout_sec
     while True:
@@ -56,6 +58,8 @@ def introduce(
             break
         # A worker that was killed a moment ago may seem to be there.
         time.sleep(_RETRY_SEC)
+    if status == TOO_EARLY:
+        raise no_run(address, text)
     reason = refusal_in(text)
     if reason:
         raise ServerUnreachableError(f"the server at {address} does not take this robot: {reason}")

@@ -32,6 +32,7 @@ from google.protobuf.message import DecodeError, Message
 from fl_robot_ros.errors import RequestRefusedError, ServerUnreachableError
 from fl_robot_ros.identity.enrolment import PROCESS_HEADER
 from fl_robot_ros.one_line import one_line
+from fl_robot_ros.worker.come_back import TOO_EARLY, no_run
 
 Keys = tuple[ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey]
 ResponseT = TypeVar("ResponseT", bound=Message)
@@ -113,6 +114,7 @@ class FleetClient:
 
         Raises:
             RequestRefusedError: The server refuses the request.
+            NoRunError: The server has no run now.
             ServerUnreachableError: There was no valid reply in time.
         """
         content = request.SerializeToString(deterministic=True)
@@ -224,6 +226,8 @@ class FleetClient:
                 "redirect",
                 status,
             )
+        if status == TOO_EARLY:
+            raise no_run(self.server_address, body.decode(errors="replace"))
         if status != httpx.codes.OK:
             raise RequestRefusedError(
                 f"the server at {self.server_address} refuses with HTTP {status}: "

@@ -19,27 +19,32 @@ from numpy.typing import NDArray
 
 from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.data_source import DataSource
+from fl_robot_ros.delivery.gate import Verdict
+from fl_robot_ros.delivery.manifest import Candidate
 from fl_robot_ros.delivery.model_store import ModelStore
-from fl_robot_ros.delivery.predictor import Predictor
-from fl_robot_ros.errors import FlRobotError, ProtocolError
+from fl_robot_ros.errors import ProtocolError
 from fl_robot_ros.federation import protocol
 from fl_robot_ros.federation.protocol import RunConfig
 from fl_robot_ros.identity.enrolment import Enrolment
 from fl_robot_ros.identity.signed_model import state, verify
-from fl_robot_ros.learning.export import export_model
 from fl_robot_ros.learning.learning_data import LearningData, open_learning_data
 from fl_robot_ros.learning.memory_budget import MemoryBudget
 from fl_robot_ros.learning.trainer import EVALUATION_BATCH_SIZE, EvaluationResult, Trainer
 from fl_robot_ros.learning.training_data import LabelledImages, Wait, no_wait
 from fl_robot_ros.learning.weights import check_weights, set_packed_weights
 from fl_robot_ros.name_list import count_list
+from fl_robot_ros.one_line import one_line
+from fl_robot_ros.publication import Publication
+from fl_robot_ros.worker.come_back import come_back_sec
 from fl_robot_ros.worker.guard import memory_mb
+from fl_robot_ros.worker.model_trial import Exam, TrialResult
 from fl_robot_ros.worker_link.event import Delivered, EventWriter, Prepared, Progress
 from fl_robot_ros.worker_link.run_status import RunState
 
 _SETTING_KEYS = (
     *("dataset-source", "partition-id", "num-partitions", "dirichlet-alpha"),
-    *("holdout-fraction", "keep-versions"),
+    *("holdout-fraction", "keep-versions", "export-int8", "publish-if", "publish-margin"),
+    *("first-model-min-accuracy", "max-latency-ms"),
 )
 
 _BUILD_SEC = 120.0
@@ -74,6 +79,8 @@ class Participant:
         events: Tells the node what happens.
         enrolment: The robot's enrolment, with which it takes models of its fleet alone; None: it
             takes any model.
+        publication: What is asked of the final model before it becomes the current one.
+        snapshot: Name of the dataset snapshot, for the manifest; "" for another source.
         memory_limit_mb: Most memory of this process, in MB; 0: no limit.
         deadline: Watches over work that must end in time.
         wait: Called between the steps of the work; returns when the work may go on.
@@ -83,7 +90,9 @@ class Participant:
     data: LearningData
     models_dir: Path
     keep_versions: int
+    publication: Publication
     server: str = ""
+    snapshot: str = ""
     events: EventWriter = field(default_factory=EventWriter)
     enrolment: Enrolment | None = None
     memory_limit_mb: int = 0
@@ -122,6 +131,8 @@ class Participant:
             ),
             models_dir=Path(str(config["models-dir"])),
             keep_versions=settings.keep_versions,
+            publication=Publication.from_settings(settings),
+            snapshot=Path(str(config.get("snapshot", ""))).stem,
             enrolment=enrolment,
         )
 
@@ -171,7 +182,9 @@ class Participant:
         return self._reply(message, _metrics(result, prepared.train, config))
 
     def deliver(self, message: Message) -> Message:
-        """Evaluate the final model and store it as the current version; return the reply.
+        """Try the final model on the held-out images and store it; return the reply.
+
+        It becomes the current version unless the gate refuses it, or another one is held.
 
         Raises:
             FlRobotError: The message or the model is invalid, the model is not signed as it should
@@ -183,33 +196,59 @@ class Participant:
         origin = self._verify(message, request, store)
         prepared = self._prepare(config)
         self._report(RunState.DELIVERING, request)
-        result = prepared.trainer.evaluate(request.weights, prepared.holdout)
         set_packed_weights(prepared.trainer.model, request.weights)
-        metrics = {
-            "holdout_loss": result.loss,
-            "holdout_accuracy": result.accuracy,
-            "holdout_images": float(result.num_examples),
+        exam = Exam(
+            config.classes,
+            config.preprocessing,
+            prepared.train,
+            prepared.holdout,
+            self.publication,
+            self.wait,
+        )
+        results: list[TrialResult] = []
+
+        def build(folder: Path) -> Candidate:
+            result = exam.take(prepared.trainer.model, folder, store.current())
+            results.append(result)
+            return Candidate(
+                classes=list(config.classes),
+                preprocessing=config.preprocessing.to_dict(),
+                metrics=result.metrics,
+                per_class=result.trial.per_class(),
+                accepted=result.verdict.accepted,
+                reason=result.verdict.reason,
+                run=config.run,
+                round=request.server_round,
+                server=self.server,
+                robot=self.robot,
+                snapshot=self.snapshot,
+                **origin,
+            )
+
+        stored = store.add(build)
+        [result] = results
+        accuracy = result.metrics["holdout_accuracy"]
+        _logger.info("%s: %s", stored.folder.name, stored.note or result.verdict.reason)
+        self.events.write(
+            Delivered(
+                stored.folder.name,
+                accuracy,
+                stored.is_current,
+                one_line(stored.note),
+                come_back_sec(protocol.unpack_come_back(message)),
+            )
+        )
+        texts = {protocol.DELIVERED_VERSION: stored.folder.name}
+        if not stored.is_current:
+            texts |= _refusal(result.verdict, store)
+        metrics: protocol.Metrics = {
+            protocol.NUM_EXAMPLES: len(result.trial.labels),
+            protocol.LOSS: result.loss,
+            protocol.ACCURACY: accuracy,
+            protocol.SECONDS: result.seconds,
+            protocol.CLASS_COUNTS: prepared.train.class_counts(len(config.classes)),
         }
-        before = self._current_accuracy(store, config, prepared.holdout)
-        if before is not None:
-            metrics["holdout_accuracy_before"] = before
-        version = store.add(
-            lambda folder: export_model(prepared.trainer.model, folder),
-            classes=list(config.classes),
-            preprocessing=config.preprocessing.to_dict(),
-            metrics=metrics,
-            run=config.run,
-            round=request.server_round,
-            server=self.server,
-            robot=self.robot,
-            **origin,
-        )
-        self.events.write(Delivered(version.name, result.accuracy))
-        return self._reply(
-            message,
-            _metrics(result, prepared.train, config),
-            texts={protocol.DELIVERED_VERSION: version.name},
-        )
+        return self._reply(message, metrics, texts=texts)
 
     def _verify(
         self, message: Message, request: protocol.Request, store: ModelStore
@@ -282,36 +321,23 @@ class Participant:
                 )
         return self._prepared
 
-    def _current_accuracy(
-        self, store: ModelStore, config: RunConfig, holdout: LabelledImages
-    ) -> float | None:
-        """Return the accuracy, 0 to 1, of the current model on the same images.
-
-        None without a current model, or with one of other classes or another input.
-        """
-        current = store.current()
-        if current is None:
-            return None
-        try:
-            predictor = Predictor(current)
-            same_input = predictor.preprocessing == config.preprocessing
-            if not same_input or tuple(predictor.classes) != config.classes:
-                return None
-            scale = np.float32(config.preprocessing.scale)
-            right = sum(
-                int(np.argmax(predictor.infer(image * scale))) == label
-                for image, label in zip(holdout.images, holdout.labels, strict=True)
-            )
-        except FlRobotError as error:
-            _logger.warning("the current model %s cannot be compared: %s", current.name, error)
-            return None
-        return float(right / len(holdout))
-
     def _report(self, state: RunState, request: protocol.Request, **values: Any) -> None:
         config = request.config
         self.events.write(
             Progress(state, config.run, request.server_round, config.last_round, **values)
         )
+
+
+def _refusal(verdict: Verdict, store: ModelStore) -> dict[str, str]:
+    """Return what a robot tells the server that does not use the model."""
+    current, hold = store.current(), store.hold()
+    reason = (
+        verdict.reason if hold is None or not verdict.accepted else f"{hold}; {verdict.reason}"
+    )
+    return {
+        protocol.KEPT_VERSION: current.name if current else "",
+        protocol.VERDICT: one_line(reason, 300),
+    }
 
 
 def _metrics(

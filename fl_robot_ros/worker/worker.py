@@ -19,7 +19,12 @@ from typing import Any
 
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.snapshot import freeze
-from fl_robot_ros.errors import FlRobotError, RunFailedError, ServerUnreachableError
+from fl_robot_ros.errors import (
+    FlRobotError,
+    NoRunError,
+    RunFailedError,
+    ServerUnreachableError,
+)
 from fl_robot_ros.identity.enrolment import Enrolment
 from fl_robot_ros.one_line import one_line
 from fl_robot_ros.worker.first_contact import introduce, read_certificates
@@ -80,6 +85,8 @@ def run_job(job: Job, events: EventWriter, guard: Guard, pause: Pause) -> None:
         data=open_learning_data(job.source, snapshot),
         models_dir=Path(job.models_dir),
         keep_versions=job.keep_versions,
+        publication=job.publication,
+        snapshot=snapshot.stem if snapshot else "",
         server=job.server_address,
         events=events,
         enrolment=enrolment,
@@ -260,7 +267,8 @@ def main() -> int:
         run_job(job, events, guard, pause)
     except FlRobotError as error:
         _logger.error("%s", error)
-        events.write(Failed(one_line(str(error))))
+        stay_away_sec = error.come_back_sec if isinstance(error, NoRunError) else 0.0
+        events.write(Failed(one_line(str(error)), stay_away_sec))
         return FAILED_CODE
     except Exception as error:
         _logger.exception("the worker failed")

@@ -62,17 +62,25 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Delivered:
-    """The final model is stored; `accuracy` is 0 to 1, on this robot's holdout images."""
+    """The final model is stored; `accuracy` is 0 to 1, on this robot's holdout images.
+
+    Where it did not become the current model, `note` says why in one line. For `come_back_sec` s
+    the server has no run for this robot; 0: unknown.
+    """
 
     version: str
     accuracy: float
+    is_current: bool = True
+    note: str = ""
+    come_back_sec: float = 0.0
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The run failed; `reason` is one line for people."""
+    """The run failed; `reason` is one line for people, `come_back_sec` as in `Delivered`."""
 
     reason: str
+    come_back_sec: float = 0.0
 
 
 Event = Frozen | Progress | Reading | Prepared | Dropped | Delivered | Failed
@@ -85,6 +93,7 @@ _KINDS: dict[str, type[Any]] = {
 _WORKING = {*RunState} - {RunState.IDLE, RunState.FAILED}
 _IS_OF: dict[str, Callable[[Any], bool]] = {
     "int": lambda value: isinstance(value, int),
+    "bool": lambda value: isinstance(value, bool),
     "float": lambda value: isinstance(value, float),
     "float | None": lambda value: isinstance(value, (float, type(None))),
     "str": lambda value: isinstance(value, str),

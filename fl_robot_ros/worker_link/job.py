@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from fl_robot_ros.data_source import DataSource, SourceKind
 from fl_robot_ros.errors import ProtocolError
+from fl_robot_ros.publication import Publication
 
 # The line that asks a worker to leave the run; those that stop its work, with the reason after a
 # space, and let it go on.
@@ -48,6 +49,7 @@ class Job:
         freeze: The part of the captured dataset to freeze; None for another source.
         models_dir: Folder of the model versions.
         keep_versions: Number of model versions to keep.
+        publication: What is asked of a delivered model before it becomes the current one.
         threads: Threads to train with; 0: one for each core.
         nice: Niceness to add, 0 to 19.
         memory_limit_mb: Most memory of the worker, in MB; 0: no limit.
@@ -64,6 +66,7 @@ class Job:
     freeze: FreezeRequest | None
     models_dir: str
     keep_versions: int
+    publication: Publication
     threads: int
     nice: int
     memory_limit_mb: int
@@ -84,6 +87,7 @@ class Job:
             values = json.loads(text)
             source, freeze = values["source"], values["freeze"]
             values["source"] = DataSource(**{**source, "kind": SourceKind(source["kind"])})
+            values["publication"] = Publication.from_dict(values["publication"])
             values["freeze"] = None if freeze is None else FreezeRequest(**freeze)
             return cls(**values)
         except (ValueError, KeyError, TypeError) as error:

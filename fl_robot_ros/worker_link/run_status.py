@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from enum import Enum
 
-# The detail of the state after a complete run.
+# What the detail of the state after a complete run begins with.
 FINISHED = "the run is finished"
 
 

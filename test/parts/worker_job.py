@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.data_source import DataSource, SourceKind
+from fl_robot_ros.publication import Publication
 from fl_robot_ros.worker_link.job import FreezeRequest, Job
 
 MAX_ID = 10**9  # every sample
@@ -30,6 +32,7 @@ def make_job(folder: Path, **changes: Any) -> Job:
         ),
         "models_dir": str(folder / "models"),
         "keep_versions": 5,
+        "publication": Publication.from_settings(ClientSettings()),
         "threads": 0,
         "nice": 0,
         "memory_limit_mb": 0,

@@ -76,7 +76,7 @@ def test_a_limit_is_allowed_and_what_lies_beyond_is_not(
         ("data_dir", 5, "a string"),
         ("image_topics", "camera", "a list of strings"),
         ("image_topics", ["camera", 5], "a list of strings"),
-        ("published_file", "model.h5", "'model.keras' or 'model.tflite' or 'manifest.json'"),
+        ("publish_if", "better", "'not_worse' or 'better_by' or 'always'"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_expected(
@@ -141,6 +141,12 @@ def test_a_range_of_brightness_without_any_is_refused() -> None:
     ClientSettings(min_brightness=30.0, max_brightness=30.0)
     with pytest.raises(SettingError, match=r"min_brightness is 40\.0; expected at most max_bri"):
         ClientSettings(min_brightness=40.0, max_brightness=30.0)
+
+
+def test_a_published_file_that_no_version_has_is_refused() -> None:
+    ClientSettings(published_file="model_int8.tflite", export_int8=True)
+    with pytest.raises(SettingError, match="expected export_int8: true beside it"):
+        ClientSettings(published_file="model_int8.tflite")
 
 
 @pytest.mark.parametrize(

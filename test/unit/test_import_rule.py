@@ -38,14 +38,14 @@ CLOUD = {*TENSORFLOW, "flwr", "pydantic", "grpc", "httpx", "fastapi"}
 # In the order in which data meets them. A room knows only rooms before it.
 ROOMS = (
     *("errors", "atomic_file", "process_lock", "dependency", "setting", "config", "paths"),
-    *("name_list", "one_line", "topic_name", "data_source"),
+    *("name_list", "one_line", "topic_name", "data_source", "publication"),
     *("images", "labels", "bags", "playback", "capture", "dataset", "curation"),
     *("identity", "worker_link", "delivery", "learning", "federation", "cloud", "worker"),
     *("robot", "autonomy", "api", "ros", "nodes", "demo", "cli"),
 )
 ROBOT_ROOMS = {
     *("atomic_file", "config", "data_source", "dependency", "errors", "name_list", "paths"),
-    *("one_line", "process_lock", "setting"),
+    *("one_line", "process_lock", "publication", "setting"),
     *("topic_name", "images", "labels", "bags", "playback", "capture", "dataset", "curation"),
     *("identity", "worker_link", "delivery", "robot", "autonomy", "api", "ros", "nodes"),
 }

@@ -90,6 +90,20 @@ def test_no_checkpoint(tmp_path: Path) -> None:
     assert newest_checkpoint(tmp_path / "absent") == (None, [])
 
 
+def test_the_best_checkpoint_of_a_run_outlives_newer_ones(tmp_path: Path) -> None:
+    preprocessing = Preprocessing(10, 10, 3, 1.0)
+    architecture, weights = initial_model("", preprocessing, ("a", "b"), 0)
+    with CheckpointWriter(tmp_path, keep=1) as writer:
+        for number, best in ((1, None), (2, 1), (3, 1), (4, 3), (5, 3)):
+            writer.save(
+                GlobalModel(number, weights, architecture, ("a", "b"), preprocessing), best
+            )
+    assert sorted(path.name for path in tmp_path.glob("*.npz")) == [
+        "round-00003.npz",
+        "round-00005.npz",
+    ]
+
+
 @pytest.mark.parametrize("keep", [0, 1, 50, 300])
 def test_a_truncated_checkpoint_is_passed_over_and_named(tmp_path: Path, keep: int) -> None:
     save_checkpoint(tmp_path, model(1))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,11 +20,11 @@ from flwr.serverapp.strategy import FedAvg
 from fl_robot_ros.cloud import run as run_module
 from fl_robot_ros.cloud.aggregation import Aggregation
 from fl_robot_ros.cloud.checkpoint import GlobalModel
-from fl_robot_ros.cloud.history import History, RoundRecord
+from fl_robot_ros.cloud.history import History, RoundRecord, RunRecord
 from fl_robot_ros.cloud.reply_reader import Read
 from fl_robot_ros.cloud.run import Run
 from fl_robot_ros.config import ServerSettings
-from fl_robot_ros.errors import RunFailedError
+from fl_robot_ros.errors import ModelError, RunFailedError
 from fl_robot_ros.federation import protocol
 from fl_robot_ros.identity.signed_model import Signature
 from fl_robot_ros.images.preprocessing import Preprocessing
@@ -126,18 +127,25 @@ def run_rounds(
     history: History,
     begin: int = 0,
     keys: dict[str, Any] | None = None,
+    record: RunRecord | None = None,
     **settings: Any,
 ) -> tuple[GlobalModel, list[GlobalModel], list[float]]:
     """Do a run after round `begin`; return the final model, the saved models and the pauses.
 
+    `keys` replace arguments of the run, and `record` is that of a resumed one.
     The learning rate is one at which training may move weights as far as these robots do.
     """
     defaults = {"min_nodes": 1, "num_rounds": 1, "strategy": "FedAvg", "learning_rate": 1.0}
     values = ServerSettings(classes=("a", "b"), **{**defaults, **settings})
-    record = history.run(history.begin_run(begin + 1, begin + values.num_rounds, {}))
+    record = record or history.run(history.begin_run(begin + 1, begin + values.num_rounds, {}))
     assert record is not None
     saved: list[GlobalModel] = []
     pauses: list[float] = []
+    arguments: dict[str, Any] = {
+        "save": lambda model, kept_round: saved.append(model),
+        "load": lambda number: checkpoint_of(saved, number),
+        **(keys or {}),
+    }
     run = Run(
         grid=cast(Grid, grid),
         reader=grid,
@@ -145,11 +153,30 @@ def run_rounds(
         history=history,
         record=record,
         aggregation=Aggregation(values),
-        save=saved.append,
         sleep=pauses.append,
-        **(keys or {}),
+        **arguments,
     )
     return run.run(model(begin)), saved, pauses
+
+
+def checkpoint_of(saved: list[GlobalModel], number: int) -> GlobalModel:
+    for item in saved:
+        if item.server_round == number:
+            return item
+    raise ModelError(f"checkpoint round-{number:05d}.npz cannot be read")
+
+
+def judged(name: str, accuracies: Sequence[float], images: Sequence[int] | None = None) -> Robot:
+    """Return a robot that finds the models of the rounds so accurate, on so many images."""
+
+    def reply(message: Message) -> Message | None:
+        number = int(message.metadata.group_id)
+        count = images[number - 1] if images else 10
+        if message.metadata.message_type != "evaluate":
+            count = 10
+        return sound(name, 1.0, count, accuracies[number - 1])(message)
+
+    return reply
 
 
 def events(history: History) -> list[str]:
@@ -219,6 +246,48 @@ def test_a_run_waits_for_enough_robots_and_says_so(history: History) -> None:
     assert len(pauses) == 2
     assert events(history)[0] == "waiting for robots: 1 of 2 connected"
     assert grid.sent("train") == [(1, 2)]
+
+
+def test_a_run_gathers_as_many_robots_as_the_last_one_had(history: History) -> None:
+    robots = {number: sound(f"r{number}") for number in (1, 2, 3)}
+    run_rounds(FakeGrid(robots), history)
+    online = chain([[1], [1, 2], [1, 2]], repeat([1, 2, 3]))
+    grid = FakeGrid(robots, online)
+    run_rounds(grid, history, begin=1, gather_sec=3600.0, fraction_train=1.0)
+    assert grid.sent("train") == [(1, 2, 3)]
+    assert "robots connected: 1; waiting up to 3600 s for the 3 of the last run" in events(history)
+    assert "robots connected: 3; the run begins" in events(history)
+
+
+def test_a_run_that_gathers_begins_with_those_who_came_in_time(history: History) -> None:
+    robots = {1: sound("r1"), 2: sound("r2")}
+    run_rounds(FakeGrid(robots, repeat([1])), history, gather_sec=0.05)
+    assert "robots connected: 1; waiting up to 0.05 s for more" in events(history)
+    assert "robots connected: 1; the run begins" in events(history)
+    # As many as the last run had are there: it waits for nobody.
+    count = len(events(history))
+    run_rounds(FakeGrid(robots), history, begin=1, gather_sec=3600.0)
+    assert not any("waiting up to" in line for line in events(history)[count:])
+
+
+def test_robots_are_told_with_the_model_when_the_next_run_begins(history: History) -> None:
+    def told(**settings: Any) -> object:
+        heard: list[object] = []
+
+        def robot(message: Message) -> Message | None:
+            if message.metadata.message_type == "query":
+                heard.append(protocol.unpack_come_back(message))
+            return sound("r1")(message)
+
+        run_rounds(FakeGrid({1: robot}), history, **settings)
+        [seconds] = heard
+        return seconds
+
+    assert told() is None
+    assert told(come_back_sec=1800.0) == 1800.0
+    until = told(schedule=["0 * * * *"])
+    assert isinstance(until, float)
+    assert 0.0 < until <= 3600.0
 
 
 def test_a_robot_with_an_error_is_named_and_left_out(history: History) -> None:
@@ -395,6 +464,131 @@ def test_a_round_whose_aggregation_fails_is_tried_again(
     np.testing.assert_allclose(final.weights, np.ones(SIZE))
     assert "round 1: FedAvg failed: as Flower says it" in events(history)
     assert pauses == [1.0]
+
+
+def test_the_best_round_is_delivered_and_kept_and_signed(history: History) -> None:
+    signed: list[int] = []
+    grid = FakeGrid({1: judged("r1", [0.2, 0.5, 0.3, 0.5, 0.4])})
+    keys = {"sign": lambda run, model: signed.append(model.server_round)}
+    final, saved, _ = run_rounds(grid, history, num_rounds=5, keys=keys)
+    assert (final.server_round, signed) == (4, [4])  # of two with the same accuracy the later
+    np.testing.assert_allclose(final.weights, saved[3].weights)
+    assert [item.server_round for item in saved] == [1, 2, 3, 4, 5]
+    assert grid.log[-1][:3] == ("asked", "query", 4)
+    assert events(history)[-2:] == [
+        "round 4 is the best of 5 rounds, accuracy 0.500; round 5 had 0.400",
+        "run 1: model of round 4 delivered to r1",
+    ]
+
+
+def test_a_resumed_run_knows_how_good_its_earlier_rounds_were(history: History) -> None:
+    grid = FakeGrid({1: judged("r1", [0.2, 0.9, 0.3, 0.4])})
+    run_rounds(grid, history, num_rounds=2)
+    first = history.last_run()
+    assert first is not None
+    kept: list[int | None] = []
+    keys = {"save": lambda model, kept_round: kept.append(kept_round), "load": model}
+    resumed = replace(first, last_round=4)
+    final, _, _ = run_rounds(grid, history, begin=2, keys=keys, record=resumed)
+    assert (final.server_round, kept) == (2, [2, 2])
+    # The next run does not deliver a model of this one.
+    final, _, _ = run_rounds(FakeGrid({1: judged("r1", 5 * [0.1])}), history, begin=4)
+    assert final.server_round == 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "last", "best", "reason"),
+    [
+        (
+            {"end_when_accuracy": 0.5},
+            3,
+            2,
+            "round 2 has accuracy 0.500; end_when_accuracy is 0.5",
+        ),
+        (
+            {"end_when_no_gain_rounds": 2},
+            5,
+            4,
+            "2 rounds without a higher accuracy than 0.500; end_when_no_gain_rounds is 2",
+        ),
+    ],
+)
+def test_a_run_ends_early_when_it_is_good_enough_or_no_better(
+    history: History, settings: dict[str, Any], last: int, best: int, reason: str
+) -> None:
+    """The round in which the deciding one is evaluated is the last."""
+    accuracies = [0.2, 0.5, 0.4, 0.5, 0.1, 0.1, 0.1]
+    grid = FakeGrid({1: judged("r1", accuracies)})
+    final, saved, _ = run_rounds(grid, history, num_rounds=7, **settings)
+    assert [item.server_round for item in saved] == [*range(1, last + 1)]
+    assert final.server_round == best
+    assert f"run 1 ends with round {last} of 7: {reason}" in events(history)
+    assert f"round {best} is the best of {last} rounds" in events(history)[-2]
+    # A server that is stopped before the delivery decides the same again.
+    record = history.run(1)
+    assert record is not None
+    _, saved, _ = run_rounds(grid, history, begin=last, record=record, **settings)
+    assert not saved
+
+
+def test_a_run_that_gets_better_does_all_of_its_rounds(history: History) -> None:
+    grid = FakeGrid({1: judged("r1", [0.1, 0.2, 0.3, 0.4])})
+    settings = {"end_when_accuracy": 0.5, "end_when_no_gain_rounds": 1}
+    final, _, _ = run_rounds(grid, history, num_rounds=4, **settings)
+    assert final.server_round == 4
+
+
+def test_few_images_win_no_round_by_luck(history: History) -> None:
+    grid = FakeGrid({1: judged("r1", [0.6, 1.0, 0.5], [100, 49, 100])})
+    final, _, _ = run_rounds(grid, history, num_rounds=3)
+    assert final.server_round == 1
+    grid = FakeGrid({1: judged("r1", [0.6, 1.0, 0.5], [100, 50, 100])})
+    final, _, _ = run_rounds(grid, history, num_rounds=3)
+    assert final.server_round == 2
+
+
+def test_without_the_best_checkpoint_the_last_model_goes_out(history: History) -> None:
+    grid = FakeGrid({1: judged("r1", [0.9, 0.1])})
+    keys = {"load": lambda number: checkpoint_of([], number)}
+    final, _, _ = run_rounds(grid, history, num_rounds=2, keys=keys)
+    assert final.server_round == 2
+    assert events(history)[-2:] == [
+        "checkpoint round-00001.npz cannot be read; round 2 is delivered instead",
+        "run 1: model of round 2 delivered to r1",
+    ]
+
+
+def test_a_robot_that_keeps_its_model_is_told_with_its_reason(history: History) -> None:
+    def keeps(name: str, kept: str) -> Robot:
+        def reply(message: Message) -> Message | None:
+            answer = sound(name)(message)
+            if answer is not None and message.metadata.message_type == "query":
+                texts = answer.content.config_records["config"]
+                texts["kept-version"], texts["verdict"] = kept, "accuracy 0.240, 0.385 before\n"
+            return answer
+
+        return reply
+
+    robots = {1: sound("r1"), 2: keeps("r2", "v00002"), 3: keeps("r3", "")}
+    run_rounds(FakeGrid(robots), history)
+    assert events(history)[-3:] == [
+        "run 1: model of round 1 delivered to r1",
+        "run 1: r2 keeps v00002: accuracy 0.240, 0.385 before",
+        "run 1: r3 uses no model: accuracy 0.240, 0.385 before",
+    ]
+    reasons = dict(
+        history._execute("SELECT robot, reason FROM answers WHERE phase = 'query' AND accepted")
+    )
+    assert reasons == {
+        "r1": "",
+        "r2": "keeps v00002: accuracy 0.240, 0.385 before",
+        "r3": "uses no model: accuracy 0.240, 0.385 before",
+    }
+    many = {number: keeps(f"r{number}", "v00002") for number in range(1, 12)}
+    run_rounds(FakeGrid(many), history)
+    assert [line for line in events(history) if line.startswith("run 2: ")][-1] == (
+        "run 2: 3 more robots do not use it; the history says why"
+    )
 
 
 def test_a_run_goes_on_with_the_evaluation_that_a_stop_cut_off(history: History) -> None:

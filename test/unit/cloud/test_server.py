@@ -14,9 +14,12 @@ import pytest
 from fl_robot_ros.cli.server import _say
 from fl_robot_ros.cloud.checkpoint import GlobalModel, save_checkpoint
 from fl_robot_ros.cloud.history import HISTORY_FILE, RunStage
+from fl_robot_ros.cloud.initial_model_check import check_initial_model
 from fl_robot_ros.cloud.server import FleetServer
 from fl_robot_ros.cloud.server_app import CHECKPOINTS
+from fl_robot_ros.cloud.superlink import LOG_FILE
 from fl_robot_ros.config import ServerSettings
+from fl_robot_ros.errors import SettingError
 from fl_robot_ros.images.preprocessing import Preprocessing
 
 
@@ -78,3 +81,25 @@ def test_a_server_goes_on_when_nobody_reads_its_lines(monkeypatch: pytest.Monkey
         monkeypatch.setattr(sys, "stdout", stdout)
         for _ in range(2):
             _say("round 1/3")
+
+
+def test_a_model_that_cannot_be_delivered_is_refused_before_anything_starts(
+    tmp_path: Path,
+) -> None:
+    import keras
+
+    layers = [keras.layers.Flatten(), keras.layers.Dense(2)]
+    keras.Sequential([keras.Input((12, 12, 3)), *layers]).save(tmp_path / "logits.keras")
+    said: list[str] = []
+    settings = {"input_height": 12, "input_width": 12, "port": 0}
+    path = str(tmp_path / "logits.keras")
+    server = make_server(tmp_path / "state", said, initial_model=path, **settings)
+    with pytest.raises(SettingError) as caught:
+        server.serve()
+    assert str(caught.value).startswith(f"initial_model {path} cannot be delivered: its outputs ")
+    assert "\n" not in str(caught.value)
+    assert said == [f"checking that {path} can be delivered to robots"]
+    assert not (tmp_path / "state" / LOG_FILE).exists()
+    stopped = threading.Event()
+    stopped.set()
+    check_initial_model(ServerSettings(classes=("a", "b"), initial_model=path), stopped)  # Ctrl-C

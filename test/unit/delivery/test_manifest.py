@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from fl_robot_ros.delivery.manifest import MANIFEST_FILE, TFLITE_FILE, Manifest, hash_file
+from fl_robot_ros.delivery.manifest import MANIFEST_FILE, TFLITE_FILE, Manifest
+from fl_robot_ros.delivery.model_file import hash_file
 from fl_robot_ros.errors import ModelError
 
 SHA = "0" * 64
@@ -26,6 +27,14 @@ OLD: dict[str, Any] = {
 }
 SOUND: dict[str, Any] = {
     **OLD,
+    "schema_version": 2,
+    "per_class": {
+        "circle": {"images": 4, "recall": 0.75, "recall_before": 1},
+        "Å": {"images": 0},
+    },
+    "accepted": False,
+    "reason": "worse than v00001: 0.25 instead of 0.75",
+    "snapshot": "20260102-030405",
     "counter": 12,
     "statement": '{"round": 7}',
     "signature": "AAAA",
@@ -51,13 +60,22 @@ def test_a_manifest_of_an_earlier_program_is_read(tmp_path: Path) -> None:
     write_raw(tmp_path, json.dumps(OLD))
     manifest = Manifest.load(tmp_path)
     assert (manifest.version, manifest.counter, manifest.signature) == ("v00002", 0, "")
+    assert (manifest.schema_version, manifest.accepted, manifest.per_class) == (1, True, {})
+
+
+def test_a_manifest_of_a_newer_program_is_known_as_such(tmp_path: Path) -> None:
+    # Its names are other ones, so that they are no reason to call it something else.
+    write_raw(tmp_path, json.dumps({"schema_version": 3, "name": "v00009", "colour": "blue"}))
+    with pytest.raises(ModelError, match=r"made by a newer program.*reads up to 2"):
+        Manifest.load(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("schema_version", 2),
+        ("schema_version", 0),
         ("schema_version", True),
+        ("schema_version", "2"),
         ("version", "../v1"),
         ("version", ""),
         ("created", 5),
@@ -93,6 +111,16 @@ def test_a_manifest_of_an_earlier_program_is_read(tmp_path: Path) -> None:
         ("metrics", {"accuracy": float("nan")}),
         ("metrics", {"accuracy": 10**400}),
         ("metrics", {"a\nb": 1.0}),
+        ("per_class", []),
+        ("per_class", {"circle": 0.5}),
+        ("per_class", {"circle": {"recall": 0.5}}),
+        ("per_class", {"circle": {"images": -1}}),
+        ("per_class", {"circle": {"images": 4, "recall": 1.5}}),
+        ("per_class", {"circle": {"images": 4, "recall_before": "good"}}),
+        ("per_class", {"circle": {"images": 4, "precision": 0.5}}),
+        ("accepted", 1),
+        ("reason", "line\nbreak"),
+        ("snapshot", 5),
     ],
 )
 def test_a_hostile_value_is_refused_by_name(tmp_path: Path, name: str, value: object) -> None:

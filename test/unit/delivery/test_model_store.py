@@ -7,21 +7,28 @@ from typing import Any
 
 import pytest
 
-from fl_robot_ros.delivery.manifest import Manifest
-from fl_robot_ros.delivery.model_store import ModelStore
+from fl_robot_ros.delivery.manifest import Candidate, Manifest
+from fl_robot_ros.delivery.model_store import ModelStore, StoredModel
 from fl_robot_ros.errors import ModelError
 
 INPUT = {"height": 8, "width": 8, "channels": 3, "scale": 1 / 255}
 
 
-def add(store: ModelStore, content: bytes = b"model", **provenance: Any) -> Path:
-    def export(folder: Path) -> None:
+def store_model(store: ModelStore, content: bytes = b"model", **fields: Any) -> StoredModel:
+    def build(folder: Path) -> Candidate:
         (folder / "model.keras").write_bytes(content)
         (folder / "model.tflite").write_bytes(content + b" lite")
+        return Candidate(classes=["a", "b"], preprocessing=INPUT, **fields)
 
-    return store.add(
-        export, classes=["a", "b"], preprocessing=INPUT, metrics={"accuracy": 0.5}, **provenance
-    )
+    return store.add(build)
+
+
+def add(store: ModelStore, content: bytes = b"model", **fields: Any) -> Path:
+    return store_model(store, content, **fields).folder
+
+
+def names_in(store: ModelStore) -> list[str]:
+    return sorted(path.name for path in store.models_dir.iterdir())
 
 
 def test_an_empty_store_has_no_current_version(tmp_path: Path) -> None:
@@ -47,21 +54,25 @@ def test_a_failed_export_leaves_everything_as_it_was(tmp_path: Path) -> None:
     store = ModelStore(tmp_path / "models", 5)
     first = add(store)
 
-    def break_down(folder: Path) -> None:
+    def break_down(folder: Path) -> Candidate:
         (folder / "model.keras").write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
     with pytest.raises(ModelError, match="No space left"):
-        store.add(break_down, classes=["a", "b"], preprocessing=INPUT, metrics={})
+        store.add(break_down)
     assert store.current() == first
-    assert sorted(path.name for path in store.models_dir.iterdir()) == ["current", "v00001"]
+    assert sorted(path.name for path in store.models_dir.iterdir()) == [
+        ".lock",
+        "current",
+        "v00001",
+    ]
 
 
 def test_rollback_goes_back_along_the_versions_that_were_replaced(tmp_path: Path) -> None:
     store = ModelStore(tmp_path / "models", 5)
     first, second = add(store), add(store)
     assert store.rollback() == first == store.current()
-    third = add(store)
+    third = add(store, metrics={"holdout_accuracy": 0.8, "holdout_accuracy_before": 0.7})
     assert third.name == "v00003"
     # v00002 was found bad, so what comes before v00003 is v00001.
     assert store.rollback() == first
@@ -81,8 +92,10 @@ def test_old_versions_go_but_never_the_current_one_or_its_predecessor(tmp_path: 
         add(store)
     assert [path.name for path in store.versions()] == ["v00003", "v00004"]
     store.rollback()
+    store.unpin()
     add(store)
-    assert [path.name for path in store.versions()] == ["v00003", "v00004", "v00005"]
+    # v00004 was taken back, so that it is needed no more.
+    assert [path.name for path in store.versions()] == ["v00003", "v00005"]
     assert store.rollback().name == "v00003"
 
 
@@ -96,7 +109,11 @@ def test_repair_removes_what_a_power_cut_left(tmp_path: Path) -> None:
     (store.models_dir / "current").unlink()
     assert len(store.repair()) == 2
     assert store.current() == version
-    assert sorted(path.name for path in store.models_dir.iterdir()) == ["current", "v00001"]
+    assert sorted(path.name for path in store.models_dir.iterdir()) == [
+        ".lock",
+        "current",
+        "v00001",
+    ]
     assert store.repair() == []
 
 

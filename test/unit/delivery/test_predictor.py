@@ -7,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from fl_robot_ros.delivery.loader import ModelLoader
-from fl_robot_ros.delivery.manifest import TFLITE_FILE, hash_file
+from fl_robot_ros.delivery.manifest import TFLITE_FILE
+from fl_robot_ros.delivery.model_file import hash_file
 from fl_robot_ros.delivery.predictor import Prediction, Predictor
 from fl_robot_ros.errors import FrameError, ModelError
 from fl_robot_ros.nodes.annotation import draw_prediction

@@ -296,6 +296,15 @@ def test_a_model_delivered_before_the_cancel_reached_the_worker_counts(robot: Ro
     assert robot.ended == (RunState.IDLE, FINISHED)
 
 
+def test_a_run_whose_model_was_refused_is_finished_and_says_why(robot: Robot) -> None:
+    robot.start()
+    note = "v00003 is refused: accuracy 0.240 on 120 held-out images, 0.385 before"
+    robot.workers.on_event(Delivered("v00003", 0.24, is_current=False, note=note))
+    assert robot.ended == (RunState.DELIVERING, note)
+    robot.workers.on_exit("the worker ended with exit code 0")
+    assert robot.ended == (RunState.IDLE, f"{FINISHED}; {note}")
+
+
 def test_cancel_is_refused_without_a_run(robot: Robot) -> None:
     with pytest.raises(RunRefusedError, match="there is no run to leave: idle"):
         robot.control.cancel()
@@ -405,6 +414,14 @@ def test_a_pause_before_the_worker_is_there_reaches_it(robot: Robot) -> None:
     robot.workers.may_check.set()
     assert robot.workers.started.wait(DEADLINE_SEC)
     wait_until(lambda: robot.workers.told == ["pause moving"], "the pause")
+
+
+def test_the_server_says_when_to_come_back(robot: Robot) -> None:
+    assert robot.control.come_back_sec == 0.0
+    robot.start()
+    robot.workers.on_event(Failed("no run before 02:00", come_back_sec=60.0))
+    robot.workers.on_exit("the worker ended with exit code 1")
+    assert robot.control.come_back_sec == 60.0
 
 
 def test_the_job_says_how_long_a_pause_may_take_and_which_samples_are_new(robot: Robot) -> None:

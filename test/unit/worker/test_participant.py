@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import keras
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from flower_identity import take_identity
 from flwr.app import Message
+from numpy.typing import NDArray
 
 from fl_robot_ros.cloud.checkpoint import GlobalModel
 from fl_robot_ros.cloud.model_signer import ModelSigner
+from fl_robot_ros.cloud.update_check import check_reply
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.data_source import DataSource, SourceKind
 from fl_robot_ros.delivery.manifest import Manifest
 from fl_robot_ros.delivery.model_store import ModelStore
@@ -30,7 +35,9 @@ from fl_robot_ros.learning.architecture import architecture_of
 from fl_robot_ros.learning.initial_model import build_reference_cnn, initial_model
 from fl_robot_ros.learning.learning_data import open_learning_data
 from fl_robot_ros.learning.weights import pack_weights
+from fl_robot_ros.publication import Publication
 from fl_robot_ros.worker.participant import Participant
+from fl_robot_ros.worker_link.event import Delivered, Event, EventWriter, read_event
 
 take_identity()
 
@@ -99,6 +106,7 @@ def test_an_enrolled_robot_takes_signed_models_of_its_fleet_alone_and_none_twice
             "holdout-fraction": 0.5,
             "models-dir": str(tmp_path / "models"),
             "enrolment": str(tmp_path / "r1.json"),
+            "publish-if": "always",  # its images say nothing
         }
     )
     assert participant.robot == "r1"
@@ -166,6 +174,7 @@ def test_a_robot_refuses_what_needs_more_memory_than_it_may_take(tmp_path: Path)
         ),
         models_dir=tmp_path / "models",
         keep_versions=2,
+        publication=Publication.from_settings(ClientSettings()),
         memory_limit_mb=3000,
         deadline=deadline,
     )
@@ -194,3 +203,81 @@ def test_a_robot_refuses_what_needs_more_memory_than_it_may_take(tmp_path: Path)
         train(replace(small, batch_size=65_536))
     assert train(small).has_content()
     assert watched == ["to build the server's model"] * 2
+
+
+def test_a_worse_model_is_kept_apart_and_node_and_server_hear_why(tmp_path: Path) -> None:
+    for label, value in (("dark", 40), ("light", 215)):
+        (tmp_path / "images" / label).mkdir(parents=True)
+        for number in range(10):
+            image = np.full((10, 10, 3), value + number, np.uint8)
+            cv2.imwrite(str(tmp_path / "images" / label / f"{number}.png"), image)
+    stream = io.StringIO()
+    participant = Participant(
+        robot="r1",
+        data=open_learning_data(
+            DataSource(SourceKind.FOLDER, str(tmp_path / "images"), 0, 1, 0.0, 0.5), None
+        ),
+        models_dir=tmp_path / "models",
+        keep_versions=2,
+        publication=Publication.from_settings(ClientSettings()),
+        snapshot="20261126T190000Z",
+        events=EventWriter(stream),
+    )
+    layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, activation="softmax")]
+    model = keras.Sequential([keras.Input((10, 10, 3)), *layers])
+    good = np.array([-9, 9, -9, 9, -9, 9, 13.5, -13.5], np.float32)  # light from 0.5 on
+
+    def deliver(weights: NDArray[np.float32]) -> tuple[Message, Event | None]:
+        config = RunConfig(
+            run=2,
+            last_round=4,
+            architecture=architecture_of(model),
+            classes=("dark", "light"),
+            preprocessing=Preprocessing(10, 10, 3, 1 / 255),
+            local_epochs=1,
+            batch_size=4,
+            learning_rate=0.001,
+            loss="plain",
+            absent_classes=(),
+            seed=0,
+        )
+        message = Message(
+            pack_request(config, weights), dst_node_id=1, message_type="query", group_id="3"
+        )
+        message.metadata.__dict__["_message_id"] = "request"
+        reply = participant.deliver(message)
+        return reply, read_event(stream.getvalue().splitlines()[-1])
+
+    store = ModelStore(tmp_path / "models")
+    reply, event = deliver(-good)  # the first model ever, and worse than a guess
+    assert store.current() is None
+    assert isinstance(event, Delivered)
+    assert (event.version, event.accuracy, event.is_current) == ("v00001", 0.0, False)
+    assert check_reply(1, reply, None, 100).note.startswith("uses no model: accuracy 0.000")
+
+    reply, event = deliver(good)
+    assert event == Delivered("v00002", 1.0)
+    assert check_reply(1, reply, None, 100).note == ""
+
+    reply, event = deliver(-good)
+    current = store.current()
+    assert current is not None
+    assert current.name == "v00002"
+    manifest = Manifest.load(tmp_path / "models" / "v00003")
+    reason = "accuracy 0.000 on 10 held-out images, 1.000 before; publish_margin allows 0.05 less"
+    assert (manifest.accepted, manifest.reason) == (False, reason)
+    assert (manifest.round, manifest.snapshot) == (3, "20261126T190000Z")
+    assert manifest.per_class["dark"] == {"images": 5, "recall": 0.0, "recall_before": 1.0}
+    assert manifest.metrics["holdout_accuracy_before"] == 1.0
+    assert isinstance(event, Delivered)
+    assert event.note == f"v00003 is stored and not used: {reason}; v00002 stays"
+    checked = check_reply(1, reply, None, 100)
+    assert (checked.accepted, checked.accuracy, checked.num_examples) == (True, 0.0, 10)
+    assert checked.note == f"keeps v00002: {reason}"
+
+    store.pin("v00002", "the lift is being repaired")
+    reply, event = deliver(good)
+    assert check_reply(1, reply, None, 100).note == (
+        "keeps v00002: v00002 is pinned: the lift is being repaired; accuracy 1.000 on 10 "
+        "held-out images, 1.000 before"
+    )

@@ -60,7 +60,7 @@ def test_a_robot_that_pauses_for_too_long_tells_the_server_why_it_leaves() -> No
     pause = Pause(events, 0.0)
     pause.begin("battery 0.31, needs >= 0.4")
     connection = ServerThatTrains()
-    with pytest.raises(RunFailedError, match="^left: battery 0.31"):
+    with pytest.raises(RunFailedError, match=r"^left: battery 0.31"):
         _reply_until_delivered(connection, lambda *_: pytest.fail("it trains"), events, pause)
     [reply] = connection.replies
     assert reply.error.reason.startswith("left: battery 0.31, needs >= 0.4")
@@ -74,7 +74,7 @@ def test_a_robot_that_pauses_for_too_long_waits_for_no_request() -> None:
     pause.begin("goal active")
     connection = ServerThatTrains()
     connection.receive()
-    with pytest.raises(RunFailedError, match="^left: goal active"):
+    with pytest.raises(RunFailedError, match=r"^left: goal active"):
         _reply_until_delivered(connection, None, EventWriter(), pause)
     assert not connection.replies
 

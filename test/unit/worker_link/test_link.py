@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from worker_job import make_job
 
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.errors import ProtocolError
+from fl_robot_ros.publication import Publication
 from fl_robot_ros.worker_link.event import (
     Delivered,
     Dropped,
@@ -24,7 +26,10 @@ from fl_robot_ros.worker_link.event import (
 from fl_robot_ros.worker_link.job import Job
 from fl_robot_ros.worker_link.run_status import RunState, RunStatus
 
-JOB = make_job(Path("/robots/r1"))
+JOB = make_job(
+    Path("/robots/r1"),
+    publication=Publication.from_settings(ClientSettings(guarded_classes=("person",))),
+)
 EVENTS = (
     Frozen(10, 3, 1),
     Reading("folder:/images"),
@@ -33,6 +38,7 @@ EVENTS = (
     Progress(RunState.TRAINING, 1, 2, 3, 1, 5, loss=0.5, accuracy=0.25),
     Dropped("its run has ended"),
     Delivered("v00002", 0.75),
+    Delivered("v00003", 0.25, is_current=False, note="v00003 is refused; v00002 stays"),
     Failed("no server at x:1"),
 )
 

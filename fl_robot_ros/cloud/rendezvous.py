@@ -1,0 +1,86 @@
+"""The wait of a server for the next moment of its schedule, with the gate closed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from fl_robot_ros.cloud.gate import Gate
+from fl_robot_ros.cloud.history import History
+from fl_robot_ros.cloud.schedule import MOST_COUNTED, Schedule, describe_moment
+
+# Most time between two looks at the clock, which may be set.
+_POLL_SEC = 1.0
+# A machine that wakes later than this begins no run of a moment that it slept through.
+_LATE_SEC = 60.0
+
+
+class Rendezvous:
+    """Where the fleet meets for its runs: between them robots are told when to come back."""
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        history: History,
+        say: Callable[[str], None],
+        stop: threading.Event,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Take the schedule.
+
+        Args:
+            schedule: When runs begin.
+            history: The runs so far.
+            say: Prints a line for the operator.
+            stop: Ends the wait when set.
+            clock: Returns the time as a timestamp in s.
+        """
+        self._schedule = schedule
+        self._history = history
+        self._say = say
+        self._stop = stop
+        self._clock = clock
+
+    def wait(self, gate: Gate) -> bool:
+        """Wait for the next moment, and say which ones were skipped since the last run.
+
+        Args:
+            gate: Closed during the wait.
+
+        Returns:
+            True at the moment, False if the server is to stop.
+        """
+        self._tell_missed()
+        while not self._stop.is_set():
+            now = self._clock()
+            begin_at = self._schedule.next_after(now)
+            gate.close_until(begin_at)
+            self._say(f"the next run begins {describe_moment(begin_at, now)}")
+            while (left_sec := begin_at - self._clock()) > 0.0:
+                if self._stop.wait(min(left_sec, _POLL_SEC)):
+                    return False
+            if left_sec >= -_LATE_SEC:
+                gate.close_until(None)
+                return True
+            self._tell_skipped(now, self._clock(), "the machine slept, or its clock was set")
+        return False
+
+    def _tell_missed(self) -> None:
+        """Name the moments since the beginning of the last run."""
+        times = self._history.times_of_last_run()
+        if times is None:
+            return
+        began_at, ended_at = times
+        self._tell_skipped(began_at, ended_at, "the run before was still on")
+        self._tell_skipped(ended_at, self._clock(), "there was no server")
+
+    def _tell_skipped(self, first: float, last: float, reason: str) -> None:
+        moments = self._schedule.between(first, last)
+        if not moments:
+            return
+        newest = time.strftime("%a %d %b %H:%M", time.localtime(moments[-1]))
+        number = f"{len(moments)} or more" if len(moments) == MOST_COUNTED else str(len(moments))
+        which = f"the run of {newest} was" if len(moments) == 1 else f"{number} runs were"
+        until = "" if len(moments) == 1 else f", up to {newest}"
+        self._say(f"{which} skipped{until}: {reason}")
