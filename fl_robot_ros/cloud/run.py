@@ -211,14 +211,14 @@ class Run:
         end = time.monotonic() + wait_sec
         if expected and len(nodes) >= expected:
             return
-        wanted = f"the {expected} of the last run" if expected else "more robots"
+        wanted = f"the {expected} of the last run" if expected else "more"
         self._history.add_event(
-            f"{len(nodes)} robots are there; waiting up to {wait_sec:g} s for {wanted}"
+            f"robots connected: {len(nodes)}; waiting up to {wait_sec:g} s for {wanted}"
         )
         while time.monotonic() < end and not 0 < expected <= len(nodes):
             self._sleep(_NODE_POLL_SEC)
             nodes = self._online()
-        self._history.add_event(f"beginning with {len(nodes)} robots")
+        self._history.add_event(f"robots connected: {len(nodes)}; the run begins")
         self._clock = _RoundClock()
 
     def _reason_to_end(self) -> str:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
-from fl_robot_ros.ros.qos import LATCHED, best_effort_qos, quiet_events
+from fl_robot_ros.ros.qos import LATCHED, best_effort_qos, quiet_events, reliable_qos
 from fl_robot_ros.ros.topic_names import full_topic_name
 
 _DEPTH = 10
+_CHANGING = "it comes with another type from now on"
 
 
 class GraphSubscription:
     """Follows a topic from one look at the graph to the next.
 
-    It is best effort, which fits every publisher, or latched where all publishers are and the
-    subscriber wants the last message of those that were there before.
+    It is latched where all publishers are and the subscriber wants the last message of those that
+    were there before, else reliable where all publishers are, else best effort, which fits all.
 
     Attributes:
         topic: Full name of the topic.
@@ -63,6 +64,7 @@ class GraphSubscription:
         self._on_message = on_message
         self._wants_last = wants_last
         self._subscription: Subscription | None = None
+        self._profile: QoSProfile | None = None
         self._told_problem = ""
         self.look()
 
@@ -86,20 +88,30 @@ class GraphSubscription:
             self.was_there = True
             type_name = self.type_name if self.type_name in wanted else min(wanted)
             publishers = [item for item in found if item.topic_type == type_name]
-            is_latched = self._wants_last and all(map(_is_latched, publishers))
-            self._adapt(type_name, is_latched)
+            self._adapt(type_name, self._fitting(publishers))
         else:
             # A publisher may come back unchanged.
             publishers = []
         self.publishers = frozenset(_identifier(item) for item in publishers)
-        if self.problem and self.problem != self._told_problem:
+        if self.problem not in ("", _CHANGING, self._told_problem):
             self._node.get_logger().warning(f"{self.topic}: {self.problem}")
         self._told_problem = self.problem
 
-    def _adapt(self, type_name: str, is_latched: bool) -> None:
-        """Subscribe, anew where type or durability changed."""
+    def _fitting(self, publishers: Sequence[Any]) -> QoSProfile:
+        """Return the best quality of service that all publishers offer."""
+        offered = [publisher.qos_profile for publisher in publishers]
+        if not all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in offered):
+            return best_effort_qos(_DEPTH)
+        if self._wants_last and all(
+            qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered
+        ):
+            return LATCHED
+        return reliable_qos(_DEPTH)
+
+    def _adapt(self, type_name: str, profile: QoSProfile) -> None:
+        """Subscribe, anew where type or quality of service changed."""
         if self._subscription is not None:
-            if (type_name, is_latched) == (self.type_name, self.is_latched):
+            if (type_name, profile) == (self.type_name, self._profile):
                 return
             has_other_type = type_name != self.type_name
             self._node.destroy_subscription(self._subscription)
@@ -107,9 +119,8 @@ class GraphSubscription:
             # Fast DDS refuses a topic of another type in a process while the old subscription
             # exists, which the executor prolongs: that change is made at the next look.
             if has_other_type:
-                self.problem = self.problem or f"it carries {type_name} now"
+                self.problem = self.problem or _CHANGING
                 return
-        profile: QoSProfile = LATCHED if is_latched else best_effort_qos(_DEPTH)
         try:
             self._subscription = self._node.create_subscription(
                 self._classes[type_name](),
@@ -124,18 +135,11 @@ class GraphSubscription:
         except RuntimeError as error:  # any error of rcl
             self.problem = f"cannot subscribe to {type_name} yet: {error}"
         else:
-            self.type_name, self.is_latched = type_name, is_latched
+            self.type_name, self._profile = type_name, profile
+            self.is_latched = profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
 
     def _take(self, message: Any) -> None:
         self._on_message(message)
-
-
-def _is_latched(publisher: Any) -> bool:
-    offered = publisher.qos_profile
-    return bool(
-        offered.durability == DurabilityPolicy.TRANSIENT_LOCAL
-        and offered.reliability == ReliabilityPolicy.RELIABLE
-    )
 
 
 def _identifier(publisher: Any) -> object:

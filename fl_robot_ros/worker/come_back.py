@@ -22,7 +22,7 @@ def come_back_sec(told: object) -> float:
     Args:
         told: What the server said.
     """
-    if not isinstance(told, (int, float)) or not math.isfinite(told) or told <= 0:
+    if not isinstance(told, (int, float)) or told is True or not math.isfinite(told) or told <= 0:
         return 0.0
     return min(float(told), _MOST_SEC) + random.uniform(0.0, _SPREAD_SEC)
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from fl_robot_ros.config import INT8_FILE
 from fl_robot_ros.delivery.gate import CurrentModel, Trial, Verdict, decide
 from fl_robot_ros.delivery.predictor import Predictor
-from fl_robot_ros.errors import FlRobotError, ModelError
+from fl_robot_ros.errors import FlRobotError, ModelError, RunFailedError
 from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.learning.export import export_int8, export_model, parity
-from fl_robot_ros.learning.training_data import LabelledImages
+from fl_robot_ros.learning.training_data import LabelledImages, Wait, no_wait
 from fl_robot_ros.publication import Publication
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ class ModelTrial:
         train: This robot's training images, for parity and 8-bit ranges.
         holdout: Its held-out images; one or more.
         publication: What the settings ask for.
+        wait: Called before each image.
     """
 
     classes: tuple[str, ...]
@@ -91,6 +92,7 @@ class ModelTrial:
     train: LabelledImages
     holdout: LabelledImages
     publication: Publication
+    wait: Wait = no_wait
 
     def run(self, model: keras.Model, folder: Path, current: Path | None) -> TrialResult:
         """Export a model, and measure it beside the current one.
@@ -181,6 +183,7 @@ class ModelTrial:
         times = np.empty(len(chosen))
         infer(self._scaled(self.holdout.images[chosen[0]]))  # a model's first call is slower
         for place, index in enumerate(chosen):
+            self.wait()
             model_input = self._scaled(self.holdout.images[index])
             start = time.perf_counter()
             output = infer(model_input)
@@ -206,8 +209,12 @@ class ModelTrial:
             names = [self.classes[label] for label in self.holdout.labels[chosen]]
             wanted = [numbers.get(name, -1) for name in names]
             scale = np.float32(its.scale)
-            images = (self.holdout.images[index] for index in chosen)
-            guesses = [int(predictor.infer(image * scale).argmax()) for image in images]
+            guesses = []
+            for index in chosen:
+                self.wait()
+                guesses.append(int(predictor.infer(self.holdout.images[index] * scale).argmax()))
+        except RunFailedError:
+            raise  # the robot leaves the run
         except FlRobotError as error:
             _logger.warning("the current model %s cannot be compared: %s", version, error)
             # The reason goes to the server, and paths of this robot are not for it.

@@ -203,6 +203,7 @@ class Participant:
             prepared.train,
             prepared.holdout,
             self.publication,
+            self.wait,
         )
         results: list[TrialResult] = []
 

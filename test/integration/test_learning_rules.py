@@ -176,7 +176,8 @@ def test_the_robots_topics_decide_and_every_change_is_told(
     ("parameters", "message"),
     [
         (
-            {"learn_while": ["batery >= 0.4"]},
+            # YAML reads off as false.
+            {"learn": "off", "learn_while": ["batery >= 0.4"]},
             "learn_while: rule 'batery >= 0.4': at 'batery', exp",
         ),
         ({"learn": "auto"}, "learn is 'auto', and learn_when is empty"),

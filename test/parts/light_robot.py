@@ -36,6 +36,7 @@ from fl_robot_ros.federation import protocol
 from fl_robot_ros.identity.enrolment import Enrolment
 from fl_robot_ros.worker.first_contact import read_certificates
 from fl_robot_ros.worker.fleet_connection import FleetConnection, connect
+from fl_robot_ros.worker.pause import Pause
 from fl_robot_ros.worker.worker import _reply_until_delivered
 from fl_robot_ros.worker_link.event import EventWriter
 
@@ -160,7 +161,8 @@ class LightRobot:
                 self.connection = connection
                 if self.behaviour is Behaviour.SILENT:
                     _keep_objects_back(connection)
-                _reply_until_delivered(connection, self, EventWriter())
+                events = EventWriter()
+                _reply_until_delivered(connection, self, events, Pause(events, timeout_sec))
         except FlRobotError as error:
             self.error = error
 

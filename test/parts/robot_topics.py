@@ -18,17 +18,22 @@ try:
 except ImportError:
     Odometry = None
 
-_PERIOD_SEC = 0.1
-
 
 class Repeater:
-    """Publishes what a function returns ten times a second, until `stop`."""
+    """Publishes what a function returns again and again, until `stop`."""
 
-    def __init__(self, peer: Peer, kind: type, topic: str, make: Callable[[], Any]) -> None:
+    def __init__(
+        self,
+        peer: Peer,
+        kind: type,
+        topic: str,
+        make: Callable[[], Any],
+        period_sec: float = 0.1,
+    ) -> None:
         self._peer = peer
         publisher = peer.publisher(kind, topic, best_effort_qos(5))
         self._publisher = publisher
-        self._timer = peer.node.create_timer(_PERIOD_SEC, lambda: publisher.publish(make()))
+        self._timer = peer.node.create_timer(period_sec, lambda: publisher.publish(make()))
 
     def stop(self) -> None:
         """Stop, and leave the graph."""

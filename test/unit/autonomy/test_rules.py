@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fl_robot_ros.autonomy.reading import Reading
 from fl_robot_ros.autonomy.rule_check import RuleCheck
-from fl_robot_ros.autonomy.rules import QUANTITIES, LearningRules, parse_rule
+from fl_robot_ros.autonomy.rules import QUANTITIES, STATES, LearningRules, parse_rule
 from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.errors import SettingError
 
@@ -225,3 +228,13 @@ def test_a_rule_never_begins_to_hold_early(
         # Outside of a run nothing is forgiven.
         assert learning or found.holds <= is_met
         held = found.holds
+
+
+def test_the_rules_of_the_documentation_are_rules() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "autonomy.md").read_text(encoding="utf-8")
+    example = yaml.safe_load(page.partition("```yaml\n")[2].partition("```")[0])
+    settings = example["/**/fl_client"]["ros__parameters"]
+    assert len(LearningRules.from_settings(ClientSettings(**settings)).to_go_on) == 4
+    table = re.findall(r"^\| `([^`]+)` \| ", page, re.MULTILINE)
+    rules = [parse_rule(text) for text in table if len(text) > 1]
+    assert {rule.signal for rule in rules} == {*STATES, *QUANTITIES, "clock", "topic"}

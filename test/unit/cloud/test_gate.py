@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import json
+import re
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from email.message import Message
@@ -101,6 +104,25 @@ def test_the_fleet_api_passes_with_body_and_reply(gate: Gate, path: str) -> None
     assert (reply.status, reply.body) == (200, b"cba\0")
     assert reply.headers["X-Of-SuperLink"] == "yes"
     assert Upstream.seen == [("POST", path, b"\0abc")]
+
+
+def test_a_gate_between_two_runs_tells_when_the_next_one_begins(gate: Gate) -> None:
+    gate.close_until(time.time() + 7200.0)
+    for path in sorted(FLEET_PATHS):
+        reply = ask(gate, path.decode())
+        if path.endswith((b"/deactivate-node", b"/unregister-node")):
+            assert reply.status == 200
+            continue
+        assert reply.status == 425
+        values = json.loads(reply.body)
+        assert re.fullmatch(
+            r"no run is on; the next one begins at \w{3} \d\d:\d\d(:\d\d)?, in [12] h \d+ min",
+            values["detail"],
+        )
+        assert 7100.0 < values["come_back_sec"] <= 7200.0
+        assert 7100 < int(reply.headers["Retry-After"]) <= 7200
+    gate.close_until(None)
+    assert ask(gate, PULL).status == 200
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, cast
 
@@ -245,6 +246,48 @@ def test_a_run_waits_for_enough_robots_and_says_so(history: History) -> None:
     assert len(pauses) == 2
     assert events(history)[0] == "waiting for robots: 1 of 2 connected"
     assert grid.sent("train") == [(1, 2)]
+
+
+def test_a_run_gathers_as_many_robots_as_the_last_one_had(history: History) -> None:
+    robots = {number: sound(f"r{number}") for number in (1, 2, 3)}
+    run_rounds(FakeGrid(robots), history)
+    online = chain([[1], [1, 2], [1, 2]], repeat([1, 2, 3]))
+    grid = FakeGrid(robots, online)
+    run_rounds(grid, history, begin=1, gather_sec=3600.0, fraction_train=1.0)
+    assert grid.sent("train") == [(1, 2, 3)]
+    assert "robots connected: 1; waiting up to 3600 s for the 3 of the last run" in events(history)
+    assert "robots connected: 3; the run begins" in events(history)
+
+
+def test_a_run_that_gathers_begins_with_those_who_came_in_time(history: History) -> None:
+    robots = {1: sound("r1"), 2: sound("r2")}
+    run_rounds(FakeGrid(robots, repeat([1])), history, gather_sec=0.05)
+    assert "robots connected: 1; waiting up to 0.05 s for more" in events(history)
+    assert "robots connected: 1; the run begins" in events(history)
+    # As many as the last run had are there: it waits for nobody.
+    count = len(events(history))
+    run_rounds(FakeGrid(robots), history, begin=1, gather_sec=3600.0)
+    assert not any("waiting up to" in line for line in events(history)[count:])
+
+
+def test_robots_are_told_with_the_model_when_the_next_run_begins(history: History) -> None:
+    def told(**settings: Any) -> object:
+        heard: list[object] = []
+
+        def robot(message: Message) -> Message | None:
+            if message.metadata.message_type == "query":
+                heard.append(protocol.unpack_come_back(message))
+            return sound("r1")(message)
+
+        run_rounds(FakeGrid({1: robot}), history, **settings)
+        [seconds] = heard
+        return seconds
+
+    assert told() is None
+    assert told(come_back_sec=1800.0) == 1800.0
+    until = told(schedule=["0 * * * *"])
+    assert isinstance(until, float)
+    assert 0.0 < until <= 3600.0
 
 
 def test_a_robot_with_an_error_is_named_and_left_out(history: History) -> None:

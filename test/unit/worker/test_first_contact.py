@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -16,7 +17,7 @@ import pytest
 from fleet_keys import enrol, serving_gate, write_server_certificate
 from waiting import wait_until
 
-from fl_robot_ros.errors import IdentityError, ServerUnreachableError
+from fl_robot_ros.errors import IdentityError, NoRunError, ServerUnreachableError
 from fl_robot_ros.identity.enrolment import Enrolment
 from fl_robot_ros.identity.key_folder import KeyFolder
 from fl_robot_ros.worker import first_contact, robot_key
@@ -178,6 +179,31 @@ def test_who_may_join_goes_on(
     with serving_gate(superlink, certificate, robots_file, lines.append) as gate:
         contact(gate.port, robots, robot)
     assert lines == []
+
+
+@pytest.mark.parametrize(("server", "robot"), [("keys", "good"), ("plain", "none")])
+def test_a_robot_between_two_runs_is_told_when_to_come_back(
+    server: str,
+    robot: str,
+    keys: KeyFolder,
+    robots: dict[str, Enrolment | None],
+    superlink: int,
+) -> None:
+    certificate, robots_file = (
+        (keys.server_file, keys.robots_file) if server == "keys" else (None, None)
+    )
+    lines: list[str] = []
+    with serving_gate(superlink, certificate, robots_file, lines.append) as gate:
+        gate.close_until(time.time() + 3600.0)
+        with pytest.raises(NoRunError, match=r"^no run is on; the next one begins at") as caught:
+            contact(gate.port, robots, robot)
+        assert 3500.0 < caught.value.come_back_sec < 3700.0
+        assert lines == []
+        if server == "keys":
+            with pytest.raises(ServerUnreachableError, match="robot lost was revoked"):
+                contact(gate.port, robots, "lost")
+        gate.close_until(None)
+        contact(gate.port, robots, robot)
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(60, "60 s ahead of"), (-400, "400 s behind")])

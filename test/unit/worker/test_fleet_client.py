@@ -22,7 +22,12 @@ from hostile_server import (
     stall,
 )
 
-from fl_robot_ros.errors import FlRobotError, RequestRefusedError, ServerUnreachableError
+from fl_robot_ros.errors import (
+    FlRobotError,
+    NoRunError,
+    RequestRefusedError,
+    ServerUnreachableError,
+)
 from fl_robot_ros.worker.fleet_client import FleetClient
 
 ANSWER = PullMessagesResponse(reconnect={"reconnect": 7})
@@ -71,6 +76,34 @@ def test_every_request_ends_with_one_line(act: Act, error: type[Exception], reas
         assert isinstance(raised.value, error | ServerUnreachableError)
         assert f"127.0.0.1:{port}" in str(raised.value)
         assert str(raised.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("body", "reason", "least", "most"),
+    [
+        (
+            b'{"detail": "no run\\nis on", "come_back_sec": 60}',
+            "no run is on; server ",
+            60.0,
+            65.0,
+        ),
+        (b'{"detail": "no run", "come_back_sec": 1e300}', "no run; server ", 3e7, 4e7),
+        (b'{"detail": "no run", "come_back_sec": -5}', "no run; server ", 0.0, 0.0),
+        (b'{"detail": "no run", "come_back_sec": NaN}', "no run; server ", 0.0, 0.0),
+        (b'{"detail": "no run", "come_back_sec": "soon"}', "no run; server ", 0.0, 0.0),
+        (b'{"detail": "no run", "come_back_sec": true}', "no run; server ", 0.0, 0.0),
+        (b"[]", "no run is on; server ", 0.0, 0.0),
+        (b"[" * 60_000, "no run is on; server ", 0.0, 0.0),
+        (b"\xff", "no run is on; server ", 0.0, 0.0),
+    ],
+)
+def test_a_server_between_two_runs_is_left_until_it_says(
+    body: bytes, reason: str, least: float, most: float
+) -> None:
+    with hostile_server(refuse(425, body)) as port, client(port) as link:
+        with pytest.raises(NoRunError, match=f"^{reason}127") as raised:
+            ask(link)
+    assert least <= raised.value.come_back_sec <= most
 
 
 def test_a_redirect_is_not_followed() -> None:
