@@ -308,6 +308,58 @@ class ClientSettings(Settings):
     keep_versions: int = setting(
         5, "Number of model versions kept on disk.", unit="versions", minimum=2, maximum=1000
     )
+    learn: str = setting(
+        "off",
+        "Whether the robot starts runs by itself when its rules hold: auto; suggest: it says that "
+        "it would, and a person starts them; off: a person starts them.",
+        choices=("off", "suggest", "auto"),
+    )
+    learn_when: tuple[str, ...] = setting(
+        (),
+        "Rules that must hold, besides learn_while, before the robot starts a run by itself, as "
+        "in 'new_samples >= 200', 'hours_since_run >= 6' or 'clock in 22:00-05:00'; see "
+        "docs/autonomy.md.",
+    )
+    learn_while: tuple[str, ...] = setting(
+        (),
+        "Rules that must hold to begin a run and to go on with it, or else it pauses, as in "
+        "'charging for 30 s', 'battery >= 0.4', 'still for 60 s', 'no_goal for 60 s' or "
+        "'topic fl/may_learn'; see docs/autonomy.md.",
+    )
+    start_round_ignores_rules: bool = setting(
+        False, "Whether a run that fl/start_round starts ignores learn_while too."
+    )
+    battery_topic: str = setting(
+        "battery_state", "Topic of the rules battery and charging, sensor_msgs BatteryState."
+    )
+    motion_topics: tuple[str, ...] = setting(
+        ("cmd_vel",),
+        "Topics of the rule still, geometry_msgs Twist or TwistStamped or nav_msgs Odometry; the "
+        "publishers tell which.",
+    )
+    action_names: tuple[str, ...] = setting(
+        ("navigate_to_pose", "navigate_through_poses", "follow_waypoints", "dock_robot"),
+        "Actions whose goals the rule no_goal looks at.",
+    )
+    temperature_topic: str = setting(
+        "",
+        "Topic of the rule temperature, sensor_msgs Temperature; empty: the hottest thermal zone "
+        "of this computer.",
+    )
+    signal_timeout_sec: float = setting(
+        10.0,
+        "How long a topic of a rule may be silent before the rule does not hold.",
+        unit="s",
+        minimum=0.1,
+        maximum=3600.0,
+    )
+    pause_max_sec: float = setting(
+        120.0,
+        "How long a run may pause before the robot leaves it.",
+        unit="s",
+        minimum=0.0,
+        maximum=86400.0,
+    )
 
     def check(self) -> None:
         """Check that a frame of some brightness would be kept, and a published file written.

@@ -73,6 +73,15 @@ class DatasetReader:
         with self._as_dataset_error("cannot be read"):
             return self._index.samples(has_label=False)
 
+    def num_labelled_after(self, id_: int) -> int:
+        """Return the number of labelled samples that were stored after the one with an id.
+
+        Raises:
+            DatasetError: The index cannot be read.
+        """
+        with self._as_dataset_error("cannot be read"):
+            return self._index.num_labelled_after(id_)
+
     def groups(self) -> list[SampleGroup]:
         """Return the number, size and time of the samples by label and topic, in that order.
 

@@ -42,6 +42,12 @@ class IndexReader:
         with self._read_lock:
             return list(map(Sample._make, self._reader.execute(query, (max_id,))))
 
+    def num_labelled_after(self, id_: int) -> int:
+        """Return the number of samples with a label that were stored after one."""
+        query = "SELECT COUNT(*) FROM samples WHERE id > ? AND label != ''"
+        with self._read_lock:
+            return int(self._reader.execute(query, (id_,)).fetchone()[0])
+
     def groups(self) -> list[SampleGroup]:
         """Return the samples counted by label and camera, in the order of both."""
         query = (

@@ -22,6 +22,9 @@ from rclpy.task import Future
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
+from fl_robot_ros.autonomy.autopilot import Autopilot
+from fl_robot_ros.autonomy.journal import Journal
+from fl_robot_ros.autonomy.rules import LearningRules
 from fl_robot_ros.capture.bag_queue import BagImporter
 from fl_robot_ros.capture.camera_settings import unused_names
 from fl_robot_ros.capture.pipeline import CapturePipeline
@@ -40,11 +43,13 @@ from fl_robot_ros.errors import DatasetError, FlRobotError, SettingError
 from fl_robot_ros.identity.membership import Membership
 from fl_robot_ros.labels.label_text import MAX_LABEL_CHARACTERS
 from fl_robot_ros.name_list import name_list
+from fl_robot_ros.nodes.robot_signals import RobotSignals
 from fl_robot_ros.nodes.status_message import (
     TROUBLE_SEC,
     to_capture_message,
     to_dataset_error_message,
     to_dataset_message,
+    to_rules_message,
     to_status_message,
     to_worker_message,
 )
@@ -63,6 +68,7 @@ from fl_robot_ros.ros.topic_names import names_by_topic
 from fl_robot_ros.worker_link.run_status import RunState
 
 _DIAGNOSTICS_PERIOD_SEC = 1.0
+_RULES_PERIOD_SEC = 0.5
 # Messages that may wait in the middleware while a callback runs.
 _CAMERA_DEPTH = 30
 _LABEL_DEPTH = 100
@@ -82,12 +88,12 @@ COMMAND = NodeCommand(
         (
             "fl/status",
             "diagnostic_msgs/DiagnosticStatus, latched",
-            "State, round, loss, accuracy and model version.",
+            "State, round, loss, accuracy, model version, and why the robot does not learn.",
         ),
         (
             "/diagnostics",
             "diagnostic_msgs/DiagnosticArray, 1 Hz",
-            "Frames by verdict, images per label, disk, worker.",
+            "Frames by verdict, images per label, disk, worker, rules.",
         ),
     ),
     services=(
@@ -119,6 +125,7 @@ class ClientNode(Node):  # type: ignore[misc]
         for warning in membership.warnings:
             self.get_logger().warning(warning)
         self._source = source = DataSource.from_settings(settings)
+        rules = LearningRules.from_settings(settings)
         worker_python = WorkerPython(settings.worker_python, source.kind)
         other_names = names_by_topic(self, settings.image_topics)
         data_dir = resolve_data_dir(settings.data_dir, self.get_namespace())
@@ -150,7 +157,21 @@ class ClientNode(Node):  # type: ignore[misc]
             address,
             self._on_run_change,
         )
-        self._run_changed = self.create_guard_condition(self._publish_state)
+        self._journal = Journal(data_dir / "learning.json")
+        self._signals = RobotSignals(
+            self,
+            (*rules.to_begin, *rules.to_go_on),
+            settings,
+            self._dataset,
+            data_dir,
+            finished_run=lambda: self._journal.finished,
+            worker_pid=lambda: self._run.worker_pid,
+            on_change=lambda: self._autopilot.step(),
+        )
+        self._autopilot = Autopilot(
+            settings, rules, self._signals.read, self._run, self._journal, self._on_verdict
+        )
+        self._run_changed = self.create_guard_condition(self._take_run_change)
         self._published_path = ""
         self._published_state = ""
         self._path_publisher = self.create_publisher(String, "fl/model_path", LATCHED)
@@ -188,6 +209,8 @@ class ClientNode(Node):  # type: ignore[misc]
         self.add_on_set_parameters_callback(self._on_parameters)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(_DIAGNOSTICS_PERIOD_SEC, self._publish_diagnostics, clock=steady)
+        if rules != LearningRules():
+            self.create_timer(_RULES_PERIOD_SEC, self._look_at_rules, clock=steady)
         worker_python.check_in_background()
         self._publish_state()
         self.get_logger().info(
@@ -199,6 +222,7 @@ class ClientNode(Node):  # type: ignore[misc]
     def destroy_node(self) -> None:
         """Leave the run, store waiting frames and close the files."""
         self._run.stop()
+        self._autopilot.follow_run()
         self._pipeline.stop()
         self._bags.stop()
         self._publish_state()
@@ -210,7 +234,7 @@ class ClientNode(Node):  # type: ignore[misc]
     async def _start_round(self, request: Trigger.Request, response: Trigger.Response) -> object:
         is_done = Future()
         try:
-            started = self._run.start()
+            started = self._autopilot.start_by_hand()
             # The run calls `_on_run_change` next, which wakes the executor.
             started.add_done_callback(lambda _: is_done.set_result(True))
             await is_done
@@ -226,6 +250,8 @@ class ClientNode(Node):  # type: ignore[misc]
     def _cancel_round(self, request: Trigger.Request, response: Trigger.Response) -> object:
         try:
             response.message = self._run.cancel()
+            if self._settings.learn == "auto":
+                response.message += "; the robot begins no other by itself for an hour"
             response.success = True
         except FlRobotError as error:
             response.message = str(error)
@@ -282,6 +308,21 @@ class ClientNode(Node):  # type: ignore[misc]
         """Let the executor publish; called from threads of the run."""
         self._run_changed.trigger()
 
+    def _take_run_change(self) -> None:
+        """Follow a change of the run."""
+        self._autopilot.step()
+        self._publish_state()
+
+    def _look_at_rules(self) -> None:
+        """Follow the signals that send no messages, and the graph."""
+        self._signals.look()
+        self._autopilot.step()
+
+    def _on_verdict(self, verdict: str) -> None:
+        """Say whether the robot learns, and why."""
+        self.get_logger().info(verdict)
+        self._publish_state()
+
     def _publish_state(self) -> None:
         """Publish status and model path if they changed."""
         status = self._run.status
@@ -295,7 +336,8 @@ class ClientNode(Node):  # type: ignore[misc]
                 self._path_publisher.publish(String(data=path))
                 self.get_logger().info(f"current model: {path}")
         version = current.name if current is not None else ""
-        self._status_publisher.publish(to_status_message(status, self._robot, version))
+        why = self._autopilot.verdict
+        self._status_publisher.publish(to_status_message(status, self._robot, version, why))
         line = str(status)
         if line != self._published_state:
             self._published_state = line
@@ -346,6 +388,12 @@ class ClientNode(Node):  # type: ignore[misc]
             self._dataset_message(),
             to_worker_message(
                 self._robot, self._run.status, self._run.worker_pid, self._run.silent_sec
+            ),
+            to_rules_message(
+                self._robot,
+                self._autopilot.verdict,
+                self._autopilot.findings,
+                self._journal.weeks,
             ),
         ]
         self._diagnostics_publisher.publish(message)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
+from fl_robot_ros.autonomy.rule_check import Finding
 from fl_robot_ros.capture.verdicts import Verdict
 from fl_robot_ros.name_list import name_list
 from fl_robot_ros.worker_link.run_status import RunState, RunStatus
@@ -19,16 +20,19 @@ _LOSSES = (Verdict.QUEUE_FULL, Verdict.DISK_FULL, Verdict.DISK_ERROR)
 _INVALID = (Verdict.BAD_ENCODING, Verdict.BAD_LABEL)
 
 
-def to_status_message(status: RunStatus, robot: str, model_version: str) -> DiagnosticStatus:
+def to_status_message(
+    status: RunStatus, robot: str, model_version: str, why: str
+) -> DiagnosticStatus:
     """Return the message of `fl/status`; its `message` is the state, one word.
 
     Args:
         status: State of the robot's run.
         robot: The robot's name.
         model_version: Name of the current model version, "" for none.
+        why: Whether the robot learns, and why, "" without rules.
     """
     level = DiagnosticStatus.ERROR if status.state == RunState.FAILED else DiagnosticStatus.OK
-    values = {**status.values(), "model_version": model_version}
+    values = {**status.values(), "model_version": model_version, "why": why}
     return _message(level, robot, "run", str(status.state), values)
 
 
@@ -139,6 +143,30 @@ def to_worker_message(
         **status.values(),
     }
     return _message(level, robot, "worker", str(status), values)
+
+
+def to_rules_message(
+    robot: str,
+    verdict: str,
+    findings: Sequence[Finding],
+    weeks: Mapping[str, Mapping[str, int]],
+) -> DiagnosticStatus:
+    """Return the diagnostics of the rules of learning; a rule that does not hold is no fault.
+
+    Args:
+        robot: The robot's name.
+        verdict: Whether it learns, and why, "" without rules.
+        findings: What was found of each rule.
+        weeks: Number of runs by shape, for each week.
+    """
+    values = {
+        str(finding.rule): f"{'holds' if finding.holds else 'does not hold'}: {finding.measured}"
+        for finding in findings
+    }
+    for week, shapes in sorted(weeks.items()):
+        values[f"runs {week}"] = ", ".join(f"{runs} {shape}" for shape, runs in shapes.items())
+    summary = verdict or "no rules"
+    return _message(DiagnosticStatus.OK, robot, "learning rules", summary, values)
 
 
 def _message(

@@ -2,6 +2,9 @@
 
     idle, failed --start--> connecting --Progress--> waiting <--> training, evaluating, delivering
 
+`pause` holds the run where it is, `paused`, and `resume` lets it go on; the worker leaves it by
+itself after `pause_max_sec`.
+
 A run ends with its worker's process and in no other way: the state is then `idle` after a
 delivery or a cancellation, and `failed` otherwise. A worker may be silent for hours, for example
 while it waits for other robots, so silence ends no run: `silent_sec` shows its length, and a
@@ -25,6 +28,7 @@ from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.errors import FlRobotError, RunFailedError, RunRefusedError
 from fl_robot_ros.name_list import count_list
 from fl_robot_ros.publication import Publication
+from fl_robot_ros.robot.session_shape import SessionShape
 from fl_robot_ros.worker_link.event import (
     Delivered,
     Dropped,
@@ -48,6 +52,12 @@ class Worker(Protocol):
     @property
     def pid(self) -> int:
         """Number of its process."""
+
+    def pause(self, reason: str) -> None:
+        """Have the worker stop its work and stay in the run; return at once."""
+
+    def resume(self) -> None:
+        """Have the worker go on where it stopped; return at once."""
 
     def cancel(self) -> None:
         """Have the worker leave the run, by force in the end; return at once."""
@@ -120,6 +130,9 @@ class RunControl:
         self._starter: threading.Thread | None = None
         self._worker: Worker | None = None
         self._is_cancelled = False
+        self._pause_reason = ""
+        self._shape = SessionShape()
+        self._newest_id = 0
         self._outcome: Delivered | Failed | None = None
         self._heard_at = 0.0
         self._num_unlabelled = 0
@@ -141,6 +154,18 @@ class RunControl:
         """Time since the start or the newest event of the worker in s, None without a worker."""
         with self._lock:
             return self._clock() - self._heard_at if self._worker else None
+
+    @property
+    def shape(self) -> str:
+        """The shape of the newest run, see `session_shape`; "" before the first."""
+        with self._lock:
+            return str(self._shape)
+
+    @property
+    def newest_id(self) -> int:
+        """Id of the newest sample that the newest run may learn from, 0 before the first."""
+        with self._lock:
+            return self._newest_id
 
     def start(self) -> Future[str]:
         """Start a run with the samples stored so far, or with another source.
@@ -170,19 +195,45 @@ class RunControl:
             problem = self._python.known_problem()
             if problem:
                 raise RunRefusedError(problem)
-            self._is_cancelled, self._outcome = False, None
+            self._is_cancelled, self._outcome, self._pause_reason = False, None, ""
+            self._shape = SessionShape()
             self._started = started = Future[str]()
             self._num_unlabelled = num_unlabelled
             data = f"{total} images of {len(counts)} labels" if counts else str(self._source)
             self._status = RunStatus(
                 RunState.CONNECTING, "starting the worker", samples=total, data=data
             )
-            max_id = self._dataset.last_id()
+            self._newest_id = max_id = self._dataset.last_id()
             self._dataset.pin(max_id)  # until the worker has read the images
             self._starter = threading.Thread(target=self._start, args=(max_id,), daemon=True)
             self._starter.start()
         self._on_change()
         return started
+
+    def pause(self, reason: str) -> None:
+        """Hold the run, if there is one, until `resume`; again with another reason.
+
+        Args:
+            reason: Why, for people.
+        """
+        with self._lock:
+            worker = self._worker
+            if not self._status.is_active:
+                return
+            self._pause_reason = reason
+            if self._status.state == RunState.PAUSED:
+                self._status = replace(self._status, detail=reason)
+        if worker is not None:
+            worker.pause(reason)
+
+    def resume(self) -> None:
+        """Let a run go on that `pause` holds."""
+        with self._lock:
+            worker = self._worker
+            was_paused = bool(self._pause_reason)
+            self._pause_reason = ""
+        if was_paused and worker is not None:
+            worker.resume()
 
     def cancel(self) -> str:
         """Leave the run; return a line for people.
@@ -225,6 +276,8 @@ class RunControl:
                     raise RunRefusedError(_LEFT)
                 self._heard_at = self._clock()
                 self._worker = self._start_worker(self._job(max_id), self._on_event, self._end)
+                if self._pause_reason:
+                    self._worker.pause(self._pause_reason)
         except (FlRobotError, OSError) as error:
             self._end(f"the run did not start: {error}", error)
         else:
@@ -255,6 +308,7 @@ class RunControl:
             threads=settings.worker_threads,
             nice=settings.worker_nice,
             memory_limit_mb=settings.worker_memory_limit_mb,
+            pause_max_sec=settings.pause_max_sec,
         )
 
     def _on_event(self, event: Event) -> None:
@@ -263,8 +317,11 @@ class RunControl:
         with self._lock:
             self._heard_at = self._clock()
             status = self._status
+            self._shape.take(event)
             if isinstance(event, Progress):
                 status = _after_progress(status, event)
+                if event.state == RunState.PAUSED:
+                    status = replace(status, detail=self._pause_reason)
                 started = None if self._started.done() else self._started
             elif isinstance(event, Frozen):
                 status = replace(status, data=status.data + self._describe_sides(event))
@@ -303,7 +360,8 @@ class RunControl:
         """
         self._dataset.pin(0)
         with self._lock:
-            self._worker = None
+            self._worker, self._pause_reason = None, ""
+            self._shape.end()
             if isinstance(self._outcome, Delivered):
                 note = self._outcome.note
                 detail = f"{FINISHED}; {note}" if note else FINISHED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 import sys
@@ -72,7 +73,10 @@ def run_node(
         return 0  # A signal shut ROS down while the node was being made.
     finally:
         _take_signals()
-        if node is not None:
+        if node is None:
+            # The shutdown would call `destroy_node` of a node that is half built.
+            gc.collect()
+        else:
             node.destroy_node()
         rclpy.try_shutdown()
 

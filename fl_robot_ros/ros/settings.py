@@ -146,6 +146,8 @@ def _given_value(node: Node, cls: type[Settings], field: dataclasses.Field[Any])
         return ()
     if kind is str and type(value) is int:
         return str(value)
+    if value is False and "off" in field.metadata["choices"]:
+        return "off"  # as YAML reads the word without quotes
     return value
 
 

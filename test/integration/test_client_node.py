@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -24,7 +25,7 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_process import NodeProcess, Peer, StartNode
 from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import String
+from std_msgs.msg import Bool, String
 from std_srvs.srv import SetBool, Trigger
 from waiting import wait_until
 
@@ -367,7 +368,7 @@ def test_a_truncated_bag_gives_what_is_readable_and_says_what_was_lost(
 
 
 @learns
-def test_a_run_from_bag_to_model_path_with_a_worker_killed_on_the_way(
+def test_a_run_from_bag_to_model_path_with_a_pause_and_a_worker_killed_on_the_way(
     start_node: StartNode, robot: Robot, peer: Peer, tmp_path: Path
 ) -> None:
     bag = tmp_path / "bag"
@@ -377,9 +378,13 @@ def test_a_run_from_bag_to_model_path_with_a_worker_killed_on_the_way(
         "bag_paths": f"[{bag}]",
         "server_address": f"127.0.0.1:{port}",
         "connect_timeout_sec": 600.0,
+        "learn_while": "[topic fl/may_learn]",
     }
+    permission = peer.publisher(Bool, "fl/may_learn", LATCHED)
+    permission.publish(Bool(data=True))
     node = start_client(start_node, tmp_path, **parameters)
     wait_until(lambda: robot.has_kept(60), "the bag's frames")
+    wait_until(lambda: "learn is off" in robot.value("why"), "the permission")
     assert robot.call("fl/start_round").success
     refused = robot.call("fl/start_round")
     assert not refused.success
@@ -400,6 +405,12 @@ def test_a_run_from_bag_to_model_path_with_a_worker_killed_on_the_way(
         for run in (1, 2):
             started = robot.call("fl/start_round")
             assert started.success
+            if run == 1:
+                permission.publish(Bool(data=False))
+                reason = "fl/may_learn is false, needs topic fl/may_learn"
+                wait_until(lambda: robot.state == "paused", "the pause")
+                assert (robot.value("why"), robot.value("detail")) == (f"paused: {reason}", reason)
+                permission.publish(Bool(data=True))
             wait_until(
                 lambda count=run: len(robot.paths) == count,  # type: ignore[misc]
                 "a model path",
@@ -419,6 +430,8 @@ def test_a_run_from_bag_to_model_path_with_a_worker_killed_on_the_way(
             assert Predictor(paths[-1]).predict(image_of("blue", 7)).label in CLASSES
         assert fl_server.stop(signal.SIGINT) == 130
     assert paths[0] != paths[1]
+    shapes = json.loads((tmp_path / "robot" / "learning.json").read_text())["runs_by_week"]
+    assert [list(counts) for counts in shapes.values()] == [["!", "~-v[]+^", "-v[]+^"]]
 
     rolled_back = robot.call("fl/rollback_model")
     assert rolled_back.success

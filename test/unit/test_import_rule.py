@@ -21,7 +21,15 @@ MODULES = sorted(ROOT.rglob("*.py"))
 ROS = {
     *("rclpy", "rcl_interfaces", "ament_index_python", "launch", "launch_ros", "cv_bridge"),
     *("sensor_msgs", "std_msgs", "std_srvs", "diagnostic_msgs", "builtin_interfaces"),
-    *("geometry_msgs", "vision_msgs", "rosgraph_msgs", "lifecycle_msgs", "rosidl_runtime_py"),
+    *(
+        "geometry_msgs",
+        "nav_msgs",
+        "action_msgs",
+        "vision_msgs",
+        "rosgraph_msgs",
+        "lifecycle_msgs",
+        "rosidl_runtime_py",
+    ),
 }
 TENSORFLOW = {"tensorflow", "keras", "tf_keras"}
 # What a robot's own Python need not have.
@@ -33,13 +41,13 @@ ROOMS = (
     *("name_list", "one_line", "topic_name", "data_source", "publication"),
     *("images", "labels", "bags", "playback", "capture", "dataset", "curation"),
     *("identity", "worker_link", "delivery", "learning", "federation", "cloud", "worker"),
-    *("robot", "api", "ros", "nodes", "demo", "cli"),
+    *("robot", "autonomy", "api", "ros", "nodes", "demo", "cli"),
 )
 ROBOT_ROOMS = {
     *("atomic_file", "config", "data_source", "dependency", "errors", "name_list", "paths"),
     *("one_line", "process_lock", "publication", "setting"),
     *("topic_name", "images", "labels", "bags", "playback", "capture", "dataset", "curation"),
-    *("identity", "worker_link", "delivery", "robot", "api", "ros", "nodes"),
+    *("identity", "worker_link", "delivery", "robot", "autonomy", "api", "ros", "nodes"),
 }
 NODES = ("client", "perception", "streamer", "call")
 

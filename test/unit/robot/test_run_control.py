@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from fl_robot_ros.capture.new_sample import NewSample
 from fl_robot_ros.config import ClientSettings
@@ -44,6 +45,7 @@ class FakeWorkers:
     may_check: threading.Event = field(default_factory=threading.Event)
     started: threading.Event = field(default_factory=threading.Event)
     jobs: list[Job] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
     cancels: int = 0
     stops: int = 0
     ends_when_cancelled: bool = True
@@ -74,6 +76,12 @@ class FakeWorkers:
         """Have no worker, as before the first start."""
         self.jobs.clear()
         self.started.clear()
+
+    def pause(self, reason: str) -> None:
+        self.told.append(f"pause {reason}")
+
+    def resume(self) -> None:
+        self.told.append("resume")
 
     def cancel(self) -> None:
         self.cancels += 1
@@ -377,3 +385,38 @@ def test_stop_in_every_phase(robot: Robot, phase: str) -> None:
     assert not robot.control.status.is_active
     if phase in ("checking", "training"):
         assert robot.ended == (RunState.IDLE, "the run was left")
+
+
+def test_a_run_pauses_and_goes_on_where_it_was(robot: Robot) -> None:
+    robot.control.pause("there is no run")
+    robot.control.resume()
+    robot.start()
+    assert robot.workers.told == []
+    robot.control.pause("moving")
+    assert robot.ended == (RunState.TRAINING, "")  # a batch may still be on
+    robot.workers.on_event(replace(TRAINING, state=RunState.PAUSED))
+    assert str(robot.control.status) == "paused, round 7 of 9, moving"
+    robot.control.pause("no battery")
+    assert str(robot.control.status) == "paused, round 7 of 9, no battery"
+    robot.control.resume()
+    robot.workers.on_event(TRAINING)
+    assert str(robot.control.status) == "training, round 7 of 9"
+    robot.control.resume()
+    assert robot.workers.told == ["pause moving", "pause no battery", "resume"]
+    robot.workers.on_exit(KILLED)
+    assert robot.control.shape == "-v[~!"
+
+
+def test_a_pause_before_the_worker_is_there_reaches_it(robot: Robot) -> None:
+    robot.workers.may_check.clear()
+    robot.control.start()
+    robot.control.pause("moving")
+    robot.workers.may_check.set()
+    assert robot.workers.started.wait(DEADLINE_SEC)
+    wait_until(lambda: robot.workers.told == ["pause moving"], "the pause")
+
+
+def test_the_job_says_how_long_a_pause_may_take_and_which_samples_are_new(robot: Robot) -> None:
+    robot.start()
+    assert robot.workers.jobs[0].pause_max_sec == ClientSettings().pause_max_sec
+    assert robot.control.newest_id == 6

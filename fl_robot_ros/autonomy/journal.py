@@ -1,0 +1,114 @@
+"""What a robot remembers of its learning over a restart, one JSON file that people can read."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter, deque
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fl_robot_ros.atomic_file import staging_file
+
+_MOST_VERDICTS = 100
+_MOST_WEEKS = 12
+_MOST_SHAPES = 20  # a week
+
+_logger = logging.getLogger(__name__)
+
+
+class FinishedRun(NamedTuple):
+    """The newest run that brought a model.
+
+    Attributes:
+        ended_at: Time in s since the epoch.
+        newest_id: Id of the newest sample that it could learn from.
+        labelled: Labelled samples of the dataset at its start.
+    """
+
+    ended_at: float
+    newest_id: int
+    labelled: int
+
+
+class Journal:
+    """Owns the file: the newest finished run, the last hundred verdicts, and the runs by shape.
+
+    A file that cannot be written is named once in the log; learning goes on without it.
+
+    Attributes:
+        finished: The newest finished run, None before the first.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read the file, if there is one; a damaged one begins anew."""
+        self._path = path
+        self._is_told = False
+        self.finished: FinishedRun | None = None
+        self._verdicts: deque[str] = deque(maxlen=_MOST_VERDICTS)
+        self._weeks: dict[str, Counter[str]] = {}
+        try:
+            self._read(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            pass
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:
+            _logger.warning("%s cannot be read, and begins anew: %s", path, error)
+
+    @property
+    def verdicts(self) -> list[str]:
+        """The last hundred verdicts with their times, the oldest first."""
+        return list(self._verdicts)
+
+    @property
+    def weeks(self) -> dict[str, dict[str, int]]:
+        """Number of runs by shape, for each ISO week, as in {"2026-W48": {"-v[]+^": 5}}."""
+        return {week: dict(shapes) for week, shapes in self._weeks.items()}
+
+    def add_verdict(self, text: str, at: datetime) -> None:
+        """Add a verdict, at a local time."""
+        self._verdicts.append(f"{at.isoformat(sep=' ', timespec='seconds')} {text}")
+        self._write()
+
+    def add_run(self, shape: str, at: datetime, finished: FinishedRun | None) -> None:
+        """Count a run that ended at a local time, and remember it if it brought a model."""
+        shapes = self._weeks.setdefault(f"{at:%G-W%V}", Counter())
+        shapes[shape if shape in shapes or len(shapes) < _MOST_SHAPES else "other"] += 1
+        for week in sorted(self._weeks)[:-_MOST_WEEKS]:
+            del self._weeks[week]
+        if finished is not None:
+            self.finished = finished
+        self._write()
+
+    def _read(self, values: Any) -> None:
+        finished = values["finished_run"]
+        weeks = {
+            str(week): Counter({str(shape): int(runs) for shape, runs in shapes.items()})
+            for week, shapes in values["runs_by_week"].items()
+        }
+        if finished is not None:
+            ended_at, newest_id, labelled = (finished[name] for name in FinishedRun._fields)
+            self.finished = FinishedRun(float(ended_at), int(newest_id), int(labelled))
+        self._verdicts.extend(map(str, values["verdicts"]))
+        self._weeks = weeks
+
+    def _write(self) -> None:
+        values = {
+            "finished_run": self.finished and self.finished._asdict(),
+            "runs_by_week": self._weeks,
+            "verdicts": list(self._verdicts),
+        }
+        try:
+            with staging_file(self._path) as staging:
+                staging.write_text(json.dumps(values, indent=1), encoding="utf-8")
+        except OSError as error:
+            if not self._is_told:
+                _logger.warning("%s cannot be written: %s", self._path, error)
+            self._is_told = True

@@ -1,0 +1,313 @@
+"""The signals that a robot's rules read: ROS topics, its computer, its dataset and the clock."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from action_msgs.msg import GoalStatusArray
+from geometry_msgs.msg import Twist, TwistStamped
+from rclpy.node import Node
+from sensor_msgs.msg import BatteryState, Temperature
+from std_msgs.msg import Bool
+
+from fl_robot_ros.autonomy import machine
+from fl_robot_ros.autonomy.action_goals import ActionGoals
+from fl_robot_ros.autonomy.battery import Battery
+from fl_robot_ros.autonomy.journal import FinishedRun
+from fl_robot_ros.autonomy.motion import Motion
+from fl_robot_ros.autonomy.permission import Permission
+from fl_robot_ros.autonomy.reading import Reading
+from fl_robot_ros.autonomy.rules import Rule
+from fl_robot_ros.config import ClientSettings
+from fl_robot_ros.dataset.dataset import Dataset
+from fl_robot_ros.errors import DatasetError, SettingError
+from fl_robot_ros.ros.graph_subscription import GraphSubscription
+
+_ODOMETRY = "nav_msgs/msg/Odometry"
+# What is read from the kernel, the disk and the dataset is read so often.
+_FRESH_SEC = 2.0
+
+
+def _odometry() -> type:
+    """Import Odometry, from a package that not every robot has."""
+    from nav_msgs.msg import Odometry
+
+    return Odometry  # type: ignore[no-any-return]
+
+
+class RobotSignals:
+    """Subscribes to what the rules need, and to nothing else. Belongs to the executor's thread."""
+
+    def __init__(
+        self,
+        node: Node,
+        rules: Iterable[Rule],
+        settings: ClientSettings,
+        dataset: Dataset,
+        data_dir: Path,
+        finished_run: Callable[[], FinishedRun | None],
+        worker_pid: Callable[[], int | None],
+        on_change: Callable[[], None],
+    ) -> None:
+        """Subscribe.
+
+        Args:
+            node: The node to subscribe with.
+            rules: The rules that are read.
+            settings: The client's settings.
+            dataset: The robot's dataset.
+            data_dir: The folder whose disk the rule free_disk_mb means.
+            finished_run: Returns the newest finished run.
+            worker_pid: Returns the worker's process, None without one.
+            on_change: Called after a message that may change what a rule says.
+
+        Raises:
+            SettingError: The name of a topic or an action is invalid, or a rule has no topic.
+        """
+        self._node = node
+        self._settings = settings
+        self._dataset = dataset
+        self._finished_run = finished_run
+        self._worker_pid = worker_pid
+        self._on_change = on_change
+        self._subscriptions: list[GraphSubscription] = []
+        self._looks: list[Callable[[float], None]] = []
+        self._cached: dict[str, tuple[float, Reading]] = {}
+        self._temperature: tuple[float, float] | None = None  # °C, and when it was heard
+        self._readers: dict[str, Callable[[float], Reading]] = {
+            "clock": _clock,
+            "new_samples": self._cache("new_samples", self._new_samples),
+            "hours_since_run": lambda _: self._hours_since_run(),
+            "free_disk_mb": self._cache("disk", lambda: machine.free_disk_mb(data_dir)),
+            "free_memory_mb": self._cache(
+                "memory", lambda: machine.free_memory_mb(self._worker_pid())
+            ),
+            "temperature": self._cache("temperature", machine.temperature),
+        }
+        rules = list(rules)
+        signals = {rule.signal for rule in rules}
+        if signals & {"battery", "charging"}:
+            self._follow_battery()
+        if "still" in signals:
+            self._follow_motion()
+        if "no_goal" in signals:
+            self._follow_goals()
+        if "temperature" in signals and settings.temperature_topic:
+            self._follow_temperature()
+        for topic in {rule.topic for rule in rules if rule.topic}:
+            self._follow_permission(topic)
+
+    def read(self, rule: Rule, now: float) -> Reading:
+        """Return the reading of a rule's signal at a monotonic time in s."""
+        return self._readers[rule.topic or rule.signal](now)
+
+    def look(self) -> None:
+        """Take what the graph shows now; to be called about once a second."""
+        now = time.monotonic()
+        for subscription in self._subscriptions:
+            subscription.look()
+        for take_look in self._looks:
+            take_look(now)
+
+    def _subscribe(
+        self,
+        topic: str,
+        classes: dict[str, Callable[[], type]],
+        on_message: Callable[[Any], None],
+        *,
+        wants_last: bool = False,
+    ) -> GraphSubscription:
+        subscription = GraphSubscription(
+            self._node, topic, classes, on_message, wants_last=wants_last
+        )
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def _follow_battery(self) -> None:
+        def take(message: BatteryState) -> None:
+            counted_percent = battery.counts_percent
+            battery.take(
+                message.percentage,
+                message.power_supply_status,
+                message.current,
+                is_present=message.present,
+                now=time.monotonic(),
+            )
+            if battery.counts_percent and not counted_percent:
+                self._node.get_logger().warning(
+                    f"{subscription.topic} says {message.percentage:g}, above 1: it counts in per "
+                    "cent from now on; sensor_msgs/BatteryState has 0 to 1"
+                )
+            self._on_change()
+
+        classes = {"sensor_msgs/msg/BatteryState": lambda: BatteryState}
+        subscription = self._subscribe(self._settings.battery_topic, classes, take)
+        battery = Battery(subscription.topic, self._settings.signal_timeout_sec)
+        self._readers["battery"] = _unless(subscription, battery.charge)
+        self._readers["charging"] = _unless(subscription, battery.is_charging)
+
+    def _follow_temperature(self) -> None:
+        def take(message: Temperature) -> None:
+            self._temperature = message.temperature, time.monotonic()
+
+        def read(now: float) -> Reading:
+            celsius, heard_at = self._temperature or (math.nan, -math.inf)
+            silent_sec = now - heard_at
+            if self._temperature is None:
+                return Reading.unknown(f"no message on {subscription.topic} yet")
+            if silent_sec > self._settings.signal_timeout_sec:
+                return Reading.unknown(
+                    f"no message on {subscription.topic} for {silent_sec:.0f} s"
+                )
+            return Reading(celsius, f"{celsius:.1f}")
+
+        classes = {"sensor_msgs/msg/Temperature": lambda: Temperature}
+        subscription = self._subscribe(self._settings.temperature_topic, classes, take)
+        self._readers["temperature"] = _unless(subscription, read)
+
+    def _follow_motion(self) -> None:
+        topics = self._settings.motion_topics
+        if not topics:
+            raise SettingError("motion_topics is empty, and the rule 'still' needs one or more")
+
+        def take(topic: str, message: Any) -> None:
+            twist = message
+            while hasattr(twist, "twist"):  # TwistStamped has one, Odometry has two
+                twist = twist.twist
+            components = (
+                *(twist.linear.x, twist.linear.y, twist.linear.z),
+                *(twist.angular.x, twist.angular.y, twist.angular.z),
+            )
+            if motion.take(topic, components, time.monotonic()):
+                self._on_change()
+
+        classes: dict[str, Callable[[], type]] = {
+            "geometry_msgs/msg/Twist": lambda: Twist,
+            "geometry_msgs/msg/TwistStamped": lambda: TwistStamped,
+            _ODOMETRY: _odometry,
+        }
+        found = {name: self._subscribe(name, classes, partial(take, name)) for name in topics}
+        motion = Motion(found, self._settings.signal_timeout_sec)
+
+        def look(_: float) -> None:
+            for name, subscription in found.items():
+                problem = subscription.problem
+                if not (problem or subscription.was_there):
+                    problem = "nobody has published it yet"
+                is_measured = subscription.type_name == _ODOMETRY
+                motion.see(name, problem, is_measured=is_measured)
+
+        self._looks.append(look)
+        self._readers["still"] = motion.is_still
+
+    def _follow_goals(self) -> None:
+        names = self._settings.action_names
+        if not names:
+            raise SettingError("action_names is empty, and the rule 'no_goal' needs one or more")
+        goals = ActionGoals(names)
+
+        def take(name: str, message: GoalStatusArray) -> None:
+            now = time.monotonic()
+            look_at(name, now)  # the server may have come after the last look
+            goals.take(name, [status.status for status in message.status_list], now)
+            self._on_change()
+
+        classes = {"action_msgs/msg/GoalStatusArray": lambda: GoalStatusArray}
+        found = {
+            name: self._subscribe(
+                f"{name}/_action/status",
+                classes,
+                partial(take, name),
+                wants_last=True,
+            )
+            for name in names
+        }
+
+        def look_at(name: str, now: float) -> None:
+            found[name].look_for_publishers()
+            is_latched = found[name].is_latched
+            goals.see(name, found[name].publishers, is_latched=is_latched, now=now)
+
+        def look(now: float) -> None:
+            for name in found:
+                look_at(name, now)
+
+        self._looks.append(look)
+        self._readers["no_goal"] = goals.no_goal
+
+    def _follow_permission(self, topic: str) -> None:
+        def take(message: Bool) -> None:
+            now = time.monotonic()
+            look(now)
+            permission.take(message.data, now)
+            self._on_change()
+
+        def look(now: float) -> None:
+            subscription.look_for_publishers()
+            is_latched = subscription.is_latched
+            permission.see(subscription.publishers, is_latched=is_latched, now=now)
+
+        classes = {"std_msgs/msg/Bool": lambda: Bool}
+        subscription = self._subscribe(topic, classes, take, wants_last=True)
+        permission = Permission(topic, self._settings.signal_timeout_sec)
+        self._looks.append(look)
+        self._readers[topic] = _unless(subscription, permission.is_given)
+
+    def _cache(self, name: str, read: Callable[[], Reading]) -> Callable[[float], Reading]:
+        """Return a reader whose readings are kept for two seconds."""
+
+        def read_cached(now: float) -> Reading:
+            read_at, reading = self._cached.get(name, (-math.inf, None))
+            if reading is None or not 0.0 <= now - read_at < _FRESH_SEC:
+                reading = read()
+                self._cached[name] = now, reading
+            return reading
+
+        return read_cached
+
+    def _new_samples(self) -> Reading:
+        """Return the labelled samples that the newest finished run could not learn from.
+
+        At least those stored later, or, where a person has labelled older ones, as many as there
+        are more. Both are there since a full dataset makes room for new samples.
+        """
+        finished = self._finished_run()
+        try:
+            number = len(self._dataset)
+            if finished is not None:
+                later = self._dataset.num_labelled_after(finished.newest_id)
+                number = max(number - finished.labelled, later)
+        except DatasetError as error:
+            return Reading.unknown(str(error))
+        return Reading(number, str(number))
+
+    def _hours_since_run(self) -> Reading:
+        finished = self._finished_run()
+        if finished is None:
+            return Reading(math.inf, "no run yet")
+        hours = (time.time() - finished.ended_at) / 3600.0
+        return Reading(hours, f"{hours:.1f}")
+
+
+def _unless(
+    subscription: GraphSubscription, read: Callable[[float], Reading]
+) -> Callable[[float], Reading]:
+    """Return a reader that says why a topic cannot be read where it cannot."""
+
+    def read_or_say(now: float) -> Reading:
+        if subscription.problem:
+            return Reading.unknown(f"{subscription.topic}: {subscription.problem}")
+        return read(now)
+
+    return read_or_say
+
+
+def _clock(_: float) -> Reading:
+    now = datetime.now()
+    return Reading(now.hour * 60 + now.minute, f"{now:%H:%M}")

@@ -1,0 +1,276 @@
+"""When the autopilot starts, pauses and resumes runs, and what it says."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fl_robot_ros.autonomy.autopilot import Autopilot
+from fl_robot_ros.autonomy.journal import FinishedRun, Journal
+from fl_robot_ros.autonomy.reading import Reading
+from fl_robot_ros.autonomy.rules import LearningRules, Rule
+from fl_robot_ros.config import ClientSettings
+from fl_robot_ros.errors import RunRefusedError
+from fl_robot_ros.worker_link.run_status import FINISHED, RunState, RunStatus
+
+WHEN = ("new_samples >= 200",)
+WHILE = ("battery >= 0.4", "still", "no_goal for 60 s")
+WELL = {"new_samples": 300, "battery": 0.8, "still": 1, "no_goal": 1}
+
+
+@dataclass
+class FakeRun:
+    """A run that the test moves on."""
+
+    status: RunStatus = field(default_factory=RunStatus)
+    shape: str = "-v[]+^"
+    newest_id: int = 7
+    calls: list[str] = field(default_factory=list)
+    refusal: str = ""
+
+    def start(self) -> Future[str]:
+        self.calls.append("start")
+        if self.refusal:
+            raise RunRefusedError(self.refusal)
+        self.status = RunStatus(RunState.TRAINING, samples=5)
+        return Future()
+
+    def pause(self, reason: str) -> None:
+        self.calls.append(f"pause {reason}")
+
+    def resume(self) -> None:
+        self.calls.append("resume")
+
+    def end(self, state: RunState = RunState.IDLE, detail: str = FINISHED) -> None:
+        self.status = RunStatus(state, detail, samples=5)
+
+
+class Robot:
+    """An autopilot with signals and a clock that the test sets."""
+
+    def __init__(self, path: Path, **settings: Any) -> None:
+        values = {"learn": "auto", "learn_when": WHEN, "learn_while": WHILE, **settings}
+        self.settings = ClientSettings(**values)
+        self.signals: dict[str, float | None] = dict(WELL)
+        self.run = FakeRun()
+        self.journal = Journal(path)
+        self.verdicts: list[str] = []
+        self.now = 0.0
+        self.autopilot = Autopilot(
+            self.settings,
+            LearningRules.from_settings(self.settings),
+            self.read,
+            self.run,
+            self.journal,
+            self.verdicts.append,
+            clock=lambda: self.now,
+            local_time=lambda: datetime(2026, 11, 26, 22) + timedelta(seconds=self.now),
+        )
+
+    def read(self, rule: Rule, now: float) -> Reading:
+        value = self.signals[rule.signal]
+        return Reading(value, "silent" if value is None else f"{value:g}")
+
+    def step(self, seconds: float = 0.5, **signals: float | None) -> list[str]:
+        """Let time pass with other signals; return what the run was told."""
+        self.signals.update(signals)
+        self.now += seconds
+        self.run.calls.clear()
+        self.autopilot.step()
+        return list(self.run.calls)
+
+
+@pytest.fixture
+def robot(tmp_path: Path) -> Robot:
+    return Robot(tmp_path / "learning.json")
+
+
+def start(robot: Robot) -> None:
+    """Let the robot begin a run by itself."""
+    robot.step()
+    assert robot.step(60.0) == ["start"]
+    robot.verdicts.clear()
+
+
+def test_a_run_begins_when_all_rules_hold_and_yields_when_one_breaks(robot: Robot) -> None:
+    assert robot.step() == []
+    assert robot.step(59.9) == []
+    assert robot.step(0.1) == ["start"]
+    assert robot.step() == []
+    assert robot.step(still=0) == ["pause 0, needs still"]
+    assert robot.step() == []
+    assert robot.step(still=1) == ["resume"]
+    # learn_when is no rule to go on; the battery's margin is.
+    assert robot.step(new_samples=0, battery=0.36) == []
+    assert robot.step(battery=0.3) == []
+    assert robot.step(1.0) == ["pause battery 0.3, needs >= 0.4"]
+    assert robot.step(battery=0.39) == []
+    assert robot.step(battery=0.4) == ["resume"]
+    assert robot.verdicts == [
+        "not learning: 1 for 0 s, needs no_goal for 60 s",
+        "learning: the rules hold",
+        "paused: 0, needs still",
+        "learning: the rules hold",
+        "paused: battery 0.3, needs >= 0.4",
+        "learning: the rules hold",
+    ]
+    robot.run.end()
+    assert robot.step() == []
+    assert robot.verdicts[-1] == "not learning: new_samples 0, needs >= 200"
+    assert robot.autopilot.verdict == robot.verdicts[-1]
+
+
+def test_a_pause_for_another_reason_tells_the_worker(robot: Robot) -> None:
+    start(robot)
+    assert robot.step(no_goal=0) == ["pause 0, needs no_goal for 60 s"]
+    assert robot.step(still=0) == ["pause 0, needs still"]
+    assert robot.step(no_goal=1, still=1) == ["pause 1 for 0 s, needs no_goal for 60 s"]
+    assert robot.step(60.0) == ["resume"]
+
+
+def test_a_value_that_moves_is_no_new_verdict(robot: Robot) -> None:
+    for hundredths in range(30):
+        robot.step(battery=hundredths / 100)
+    assert robot.verdicts == ["not learning: battery 0, needs >= 0.4"]
+    found = {str(finding.rule): finding.reason for finding in robot.autopilot.findings}
+    assert list(found) == [*WHEN, *WHILE]
+    assert found["battery >= 0.4"] == "battery 0.29, needs >= 0.4"
+
+
+@pytest.mark.parametrize("silent", WELL)
+def test_no_run_begins_while_a_signal_is_silent(robot: Robot, silent: str) -> None:
+    for _ in range(200):
+        assert robot.step(1.0, **{silent: None}) == []
+
+
+def test_a_failed_run_is_tried_again_later_and_later(robot: Robot) -> None:
+    start(robot)
+    waits = []
+    for _ in range(12):
+        robot.run.end(RunState.FAILED, "lost the server")
+        began = robot.now
+        while robot.step(10.0) != ["start"]:
+            pass
+        waits.append(robot.now - began)
+    for number, wait_sec in enumerate(waits):
+        planned = min(60.0 * 2**number, 3600.0)
+        assert 0.5 * planned <= wait_sec <= 1.5 * planned + 20.0
+    assert (
+        "not learning: the run failed: lost the server; next try by itself at 22:"
+        in (robot.verdicts[0])
+    )
+    robot.run.end()
+    assert robot.step() == ["start"]  # a finished run is followed by the next as the rules say
+
+
+def test_a_refused_start_is_tried_again_later(robot: Robot) -> None:
+    robot.run.refusal = "5 labelled images; min_samples asks for at least 20"
+    robot.step()
+    assert robot.step(60.0) == ["start"]
+    assert robot.step(29.0) == []
+    assert robot.verdicts[-1].startswith("not learning: no run could start: 5 labelled images")
+    assert robot.step(62.0) == ["start"]
+
+
+def test_a_run_that_a_person_left_does_not_begin_again_at_once(robot: Robot) -> None:
+    start(robot)
+    robot.run.end(RunState.IDLE, "the run was left")
+    assert robot.step() == []
+    assert "the run was left by hand; next try by itself" in robot.verdicts[-1]
+    assert robot.step(3000.0) == []
+    assert robot.step(601.0) == ["start"]
+
+
+def test_suggest_says_that_it_would_and_a_person_starts(tmp_path: Path) -> None:
+    robot = Robot(tmp_path / "j.json", learn="suggest")
+    robot.step()
+    assert robot.step(60.0) == []
+    assert robot.verdicts[-1] == "would learn: the rules hold; call fl/start_round"
+    robot.autopilot.start_by_hand()
+    assert robot.step(still=0) == ["pause 0, needs still"]
+
+
+def test_a_start_by_hand_ignores_learn_when_and_obeys_learn_while(tmp_path: Path) -> None:
+    robot = Robot(tmp_path / "j.json", learn="off", learn_when=(), learn_while=("battery >= 0.4",))
+    assert robot.step() == []
+    assert robot.verdicts == ["not learning: learn is off; fl/start_round starts a run"]
+    robot.signals["battery"] = 0.31
+    with pytest.raises(RunRefusedError, match=r"^not learning: battery 0.31, needs >= 0.4$"):
+        robot.autopilot.start_by_hand()
+    robot.signals["battery"] = 0.5
+    robot.autopilot.start_by_hand()
+    assert robot.step(0.5, battery=0.1) == []
+    assert robot.step(1.0) == ["pause battery 0.1, needs >= 0.4"]
+
+
+def test_a_start_by_hand_may_ignore_all_rules(tmp_path: Path) -> None:
+    robot = Robot(tmp_path / "j.json", start_round_ignores_rules=True)
+    robot.step(still=0, battery=0.0, new_samples=0)
+    robot.autopilot.start_by_hand()
+    assert robot.run.calls == ["start"]
+    assert robot.step(10.0) == []
+    assert robot.verdicts[-1] == "learning: started by hand, which ignores the rules"
+    robot.run.end()
+    robot.step(0.5, **WELL)
+    assert robot.step(60.0) == ["start"]
+    assert robot.step(0.5, still=0) == ["pause 0, needs still"]
+
+
+def test_a_robot_without_rules_says_nothing_and_counts_its_runs(tmp_path: Path) -> None:
+    robot = Robot(tmp_path / "j.json", learn="off", learn_when=(), learn_while=())
+    assert robot.step() == []
+    robot.autopilot.start_by_hand()
+    robot.step()
+    robot.run.end()
+    robot.step()
+    assert (robot.verdicts, robot.autopilot.verdict) == ([], "")
+    assert robot.journal.weeks == {"2026-W48": {"-v[]+^": 1}}
+
+
+def test_what_is_remembered_outlives_a_restart(robot: Robot, tmp_path: Path) -> None:
+    start(robot)
+    robot.run.end()
+    robot.autopilot.follow_run()
+    again = Journal(tmp_path / "learning.json")
+    ended = datetime(2026, 11, 26, 22) + timedelta(seconds=robot.now)
+    assert again.finished == FinishedRun(ended.timestamp(), newest_id=7, labelled=5)
+    assert again.weeks == {"2026-W48": {"-v[]+^": 1}}
+    assert again.verdicts[-1] == "2026-11-26 22:01:00 learning: the rules hold"
+    for number in range(101):
+        again.add_verdict(str(number), ended)
+    for number in range(13):
+        again.add_run(f"shape {number}", ended + timedelta(weeks=number), None)
+    third = Journal(tmp_path / "learning.json")
+    assert len(third.verdicts) == 100
+    assert third.verdicts[-1].endswith(" 100")
+    assert len(third.weeks) == 12
+    assert third.finished == again.finished
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"verdicts": 1}', '{"finished_run": {}}', "\0"])
+def test_a_damaged_journal_begins_anew(
+    tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "learning.json"
+    path.write_text(text)
+    journal = Journal(path)
+    assert (journal.finished, journal.verdicts, journal.weeks) == (None, [], {})
+    assert "cannot be read, and begins anew" in caplog.text
+    journal.add_verdict("learning", datetime(2026, 11, 26))
+    assert json.loads(path.read_text())["verdicts"] == ["2026-11-26 00:00:00 learning"]
+
+
+def test_a_journal_that_cannot_be_written_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = Journal(tmp_path / "absent" / "learning.json")
+    for _ in range(3):
+        journal.add_verdict("learning", datetime(2026, 11, 26))
+    assert caplog.text.count("cannot be written") == 1
+    assert len(journal.verdicts) == 3
