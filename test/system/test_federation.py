@@ -161,19 +161,33 @@ def test_a_killed_server_and_a_killed_server_app_go_on_where_they_were(tmp_path:
             "the SuperLink ends with its parent",
             60.0,
         )
-        with server(state, port, num_rounds=3, local_epochs=1) as fl_server, History(state) as now:
+        # An unfinished run goes on at once, and the next one begins at the new year.
+        yearly = ["0 0 1 1 *"]
+        with (
+            server(state, port, num_rounds=3, local_epochs=1, schedule=yearly) as fl_server,
+            History(state) as now,
+        ):
             # Killed between the last round and the delivery.
             wait_until(lambda: len(now.rounds()) == 3, "the last round's model", TIMEOUT_SEC)
             run = now.last_run()
             assert run is not None
             assert run.pid is not None
             os.kill(run.pid, signal.SIGKILL)
-            assert fl_server.popen.wait(TIMEOUT_SEC) == 0
+            wait_until(lambda: "the next run begins" in fl_server.text, "the end", TIMEOUT_SEC)
             assert "resuming run 1" in fl_server.text
             assert "going on from the newest checkpoint" in fl_server.text
             assert re.search(r"model of round \d delivered to r1, r2", fl_server.text)
             assert first.popen.wait(60.0) == 0
             assert second.popen.wait(60.0) == 0
+            delivered = first.events[-1]
+            assert isinstance(delivered, Delivered)
+            with worker(tmp_path / "r1", port) as early:
+                assert early.popen.wait(60.0) == 1
+                assert "no run is on; the next one begins at" in reason_of(early)
+                told = early.events[-1]
+            assert isinstance(told, Failed)
+            assert 0.0 < told.come_back_sec < delivered.come_back_sec + 10.0
+            assert fl_server.stop(signal.SIGINT) == 130
     with History(state) as history:
         assert [record.round for record in history.rounds()] == [1, 2, 3]
         assert {record.run for record in history.rounds()} == {1}
