@@ -36,9 +36,6 @@ _CLOCKS_SEC = 1.0
 # A stamp that is older is of another clock: no camera takes so long.
 _STAMP_SEC = 5.0
 _RMEM_MAX = Path("/proc/sys/net/core/rmem_max")
-_PROFILE_FIX = (
-    "start the camera driver with the Fast DDS profile of docs/capture.md, Large images over DDS"
-)
 
 
 def checks(
@@ -248,7 +245,7 @@ def check_battery(graph: RobotGraph) -> Iterator[Finding]:
     elif battery.percentage > 1.0:
         yield warning(
             f"{topic.name} counts in per cent: {battery.percentage:g}",
-            "sensor_msgs says 0 to 1: correct the driver, or below 1 % it looks full",
+            "the message has 0 to 1: correct the driver, or its last per cent reads as full",
         )
     else:
         yield ok(f"the battery on {topic.name} has {battery.percentage:.0%}")
@@ -298,7 +295,7 @@ def _check_camera(camera: Topic, graph: RobotGraph) -> Iterator[Finding]:
         yield problem(
             f"{_publishers(camera)} publishes {camera.name}, and no image came in "
             f"{graph.seconds:g} s",
-            "look whether the driver has stopped; if not: " + _transport_fix(camera, graph),
+            f"look whether the driver has stopped; if not, {_transport_fix(camera, graph)}",
         )
     elif camera.lost_share > _MUCH_LOST:
         yield warning(
@@ -318,13 +315,18 @@ def _check_camera(camera: Topic, graph: RobotGraph) -> Iterator[Finding]:
 def _check_subscribers(camera: Topic) -> Iterator[Finding]:
     """Find other nodes that get nothing of a camera, whatever ours do."""
     unreliable = [one for one in camera.publishers if not one.is_reliable]
+    volatile = [one for one in camera.publishers if not one.is_latched]
     for one in camera.subscribers:
         if one.is_reliable and unreliable:
-            yield warning(
-                f"{one.node} gets nothing of {camera.name}: it asks for reliable images, and "
-                f"{unreliable[0].node} publishes best effort",
-                f"have {one.node} subscribe with qos_profile_sensor_data",
-            )
+            asked, offered = "reliable images", f"{unreliable[0].node} publishes best effort"
+        elif one.is_latched and volatile:
+            asked, offered = "earlier images", f"{volatile[0].node} keeps none"
+        else:
+            continue
+        yield warning(
+            f"{one.node} gets nothing of {camera.name}: it asks for {asked}, and {offered}",
+            f"have {one.node} subscribe with qos_profile_sensor_data",
+        )
 
 
 def _check_stamps(camera: Topic, graph: RobotGraph) -> Iterator[Finding]:
@@ -359,8 +361,8 @@ def _transport_fix(camera: Topic, graph: RobotGraph) -> str:
     """Return what helps images that get lost on their way."""
     if _RAW not in camera.types:
         return "relieve the network, or lower the camera's rate"
-    if "fastrtps" in graph.middleware:
-        return _PROFILE_FIX
+    if graph.image_profile:
+        return f"start the camera's driver with {graph.image_profile}"
     try:
         buffer = f", which is {int(_RMEM_MAX.read_text(encoding='ascii')):,}"
     except (OSError, ValueError):
