@@ -124,6 +124,7 @@ class RobotGraph:
         middleware: For example "rmw_fastrtps_cpp".
         image_profile: What the environment of a camera driver needs for large images, as
             NAME=VALUE; "" where the middleware needs none.
+        bridge_fault: Why the installed cv_bridge does not work, "" if it does.
         seconds: How long somebody listened.
         num_nodes: Nodes of others.
         cameras: The topics of `image_topics`.
@@ -143,6 +144,7 @@ class RobotGraph:
     namespace: str
     middleware: str
     image_profile: str
+    bridge_fault: str
     seconds: float
     num_nodes: int = 0
     cameras: tuple[Topic, ...] = ()

@@ -11,10 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fl_robot_ros.dependency import describe_unimportable
-from fl_robot_ros.doctor.child_process import run_child
+from fl_robot_ros.doctor.child_process import last_line, run_child
 from fl_robot_ros.doctor.disk import client_process
-from fl_robot_ros.doctor.finding import Check, Finding, Level, ok, problem, split, warning
+from fl_robot_ros.doctor.finding import Check, Finding, ok, problem, warning
 from fl_robot_ros.doctor.packages import import_modules
 from fl_robot_ros.doctor.robot_graph import Endpoint, ListenRequest, RobotGraph, Topic
 from fl_robot_ros.errors import RunFailedError
@@ -35,6 +34,7 @@ _MUCH_LOST = 1 / 3
 _CLOCKS_SEC = 1.0
 # A stamp that is older is of another clock: no camera takes so long.
 _STAMP_SEC = 5.0
+_VARIABLES_FIX = "look at RMW_IMPLEMENTATION, ROS_DOMAIN_ID and the other variables of ROS"
 _RMEM_MAX = Path("/proc/sys/net/core/rmem_max")
 
 
@@ -52,9 +52,8 @@ def checks(
     heard: list[RobotGraph] = []
 
     def listen_first() -> Iterator[Finding]:
-        reason = _lacking_ros()
-        if reason:
-            yield split(Level.WARNING, f"the checks of ROS were left out: {reason}")
+        if not has_ros():
+            yield warning("the checks of ROS were left out", "see 'packages' above")
             return
         heard.append(listen(request))
         yield from check_middleware(heard[0], os.environ)
@@ -90,11 +89,7 @@ def listen(request: ListenRequest) -> RobotGraph:
     try:
         return RobotGraph.from_json(done.stdout.strip().splitlines()[-1])
     except (ValueError, TypeError, LookupError) as error:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise RunFailedError(
-            f"ROS does not start: {lines[-1]}; look at RMW_IMPLEMENTATION, ROS_DOMAIN_ID and the "
-            "other variables of ROS"
-        ) from error
+        raise RunFailedError(f"ROS does not start: {last_line(done)}; {_VARIABLES_FIX}") from error
 
 
 def check_middleware(graph: RobotGraph, environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -112,6 +107,12 @@ def check_middleware(graph: RobotGraph, environment: Mapping[str, str]) -> Itera
             line,
             "if some run, compare their ROS_DOMAIN_ID, ROS_LOCALHOST_ONLY and "
             "ROS_AUTOMATIC_DISCOVERY_RANGE",
+        )
+    if graph.bridge_fault:
+        yield warning(
+            f"cv_bridge does not work: {graph.bridge_fault}; fl_client decodes images without, "
+            "other nodes may crash",
+            f"{sys.executable} -m pip install 'numpy<2'",
         )
 
 
@@ -377,7 +378,6 @@ def _publishers(topic: Topic) -> str:
     return name_list(sorted({one.node for one in topic.publishers})) or "the publisher"
 
 
-def _lacking_ros() -> str:
-    """Return why no ROS program can run in this Python, "" if one can."""
-    error = import_modules(Path(sys.executable), ["rclpy"])["rclpy"].error
-    return describe_unimportable(error) if error else ""
+def has_ros() -> bool:
+    """Return whether a ROS program can run in this Python."""
+    return import_modules(Path(sys.executable), ["rclpy"])["rclpy"].error is None

@@ -37,6 +37,7 @@ from fl_robot_ros.doctor.robot_graph import (
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.images.frame import Frame
 from fl_robot_ros.ros.camera_subscription import CameraSubscription
+from fl_robot_ros.ros.frame_decoder import bridge_fault
 from fl_robot_ros.ros.label_subscription import LabelSubscription
 from fl_robot_ros.ros.qos import (
     COMPRESSED_TYPE,
@@ -118,6 +119,7 @@ class GraphListener:
             namespace=node.get_namespace(),
             middleware=str(rclpy.get_rmw_implementation_identifier()),
             image_profile=_image_profile(),
+            bridge_fault=bridge_fault(),
             seconds=self._request.seconds,
             num_nodes=sum(name != node.get_name() for name in node.get_node_names()),
             cameras=tuple(self._topic(camera.topic) for camera in self._cameras),

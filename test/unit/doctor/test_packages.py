@@ -29,12 +29,17 @@ def test_whatever_an_import_does_it_is_told(bare: BarePython) -> None:
     (bare.site / "sound.py").write_text("print('{hello')\n__version__ = '1.2'")
     (bare.site / "broken.py").write_text("import nothing_of_this_name")
     (bare.site / "ends.py").write_text("raise SystemExit(3)")
+    (bare.site / "leaves.py").write_text(
+        "import os; os.write(2, b'\\x1b[31mno such middleware\\x1b[0m\\n'); os._exit(102)"
+    )
     (bare.site / "kills.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGILL)")
     found = import_modules(bare.path, ["sound", "broken", "ends", "kills", "sound"])
     assert found["sound"] == ("1.2", None)
     assert isinstance(found["broken"].error, ModuleNotFoundError)
     assert found["broken"].error.name == "nothing_of_this_name"
     assert str(found["ends"].error) == "3"
+    ended = import_modules(bare.path, ["leaves"])
+    assert str(ended["leaves"].error) == "Python ended: no such middleware"
     assert "killed by SIGILL, as where the processor lacks" in str(found["kills"].error)
 
 

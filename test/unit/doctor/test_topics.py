@@ -57,6 +57,7 @@ GRAPH = RobotGraph(
     "/",
     "rmw_fastrtps_cpp",
     "PROFILE=/share/fastdds.xml",
+    "",
     5.0,
     num_nodes=2,
     cameras=(CAMERA,),
@@ -168,6 +169,13 @@ def test_jitter_is_not_taken_for_loss(jitter: float) -> None:
     assert camera.lost_share < 1 / 3
     few = arrivals(3, kept=lambda n: n != 1)
     assert replace(CAMERA, arrivals=few).lost_share == 0.0
+
+
+def test_a_cv_bridge_for_another_numpy_is_told() -> None:
+    graph = replace(GRAPH, bridge_fault="it was built for NumPy 1, and this is 2.4.6")
+    _, found = topics.check_middleware(graph, {})
+    assert "it was built for NumPy 1" in found.text
+    assert found.fix.endswith("-m pip install 'numpy<2'")
 
 
 def test_other_middleware_gets_other_advice() -> None:
@@ -285,10 +293,10 @@ def test_the_model_in_use_is_compared_with_the_current_one() -> None:
 def test_ros_that_does_not_start_is_one_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     request = ListenRequest("/", None, "", 0.1)
     checks = topics.checks(request, {}, False, Path("/nowhere"))
-    monkeypatch.setattr(topics, "_lacking_ros", lambda: "there is no rclpy; source ROS 2 first")
+    monkeypatch.setattr(topics, "has_ros", lambda: False)
     [found] = examine(checks)
-    assert found.text == "the checks of ROS were left out: there is no rclpy"
-    monkeypatch.setattr(topics, "_lacking_ros", lambda: "")
+    assert found.text == "the checks of ROS were left out"
+    monkeypatch.setattr(topics, "has_ros", lambda: True)
     monkeypatch.setattr(topics, "_MODULE", "fl_robot_ros.nodes.of_no_such_name")
     [found] = examine(checks)
     assert found.level == Level.PROBLEM
