@@ -19,7 +19,7 @@ NEEDED = {
     "system/test_superlink.py": LEARNING,
     "unit/demo/test_scene.py": ("sklearn",),
     "unit/cloud": LEARNING,
-    "unit/doctor/test_server.py": LEARNING,
+    "unit/doctor/test_doctor_server.py": LEARNING,
     "unit/federation": LEARNING,
     "unit/identity/test_keys_command.py": ("cryptography",),
     "unit/identity/test_signed_model.py": ("cryptography",),
