@@ -53,6 +53,12 @@ def test_a_folder_that_cannot_be_written_is_told(
         patch.setattr(os, "access", lambda *_: False)  # Root may write anywhere.
         [found] = disk.check_folder(tmp_path)
         assert "cannot be written by this user" in found.text
+    (tmp_path / "models").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda path, _: path != tmp_path / "models")
+        [found] = disk.check_folder(tmp_path)
+        assert found.text.startswith(f"{tmp_path}/models cannot be written by this user, as after")
+        assert found.fix == f"sudo chown -R $USER {tmp_path}"
     with monkeypatch.context() as patch:
         put_disk(patch, 1, os.ST_RDONLY)
         [found] = disk.check_folder(tmp_path)
