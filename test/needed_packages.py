@@ -19,6 +19,7 @@ NEEDED = {
     "system/test_superlink.py": LEARNING,
     "unit/demo/test_scene.py": ("sklearn",),
     "unit/cloud": LEARNING,
+    "unit/doctor/test_doctor_server.py": LEARNING,
     "unit/federation": LEARNING,
     "unit/delivery/test_model_signature.py": ("cryptography",),
     "unit/identity/test_keys_command.py": ("cryptography",),

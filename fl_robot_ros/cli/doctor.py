@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,8 +18,12 @@ from fl_robot_ros.doctor.examination import examine
 from fl_robot_ros.doctor.finding import Check, Level
 from fl_robot_ros.doctor.report import write_json, write_report
 from fl_robot_ros.doctor.robot_graph import ListenRequest
+from fl_robot_ros.errors import SettingError
 
 _SECONDS = 5.0
+_MOST_SECONDS = 3600.0
+# As ROS has it: names of letters, digits and _, each after a slash.
+_NAMESPACE = re.compile(r"/|(/[A-Za-z_][A-Za-z0-9_]*)+")
 _DESCRIPTION = """\
 Say what is wrong with this robot, and what to do about it. Nothing is changed.
 """
@@ -60,6 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found = write_report(results, sys.stdout, width=_width(), has_colour=_has_colour())
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # As `| head` does. Python would say so once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     finally:
         kill_children()
     return 1 if any(result.level == Level.PROBLEM for result in found) else 0
@@ -125,15 +133,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@option_type
 def _namespace(text: str) -> str:
     """Return a namespace with its leading slash."""
-    return f"/{text.strip('/')}"
+    name = f"/{text.strip('/')}"
+    if not _NAMESPACE.fullmatch(name):
+        raise SettingError(f"namespace is {text!r}; expected a name such as 'fleet/robot1'")
+    return name
 
 
+@option_type
 def _seconds(text: str) -> float:
     value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    if not 0 < value <= _MOST_SECONDS:
+        raise SettingError(f"{text} s; expected more than 0 and up to {_MOST_SECONDS:g}")
     return value
 
 

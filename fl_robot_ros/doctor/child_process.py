@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+
+# Select Graphic Rendition of ECMA-48.
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 _running: set[subprocess.Popen[str]] = set()
 
@@ -45,6 +49,12 @@ def run_child(
         finally:
             _running.discard(process)
     return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    """Return why a program failed: the last line of its errors without colours, or its exit."""
+    lines = _COLOUR.sub("", done.stderr).strip().splitlines()
+    return lines[-1] if lines else f"exit code {done.returncode}"
 
 
 def kill_children() -> None:

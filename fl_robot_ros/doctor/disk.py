@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -47,6 +48,11 @@ def check_folder(data_dir: Path) -> Iterator[Finding]:
         yield problem(
             f"data_dir {data_dir} cannot be written by this user: {place} is read-only",
             f"sudo chown -R $USER {place}, or choose another data_dir",
+        )
+    elif locked := _not_writable(data_dir):
+        yield problem(
+            f"{locked} cannot be written by this user, as after a start with sudo",
+            f"sudo chown -R $USER {data_dir}",
         )
     elif place != data_dir:
         yield ok(f"data_dir {data_dir} is not there yet; fl_client makes it")
@@ -159,6 +165,14 @@ def _existing(path: Path) -> Path:
     while not path.exists() and path != path.parent:
         path = path.parent
     return path
+
+
+def _not_writable(data_dir: Path) -> Path | None:
+    """Return a part of a data folder that is there and cannot be written, None for none."""
+    parts = [data_dir / "dataset" / "index.sqlite3"]
+    with suppress(FileNotFoundError):
+        parts += data_dir.iterdir()
+    return next((one for one in parts if one.exists() and not os.access(one, os.W_OK)), None)
 
 
 def _size_of(folder: Path) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -22,7 +23,7 @@ from fl_robot_ros.dependency import (
     package_name,
 )
 from fl_robot_ros.doctor import import_probe
-from fl_robot_ros.doctor.child_process import run_child
+from fl_robot_ros.doctor.child_process import last_line, run_child
 from fl_robot_ros.doctor.finding import Check, Finding, Level, ok, problem, split, warning
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.robot.worker_python import WorkerPython, worker_environment
@@ -88,7 +89,7 @@ def check_own_python() -> Iterator[Finding]:
         if isinstance(result.error, ModuleNotFoundError) and module in REQUIREMENTS:
             absent_for.setdefault(_WITHOUT.get(module, ""), []).append(module)
         elif module == "rclpy" and result.error is not None:
-            yield split(Level.WARNING, f"no node can run: {describe_unimportable(result.error)}")
+            yield _without_ros(result.error)
         elif result.error is not None:
             level = Level.PROBLEM if module in _NEEDED else Level.WARNING
             yield split(level, f"{module}: {describe_unimportable(result.error)}")
@@ -159,7 +160,7 @@ def import_modules(
             cls = ModuleNotFoundError if values["kind"] == "ModuleNotFoundError" else ImportError
             found[begun] = Imported("", cls(values["error"], name=values["name"]))
     if done.returncode and begun and begun not in found:
-        found[begun] = Imported("", ImportError(_describe_end(done.returncode)))
+        found[begun] = Imported("", ImportError(_describe_end(done)))
     return found
 
 
@@ -167,11 +168,17 @@ def _works(found: Mapping[str, Imported], module: str) -> bool:
     return module in found and found[module].error is None
 
 
-def _describe_end(code: int) -> str:
+def _without_ros(error: ImportError) -> Finding:
+    line = f"no node can run: {describe_unimportable(error)}"
+    if isinstance(error, ModuleNotFoundError):  # As on a server, or before ROS was sourced.
+        return split(Level.WARNING, line)
+    return problem(line, "look at RMW_IMPLEMENTATION, and whether ROS is of this Python")
+
+
+def _describe_end(done: subprocess.CompletedProcess[str]) -> str:
     """Return in words how a process ended that imported a module."""
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        return f"Python ended with exit code {code}"
-    hint = ", as where the processor lacks instructions (AVX)" if name == "SIGILL" else ""
-    return f"Python was killed by {name}{hint}"
+    code = done.returncode
+    if code >= 0:
+        return f"Python ended: {last_line(done)}"
+    hint = ", as where the processor lacks instructions (AVX)" if code == -signal.SIGILL else ""
+    return f"Python was killed by {signal.Signals(-code).name}{hint}"

@@ -122,6 +122,9 @@ class RobotGraph:
     Attributes:
         namespace: The robot's namespace.
         middleware: For example "rmw_fastrtps_cpp".
+        image_profile: What the environment of a camera driver needs for large images, as
+            NAME=VALUE; "" where the middleware needs none.
+        bridge_fault: Why the installed cv_bridge does not work, "" if it does.
         seconds: How long somebody listened.
         num_nodes: Nodes of others.
         cameras: The topics of `image_topics`.
@@ -140,6 +143,8 @@ class RobotGraph:
 
     namespace: str
     middleware: str
+    image_profile: str
+    bridge_fault: str
     seconds: float
     num_nodes: int = 0
     cameras: tuple[Topic, ...] = ()

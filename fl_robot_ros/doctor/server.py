@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from fl_robot_ros.config import ClientSettings, expand_path, is_loopback, resolve_server_address
 from fl_robot_ros.data_source import SourceKind
-from fl_robot_ros.doctor.child_process import run_child
+from fl_robot_ros.doctor.child_process import last_line, run_child
 from fl_robot_ros.doctor.finding import Check, Finding, Level, ok, problem, split, warning
 from fl_robot_ros.errors import FlRobotError, IdentityError, SettingError
 from fl_robot_ros.identity.enrolment import Enrolment
@@ -163,8 +163,7 @@ def check_admission(server: Server, settings: ClientSettings) -> Iterator[Findin
     try:
         line = str(json.loads(done.stdout)["problem"])
     except (ValueError, LookupError, TypeError):
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        yield problem(f"{python} cannot ask the server: {last}", "see 'packages' above")
+        yield problem(f"{python} cannot ask the server: {last_line(done)}", "see 'packages' above")
         return
     if _IN_A_RUN in line:
         yield warning(line, "none while this robot is in a run; else it has another's enrolment")

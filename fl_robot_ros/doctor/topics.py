@@ -11,10 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fl_robot_ros.dependency import describe_unimportable
-from fl_robot_ros.doctor.child_process import run_child
+from fl_robot_ros.doctor.child_process import last_line, run_child
 from fl_robot_ros.doctor.disk import client_process
-from fl_robot_ros.doctor.finding import Check, Finding, Level, ok, problem, split, warning
+from fl_robot_ros.doctor.finding import Check, Finding, ok, problem, warning
 from fl_robot_ros.doctor.packages import import_modules
 from fl_robot_ros.doctor.robot_graph import Endpoint, ListenRequest, RobotGraph, Topic
 from fl_robot_ros.errors import RunFailedError
@@ -35,10 +34,8 @@ _MUCH_LOST = 1 / 3
 _CLOCKS_SEC = 1.0
 # A stamp that is older is of another clock: no camera takes so long.
 _STAMP_SEC = 5.0
+_VARIABLES_FIX = "look at RMW_IMPLEMENTATION, ROS_DOMAIN_ID and the other variables of ROS"
 _RMEM_MAX = Path("/proc/sys/net/core/rmem_max")
-_PROFILE_FIX = (
-    "start the camera driver with the Fast DDS profile of docs/capture.md, Large images over DDS"
-)
 
 
 def checks(
@@ -55,9 +52,8 @@ def checks(
     heard: list[RobotGraph] = []
 
     def listen_first() -> Iterator[Finding]:
-        reason = _lacking_ros()
-        if reason:
-            yield split(Level.WARNING, f"the checks of ROS were left out: {reason}")
+        if not has_ros():
+            yield warning("the checks of ROS were left out", "see 'packages' above")
             return
         heard.append(listen(request))
         yield from check_middleware(heard[0], os.environ)
@@ -93,11 +89,7 @@ def listen(request: ListenRequest) -> RobotGraph:
     try:
         return RobotGraph.from_json(done.stdout.strip().splitlines()[-1])
     except (ValueError, TypeError, LookupError) as error:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise RunFailedError(
-            f"ROS does not start: {lines[-1]}; look at RMW_IMPLEMENTATION, ROS_DOMAIN_ID and the "
-            "other variables of ROS"
-        ) from error
+        raise RunFailedError(f"ROS does not start: {last_line(done)}; {_VARIABLES_FIX}") from error
 
 
 def check_middleware(graph: RobotGraph, environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -115,6 +107,12 @@ def check_middleware(graph: RobotGraph, environment: Mapping[str, str]) -> Itera
             line,
             "if some run, compare their ROS_DOMAIN_ID, ROS_LOCALHOST_ONLY and "
             "ROS_AUTOMATIC_DISCOVERY_RANGE",
+        )
+    if graph.bridge_fault:
+        yield warning(
+            f"cv_bridge does not work: {graph.bridge_fault}; fl_client decodes images without, "
+            "other nodes may crash",
+            f"{sys.executable} -m pip install 'numpy<2'",
         )
 
 
@@ -248,7 +246,7 @@ def check_battery(graph: RobotGraph) -> Iterator[Finding]:
     elif battery.percentage > 1.0:
         yield warning(
             f"{topic.name} counts in per cent: {battery.percentage:g}",
-            "sensor_msgs says 0 to 1: correct the driver, or below 1 % it looks full",
+            "the message has 0 to 1: correct the driver, or its last per cent reads as full",
         )
     else:
         yield ok(f"the battery on {topic.name} has {battery.percentage:.0%}")
@@ -298,7 +296,7 @@ def _check_camera(camera: Topic, graph: RobotGraph) -> Iterator[Finding]:
         yield problem(
             f"{_publishers(camera)} publishes {camera.name}, and no image came in "
             f"{graph.seconds:g} s",
-            "look whether the driver has stopped; if not: " + _transport_fix(camera, graph),
+            f"look whether the driver has stopped; if not, {_transport_fix(camera, graph)}",
         )
     elif camera.lost_share > _MUCH_LOST:
         yield warning(
@@ -318,13 +316,18 @@ def _check_camera(camera: Topic, graph: RobotGraph) -> Iterator[Finding]:
 def _check_subscribers(camera: Topic) -> Iterator[Finding]:
     """Find other nodes that get nothing of a camera, whatever ours do."""
     unreliable = [one for one in camera.publishers if not one.is_reliable]
+    volatile = [one for one in camera.publishers if not one.is_latched]
     for one in camera.subscribers:
         if one.is_reliable and unreliable:
-            yield warning(
-                f"{one.node} gets nothing of {camera.name}: it asks for reliable images, and "
-                f"{unreliable[0].node} publishes best effort",
-                f"have {one.node} subscribe with qos_profile_sensor_data",
-            )
+            asked, offered = "reliable images", f"{unreliable[0].node} publishes best effort"
+        elif one.is_latched and volatile:
+            asked, offered = "earlier images", f"{volatile[0].node} keeps none"
+        else:
+            continue
+        yield warning(
+            f"{one.node} gets nothing of {camera.name}: it asks for {asked}, and {offered}",
+            f"have {one.node} subscribe with qos_profile_sensor_data",
+        )
 
 
 def _check_stamps(camera: Topic, graph: RobotGraph) -> Iterator[Finding]:
@@ -359,8 +362,8 @@ def _transport_fix(camera: Topic, graph: RobotGraph) -> str:
     """Return what helps images that get lost on their way."""
     if _RAW not in camera.types:
         return "relieve the network, or lower the camera's rate"
-    if "fastrtps" in graph.middleware:
-        return _PROFILE_FIX
+    if graph.image_profile:
+        return f"start the camera's driver with {graph.image_profile}"
     try:
         buffer = f", which is {int(_RMEM_MAX.read_text(encoding='ascii')):,}"
     except (OSError, ValueError):
@@ -375,7 +378,6 @@ def _publishers(topic: Topic) -> str:
     return name_list(sorted({one.node for one in topic.publishers})) or "the publisher"
 
 
-def _lacking_ros() -> str:
-    """Return why no ROS program can run in this Python, "" if one can."""
-    error = import_modules(Path(sys.executable), ["rclpy"])["rclpy"].error
-    return describe_unimportable(error) if error else ""
+def has_ros() -> bool:
+    """Return whether a ROS program can run in this Python."""
+    return import_modules(Path(sys.executable), ["rclpy"])["rclpy"].error is None

@@ -18,6 +18,7 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.srv import GetParameters
+from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
@@ -33,8 +34,10 @@ from fl_robot_ros.doctor.robot_graph import (
     RobotGraph,
     Topic,
 )
+from fl_robot_ros.errors import SettingError
 from fl_robot_ros.images.frame import Frame
 from fl_robot_ros.ros.camera_subscription import CameraSubscription
+from fl_robot_ros.ros.frame_decoder import bridge_fault
 from fl_robot_ros.ros.label_subscription import LabelSubscription
 from fl_robot_ros.ros.qos import (
     COMPRESSED_TYPE,
@@ -44,6 +47,7 @@ from fl_robot_ros.ros.qos import (
     quiet_events,
 )
 from fl_robot_ros.ros.topic_names import full_topic_name
+from fl_robot_ros.ros.transports import profile_path, profile_variable
 
 _NAME = "fl_doctor"
 _BATTERY_TYPE = "sensor_msgs/msg/BatteryState"
@@ -51,7 +55,9 @@ _DEPTH = 30
 _LABEL_DEPTH = 100
 # What is asked of the client.
 _PARAMETERS = ("image_topics", "use_sim_time", "battery_topic")
-_DISCOVERY_SEC = 2.0
+# DDS repeats after 3 s what got lost.
+_DISCOVERY_SEC = 4.0
+_REPLY_SEC = 2.0
 _POLL_SEC = 0.1
 
 
@@ -70,8 +76,9 @@ class GraphListener:
         """
         self._node = node
         self._request = request
-        self._spin(_DISCOVERY_SEC, lambda: False)
-        self._parameters = self._ask_client()
+        client = node.create_client(GetParameters, "fl_client/get_parameters")
+        self._spin(_DISCOVERY_SEC, client.service_is_ready)
+        self._parameters = self._ask(client)
         self._status: dict[str, str] = {}
         self._model_path = ""
         self._battery: Battery | None = None
@@ -111,6 +118,8 @@ class GraphListener:
         return RobotGraph(
             namespace=node.get_namespace(),
             middleware=str(rclpy.get_rmw_implementation_identifier()),
+            image_profile=_image_profile(),
+            bridge_fault=bridge_fault(),
             seconds=self._request.seconds,
             num_nodes=sum(name != node.get_name() for name in node.get_node_names()),
             cameras=tuple(self._topic(camera.topic) for camera in self._cameras),
@@ -132,15 +141,14 @@ class GraphListener:
         while time.monotonic() < end and not is_done():
             rclpy.spin_once(self._node, timeout_sec=_POLL_SEC)
 
-    def _ask_client(self) -> dict[str, Any]:
-        """Return parameters of this robot's client, empty where none runs or replies."""
-        client = self._node.create_client(GetParameters, "fl_client/get_parameters")
+    def _ask(self, client: Client) -> dict[str, Any]:
+        """Return parameters of this robot's `fl_client`, empty where none runs or replies."""
         if not client.service_is_ready():
             return {}
         values: dict[str, Any] = {}
         for name in _PARAMETERS:  # One by one: a node knows none of a list with one it lacks.
             future = client.call_async(GetParameters.Request(names=[name]))
-            self._spin(_DISCOVERY_SEC, future.done)
+            self._spin(_REPLY_SEC, future.done)
             reply = future.result() if future.done() else None
             if reply is not None and reply.values:
                 value = parameter_value_to_python(reply.values[0])
@@ -188,6 +196,16 @@ class GraphListener:
         self._battery = Battery(
             None if math.isnan(percentage) else percentage, bool(message.present)
         )
+
+
+def _image_profile() -> str:
+    """Return what a camera driver's environment needs for large images, "" for nothing."""
+    if "fastrtps" not in rclpy.get_rmw_implementation_identifier():
+        return ""
+    try:
+        return f"{profile_variable()}={profile_path()}"
+    except SettingError:
+        return ""
 
 
 def _names_of(types: dict[str, list[str]], wanted: Iterable[str]) -> tuple[str, ...]:

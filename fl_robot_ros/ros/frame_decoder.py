@@ -40,21 +40,39 @@ def to_rgb(message: Image) -> NDArray[np.uint8] | None:
 def load_bridge() -> Any:
     """Return a CvBridge, None where none works; log which it is."""
     try:
-        spec = importlib.util.find_spec("cv_bridge")
-        if spec is None:
-            raise ImportError("it is not installed")
-        # Beside NumPy 2, a build for NumPy 1 can be imported, and ends the process when it is used
-        # (ros-perception/vision_opencv#535). Builds for NumPy 2 know the module's new name.
-        for file in Path(str(spec.origin)).parent.rglob("*.so"):
-            content = file.read_bytes()
-            is_old = b"numpy.core." in content and b"numpy._core." not in content
-            if is_old and int(np.__version__.partition(".")[0]) >= 2:
-                raise ImportError(f"it was built for NumPy 1, and this is {np.__version__}")
-        from cv_bridge import CvBridge
-
-        bridge = CvBridge()
+        bridge = _open_bridge()
     except Exception as error:
         _logger.info("raw images are decoded without cv_bridge: %s", error)
         return None
     _logger.info("raw images are decoded by cv_bridge")
     return bridge
+
+
+def bridge_fault() -> str:
+    """Return why an installed cv_bridge does not work, "" if it does or there is none."""
+    try:
+        _open_bridge()
+    except Exception as error:
+        return str(error) if importlib.util.find_spec("cv_bridge") else ""
+    return ""
+
+
+def _open_bridge() -> Any:
+    """Return a new CvBridge.
+
+    Raises:
+        Exception: It is not installed, or does not work in this Python.
+    """
+    spec = importlib.util.find_spec("cv_bridge")
+    if spec is None:
+        raise ImportError("it is not installed")
+    # Beside NumPy 2, a build for NumPy 1 can be imported, and ends the process when it is used
+    # (ros-perception/vision_opencv#535). Builds for NumPy 2 know the module's new name.
+    for file in Path(str(spec.origin)).parent.rglob("*.so"):
+        content = file.read_bytes()
+        is_old = b"numpy.core." in content and b"numpy._core." not in content
+        if is_old and int(np.__version__.partition(".")[0]) >= 2:
+            raise ImportError(f"it was built for NumPy 1, and this is {np.__version__}")
+    from cv_bridge import CvBridge
+
+    return CvBridge()

@@ -32,10 +32,23 @@ def make_room_for_large_images() -> None:
     if any(Path(name).exists() for name in _PROFILE_FILES):
         return
     try:
-        profile = str(share_path("config", "fastdds.xml"))
+        os.environ[profile_variable()] = profile_path()
     except SettingError:
         return  # An incomplete installation has Fast DDS' defaults.
-    os.environ[_OLD_VARIABLE if _has_fast_dds_2() else _VARIABLE] = profile
+
+
+def profile_variable() -> str:
+    """Return the name of the environment variable from which Fast DDS reads its profile."""
+    return _OLD_VARIABLE if _has_fast_dds_2() else _VARIABLE
+
+
+def profile_path() -> str:
+    """Return the file of the profile with room for large images.
+
+    Raises:
+        SettingError: It is not installed.
+    """
+    return str(share_path("config", "fastdds.xml"))
 
 
 def _has_fast_dds_2() -> bool:

@@ -68,6 +68,7 @@ def test_a_bar_is_not_broken_by_what_libraries_write(tmp_path: Path) -> None:
         ("server", 130),
         ("keys", 130),
         ("model", 130),
+        ("doctor", 130),
         ("client", 0),
     ],
 )

@@ -51,6 +51,26 @@ def test_without_any_package_each_command_says_in_one_line_what_to_do(
     assert "install with: " in line or "source ROS 2 first" in line
 
 
+def test_the_doctor_needs_none_and_names_all_that_are_missing(
+    nothing: BarePython, tmp_path: Path
+) -> None:
+    file = tmp_path / "robot.yaml"
+    file.write_text("/**/fl_client:\n  ros__parameters: {data_dir: /tmp}")
+    code, output, errors = call(nothing, "doctor", f"--params={file}")
+    assert (code, errors) == (1, "")
+    for text in (
+        f"numpy, opencv-python-headless, PyYAML, rich are not installed for {nothing.path}",
+        f"rosbags cannot be read: {BAG_LINE}",
+        "this robot cannot learn: ",
+        "no node can run: there is no rclpy",
+        "the checks of ROS were left out",
+        "the check 'file' was left out: PyYAML is not installed",
+        "nobody names a server",
+    ):
+        assert text in output
+    assert "Traceback" not in output
+
+
 # Wrong settings are told first.
 SERVER = ("--classes", "cat", "dog")
 
