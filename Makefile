@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ROBOT_SIDE := $(addprefix fl_robot_ros/,\
-	images labels bags playback capture dataset curation identity worker_link delivery robot ros nodes \
+	images labels bags playback capture dataset curation identity worker_link delivery perception robot ros nodes \
 	api.py atomic_file.py config.py data_source.py dependency.py errors.py name_list.py one_line.py \
 	paths.py process_lock.py setting.py topic_name.py)
 

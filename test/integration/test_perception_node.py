@@ -61,7 +61,11 @@ def classes(suffix: str) -> list[str]:
 
 
 def test_models_are_swapped_twice_and_no_frame_is_lost(
-    start_node: StartNode, peer: Peer, write_version: WriteVersion, cameras: list[Camera]
+    start_node: StartNode,
+    peer: Peer,
+    write_version: WriteVersion,
+    cameras: list[Camera],
+    tmp_path: Path,
 ) -> None:
     versions = [write_version(f"v{n}", classes=classes(str(n))) for n in (1, 2, 3)]
     labels = peer.record(String, "fl/perception/label", DEEP)
@@ -74,7 +78,7 @@ def test_models_are_swapped_twice_and_no_frame_is_lost(
     images = peer.publisher(Image, "camera/image_raw", DEEP)
     # Published before the node is there: the path is latched.
     paths.publish(String(data=str(versions[0] / "model.keras")))
-    node = start_node("perception", queue_size=1000)
+    node = start_node("perception", data_dir=tmp_path, queue_size=1000)
     wait_until(lambda: len(used) == 1, "the first model")
     wait_until(lambda: images.get_subscription_count() == 1, "the node subscribes")
     wait_until(
@@ -95,12 +99,16 @@ def test_models_are_swapped_twice_and_no_frame_is_lost(
     assert len(said) == camera.sent
     assert said == sorted(said)
     assert set(said) == {"red1", "red2", "red3"}
-    assert [message.data for message in used] == [str(v / "model.keras") for v in versions]
+    assert [message.data for message in used] == [str(v / "model.tflite") for v in versions]
     assert f"labelled {camera.sent} frames; 0 could not be classified, 0 came" in node.output
 
 
 def test_a_model_that_fails_leaves_the_old_one_at_work(
-    start_node: StartNode, peer: Peer, write_version: WriteVersion, cameras: list[Camera]
+    start_node: StartNode,
+    peer: Peer,
+    write_version: WriteVersion,
+    cameras: list[Camera],
+    tmp_path: Path,
 ) -> None:
     good = write_version("v1")
     damaged = write_version("v2", classes=classes("2"))
@@ -109,7 +117,7 @@ def test_a_model_that_fails_leaves_the_old_one_at_work(
     labels = peer.record(String, "fl/perception/label", DEEP)
     used = peer.record(String, "fl/perception/model_path", LATCHED)
     paths = peer.publisher(String, "fl/model_path", LATCHED)
-    node = start_node("perception", model_path=good, queue_size=1000)
+    node = start_node("perception", data_dir=tmp_path, model_path=good, queue_size=1000)
     wait_until(lambda: used, "the model of the parameter")
     cameras.append(Camera(peer.publisher(Image, "camera/image_raw", DEEP)))
     wait_until(lambda: len(labels) > 5, "labels of the first model")
@@ -121,7 +129,9 @@ def test_a_model_that_fails_leaves_the_old_one_at_work(
     assert {message.data for message in labels} == {"red"}
     paths.publish(String(data=str(better / "model.keras")))
     wait_until(lambda: labels[-1].data == "red3", "the next good model")
-    assert [message.data for message in used] == [str(good), str(better / "model.keras")]
+    assert [message.data for message in used] == [
+        str(folder / "model.tflite") for folder in (good, better)
+    ]
     assert node.interrupt() == 0
     errors = [line for line in node.output.splitlines() if "[ERROR]" in line]
     assert len(errors) == 1
@@ -142,7 +152,7 @@ def test_any_camera_is_understood(
 ) -> None:
     labels = peer.record(String, "fl/perception/label", DEEP)
     kind = CompressedImage if compressed else Image
-    node = start_node("perception", model_path=write_version(), image_topic="front/image")
+    node = start_node("perception", model_path=write_version(), image_topics="[front/image]")
     cameras.append(Camera(peer.publisher(kind, "front/image", qos), compressed=compressed))
     wait_until(lambda: len(labels) >= 10, "labels")
     assert {message.data for message in labels} == {"red"}
@@ -192,13 +202,13 @@ def test_the_annotated_image_is_made_for_a_listener(
 
 
 def test_frames_that_cannot_be_classified_are_counted(
-    start_node: StartNode, peer: Peer, write_version: WriteVersion
+    start_node: StartNode, peer: Peer, write_version: WriteVersion, tmp_path: Path
 ) -> None:
     labels = peer.record(String, "fl/perception/label", DEEP)
     used = peer.record(String, "fl/perception/model_path", LATCHED)
     images = peer.publisher(Image, "camera/image_raw", DEEP)
     paths = peer.publisher(String, "fl/model_path", LATCHED)
-    node = start_node("perception", min_confidence=0.9)
+    node = start_node("perception", data_dir=tmp_path, queue_size=10, min_confidence=0.9)
     wait_until(lambda: images.get_subscription_count() == 1, "the node subscribes")
     images.publish(to_image_message(RED, 1))  # Comes before the first model.
     paths.publish(String(data=str(write_version())))
@@ -212,8 +222,8 @@ def test_frames_that_cannot_be_classified_are_counted(
     images.publish(short)
     images.publish(to_image_message(RED, 10))
     images.publish(to_image_message(np.full_like(RED, 128), 11))  # Nothing prevails.
-    wait_until(lambda: len(labels) == 2, "labels of the sound frames")
-    assert [message.data for message in labels] == ["red", ""]
+    wait_until(lambda: len(labels) == 6, "a label for each frame after the first model")
+    assert [message.data for message in labels] == [*4 * [""], "red", ""]
     assert node.interrupt() == 0
     assert "labelled 2 frames; 4 could not be classified, 1 came before" in node.output
     assert node.output.count("[ERROR]") == 2

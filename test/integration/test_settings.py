@@ -108,8 +108,8 @@ def test_parameters_of_other_programs_are_left_alone(
         (
             ClientSettings,
             "image_topic:=front",
-            "'image_topic' has no effect on settings: it is a setting of fl_perception and "
-            "fl_streamer; its own is 'image_topics'",
+            "'image_topic' has no effect on settings: it is a setting of fl_streamer; its own "
+            "is 'image_topics'",
         ),
         (
             PerceptionSettings,

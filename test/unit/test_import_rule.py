@@ -32,14 +32,14 @@ ROOMS = (
     *("errors", "atomic_file", "process_lock", "dependency", "setting", "config", "paths"),
     *("name_list", "one_line", "topic_name", "data_source"),
     *("images", "labels", "bags", "playback", "capture", "dataset", "curation"),
-    *("identity", "worker_link", "delivery", "learning", "federation", "cloud", "worker"),
-    *("robot", "api", "ros", "nodes", "demo", "cli"),
+    *("identity", "worker_link", "delivery", "perception", "learning", "federation", "cloud"),
+    *("worker", "robot", "api", "ros", "nodes", "demo", "cli"),
 )
 ROBOT_ROOMS = {
     *("atomic_file", "config", "data_source", "dependency", "errors", "name_list", "paths"),
     *("one_line", "process_lock", "setting"),
     *("topic_name", "images", "labels", "bags", "playback", "capture", "dataset", "curation"),
-    *("identity", "worker_link", "delivery", "robot", "api", "ros", "nodes"),
+    *("identity", "worker_link", "delivery", "perception", "robot", "api", "ros", "nodes"),
 }
 NODES = ("client", "perception", "streamer", "call")
 

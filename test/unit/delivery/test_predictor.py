@@ -124,13 +124,13 @@ def test_a_image_of_another_kind_is_refused(write_version: WriteVersion) -> None
 
 def test_the_loader_gives_models_and_reasons(write_version: WriteVersion, tmp_path: Path) -> None:
     done = threading.Event()
-    results: list[tuple[str, object]] = []
+    results: list[object] = []
 
-    def take(path: str, result: object) -> None:
-        results.append((path, result))
+    def take(result: object) -> None:
+        results.append(result)
         done.set()
 
-    loader = ModelLoader(take, take)
+    loader = ModelLoader(Predictor, take, lambda path, error: take(error))
     try:
         for path in (str(tmp_path / "absent"), str(write_version()), "\0"):
             done.clear()
@@ -138,8 +138,7 @@ def test_the_loader_gives_models_and_reasons(write_version: WriteVersion, tmp_pa
             assert done.wait(20.0)
     finally:
         loader.stop()
-    kinds = [type(result) for _, result in results]
-    assert kinds == [ModelError, Predictor, ModelError]
+    assert [type(result) for result in results] == [ModelError, Predictor, ModelError]
 
 
 def test_an_annotated_image_keeps_its_shape() -> None:
