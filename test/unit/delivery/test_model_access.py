@@ -42,7 +42,7 @@ def test_a_model_elsewhere_needs_to_be_allowed_or_a_setting(
     folder = write_version()
     home = tmp_path / "robot" / "models"
     home.mkdir(parents=True)
-    with pytest.raises(ModelError, match="lies outside of .*robot/models; set data_dir"):
+    with pytest.raises(ModelError, match=r"lies outside of .*robot/models; set data_dir"):
         ModelAccess(home).check(str(folder))
     # A link inside does not help.
     (home / "v00009").symlink_to(folder)
@@ -106,7 +106,7 @@ def test_an_older_version_of_the_fleet_is_taken_while_it_is_current(
     write_version("v00003", key_id="a", counter=9, accepted=False)
     write_version("v00004", key_id="another", counter=99)
     assert access.check(str(new)) == new
-    with pytest.raises(ModelError, match="v00001 is older than v00002, .* counter is 3"):
+    with pytest.raises(ModelError, match=r"v00001 is older than v00002, .* counter is 3"):
         access.check(str(old))
     ModelStore(tmp_path / "models").use("v00001")
     assert access.check(str(old)) == old

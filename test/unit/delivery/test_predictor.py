@@ -150,3 +150,28 @@ def test_an_annotated_image_keeps_its_shape() -> None:
         assert drawn.dtype == np.uint8
         assert (drawn != image).any()
         assert (image == plain(0, *shape)).all()
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8"])
+def test_quantized_inputs_and_outputs_give_the_same_predictions(
+    write_version: WriteVersion, kind: str
+) -> None:
+    predictor = Predictor(write_version("v1", model=kind))
+    reference = Predictor(write_version("v2"))
+    for colour, name in enumerate(predictor.classes):
+        prediction = predictor.predict(plain(colour))
+        assert prediction.label == name
+        assert prediction.probabilities.dtype == np.float32
+        np.testing.assert_allclose(
+            prediction.probabilities, reference.predict(plain(colour)).probabilities, atol=0.01
+        )
+    # Beyond the range of the whole numbers, values are cut and do not wrap.
+    beyond = predictor.infer(np.full((8, 8, 3), (9.0, -9.0, -9.0), np.float32))
+    assert beyond.argmax() == 0
+
+
+def test_a_quantized_tensor_needs_a_scale(write_version: WriteVersion) -> None:
+    predictor = Predictor(write_version(model="int8"))
+    details = {"index": 0, "dtype": np.int8, "quantization": (0.0, 0)}
+    with pytest.raises(ModelError, match="without a scale"):
+        predictor._tensor("input", details)
