@@ -248,7 +248,6 @@ class PerceptionNode(Node):  # type: ignore[misc]
         recently_unclassified = unclassified - self._past_unclassified[0]
         self._past_unclassified.append(unclassified)
         in_use = self._switch.in_use
-        probation = "running" if self._switch.is_on_probation else "passed"
         state = PerceptionState(
             reading=self._meter.read(),
             rates_hz={
@@ -263,7 +262,7 @@ class PerceptionNode(Node):  # type: ignore[misc]
             counts={**self._counts, "without_model": self._inference.without_model},
             recently_unclassified=recently_unclassified,
             version=in_use.version if in_use is not None else "",
-            probation=probation if self._settings.probation_sec else "off",
+            probation=self._probation_state(),
             trouble=[text for text in (self._failed_load, self._failed_probation) if text],
             last_error=self._last_error,
         )
@@ -271,6 +270,16 @@ class PerceptionNode(Node):  # type: ignore[misc]
         message.header.stamp = self.get_clock().now().to_msg()
         message.status = [to_perception_message(self._robot, state)]
         self._diagnostics_publisher.publish(message)
+
+    def _probation_state(self) -> str:
+        """Return the state of the probation of the model in use, "" without one."""
+        if self._switch.in_use is None:
+            return ""
+        if not self._settings.probation_sec:
+            return "off"
+        if self._switch.is_on_probation:
+            return "running"
+        return "passed" if self._switch.in_use is self._switch.good else "failed"
 
 
 def _read_enrolment(path: str) -> Enrolment | None:

@@ -114,7 +114,8 @@ def result_prefixes(node: Node, topics: tuple[str, ...]) -> dict[str, str]:
         own = full.removeprefix(f"{namespace}/").lstrip("/")
         if f"{TOPIC}/{own}" in prefixes.values():
             raise SettingError(
-                f"image_topics has two cameras whose results would be {TOPIC}/{own}: remap one"
+                f"image_topics has two cameras with results on {TOPIC}/{own}; expected cameras of "
+                "different names: remap one"
             )
         prefixes[written[-1]] = f"{TOPIC}/{own}"
     return prefixes

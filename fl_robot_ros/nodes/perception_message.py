@@ -70,7 +70,8 @@ class PerceptionState:
         counts: Frames since the node's start by what became of them.
         recently_unclassified: Frames of the last 30 s that could not be classified.
         version: Name of the model in use, "" for none.
-        probation: State of its probation: "running", "passed" or "off".
+        probation: State of its probation: "running", "passed", "failed" (with nothing to go
+            back to) or "off"; "" without a model.
         trouble: What is wrong with announced models.
         last_error: Why the newest frame without a result could not be classified.
     """
