@@ -7,8 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ROBOT_SIDE := $(addprefix fl_robot_ros/,\
-	images labels bags playback capture dataset curation identity worker_link delivery robot autonomy \
-	doctor ros nodes \
+	images labels bags playback capture dataset curation identity worker_link delivery perception robot \
+	autonomy doctor ros nodes \
 	api.py atomic_file.py config.py data_source.py dependency.py errors.py name_list.py one_line.py \
 	paths.py process_lock.py publication.py setting.py topic_name.py)
 

@@ -1,6 +1,7 @@
 """The names that a node, script or notebook of your own may rely on, as in docs/python-api.md.
 
-`fl_robot_ros.ros.camera_subscription.CameraSubscription` belongs to them too, where rclpy is.
+Where rclpy is, two more belong to them: `fl_robot_ros.ros.camera_subscription.CameraSubscription`
+and `fl_robot_ros.ros.model_follower.ModelFollower`.
 """
 
 from __future__ import annotations

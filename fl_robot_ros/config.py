@@ -384,16 +384,32 @@ class ClientSettings(Settings):
 class PerceptionSettings(Settings):
     """Parameters of the node `fl_perception`."""
 
-    image_topic: str = setting(
-        "camera/image_raw",
-        "Camera topic to run the model on, sensor_msgs Image or CompressedImage.",
+    image_topics: tuple[str, ...] = setting(
+        ("camera/image_raw",),
+        "Camera topics to run the model on, sensor_msgs Image or CompressedImage; with several, "
+        "each has its results below fl/perception/ and its own name.",
+    )
+    data_dir: str = setting(
+        "",
+        "This robot's data folder, that of fl_client: models are taken from its models/; empty: "
+        f"{DEFAULT_DATA_DIR}, or in a namespace its subfolder of that name.",
+    )
+    allowed_model_dirs: tuple[str, ...] = setting(
+        (), "Other folders that a model announced on fl/model_path may lie in."
+    )
+    enrolment: str = setting(
+        "",
+        "File of 'fl_keys robot NAME': models are taken only with the signature of its fleet; "
+        "empty: without one.",
     )
     model_path: str = setting(
-        "", "Model to start with; empty: wait for the first path on fl/model_path."
+        "",
+        "Model to start with, in any folder; empty: wait for the first path on fl/model_path.",
     )
     queue_size: int = setting(
-        30,
-        "Frames that may wait for inference; beyond that the middleware drops the oldest.",
+        1,
+        "Frames of each camera that may wait for inference; beyond that the oldest is dropped and "
+        "counted. 1: the newest frame is always the next.",
         unit="frames",
         minimum=1,
         maximum=1000,
@@ -407,6 +423,46 @@ class PerceptionSettings(Settings):
         minimum=0.0,
         maximum=1.0,
     )
+    smoothing_sec: float = setting(
+        0.0,
+        "Time constant of the exponential mean over a camera's probabilities, from which its "
+        "labels come; 0: each frame by itself.",
+        unit="s",
+        minimum=0.0,
+        maximum=60.0,
+    )
+    probation_sec: float = setting(
+        30.0,
+        "How long a new model is compared with the one before it, at least, and left again where "
+        "it does worse (docs/models.md); 0: no probation.",
+        unit="s",
+        minimum=0.0,
+        maximum=3600.0,
+    )
+    max_latency_ms: float = setting(
+        0.0,
+        "Largest median time for one image that a new model may take in its probation; 0: five "
+        "times that of the model before, or 100 ms.",
+        unit="ms",
+        minimum=0.0,
+        maximum=60000.0,
+    )
+    annotated_max_px: int = setting(
+        320,
+        "Longer edge of the images with their labels drawn in; larger ones are scaled down.",
+        unit="px",
+        minimum=32,
+        maximum=4096,
+    )
+
+    def check(self) -> None:
+        """Check that there is a camera.
+
+        Raises:
+            SettingError: There is none.
+        """
+        if not self.image_topics:
+            raise SettingError("image_topics is empty; expected the topic of one or more cameras")
 
 
 @dataclass(frozen=True)

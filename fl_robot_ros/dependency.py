@@ -95,7 +95,10 @@ def describe_unimportable(error: ImportError) -> str:
             return describe_missing([module])
     package = name.partition(".")[0]
     if package == "cryptography":
-        return f"there is no cryptography, which Flower brings; {LEARNING_ENVIRONMENT}"
+        return (
+            f"there is no cryptography, which Flower brings; {LEARNING_ENVIRONMENT}, or install "
+            "with: sudo apt install python3-cryptography"
+        )
     if package in _ROS or package.endswith("_msgs"):
         return f"there is no {package}; source ROS 2 first: source /opt/ros/jazzy/setup.bash"
     return f"the Python package {package} is not installed for {sys.executable}"

@@ -25,48 +25,69 @@ collect_ignore = [path for path, modules in NEEDED.items() if lacking(modules)]
 sys.path.insert(0, str(Path(__file__).parent / "parts"))
 
 # Mean of each colour channel, then softmax: the output says which of red, green and blue prevails.
-_COLOUR_MODEL = """
-import sys
+# The same with whole numbers inside and outside, and one that says red whatever it sees.
+_COLOUR_MODELS = """
+import pathlib, sys
 import numpy as np, keras, tensorflow as tf
+folder = pathlib.Path(sys.argv[1])
 model = keras.Sequential([
     keras.layers.Input((8, 8, 3)),
     keras.layers.GlobalAveragePooling2D(),
     keras.layers.Dense(3, activation="softmax"),
 ])
 model.layers[-1].set_weights([20 * np.eye(3, dtype="float32"), np.zeros(3, "float32")])
-open(sys.argv[1], "wb").write(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+
+def write(name, kind=None):
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    if kind is not None:
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        images = np.random.default_rng(0).random((50, 1, 8, 8, 3), dtype="float32")
+        converter.representative_dataset = lambda: ([image] for image in images)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = kind
+    (folder / name).write_bytes(converter.convert())
+
+write("colour")
+write("int8", tf.int8)
+write("uint8", tf.uint8)
+model.layers[-1].set_weights([np.zeros((3, 3), "float32"), np.array([9, 0, 0], "float32")])
+write("red")
 """
 
 WriteVersion = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def colour_tflite(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A LiteRT model that tells red, green and blue 8x8 images apart."""
+def tflite_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """LiteRT models of 8x8 images by name.
+
+    "colour" tells red, green and blue ones apart, as do "int8" and "uint8", whose inputs and
+    outputs are of these types; "red" says red to all.
+    """
     # A robot's own Python has no TensorFlow; another may make the model for it.
     python = os.environ.get("TENSORFLOW_PYTHON", "")
     missing = lacking(("ai_edge_litert",) if python else ("ai_edge_litert", "keras", "tensorflow"))
     if missing:
         pytest.skip(f"needs {', '.join(missing)}")
-    path = tmp_path_factory.mktemp("colour_model") / "colour.tflite"
+    folder = tmp_path_factory.mktemp("tflite_models")
     # In a process of its own, so that the session does not carry TensorFlow along.
-    command = [python or sys.executable, "-c", _COLOUR_MODEL, str(path)]
+    command = [python or sys.executable, "-c", _COLOUR_MODELS, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    return path.read_bytes()
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture
-def write_version(colour_tflite: bytes, tmp_path: Path) -> WriteVersion:
-    """Return a function that writes a sound version folder of the colour model.
+def write_version(tflite_models: dict[str, bytes], tmp_path: Path) -> WriteVersion:
+    """Return a function that writes a sound version folder of one of these models.
 
-    Its keyword arguments replace fields of the manifest.
+    Its other keyword arguments replace fields of the manifest.
     """
 
-    def write(version: str = "v00001", **changes: object) -> Path:
+    def write(version: str = "v00001", model: str = "colour", **changes: object) -> Path:
         folder = tmp_path / "models" / version
         folder.mkdir(parents=True)
-        (folder / TFLITE_FILE).write_bytes(colour_tflite)
+        (folder / TFLITE_FILE).write_bytes(tflite_models[model])
         (folder / KERAS_FILE).write_bytes(b"never read by a predictor")
         fields: dict[str, object] = {
             "version": version,

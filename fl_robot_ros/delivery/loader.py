@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
-from fl_robot_ros.delivery.predictor import Predictor
-from fl_robot_ros.errors import ModelError
+from fl_robot_ros.errors import FlRobotError, ModelError
+
+ModelT = TypeVar("ModelT")
+
+# A disk that answers no more does not keep a process from ending.
+_STOP_TIMEOUT_SEC = 2.0
 
 
-class ModelLoader:
+class ModelLoader(Generic[ModelT]):
     """Owns a thread that loads the requested model; a newer request replaces one that waits."""
 
     def __init__(
         self,
-        on_loaded: Callable[[str, Predictor], None],
-        on_failed: Callable[[str, ModelError], None],
-        num_threads: int = 1,
+        load: Callable[[str], ModelT],
+        on_loaded: Callable[[ModelT], None],
+        on_failed: Callable[[str, FlRobotError], None],
     ) -> None:
         """Start the thread.
 
         Args:
-            on_loaded: Called in the thread with the requested path and the model.
+            load: Checks and loads the model at a path; called in the thread.
+            on_loaded: Called in the thread with what `load` returns.
             on_failed: Called in the thread with the requested path and the reason.
-            num_threads: Threads of the LiteRT interpreter, 1 or more.
         """
+        self._load_model = load
         self._on_loaded = on_loaded
         self._on_failed = on_failed
-        self._num_threads = num_threads
         self._condition = threading.Condition()
         self._request: str | None = None
         self._is_stopping = False
@@ -41,11 +46,11 @@ class ModelLoader:
             self._condition.notify()
 
     def stop(self) -> None:
-        """End the thread, after a load in progress."""
+        """End the thread after a load in progress, which is waited for 2 s at most."""
         with self._condition:
             self._is_stopping = True
             self._condition.notify()
-        self._thread.join()
+        self._thread.join(_STOP_TIMEOUT_SEC)
 
     def _run(self) -> None:
         while True:
@@ -59,11 +64,11 @@ class ModelLoader:
 
     def _load(self, path: str) -> None:
         try:
-            predictor = Predictor(path, self._num_threads)
-        except ModelError as error:
+            model = self._load_model(path)
+        except FlRobotError as error:
             self._on_failed(path, error)
         except Exception as error:
             # A model is foreign data: no error of it may end the thread.
             self._on_failed(path, ModelError(f"{path}: {type(error).__name__}: {error}"))
         else:
-            self._on_loaded(path, predictor)
+            self._on_loaded(model)

@@ -19,6 +19,36 @@ from fl_robot_ros.images.preprocessing import Preprocessing
 # The first importable module is used; all offer the same Interpreter.
 _RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
 
+_TYPES = (np.float32, np.int8, np.uint8)
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """An input or output of the interpreter.
+
+    A quantized tensor has whole numbers q for the values scale * (q - zero_point)
+    (https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/quantization_spec).
+    """
+
+    index: int
+    dtype: type[np.generic]
+    scale: float
+    zero_point: int
+
+    def to_tensor(self, values: NDArray[np.float32]) -> NDArray[Any]:
+        if self.dtype is np.float32:
+            return values
+        limits = np.iinfo(self.dtype)  # type: ignore[type-var]
+        whole = np.rint(values / np.float32(self.scale)) + np.float32(self.zero_point)
+        quantized: NDArray[Any] = whole.clip(limits.min, limits.max).astype(self.dtype)
+        return quantized
+
+    def to_values(self, tensor: NDArray[Any]) -> NDArray[np.float32]:
+        if self.dtype is np.float32:
+            return tensor
+        values = np.float32(self.scale) * (tensor.astype(np.float32) - np.float32(self.zero_point))
+        return np.asarray(values, dtype=np.float32)
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -73,6 +103,11 @@ class Predictor:
         return tuple(self.manifest.classes)
 
     @property
+    def sha256(self) -> str:
+        """SHA-256 of the loaded file in hexadecimal."""
+        return self.manifest.files[self.path.name]
+
+    @property
     def version(self) -> str:
         """Name of the model version."""
         return self.manifest.version
@@ -104,17 +139,18 @@ class Predictor:
             ModelError: The model fails, or its outputs are not finite.
         """
         try:
-            self._interpreter.set_tensor(self._input, model_input[np.newaxis])
+            content = self._input.to_tensor(model_input)
+            self._interpreter.set_tensor(self._input.index, content[np.newaxis])
             self._interpreter.invoke()
-            output: NDArray[np.float32] = self._interpreter.get_tensor(self._output)[0]
+            output = self._output.to_values(self._interpreter.get_tensor(self._output.index)[0])
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"{self.path} failed: {_first_line(error)}") from error
         if not np.isfinite(output).all():
             raise ModelError(f"{self.path} gives outputs that are not finite")
         return output
 
-    def _check_tensors(self) -> tuple[int, int]:
-        """Allocate tensors for one image; return the indices of input and output."""
+    def _check_tensors(self) -> tuple[_Tensor, _Tensor]:
+        """Allocate tensors for one image; return input and output."""
         interpreter = self._interpreter
         shape = (1, *self.preprocessing.input_shape)
         try:
@@ -138,12 +174,22 @@ class Predictor:
             ("output", outputs[0], expected),
         ):
             found = tuple(int(size) for size in details["shape"])
-            if found != wanted or details["dtype"] is not np.float32:
+            if found != wanted or details["dtype"] not in _TYPES:
                 raise ModelError(
                     f"{self.path} has an {what} of shape {found} and type "
-                    f"{np.dtype(details['dtype'])}; its manifest asks for {wanted} and float32"
+                    f"{np.dtype(details['dtype'])}; its manifest asks for {wanted}, and the type "
+                    "is float32, int8 or uint8"
                 )
-        return int(inputs[0]["index"]), int(outputs[0]["index"])
+        return self._tensor("input", inputs[0]), self._tensor("output", outputs[0])
+
+    def _tensor(self, what: str, details: Any) -> _Tensor:
+        scale, zero_point = details["quantization"]
+        if details["dtype"] is not np.float32 and scale <= 0:
+            raise ModelError(
+                f"{self.path} has an {what} of type {np.dtype(details['dtype'])} without a scale; "
+                "a quantized model has one scale and one zero point for it"
+            )
+        return _Tensor(int(details["index"]), details["dtype"], float(scale), int(zero_point))
 
 
 def locate_model(path: Path) -> tuple[Path, str]:

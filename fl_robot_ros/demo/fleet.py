@@ -105,7 +105,11 @@ class DemoFleet:
                 "server_address": f"127.0.0.1:{self.port}",
             },
         )
-        self._start_node(robot, "perception", {"image_topic": IMAGE_TOPIC})
+        self._start_node(
+            robot,
+            "perception",
+            {"data_dir": str(self._plan.robot_dir(robot)), "image_topics": [IMAGE_TOPIC]},
+        )
         return client
 
     def start_streamer(self, robot: str, bag: str, playback_speed: float) -> ChildProcess:

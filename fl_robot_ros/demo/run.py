@@ -177,7 +177,8 @@ def _deliver(fleet: DemoFleet, console: FleetConsole, screen: Screen) -> dict[st
             view = console.robots[robot]
             console.wait_until(
                 lambda view=view: bool(  # type: ignore[misc]
-                    view.perception_model_path and view.perception_model_path == view.model_path
+                    view.perception_model_path
+                    and _folder(view.perception_model_path) == _folder(view.model_path)
                 ),
                 _DELIVERY_TIMEOUT_SEC,
                 f"/{robot}/fl/perception/model_path",
@@ -185,6 +186,11 @@ def _deliver(fleet: DemoFleet, console: FleetConsole, screen: Screen) -> dict[st
             advance(1)
         fleet.check_running()
         return {robot: view.perception_model_path for robot, view in console.robots.items()}
+
+
+def _folder(path: str) -> Path:
+    """Return the folder of a version, of which one node may name another file than the other."""
+    return Path(path).resolve().parent
 
 
 def _compare(

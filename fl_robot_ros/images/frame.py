@@ -34,6 +34,7 @@ class RawFrame:
         data: The pixels, `height * step` bytes or more; the last row may lack its padding.
         to_rgb: Returns the image as `decode_frame` would, where the frame's source has a converter
             of its own; what returns None leaves it to `decode_frame`.
+        frame_id: Coordinate frame of the camera.
     """
 
     topic: str
@@ -48,6 +49,7 @@ class RawFrame:
     to_rgb: Callable[[], NDArray[np.uint8] | None] | None = field(
         default=None, compare=False, repr=False
     )
+    frame_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class CompressedFrame:
         published_ns: When the message was published or recorded, in ns; the time base for labels.
         format: The publisher's name of the compression, for example "jpeg".
         data: The bytes of the image file.
+        frame_id: Coordinate frame of the camera.
     """
 
     topic: str
@@ -68,6 +71,7 @@ class CompressedFrame:
     published_ns: int
     format: str
     data: FrameData
+    frame_id: str = ""
 
 
 Frame = RawFrame | CompressedFrame

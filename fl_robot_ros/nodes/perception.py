@@ -1,53 +1,91 @@
-"""`fl_perception`: runs the fleet's newest model on a camera, and swaps it between two frames."""
+"""`fl_perception`: runs the fleet's newest model on cameras, and swaps it between two frames."""
 
 from __future__ import annotations
 
+import socket
 import sys
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from threading import Thread
 
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from sensor_msgs.msg import Image
+from rclpy.task import Future
 from std_msgs.msg import String
 
-from fl_robot_ros.config import PerceptionSettings, expand_path
+from fl_robot_ros.config import PerceptionSettings, expand_path, resolve_data_dir
 from fl_robot_ros.delivery.loader import ModelLoader
+from fl_robot_ros.delivery.model_access import ModelAccess, is_stored_in
+from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.delivery.predictor import Predictor
-from fl_robot_ros.errors import FlRobotError, ModelError
-from fl_robot_ros.images.decode import decode_frame
+from fl_robot_ros.errors import FlRobotError, IdentityError, ModelError, SettingError
+from fl_robot_ros.identity.enrolment import Enrolment
 from fl_robot_ros.images.frame import Frame
-from fl_robot_ros.nodes.annotation import draw_prediction
-from fl_robot_ros.ros.camera_subscription import CameraSubscription
+from fl_robot_ros.nodes.annotated_image import AnnotatedImages
+from fl_robot_ros.nodes.perception_camera import PerceptionCamera, result_prefixes
+from fl_robot_ros.nodes.perception_message import (
+    TROUBLE_SEC,
+    PerceptionState,
+    to_perception_message,
+)
+from fl_robot_ros.perception.inference import Inference, Result
+from fl_robot_ros.perception.meter import Meter
+from fl_robot_ros.perception.model_switch import ModelSwitch
+from fl_robot_ros.perception.waiting_items import WaitingItems
 from fl_robot_ros.ros.command_line import NodeCommand
-from fl_robot_ros.ros.image_message import to_image_message
 from fl_robot_ros.ros.lifetime import run_node
 from fl_robot_ros.ros.qos import LATCHED, reliable_qos
 from fl_robot_ros.ros.settings import declare_settings
 from fl_robot_ros.ros.transports import make_room_for_large_images
 
+_DIAGNOSTICS_PERIOD_SEC = 1.0
+
 COMMAND = NodeCommand(
     "fl_perception",
-    "Runs the fleet's newest model on a camera, and swaps it between two frames.",
+    "Runs the fleet's newest model on cameras, and swaps it between two frames. With several "
+    "cameras, each has its topics below fl/perception/ and its own name, as in "
+    "fl/perception/front/image_raw/label.",
     PerceptionSettings,
     topics=(
-        ("image_topic", "sensor_msgs Image or CompressedImage, in", "The camera."),
+        ("image_topics", "sensor_msgs Image or CompressedImage, in", "The cameras."),
         ("fl/model_path", "std_msgs/String, in, latched", "The model to run, from fl_client."),
-        ("fl/perception/label", "std_msgs/String", "The label of each frame."),
+        ("fl/perception/label", "std_msgs/String", "The label of each frame that was taken."),
+        (
+            "fl/perception/result",
+            "diagnostic_msgs/DiagnosticArray",
+            "In the frame's own header: label, confidence, score of every class, model version; "
+            "or why the frame was not classified.",
+        ),
+        (
+            "fl/perception/classification",
+            "vision_msgs/Classification",
+            "The same scores, where vision_msgs is installed.",
+        ),
         ("fl/perception/model_path", "std_msgs/String, latched", "The model that runs."),
         (
             "fl/perception/image",
             "sensor_msgs/Image",
-            "The frame with its label drawn in, while somebody subscribes.",
+            "The newest frame, small, with its label drawn in, while somebody subscribes.",
+        ),
+        (
+            "/diagnostics",
+            "diagnostic_msgs/DiagnosticArray, 1 Hz",
+            "Rate, latency and age of results, dropped frames, model, probation.",
         ),
     ),
 )
 
 
 class PerceptionNode(Node):  # type: ignore[misc]
-    """Publishes one label per frame; takes models from `fl/model_path`.
+    """Publishes what the model says of cameras; takes models from `fl/model_path`.
 
-    A thread loads models, and they are exchanged between two frames. Where a model cannot be
-    loaded, the old one stays in use.
+    The executor hands the newest frame of each camera to a thread that classifies it. Another
+    thread loads models, and they are exchanged between two frames. Where a model cannot be loaded,
+    or fails its probation, the old one stays in use.
     """
 
     def __init__(self) -> None:
@@ -57,85 +95,209 @@ class PerceptionNode(Node):  # type: ignore[misc]
             SettingError: A parameter is invalid.
         """
         super().__init__("fl_perception")
-        self._settings = declare_settings(self, PerceptionSettings)
-        depth = self._settings.queue_size
-        self._predictor: Predictor | None = None
-        self._loaded: deque[tuple[str, Predictor]] = deque()
-        self._labelled = 0
-        self._unclassified = 0
-        self._without_model = 0
+        self._settings = settings = declare_settings(self, PerceptionSettings)
+        enrolment = _read_enrolment(settings.enrolment)
+        models_dir = resolve_data_dir(settings.data_dir, self.get_namespace()) / "models"
+        own_path = expand_path(settings.model_path) if settings.model_path else None
+        self._robot = self.get_namespace().strip("/") or _robot_name(enrolment)
+        self._access = ModelAccess(
+            models_dir,
+            [expand_path(path) for path in settings.allowed_model_dirs],
+            own_path,
+            enrolment,
+        )
+        self._store = ModelStore(models_dir)
+        # Completed with the exit code when a thread ends with an error.
+        self.finished = Future()
+        self._counts: Counter[str] = Counter()
+        self._past_unclassified: deque[int] = deque([0], maxlen=TROUBLE_SEC)
         self._last_error = ""
-        self._label_publisher = self.create_publisher(
-            String, "fl/perception/label", reliable_qos(depth)
-        )
+        self._failed_load = ""
+        self._failed_probation = ""
+        self._withdrawals: list[Thread] = []
+        self._meter = Meter()
+        prefixes = result_prefixes(self, settings.image_topics)
         self._path_publisher = self.create_publisher(String, "fl/perception/model_path", LATCHED)
-        self._image_publisher = self.create_publisher(
-            Image, "fl/perception/image", reliable_qos(2)
+        self._diagnostics_publisher = self.create_publisher(
+            DiagnosticArray, "/diagnostics", reliable_qos(10)
         )
-        self._swap_condition = self.create_guard_condition(self._swap)
-        self._loader = ModelLoader(
-            self._take_loaded, self._report_failed, self._settings.num_threads
+        self._annotated = AnnotatedImages(
+            self,
+            [f"{prefix}/image" for prefix in prefixes.values()],
+            settings.annotated_max_px,
+            self._on_crash,
         )
+        self._frames: WaitingItems[Frame] = WaitingItems(len(prefixes), settings.queue_size)
+        self._cameras = [
+            PerceptionCamera(self, topic, prefix, settings, partial(self._frames.offer, index))
+            for index, (topic, prefix) in enumerate(prefixes.items())
+        ]
+        self._last_rates = time.monotonic(), [0] * len(self._cameras)
+        self._switch = ModelSwitch(
+            settings.probation_sec, settings.max_latency_ms, self._on_use, self._on_rejected
+        )
+        self._inference = Inference(self._frames, self._switch, self._on_result, self._on_crash)
+        self._loader = ModelLoader(self._load, self._on_loaded, self._on_failed)
         self.create_subscription(String, "fl/model_path", self._on_model_path, LATCHED)
-        self._camera = CameraSubscription(self, self._settings.image_topic, self._on_frame, depth)
-        if self._settings.model_path:
-            self._loader.request(str(expand_path(self._settings.model_path)))
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(_DIAGNOSTICS_PERIOD_SEC, self._publish_diagnostics, clock=steady)
+        if own_path is not None:
+            self._loader.request(str(own_path))
         else:
-            self.get_logger().info("waiting for a model on fl/model_path")
+            self.get_logger().info(f"waiting for a model of {models_dir} on fl/model_path")
 
     def destroy_node(self) -> None:
-        """End the loader and log how many frames were labelled."""
+        """End the threads and log how many frames were labelled."""
         self._loader.stop()
+        self._inference.stop()
+        self._annotated.stop()
+        for thread in self._withdrawals:
+            thread.join()
         self.get_logger().info(
-            f"labelled {self._labelled} frames; {self._unclassified} could not be classified, "
-            f"{self._without_model} came before the first model"
+            f"labelled {self._counts['labelled']} frames; {self._counts['unclassified']} could "
+            f"not be classified, {self._inference.without_model} came before the first model, "
+            f"{sum(self._frames.dropped)} were dropped for a newer one"
         )
         super().destroy_node()
 
     def _on_model_path(self, message: String) -> None:
         self._loader.request(message.data)
 
-    def _take_loaded(self, path: str, predictor: Predictor) -> None:
-        """Hand a model from the loader's thread to the executor's."""
-        self._loaded.append((path, predictor))
-        self._swap_condition.trigger()
+    def _load(self, path: str) -> Predictor:
+        """Check and load a model; the loader calls this in its thread.
 
-    def _report_failed(self, path: str, error: ModelError) -> None:
-        kept = "no model is in use"
-        if self._predictor is not None:
-            kept = f"{self._predictor.version} stays in use"
-        self.get_logger().error(f"the model at {path!r} was not taken: {error}; {kept}")
+        Raises:
+            FlRobotError: The model may not be taken, or cannot be loaded.
+        """
+        predictor = Predictor(self._access.check(path), self._settings.num_threads)
+        self._switch.refuse_rejected(predictor)
+        return predictor
 
-    def _swap(self) -> None:
-        """Use the model that was loaded last; the executor calls this between two frames."""
-        while self._loaded:
-            path, self._predictor = self._loaded.popleft()
-            self._path_publisher.publish(String(data=path))
-            self.get_logger().info(
-                f"model {self._predictor.version} is in use "
-                f"({len(self._predictor.classes)} classes, {path})"
-            )
+    def _on_loaded(self, predictor: Predictor) -> None:
+        self._failed_load = ""
+        self._switch.offer(predictor)
+        self._frames.wake()
 
-    def _on_frame(self, frame: Frame) -> None:
-        """Classify one frame."""
-        if self._predictor is None:
-            self._without_model += 1
+    def _on_failed(self, path: str, error: FlRobotError) -> None:
+        in_use = self._switch.in_use
+        kept = "no model is in use" if in_use is None else f"{in_use.version} stays in use"
+        self._failed_load = f"the model at {path!r} was not taken: {error}"
+        self.get_logger().error(f"{self._failed_load}; {kept}")
+
+    def _on_use(self, predictor: Predictor) -> None:
+        """Say which model is used from the next frame on; the thread of the inference calls it."""
+        if predictor is not self._switch.good:
+            self._failed_probation = ""
+        self._path_publisher.publish(String(data=str(predictor.path)))
+        self.get_logger().info(
+            f"model {predictor.version} is in use "
+            f"({len(predictor.classes)} classes, {predictor.path})"
+        )
+
+    def _on_rejected(self, predictor: Predictor, reason: str) -> None:
+        """Say that a model failed its probation, and take it back in the store."""
+        good = self._switch.good
+        back = f"back to {good.version}" if good is not None else "there is no model to go back to"
+        self._failed_probation = f"{predictor.version} failed its probation: {reason}; {back}"
+        self.get_logger().error(self._failed_probation)
+        thread = Thread(target=self._withdraw, args=(predictor.path.parent, reason))
+        self._withdrawals.append(thread)
+        thread.start()
+
+    def _withdraw(self, folder: Path, reason: str) -> None:
+        """Take a version back in the store, so that it does not return after a restart."""
+        if not is_stored_in(self._store, folder):
             return
         try:
-            image = decode_frame(frame)
-            prediction = self._predictor.predict(image)
-        except FlRobotError as error:
-            self._unclassified += 1
-            if str(error) != self._last_error:  # A camera repeats its error 30 times a second.
-                self._last_error = str(error)
-                self.get_logger().error(f"a frame of {frame.topic} was not classified: {error}")
+            current = self._store.withdraw(folder.name, f"failed its probation: {reason}")
+        except ModelError as error:
+            self.get_logger().error(f"{folder.name} was not taken back in the store: {error}")
+        else:
+            name = current.name if current is not None else "none"
+            self.get_logger().warning(f"took {folder.name} back in the store; {name} is current")
+
+    def _on_result(self, camera: int, result: Result) -> None:
+        """Publish a result; the thread of the inference calls it."""
+        result = self._cameras[camera].publish(result)
+        age_sec = (time.time_ns() - result.frame.published_ns) / 1e9
+        if result.prediction is not None:
+            self._counts["labelled"] += 1
+            self._meter.add(result.latency_sec, age_sec)
+            self._annotated.offer(camera, result)
             return
-        sure = prediction.confidence >= self._settings.min_confidence
-        self._label_publisher.publish(String(data=prediction.label if sure else ""))
-        self._labelled += 1
-        if self._image_publisher.get_subscription_count() > 0:
-            annotated = draw_prediction(image, prediction)
-            self._image_publisher.publish(to_image_message(annotated, frame.stamp_ns))
+        self._counts["unclassified"] += 1
+        if result.error != self._last_error:  # A camera repeats its error 30 times a second.
+            self._last_error = result.error
+            self.get_logger().error(
+                f"a frame of {result.frame.topic} was not classified: {result.error}"
+            )
+
+    def _on_crash(self, error: Exception) -> None:
+        """End the node; a thread that ended with an error of this program calls it."""
+        self.get_logger().fatal(f"a thread ended: {type(error).__name__}: {error}")
+        self.finished.set_result(1)
+
+    def _publish_diagnostics(self) -> None:
+        """Publish the diagnostics, once a second."""
+        cameras = [camera.subscription for camera in self._cameras]
+        now, frames = time.monotonic(), [camera.frames for camera in cameras]
+        before, frames_before = self._last_rates
+        self._last_rates = now, frames
+        elapsed_sec = max(now - before, 1e-3)
+        unclassified = self._counts["unclassified"]
+        recently_unclassified = unclassified - self._past_unclassified[0]
+        self._past_unclassified.append(unclassified)
+        in_use = self._switch.in_use
+        state = PerceptionState(
+            reading=self._meter.read(),
+            rates_hz={
+                camera.topic: (count - count_before) / elapsed_sec
+                for camera, count, count_before in zip(cameras, frames, frames_before, strict=True)
+            },
+            dropped={
+                camera.topic: count
+                for camera, count in zip(cameras, self._frames.dropped, strict=True)
+            },
+            silent_topics=[camera.topic for camera in cameras if camera.is_silent],
+            counts={**self._counts, "without_model": self._inference.without_model},
+            recently_unclassified=recently_unclassified,
+            version=in_use.version if in_use is not None else "",
+            probation=self._probation_state(),
+            trouble=[text for text in (self._failed_load, self._failed_probation) if text],
+            last_error=self._last_error,
+        )
+        message = DiagnosticArray()
+        message.header.stamp = self.get_clock().now().to_msg()
+        message.status = [to_perception_message(self._robot, state)]
+        self._diagnostics_publisher.publish(message)
+
+    def _probation_state(self) -> str:
+        """Return the state of the probation of the model in use, "" without one."""
+        if self._switch.in_use is None:
+            return ""
+        if not self._settings.probation_sec:
+            return "off"
+        if self._switch.is_on_probation:
+            return "running"
+        return "passed" if self._switch.in_use is self._switch.good else "failed"
+
+
+def _read_enrolment(path: str) -> Enrolment | None:
+    """Return the enrolment that the setting names, None for none.
+
+    Raises:
+        SettingError: It cannot be used.
+    """
+    if not path:
+        return None
+    try:
+        return Enrolment.load(expand_path(path))
+    except IdentityError as error:
+        raise SettingError(str(error)) from error
+
+
+def _robot_name(enrolment: Enrolment | None) -> str:
+    return enrolment.robot if enrolment is not None else socket.gethostname() or "robot"
 
 
 def main(args: Sequence[str] | None = None) -> int:

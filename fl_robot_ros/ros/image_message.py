@@ -37,6 +37,7 @@ def frame_from_image(message: Image, topic: str, published_ns: int) -> RawFrame:
         is_bigendian=bool(message.is_bigendian),
         data=message.data,
         to_rgb=partial(to_rgb, message),
+        frame_id=message.header.frame_id,
     )
 
 
@@ -56,6 +57,7 @@ def frame_from_compressed(
         published_ns=published_ns,
         format=message.format,
         data=message.data,
+        frame_id=message.header.frame_id,
     )
 
 
@@ -69,7 +71,7 @@ def to_image_message(image: NDArray[np.uint8], stamp_ns: int, frame_id: str = ""
     """
     height, width = image.shape[:2]
     return Image(
-        header=_header(stamp_ns, frame_id),
+        header=to_header(stamp_ns, frame_id),
         height=height,
         width=width,
         encoding="rgb8",
@@ -94,16 +96,22 @@ def to_compressed_message(
         FrameError: The image is too large for a JPEG file.
     """
     data = array.array("B", encode_jpeg(image, jpeg_quality))
-    return CompressedImage(header=_header(stamp_ns, frame_id), format="jpeg", data=data)
+    return CompressedImage(header=to_header(stamp_ns, frame_id), format="jpeg", data=data)
+
+
+def to_header(stamp_ns: int, frame_id: str) -> Header:
+    """Return a header.
+
+    Args:
+        stamp_ns: Time in ns since the epoch, 0 or more.
+        frame_id: Coordinate frame.
+    """
+    seconds, nanoseconds = divmod(stamp_ns, _NS_PER_SEC)
+    return Header(stamp=Time(sec=seconds, nanosec=nanoseconds), frame_id=frame_id)
 
 
 def _stamp_ns(header: Header) -> int:
     return int(header.stamp.sec) * _NS_PER_SEC + int(header.stamp.nanosec)
-
-
-def _header(stamp_ns: int, frame_id: str) -> Header:
-    seconds, nanoseconds = divmod(stamp_ns, _NS_PER_SEC)
-    return Header(stamp=Time(sec=seconds, nanosec=nanoseconds), frame_id=frame_id)
 
 
 def _byte_array(data: NDArray[np.uint8]) -> array.array[int]:

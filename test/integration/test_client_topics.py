@@ -331,8 +331,10 @@ def test_the_other_nodes_refuse_a_wrong_topic_name_too(
 ) -> None:
     (tmp_path / "images").mkdir()
     cv2.imwrite(str(tmp_path / "images" / "1.png"), GREY)
-    options = {"source": tmp_path / "images"} if name == "streamer" else {}
-    node = start_node(name, image_topic="camera/image-raw", **options)
+    options: dict[str, object] = {"image_topics": "[camera/image-raw]"}
+    if name == "streamer":
+        options = {"image_topic": "camera/image-raw", "source": tmp_path / "images"}
+    node = start_node(name, **options)
     assert node.wait() == 2
     assert "topic name 'camera/image-raw' is invalid" in node.output
     assert "Traceback" not in node.output

@@ -50,10 +50,15 @@ def test_follow_model_takes_one_model_after_another(
         wait_until(seen, text)
 
     try:
+        see("v00001: red, green, blue")
         see("red (100%)")
         see("nonsense", broken)
         paths.publish(String(data=str(damaged / "model.keras")))
         see("SHA-256")
+        # Whole, and yet no model that runs here.
+        other = write_version("v00004", classes=["one", "two"])
+        paths.publish(String(data=str(other / "model.keras")))
+        see("output of shape")
         newest = write_version("v00003", classes=["crimson", "green", "blue"])
         paths.publish(String(data=str(newest / "model.keras")))
         see("crimson (100%)")
@@ -67,5 +72,6 @@ def test_follow_model_takes_one_model_after_another(
 def test_an_example_is_short_and_keeps_to_the_public_names(path: Path) -> None:
     lines = path.read_text().splitlines()
     imports = [line.split()[1] for line in lines if line.startswith("from fl_robot_ros")]
-    assert {*imports} <= {"fl_robot_ros.api", "fl_robot_ros.ros.camera_subscription"}
+    nodes = {"camera_subscription", "model_follower"}
+    assert {*imports} <= {"fl_robot_ros.api", *(f"fl_robot_ros.ros.{name}" for name in nodes)}
     assert len(lines) <= 45

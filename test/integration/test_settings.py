@@ -115,8 +115,8 @@ def test_parameters_of_other_programs_are_left_alone(
         (
             ClientSettings,
             "image_topic:=front",
-            "'image_topic' has no effect on settings: it is a setting of fl_perception, "
-            "fl_streamer and fl_viewer; its own is 'image_topics'",
+            "'image_topic' has no effect on settings: it is a setting of fl_streamer and "
+            "fl_viewer; its own is 'image_topics'",
         ),
         (
             PerceptionSettings,

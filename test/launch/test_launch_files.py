@@ -179,7 +179,7 @@ def test_one_file_and_simulated_time_reach_both_nodes(
     start_launch: StartLaunch, peer: Peer, tmp_path: Path
 ) -> None:
     params = tmp_path / "robot.yaml"
-    sections = {"fl_client": {"min_samples": 9}, "fl_perception": {"image_topic": "front"}}
+    sections = {"fl_client": {"min_samples": 9}, "fl_perception": {"image_topics": ["front"]}}
     content = {f"/**/{node}": {"ros__parameters": values} for node, values in sections.items()}
     params.write_text(yaml.safe_dump(content))
     launch = start_launch(
@@ -200,7 +200,7 @@ def test_robot_puts_both_nodes_with_their_own_parameters_under_one_namespace(
     start_launch: StartLaunch, peer: Peer, tmp_path: Path
 ) -> None:
     client = write_params(tmp_path / "c.yaml", data_dir=str(tmp_path / "data"), min_samples=7)
-    perception = write_params(tmp_path / "p.yaml", image_topic="front/image")
+    perception = write_params(tmp_path / "p.yaml", image_topics=["front/image"])
     launch = start_launch(
         "robot.launch.py",
         namespace="robot1",

@@ -233,7 +233,7 @@ def test_the_clients_part_of_a_parameter_file_is_found(tmp_path: Path) -> None:
     path.write_text(
         """
         /**: {ros__parameters: {jpeg_quality: 1, label_hold_sec: 2}}
-        fl_perception: {ros__parameters: {image_topic: other, jpeg_quality: 2}}
+        fl_perception: {ros__parameters: {image_topics: [other], jpeg_quality: 2}}
         robot1:
           fl_client: {ros__parameters: {jpeg_quality: 3, qos_overrides.x: 1}}
         """

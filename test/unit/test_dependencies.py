@@ -38,10 +38,11 @@ COMES_WITH = {
     "pyarrow": ("pyarrow", "datasets"),
 }
 # Taken where they are there; nobody needs them.
-OPTIONAL = {"PIL", "cv_bridge", "tflite_runtime"}
+OPTIONAL = {"PIL", "cv_bridge", "tflite_runtime", "vision_msgs"}
 # The rosdep keys of modules that are not named like them.
 ROSDEP_KEYS = {
     "PIL": "python3-pil",
+    "cryptography": "python3-cryptography",
     "cv2": "python3-opencv",
     "numpy": "python3-numpy",
     "rich": "python3-rich",
@@ -142,8 +143,8 @@ def test_package_xml_declares_what_a_robot_imports() -> None:
     )
     for file in (CHECKOUT / "launch").glob("*.py"):
         imported |= third_party(file)
-    # README says how a robot gets LiteRT: it has no rosdep key. Signatures are the worker's work.
-    others = {"ai_edge_litert", "tflite_runtime", "cryptography"}
+    # README says how a robot gets LiteRT: it has no rosdep key. Results go without vision_msgs.
+    others = {"ai_edge_litert", "tflite_runtime", "vision_msgs"}
     wanted = {ROSDEP_KEYS.get(name, name) for name in imported - others}
     manifest = ElementTree.parse(CHECKOUT / "package.xml").getroot()
     assert wanted == {element.text for element in manifest.findall("exec_depend")}

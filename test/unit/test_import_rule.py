@@ -40,14 +40,15 @@ ROOMS = (
     *("errors", "atomic_file", "process_lock", "dependency", "setting", "config", "paths"),
     *("name_list", "one_line", "topic_name", "data_source", "publication"),
     *("images", "labels", "bags", "playback", "capture", "dataset", "curation"),
-    *("identity", "worker_link", "delivery", "learning", "federation", "cloud", "worker"),
-    *("robot", "autonomy", "api", "doctor", "ros", "nodes", "demo", "cli"),
+    *("identity", "worker_link", "delivery", "perception", "learning", "federation", "cloud"),
+    *("worker", "robot", "autonomy", "api", "doctor", "ros", "nodes", "demo", "cli"),
 )
 ROBOT_ROOMS = {
     *("atomic_file", "config", "data_source", "dependency", "errors", "name_list", "paths"),
     *("one_line", "process_lock", "publication", "setting"),
     *("topic_name", "images", "labels", "bags", "playback", "capture", "dataset", "curation"),
-    *("identity", "worker_link", "delivery", "robot", "autonomy", "api", "doctor", "ros", "nodes"),
+    *("identity", "worker_link", "delivery", "perception", "robot", "autonomy", "api", "doctor"),
+    *("ros", "nodes"),
 }
 NODES = ("client", "perception", "streamer", "viewer", "call")
 

@@ -123,13 +123,13 @@ def test_a_image_of_another_kind_is_refused(write_version: WriteVersion) -> None
 
 def test_the_loader_gives_models_and_reasons(write_version: WriteVersion, tmp_path: Path) -> None:
     done = threading.Event()
-    results: list[tuple[str, object]] = []
+    results: list[object] = []
 
-    def take(path: str, result: object) -> None:
-        results.append((path, result))
+    def take(result: object) -> None:
+        results.append(result)
         done.set()
 
-    loader = ModelLoader(take, take)
+    loader = ModelLoader(Predictor, take, lambda path, error: take(error))
     try:
         for path in (str(tmp_path / "absent"), str(write_version()), "\0"):
             done.clear()
@@ -137,5 +137,29 @@ def test_the_loader_gives_models_and_reasons(write_version: WriteVersion, tmp_pa
             assert done.wait(20.0)
     finally:
         loader.stop()
-    kinds = [type(result) for _, result in results]
-    assert kinds == [ModelError, Predictor, ModelError]
+    assert [type(result) for result in results] == [ModelError, Predictor, ModelError]
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8"])
+def test_quantized_inputs_and_outputs_give_the_same_predictions(
+    write_version: WriteVersion, kind: str
+) -> None:
+    predictor = Predictor(write_version("v1", model=kind))
+    reference = Predictor(write_version("v2"))
+    for colour, name in enumerate(predictor.classes):
+        prediction = predictor.predict(plain(colour))
+        assert prediction.label == name
+        assert prediction.probabilities.dtype == np.float32
+        np.testing.assert_allclose(
+            prediction.probabilities, reference.predict(plain(colour)).probabilities, atol=0.01
+        )
+    # Beyond the range of the whole numbers, values are cut and do not wrap.
+    beyond = predictor.infer(np.full((8, 8, 3), (9.0, -9.0, -9.0), np.float32))
+    assert beyond.argmax() == 0
+
+
+def test_a_quantized_tensor_needs_a_scale(write_version: WriteVersion) -> None:
+    predictor = Predictor(write_version(model="int8"))
+    details = {"index": 0, "dtype": np.int8, "quantization": (0.0, 0)}
+    with pytest.raises(ModelError, match="without a scale"):
+        predictor._tensor("input", details)
