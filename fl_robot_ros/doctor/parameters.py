@@ -109,7 +109,11 @@ def check_file(path: Path, namespace: str) -> Iterator[Finding]:
         SettingError: The file cannot be read.
     """
     content = read_parameters(path)
-    faults = [*_check_keys(content, path, namespace), *_check_parameters(content)]
+    faults = [
+        *_check_yaml(path.read_text(encoding="utf-8")),
+        *_check_keys(content, path, namespace),
+        *_check_parameters(content),
+    ]
     yield from faults
     if not faults:
         names = {section.node for section in sections(content)}
@@ -166,6 +170,41 @@ def check_model_path(settings: PerceptionSettings) -> Iterator[Finding]:
             f"model_path of fl_perception is {settings.model_path}, which is not there",
             "correct it, or leave it empty to wait for the fleet's first model",
         )
+
+
+def _check_yaml(text: str) -> Iterator[Finding]:
+    """Find what ROS reads in another way than YAML's own parsers do."""
+    import yaml
+
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            yield problem(
+                f"line {_line(event.start_mark)} has the alias *{event.anchor}, which ROS does "
+                "not read",
+                "write the value out",
+            )
+            return
+    pending = [yaml.compose(text, Loader=yaml.SafeLoader)]
+    while pending:
+        node = pending.pop()
+        if not isinstance(node, yaml.MappingNode):
+            continue
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            pending.append(value)
+            name, line = str(key.value), _line(key.start_mark)
+            if name in lines:
+                yield warning(
+                    f"'{name}' stands twice, in the lines {lines[name]} and {line}: ROS takes "
+                    "both, fl_dataset and this examination the second",
+                    "make one of both",
+                )
+            lines[name] = line
+
+
+def _line(mark: Any) -> int:
+    """Return the number of a line, from 1; 0 where the parser does not say."""
+    return 0 if mark is None else int(mark.line) + 1
 
 
 def _check_keys(content: Any, path: Path, namespace: str) -> Iterator[Finding]:
