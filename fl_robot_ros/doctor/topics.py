@@ -93,7 +93,7 @@ def check_middleware(graph: RobotGraph, environment: Mapping[str, str]) -> Itera
     for name in ("ROS_LOCALHOST_ONLY", "ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_STATIC_PEERS"):
         if environment.get(name):
             parts.append(f"{name}={environment[name]}")
-    line = f"{parts[0]} {', '.join(parts[1:])}: {graph.num_nodes} other nodes are seen"
+    line = f"{parts[0]} {', '.join(parts[1:])}; other nodes seen: {graph.num_nodes}"
     if graph.num_nodes:
         yield ok(line)
     else:
