@@ -15,6 +15,9 @@ from fl_robot_ros.errors import ModelError
 SECTION = "disk"
 _BYTES_PER_MB = 1_000_000
 _MEMORY = Path("/proc/meminfo")
+_SHARED_MEMORY = Path("/dev/shm")
+# Two segments of config/fastdds.xml, and a little more.
+_SHARED_MB = 70
 _LOCKS = Path("/proc/locks")
 _KIB = 1024
 
@@ -29,6 +32,7 @@ def checks(settings: ClientSettings, data_dir: Path) -> list[Check]:
     return [
         Check(SECTION, "data_dir", partial(check_folder, data_dir)),
         Check(SECTION, "space", partial(check_space, data_dir, settings), 30.0),
+        Check(SECTION, "shared_memory", check_shared_memory),
         Check(SECTION, "memory", partial(check_memory, settings.worker_memory_limit_mb)),
         Check(SECTION, "model", partial(check_model, data_dir / "models"), 60.0),
     ]
@@ -106,6 +110,19 @@ def check_space(data_dir: Path, settings: ClientSettings) -> Iterator[Finding]:
         yield ok(f"{free_mb:,} MB free; max_dataset_mb is 0, no limit")
     else:
         yield ok(f"{free_mb:,} MB free; the dataset has {used_mb:,} of max_dataset_mb {most_mb:,}")
+
+
+def check_shared_memory(folder: Path = _SHARED_MEMORY) -> Iterator[Finding]:
+    """Find out whether Fast DDS can take the room for large images."""
+    disk = os.statvfs(folder)
+    free_mb = disk.f_bavail * disk.f_frsize // _BYTES_PER_MB
+    if free_mb < _SHARED_MB:
+        yield warning(
+            f"{folder} has {free_mb:,} MB left, and Fast DDS needs 34 for each program that "
+            "publishes images",
+            "in Docker: --shm-size=512m or --ipc=host; else remove what crashed programs left: "
+            f"fastdds shm clean, or {folder}/fastrtps_*",
+        )
 
 
 def check_memory(limit_mb: int, file: Path = _MEMORY) -> Iterator[Finding]:

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from fl_robot_ros.name_list import name_list
+
 _NS_PER_SEC = 1e9
 # Fewer frames tell nothing of gaps.
 _MIN_FRAMES = 6
@@ -70,6 +72,11 @@ class Topic:
     def types(self) -> list[str]:
         """The types of the publishers, sorted."""
         return sorted({one.type_name for one in self.publishers})
+
+    @property
+    def publisher_names(self) -> str:
+        """The nodes that publish it, for people."""
+        return name_list(sorted({one.node for one in self.publishers})) or "the publisher"
 
     @property
     def rate_hz(self) -> float:

@@ -1,4 +1,4 @@
-"""Checks of what a robot's topics show: cameras, labels, clocks, batteries, and our own nodes."""
+"""Checks of what a robot's topics show: labels, clocks, the battery, and our own nodes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fl_robot_ros.doctor.cameras import check_cameras, check_stamps
 from fl_robot_ros.doctor.child_process import last_line, run_child
 from fl_robot_ros.doctor.disk import client_process
 from fl_robot_ros.doctor.finding import Check, Finding, ok, problem, warning
 from fl_robot_ros.doctor.packages import import_modules
-from fl_robot_ros.doctor.robot_graph import Endpoint, ListenRequest, RobotGraph, Topic
+from fl_robot_ros.doctor.robot_graph import ListenRequest, RobotGraph
 from fl_robot_ros.errors import RunFailedError
 from fl_robot_ros.name_list import name_list
 from fl_robot_ros.worker_link.run_status import RunState
@@ -24,18 +25,11 @@ SECTION = "ROS"
 _MODULE = "fl_robot_ros.nodes.graph_listener"
 # Beside the time of listening: for the start of Python and ROS, and for discovery.
 _START_SEC = 30.0
-_IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
-_RAW = _IMAGE_TYPES[0]
 _LABEL_TYPE = "std_msgs/msg/String"
 _BATTERY_TYPE = "sensor_msgs/msg/BatteryState"
-# Of the frames, above which gaps are loss and not jitter.
-_MUCH_LOST = 1 / 3
 # Frames and labels are matched by their times of publication.
 _CLOCKS_SEC = 1.0
-# A stamp that is older is of another clock: no camera takes so long.
-_STAMP_SEC = 5.0
 _VARIABLES_FIX = "look at RMW_IMPLEMENTATION, ROS_DOMAIN_ID and the other variables of ROS"
-_RMEM_MAX = Path("/proc/sys/net/core/rmem_max")
 
 
 def checks(
@@ -99,7 +93,7 @@ def check_middleware(graph: RobotGraph, environment: Mapping[str, str]) -> Itera
     for name in ("ROS_LOCALHOST_ONLY", "ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_STATIC_PEERS"):
         if environment.get(name):
             parts.append(f"{name}={environment[name]}")
-    line = f"{parts[0]} {', '.join(parts[1:])}: {graph.num_nodes} other nodes are seen"
+    line = f"{parts[0]} {', '.join(parts[1:])}; other nodes seen: {graph.num_nodes}"
     if graph.num_nodes:
         yield ok(line)
     else:
@@ -142,15 +136,6 @@ def check_client(graph: RobotGraph, data_dir: Path) -> Iterator[Finding]:
         )
     else:
         yield ok("no fl_client runs")
-
-
-def check_cameras(graph: RobotGraph) -> Iterator[Finding]:
-    """Find cameras that are silent, of another type, or lose images."""
-    for camera in graph.cameras:
-        yield from _check_camera(camera, graph)
-        yield from _check_subscribers(camera)
-    if not graph.cameras:
-        yield warning("image_topics is empty: no camera is captured", "name the camera's topic")
 
 
 def check_labels(graph: RobotGraph, has_labels: bool) -> Iterator[Finding]:
@@ -205,12 +190,12 @@ def check_clocks(graph: RobotGraph, given: Mapping[str, Any]) -> Iterator[Findin
             agree = False
             side = "behind" if lag > 0 else "ahead of"
             yield problem(
-                f"the clock of {_publishers(topic)}, on {topic.name}, is {abs(lag):,.1f} s {side} "
-                "this machine's: labels meet the wrong frames",
+                f"the clock of {topic.publisher_names}, on {topic.name}, is {abs(lag):,.1f} s "
+                f"{side} this machine's: labels meet the wrong frames",
                 "set both computers' clocks by NTP: chronyc tracking",
             )
     for camera in graph.cameras:
-        found = list(_check_stamps(camera, graph))
+        found = list(check_stamps(camera, graph))
         agree = agree and not found
         yield from found
     if agree and any(camera.arrivals for camera in graph.cameras):
@@ -235,7 +220,7 @@ def check_battery(graph: RobotGraph) -> Iterator[Finding]:
         )
     elif battery is None:
         yield problem(
-            f"{_publishers(topic)} publishes {topic.name}, and nothing came in "
+            f"{topic.publisher_names} publishes {topic.name}, and nothing came in "
             f"{graph.seconds:g} s",
             "look at the battery's driver; listen for longer with --seconds 30",
         )
@@ -273,109 +258,6 @@ def check_perception(graph: RobotGraph) -> Iterator[Finding]:
                 "TRANSIENT_LOCAL: it gets no model before the next run",
                 "subscribe as examples/follow_model.py does",
             )
-
-
-def _check_camera(camera: Topic, graph: RobotGraph) -> Iterator[Finding]:
-    images = [one for one in camera.publishers if one.type_name in _IMAGE_TYPES]
-    others = name_list(name for name in graph.image_topics if name != camera.name)
-    if not camera.publishers:
-        yield problem(
-            f"nobody publishes {camera.name}",
-            f"start the camera; or set image_topics, of which there are {others}"
-            if others
-            else "start the camera's driver, or correct image_topics",
-        )
-    elif not images:
-        yield problem(
-            f"{camera.name} carries {name_list(camera.types)}, no image",
-            f"set image_topics, of which there are {others}"
-            if others
-            else f"image_topics takes {' and '.join(_IMAGE_TYPES)}",
-        )
-    elif not camera.arrivals:
-        yield problem(
-            f"{_publishers(camera)} publishes {camera.name}, and no image came in "
-            f"{graph.seconds:g} s",
-            f"look whether the driver has stopped; if not, {_transport_fix(camera, graph)}",
-        )
-    elif camera.lost_share > _MUCH_LOST:
-        yield warning(
-            f"{camera.name}: about {camera.lost_share:.0%} of the images are lost, "
-            f"{_describe(camera, images)}",
-            _transport_fix(camera, graph),
-        )
-    else:
-        yield ok(f"{camera.name}: {_describe(camera, images)}")
-    if images and len(camera.types) > 1:
-        yield warning(
-            f"{camera.name} carries {name_list(camera.types)}; one of them is taken",
-            "give each type a topic of its own",
-        )
-
-
-def _check_subscribers(camera: Topic) -> Iterator[Finding]:
-    """Find other nodes that get nothing of a camera, whatever ours do."""
-    unreliable = [one for one in camera.publishers if not one.is_reliable]
-    volatile = [one for one in camera.publishers if not one.is_latched]
-    for one in camera.subscribers:
-        if one.is_reliable and unreliable:
-            asked, offered = "reliable images", f"{unreliable[0].node} publishes best effort"
-        elif one.is_latched and volatile:
-            asked, offered = "earlier images", f"{volatile[0].node} keeps none"
-        else:
-            continue
-        yield warning(
-            f"{one.node} gets nothing of {camera.name}: it asks for {asked}, and {offered}",
-            f"have {one.node} subscribe with qos_profile_sensor_data",
-        )
-
-
-def _check_stamps(camera: Topic, graph: RobotGraph) -> Iterator[Finding]:
-    stamps = {one.stamp_ns for one in camera.arrivals}
-    age = camera.stamp_age_sec
-    if len(camera.arrivals) > 1 and len(stamps) == 1:
-        yield warning(
-            f"{camera.name}: every image has the same stamp; images are told apart by the time of "
-            "publication",
-            "have the driver stamp each image when it is taken",
-        )
-    elif abs(age) > _STAMP_SEC:
-        side = "behind" if age > 0 else "ahead of"
-        fix = "set the camera's clock, or have its driver stamp with ROS' time"
-        if graph.has_clock:
-            fix = "use_sim_time:=true for fl_client, since there is a /clock"
-        yield warning(
-            f"{camera.name}: stamps are {abs(age):,.0f} s {side} the time of publication", fix
-        )
-
-
-def _describe(camera: Topic, images: Iterable[Endpoint]) -> str:
-    manner = "reliable" if all(one.is_reliable for one in images) else "best effort"
-    kind = _RAW if _RAW in camera.types else _IMAGE_TYPES[1]
-    size = max(one.size_bytes for one in camera.arrivals)
-    count = len(camera.arrivals)
-    rate = f"{camera.rate_hz:.1f} Hz" if count > 1 else "1 image"
-    return f"{rate}, {kind.rpartition('/')[2]} of {size / 1e6:.2f} MB, {manner}"
-
-
-def _transport_fix(camera: Topic, graph: RobotGraph) -> str:
-    """Return what helps images that get lost on their way."""
-    if _RAW not in camera.types:
-        return "relieve the network, or lower the camera's rate"
-    if graph.image_profile:
-        return f"start the camera's driver with {graph.image_profile}"
-    try:
-        buffer = f", which is {int(_RMEM_MAX.read_text(encoding='ascii')):,}"
-    except (OSError, ValueError):
-        buffer = ""
-    return (
-        f"raise net.core.rmem_max{buffer}: sudo sysctl -w net.core.rmem_max=67108864; or publish "
-        "compressed images"
-    )
-
-
-def _publishers(topic: Topic) -> str:
-    return name_list(sorted({one.node for one in topic.publishers})) or "the publisher"
 
 
 def has_ros() -> bool:

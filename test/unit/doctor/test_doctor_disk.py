@@ -43,6 +43,15 @@ def test_space_is_compared_with_what_the_dataset_may_take(
     assert bool(found.fix) == (level != Level.OK)
 
 
+def test_shared_memory_as_small_as_a_containers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    put_disk(monkeypatch, 500)
+    assert list(disk.check_shared_memory()) == []
+    put_disk(monkeypatch, 60)
+    [found] = disk.check_shared_memory()
+    assert found.text.startswith("/dev/shm has 60 MB left")
+    assert "--shm-size" in found.fix
+
+
 def test_a_folder_that_cannot_be_written_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,6 +76,12 @@ def test_what_ros_and_our_nodes_take_is_no_finding(tmp_path: Path, line: str) ->
         ("/**:\n  ros__parameters: {sample_rate: 5.0}", "'sample_rate' is no", "sample_rate_hz"),
         ("nav2:\n  ros__parameters: {a: 1}", "has nothing for fl_client", "write '/**/fl_client:"),
         ("- a", "has no parameters for any node", "write '/**/fl_client:'"),
+        (f"{CLIENT}a: 1\n{CLIENT}b: 1", "'/**/fl_client' stands twice, in the lines 1 and 4", ""),
+        (
+            "a: &a [1]\nb: *a",
+            "line 2 has the alias *a, which ROS does not read",
+            "write the value",
+        ),
         ("a: [", "cannot read parameter file", ""),
     ],
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fl_robot_ros.doctor import topics
+from fl_robot_ros.doctor import cameras, topics
 from fl_robot_ros.doctor.examination import examine
 from fl_robot_ros.doctor.finding import Finding, Level
 from fl_robot_ros.doctor.robot_graph import (
@@ -76,7 +76,7 @@ def all_findings(graph: RobotGraph) -> list[Finding]:
     checks: list[Iterable[Finding]] = [
         topics.check_middleware(graph, {}),
         topics.check_client(graph, Path("/nowhere")),
-        topics.check_cameras(graph),
+        cameras.check_cameras(graph),
         topics.check_labels(graph, has_labels=False),
         topics.check_clocks(graph, {}),
         topics.check_battery(graph),
@@ -181,10 +181,10 @@ def test_a_cv_bridge_for_another_numpy_is_told() -> None:
 def test_other_middleware_gets_other_advice() -> None:
     camera = Topic("/camera", (UNRELIABLE,))
     graph = replace(with_camera(camera), image_profile="", middleware="rmw_cyclonedds_cpp")
-    [found] = topics.check_cameras(graph)
+    [found] = cameras.check_cameras(graph)
     assert "sudo sysctl -w net.core.rmem_max" in found.fix
     compressed = Topic("/camera", (UNRELIABLE._replace(type_name=COMPRESSED),))
-    [found] = topics.check_cameras(with_camera(compressed))
+    [found] = cameras.check_cameras(with_camera(compressed))
     assert "PROFILE" not in found.fix
 
 
