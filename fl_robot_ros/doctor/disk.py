@@ -153,11 +153,10 @@ def check_memory(limit_mb: int, file: Path = _MEMORY) -> Iterator[Finding]:
 
 
 def check_model(models_dir: Path) -> Iterator[Finding]:
-    """Read the whole current model, and compare it with its manifest."""
-    from fl_robot_ros.delivery.manifest import Manifest
-    from fl_robot_ros.delivery.model_store import ModelStore
+    """Read the whole current model, compare it with its manifest, and tell what holds it."""
+    from fl_robot_ros.delivery.model_versions import ModelVersions
 
-    store = ModelStore(models_dir, 2)
+    store = ModelVersions(models_dir)
     current = store.current()
     if current is None and store.versions():
         yield problem(
@@ -168,13 +167,17 @@ def check_model(models_dir: Path) -> Iterator[Finding]:
         yield ok("no model yet: the first comes with the first run")
     else:
         try:
-            manifest = Manifest.load(current)
-            for name in manifest.files:
-                manifest.read_file(current, name)
+            manifest = store.verify(current.name)
         except ModelError as error:
             yield problem(str(error), "take the version before: fl_call rollback_model")
         else:
             yield ok(f"the current model {current.name} is whole: {len(manifest.classes)} classes")
+        hold = store.hold()
+        if hold is not None:
+            yield warning(
+                f"new models are stored and not used by themselves: {hold}",
+                "fl_model unpin lets the next one in, fl_model use VERSION takes one",
+            )
 
 
 def _existing(path: Path) -> Path:

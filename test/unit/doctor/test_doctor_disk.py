@@ -9,7 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from fl_robot_ros.config import ClientSettings
-from fl_robot_ros.delivery.manifest import Manifest, hash_file
+from fl_robot_ros.delivery.hold import Hold, HoldKind
+from fl_robot_ros.delivery.manifest import Manifest
+from fl_robot_ros.delivery.model_file import hash_file
 from fl_robot_ros.doctor import disk
 from fl_robot_ros.doctor.finding import Level
 from fl_robot_ros.process_lock import ProcessLock
@@ -121,6 +123,11 @@ def test_the_current_model_is_read_as_a_whole(tmp_path: Path) -> None:
     (models / "current").symlink_to(folder.name)
     [found] = disk.check_model(models)
     assert found.text == "the current model v00001 is whole: 2 classes"
+    Hold(HoldKind.PINNED, "v00001", "the fair").write(models)
+    [_, held] = disk.check_model(models)
+    assert held.level == Level.WARNING
+    assert held.text.endswith("v00001 is pinned: the fair")
+    (models / "hold.json").unlink()
     (folder / "model.keras").write_bytes(b"cut off")
     [found] = disk.check_model(models)
     assert "model.keras is damaged" in found.text
