@@ -62,7 +62,8 @@ def models() -> Models:
 
 def write_version(model: Any, folder: Path) -> None:
     """Write a model as a version."""
-    from fl_robot_ros.delivery.manifest import Manifest, hash_file
+    from fl_robot_ros.delivery.manifest import Manifest
+    from fl_robot_ros.delivery.model_file import hash_file
     from fl_robot_ros.images.preprocessing import Preprocessing
     from fl_robot_ros.learning.export import export_model
 
