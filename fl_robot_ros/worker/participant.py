@@ -9,7 +9,7 @@ import base64
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -331,9 +331,10 @@ class Participant:
 def _refusal(verdict: Verdict, store: ModelStore) -> dict[str, str]:
     """Return what a robot tells the server that does not use the model."""
     current, hold = store.current(), store.hold()
-    reason = (
-        verdict.reason if hold is None or not verdict.accepted else f"{hold}; {verdict.reason}"
-    )
+    reason = verdict.reason
+    if verdict.accepted and hold is not None:
+        # What a person wrote beside it stays on the robot.
+        reason = f"{replace(hold, reason='')}; {reason}"
     return {
         protocol.KEPT_VERSION: current.name if current else "",
         protocol.VERDICT: one_line(reason, 300),

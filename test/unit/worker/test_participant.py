@@ -278,6 +278,5 @@ def test_a_worse_model_is_kept_apart_and_node_and_server_hear_why(tmp_path: Path
     store.pin("v00002", "the lift is being repaired")
     reply, event = deliver(good)
     assert check_reply(1, reply, None, 100).note == (
-        "keeps v00002: v00002 is pinned: the lift is being repaired; accuracy 1.000 on its 10 "
-        "images, 1.000 before"
+        "keeps v00002: v00002 is pinned; accuracy 1.000 on its 10 images, 1.000 before"
     )
