@@ -8,11 +8,12 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rich.console import Console
 
 from fl_robot_ros.cli.classifier import Classifier, open_classifier
-from fl_robot_ros.cli.example_source import Example, ExampleSource, open_examples
+from fl_robot_ros.cli.example_source import Example, open_examples
 from fl_robot_ros.cli.model_comparison import Comparison
 from fl_robot_ros.cli.option_type import full_path, topic_list, whole_number
 from fl_robot_ros.cli.prediction_report import describe_comparison, describe_predictions
@@ -170,7 +171,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    """Predict every image, write the sheets, then print the tables or the document."""
+    """Predict every image, print the tables or the document, then write the sheets."""
+    for sheet in (options.sheet, options.confusion):
+        _check_place(sheet)
     choice = _TileChoice(_SHEET_TILES)
     with quiet_libraries() as terminal, progress(terminal, "predicting") as on_progress:
         runs = [_Run(open_classifier(options.model))]
@@ -199,10 +202,6 @@ def _predict(options: argparse.Namespace) -> None:
     if not runs[0].outcomes:
         raise SourceError(f"no image of {options.images} could be read")
     boards = [run.board() for run in runs]
-    if options.sheet:
-        write_sheet(options.sheet, draw_predictions(choice.tiles, tile_px=_TILE_PX))
-    if options.confusion:
-        _write_confusion(options, boards[0], runs[0].model.version)
     comparison = Comparison(*boards) if options.compare else None
     if options.json:
         document = describe_predictions(
@@ -211,35 +210,57 @@ def _predict(options: argparse.Namespace) -> None:
         if comparison:
             document["compare"] = describe_comparison(comparison, runs[1].model)
         print(json.dumps(document))
-        return
-    _print(options, Console(), images, unreadable, runs, boards[0], comparison)
+    else:
+        _print(Console(), images.notes, unreadable, runs, boards[0], comparison)
+    # What was found out is shown even where a sheet cannot be drawn.
+    _write_sheets(options, choice.tiles, boards[0], runs[0].model.version)
 
 
-def _write_confusion(options: argparse.Namespace, board: Scoreboard, version: str) -> None:
-    """Draw the confusion matrix.
+def _check_place(sheet: Path | None) -> None:
+    """Check before the work that there is a folder for a sheet.
 
     Raises:
-        SourceError: No image has a label of the model.
-        OSError: The file cannot be written.
+        SourceError: There is none.
     """
-    if board.accuracy is None:
-        raise SourceError(
-            f"no image of {options.images} has a label of the model; --confusion needs some"
-        )
-    title = f"{version}: {board.accuracy:.1%} of {len(board.compared):,} images right"
-    write_sheet(options.confusion, draw_confusion(board.classes, board.confusion, title))
+    if sheet is not None and not sheet.parent.is_dir():
+        raise SourceError(f"cannot write {sheet}: there is no folder {sheet.parent}")
+
+
+def _write_sheets(
+    options: argparse.Namespace, tiles: Sequence[Tile], board: Scoreboard, version: str
+) -> None:
+    """Write the sheets that were asked for, and say so.
+
+    Raises:
+        SourceError: There is no confusion matrix, since no image has a label of the model.
+        OSError: A file cannot be written.
+    """
+    written = []
+    if options.sheet:
+        write_sheet(options.sheet, draw_predictions(tiles, tile_px=_TILE_PX))
+        written.append(f"contact sheet: {options.sheet}")
+    if options.confusion:
+        if board.accuracy is None:
+            raise SourceError(
+                f"no image of {options.images} has a label of the model; --confusion needs some"
+            )
+        title = f"{version}: {board.accuracy:.1%} of {len(board.compared):,} images right"
+        write_sheet(options.confusion, draw_confusion(board.classes, board.confusion, title))
+        written.append(f"confusion matrix: {options.confusion}")
+    if not options.json:
+        for line in written:
+            say(Console(), line)
 
 
 def _print(
-    options: argparse.Namespace,
     console: Console,
-    images: ExampleSource,
+    notes: Sequence[str],
     unreadable: int,
     runs: Sequence[_Run],
     board: Scoreboard,
     comparison: Comparison | None,
 ) -> None:
-    """Print tables, notes, where the sheets are, and the accuracy last."""
+    """Print the tables, the notes and the accuracy."""
     if comparison:
         names = [run.model.version for run in runs]
         if names[0] == names[1]:
@@ -249,11 +270,8 @@ def _print(
         print_predictions(console, board)
     if unreadable:
         say(console, f"images that could not be read: {unreadable:,}")
-    for note in images.notes:
+    for note in notes:
         say(console, note)
-    for what, path in (("contact sheet", options.sheet), ("confusion", options.confusion)):
-        if path:
-            say(console, f"{what}: {path}")
     if not comparison:
         print_accuracy(console, board, runs[0].model.version)
 

@@ -106,23 +106,35 @@ def draw_predictions(tiles: Sequence[Tile], columns: int = 8, tile_px: int = 128
 
 def _draw_caption(band: Image, tile: Tile, names: Mapping[str, str]) -> None:
     height, width = band.shape[:2]
-    text = names[tile.predicted]
-    if tile.expected is None:
-        colour = GREY
-    elif tile.expected == tile.predicted:
-        colour = GREEN
-    else:
-        colour, text = RED, f"{text} (not {names[tile.expected]})"
-    band[:] = colour
     margin = max(2, height // 5)
     baseline = round(height * 0.68)
     room_px = width - 2 * margin
     scale = height / 44.0
-    percent = f"{tile.confidence:.0%}"
-    if text_width(f"{text} {percent}", scale) > room_px and colour == RED:
-        percent = ""  # The true label matters more.
-        scale *= min(1.0, max(0.7, room_px / max(1, text_width(text, scale))))
-    percent_px = text_width(percent, scale)
-    text = shortened(text, scale, room_px - percent_px)
+    predicted, percent = names[tile.predicted], f"{tile.confidence:.0%}"
+    if tile.expected is None or tile.expected == tile.predicted:
+        band[:] = GREY if tile.expected is None else GREEN
+        percent_px = text_width(percent, scale)
+        text = shortened(predicted, scale, room_px - percent_px)
+    else:
+        band[:] = RED
+        text, scale = _fit_mistake(predicted, names[tile.expected], scale, room_px)
+        percent_px = text_width(percent, scale)
+        if text_width(f"{text} ", scale) + percent_px > room_px:
+            percent = ""  # The true label matters more.
     draw_text(band, text, (margin, baseline), scale, _WHITE)
     draw_text(band, percent, (width - margin - percent_px, baseline), scale, _WHITE)
+
+
+def _fit_mistake(predicted: str, expected: str, scale: float, room_px: int) -> tuple[str, float]:
+    """Return a caption that names both labels, smaller or with both shortened, and its scale."""
+    text = f"{predicted} (not {expected})"
+    scale *= min(1.0, max(0.7, room_px / max(1, text_width(text, scale))))
+    if text_width(text, scale) <= room_px:
+        return text, scale
+    room_px -= text_width(" (not )", scale)
+    # A short label leaves the rest of the room to the other.
+    half = room_px // 2
+    first = max(half, room_px - text_width(expected, scale))
+    predicted = shortened(predicted, scale, first)
+    expected = shortened(expected, scale, room_px - text_width(predicted, scale))
+    return f"{predicted} (not {expected})", scale

@@ -13,8 +13,11 @@ _FrameT = TypeVar("_FrameT")
 # Frames wait for their results up to these limits; a model that is slower is shown as missing.
 _MOST_WAITING = 60
 _MOST_BYTES = 100_000_000
-# So long after the last result, frames are shown without waiting for one.
+# So long after the last match, frames are shown without waiting for one; a model that is slower
+# than that gets several times what it took.
 _PATIENCE_SEC = 1.0
+_PATIENCE_INTERVALS = 3.0
+_MOST_PATIENCE_SEC = 10.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ class MatchedFrames(Generic[_FrameT]):
         self._clock = clock
         self._frames: OrderedDict[int, tuple[_FrameT, int]] = OrderedDict()
         self._early: OrderedDict[int, ViewedResult] = OrderedDict()
-        self._heard_at = -_PATIENCE_SEC
+        self._matched_at: float | None = None
+        self._patience_sec = _PATIENCE_SEC
 
     def add_frame(
         self, stamp_ns: int, frame: _FrameT, size_bytes: int
@@ -60,6 +64,7 @@ class MatchedFrames(Generic[_FrameT]):
         """
         if stamp_ns in self._early:
             self._frames.clear()
+            self._note_match()
             return frame, self._early.pop(stamp_ns)
         self._frames[stamp_ns] = frame, size_bytes
         while len(self._frames) > 1 and (
@@ -67,8 +72,9 @@ class MatchedFrames(Generic[_FrameT]):
             or sum(size for _, size in self._frames.values()) > _MOST_BYTES
         ):
             self._frames.popitem(last=False)
-        is_silent = self._clock() - self._heard_at > _PATIENCE_SEC
-        return (frame, None) if is_silent else None
+        matched_at = self._matched_at
+        is_alone = matched_at is None or self._clock() - matched_at > self._patience_sec
+        return (frame, None) if is_alone else None
 
     def add_result(
         self, stamp_ns: int, result: ViewedResult
@@ -79,7 +85,6 @@ class MatchedFrames(Generic[_FrameT]):
             stamp_ns: Stamp of the result's frame in ns.
             result: The result.
         """
-        self._heard_at = self._clock()
         if stamp_ns not in self._frames:
             self._early[stamp_ns] = result
             if len(self._early) > _MOST_WAITING:
@@ -89,7 +94,15 @@ class MatchedFrames(Generic[_FrameT]):
         # What is older was skipped.
         while self._frames and stamp_ns in self._frames:
             self._frames.popitem(last=False)
+        self._note_match()
         return frame, result
+
+    def _note_match(self) -> None:
+        now = self._clock()
+        interval_sec = 0.0 if self._matched_at is None else now - self._matched_at
+        wanted = _PATIENCE_INTERVALS * interval_sec
+        self._patience_sec = min(max(wanted, _PATIENCE_SEC), _MOST_PATIENCE_SEC)
+        self._matched_at = now
 
 
 class Rate:

@@ -66,14 +66,13 @@ class _View:
 
 
 class ViewerNode(Node):  # type: ignore[misc]
-    """Shows each frame with its own result; without results for a second, frames as they come.
+    """Shows each frame with its own result; where none come, frames as they are.
 
     The executor brings frames and results together, and a thread draws the newest. A window is the
     executor's too, since many libraries of windows want the main thread.
 
     Attributes:
         finished: Completed with the exit code when a person closes the window.
-        url: Address of the page, "" where a window is shown.
     """
 
     def __init__(self) -> None:
@@ -89,14 +88,12 @@ class ViewerNode(Node):  # type: ignore[misc]
         self.finished = Future()
         self._page: MjpegPage | None = None
         self._window: ViewWindow | None = None
-        self.url = ""
         if settings.window and has_display():
             self._window = ViewWindow(f"fl_viewer {self._topic}")
             self.get_logger().info("a window shows the camera; q closes it")
         else:
             self._page = MjpegPage(f"fl_viewer {self._topic}", settings.page_port)
-            self.url = self._page.url
-            self.get_logger().info(f"the page is {self.url}")
+            self.get_logger().info(f"the page is {self._page.url}")
         self._matches: MatchedFrames[Frame] = MatchedFrames()
         self._frame_rate, self._result_rate = Rate(), Rate()
         self._condition = threading.Condition()
@@ -189,7 +186,7 @@ class ViewerNode(Node):  # type: ignore[misc]
             self._show(annotated(before, str(error), None, "", heading))
             return before
         if result is None:
-            self._show(annotated(image, "no result from fl_perception", None, "", heading))
+            self._show(annotated(image, "no result of fl_perception for it", None, "", heading))
         else:
             text = result.error or result.label or "unsure"
             self._show(annotated(image, text, result.confidence, result.version, heading))

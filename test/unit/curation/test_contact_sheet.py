@@ -58,3 +58,19 @@ def test_labels_in_any_letters_are_told_apart(label: str) -> None:
     ]
     assert not np.array_equal(frames[0], frames[1])
     assert not np.array_equal(frames[0], frames[2])
+
+
+def test_the_caption_of_a_mistake_names_both_labels_however_long_they_are() -> None:
+    long = "a label that is far too long for it"
+    sheets = [
+        draw_predictions([Tile(grey_image(), predicted, 0.5, expected)])
+        for predicted, expected in (
+            (long, f"x {long}"),
+            (long, f"y {long}"),
+            (f"x {long}", long),
+            (long, "cup"),
+            (long, "cap"),
+            ("cup", long),
+        )
+    ]
+    assert len({sheet.tobytes() for sheet in sheets}) == len(sheets)

@@ -37,13 +37,30 @@ def test_without_results_frames_are_shown_as_they_come() -> None:
     assert frames.add_frame(1, "one", 10) == ("one", None)
     frames.add_result(1, CUP)
     clock.now += 0.9
-    assert frames.add_frame(2, "two", 10) is None
+    assert frames.add_frame(3, "three", 10) is None
     clock.now += 0.2
-    assert frames.add_frame(3, "three", 10) == ("three", None)
+    assert frames.add_frame(4, "four", 10) == ("four", None)
+    # Results of other frames, such as those of another camera, do not count.
+    frames.add_result(1_000, CUP)
+    assert frames.add_frame(5, "five", 10) == ("five", None)
+
+
+def test_a_slow_model_is_waited_for() -> None:
+    clock = Clock()
+    frames: MatchedFrames[int] = MatchedFrames(clock)
+    shown = []
+    for second in range(20):
+        shown.append(frames.add_frame(second, second, 10))
+        if second % 2:
+            shown.append(frames.add_result(second - 1, CUP))
+        clock.now += 1.0
+    # At first each frame by itself, then those with results only.
+    assert [match for match in shown if match][-8:] == [(n, CUP) for n in range(4, 20, 2)]
 
 
 def test_frames_that_wait_for_results_are_bounded() -> None:
     frames: MatchedFrames[int] = MatchedFrames(Clock())
+    frames.add_frame(0, 0, 1)
     frames.add_result(0, CUP)
     for number in range(1, 100):
         frames.add_frame(number, number, 6_000_000)
