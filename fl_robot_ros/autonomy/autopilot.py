@@ -46,6 +46,10 @@ class Run(Protocol):
     def newest_id(self) -> int:
         """Id of the newest sample of the newest run."""
 
+    @property
+    def come_back_sec(self) -> float:
+        """For how long the newest run's server has no other; 0: unknown."""
+
     def start(self) -> Future[str]:
         """Start a run; may raise an FlRobotError."""
 
@@ -166,14 +170,19 @@ class Autopilot:
             self._was_active = status.is_active
             return
         self._was_active, self._paused_by = False, None
-        is_finished = status.state == RunState.IDLE and status.detail == FINISHED
+        is_finished = status.state == RunState.IDLE and status.detail.startswith(FINISHED)
         at = self._local_time()
         finished = FinishedRun(at.timestamp(), self._run.newest_id, status.samples)
         self._journal.add_run(self._run.shape, at, finished if is_finished else None)
+        come_back_sec = self._run.come_back_sec
         if is_finished:
             self._failures, self._not_before = 0, -1.0
+            if come_back_sec:
+                self._wait(come_back_sec, "the server has no run now")
         elif status.state == RunState.IDLE:
             self._wait(_LONGEST_WAIT_SEC, "the run was left by hand")
+        elif come_back_sec:
+            self._wait(come_back_sec, status.detail)
         else:
             self._wait_longer(f"the run failed: {status.detail}")
 

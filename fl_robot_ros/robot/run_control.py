@@ -167,6 +167,12 @@ class RunControl:
         with self._lock:
             return self._newest_id
 
+    @property
+    def come_back_sec(self) -> float:
+        """For how long, from its end on, the newest run's server has no other; 0: unknown."""
+        with self._lock:
+            return self._outcome.come_back_sec if self._outcome else 0.0
+
     def start(self) -> Future[str]:
         """Start a run with the samples stored so far, or with another source.
 

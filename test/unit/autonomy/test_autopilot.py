@@ -33,6 +33,7 @@ class FakeRun:
     newest_id: int = 7
     calls: list[str] = field(default_factory=list)
     refusal: str = ""
+    come_back_sec: float = 0.0
 
     def start(self) -> Future[str]:
         self.calls.append("start")
@@ -185,6 +186,25 @@ def test_a_run_that_a_person_left_does_not_begin_again_at_once(robot: Robot) -> 
     assert "the run was left by hand; next try by itself" in robot.verdicts[-1]
     assert robot.step(3000.0) == []
     assert robot.step(601.0) == ["start"]
+
+
+@pytest.mark.parametrize(
+    ("state", "detail", "reason"),
+    [
+        (RunState.IDLE, f"{FINISHED}; v00009 is stored", "the server has no run now"),
+        (RunState.FAILED, "no run before 02:00", "no run before 02:00"),
+    ],
+)
+def test_a_robot_comes_back_when_the_server_says(
+    robot: Robot, state: RunState, detail: str, reason: str
+) -> None:
+    start(robot)
+    robot.run.come_back_sec = 7200.0
+    robot.run.end(state, detail)
+    assert robot.step() == []
+    assert robot.verdicts == [f"not learning: {reason}; next try by itself at 00:01:01"]
+    assert robot.step(7199.0) == []
+    assert robot.step(1.0) == ["start"]
 
 
 def test_suggest_says_that_it_would_and_a_person_starts(tmp_path: Path) -> None:
