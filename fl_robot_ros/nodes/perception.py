@@ -259,7 +259,11 @@ class PerceptionNode(Node):  # type: ignore[misc]
                 for camera, count in zip(cameras, self._frames.dropped, strict=True)
             },
             silent_topics=[camera.topic for camera in cameras if camera.is_silent],
-            counts={**self._counts, "without_model": self._inference.without_model},
+            counts={
+                "labelled": self._counts["labelled"],
+                "unclassified": unclassified,
+                "without_model": self._inference.without_model,
+            },
             recently_unclassified=recently_unclassified,
             version=in_use.version if in_use is not None else "",
             probation=self._probation_state(),
