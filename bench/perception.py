@@ -14,6 +14,7 @@ subscriber that only counts, and of `fl_perception`.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import re
 import signal
@@ -63,7 +64,6 @@ def models() -> Models:
 def write_version(model: Any, folder: Path) -> None:
     """Write a model as a version."""
     from fl_robot_ros.delivery.manifest import Manifest
-    from fl_robot_ros.delivery.model_file import hash_file
     from fl_robot_ros.images.preprocessing import Preprocessing
     from fl_robot_ros.learning.export import export_model
 
@@ -73,7 +73,9 @@ def write_version(model: Any, folder: Path) -> None:
     Manifest(
         version=folder.name,
         created="2026-01-01T00:00:00+00:00",
-        files={path.name: hash_file(path) for path in folder.iterdir()},
+        files={
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()
+        },
         classes=[f"class {number}" for number in range(CLASSES)],
         preprocessing=Preprocessing(height, width, channels, SCALE).to_dict(),
     ).write(folder)

@@ -71,7 +71,8 @@ class AnnotatedImages:
     def _publish(self, camera: int, result: Result) -> None:
         assert result.image is not None
         assert result.prediction is not None
-        drawn = draw_prediction(_shrunk(result.image, self._max_px), result.prediction)
+        image = _shrunk(result.image, self._max_px)
+        drawn = draw_prediction(image, result.prediction, result.predictor.version)
         frame = result.frame
         message = to_image_message(drawn, frame.stamp_ns, frame.frame_id)
         self._publishers[camera].publish(message)

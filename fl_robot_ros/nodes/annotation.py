@@ -10,7 +10,7 @@ from fl_robot_ros.delivery.predictor import Prediction
 from fl_robot_ros.images.drawn_text import draw_text, drawable_names, shortened, text_width
 
 # Text in an image whose shorter side is smaller would cover it or be illegible.
-LEAST_EDGE_PX = 240
+LEAST_EDGE_PX = 180
 
 _BAR = (24, 26, 30)
 _TEXT = (245, 245, 245)
@@ -37,7 +37,7 @@ def draw_prediction(
 
     Returns:
         Image of the same type and shape; a small one enlarged by a whole number, without
-        smoothing, so that its shorter side has 240 px or more.
+        smoothing, so that its shorter side has 180 px or more.
     """
     return annotated(image, prediction.label, prediction.confidence, version)
 

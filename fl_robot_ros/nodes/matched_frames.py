@@ -28,13 +28,13 @@ class ViewedResult:
         label: The label, "" for none.
         confidence: Its probability, 0 to 1; None where it is unknown.
         version: The model's version, "" where it is unknown.
-        error: Why the frame was not classified, "" where it was.
+        reason: Why there is no label, "" where there is one.
     """
 
     label: str
     confidence: float | None = None
     version: str = ""
-    error: str = ""
+    reason: str = ""
 
 
 class MatchedFrames(Generic[_FrameT]):

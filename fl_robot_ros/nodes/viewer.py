@@ -188,7 +188,7 @@ class ViewerNode(Node):  # type: ignore[misc]
         if result is None:
             self._show(annotated(image, "no result of fl_perception for it", None, "", heading))
         else:
-            text = result.error or result.label or "unsure"
+            text = result.label or result.reason or "no label"
             self._show(annotated(image, text, result.confidence, result.version, heading))
         return image
 
@@ -228,8 +228,7 @@ def read_result(message: DiagnosticArray) -> ViewedResult:
     except (KeyError, ValueError):
         confidence = None
     label, version = values.get("label", ""), values.get("model_version", "")
-    error = "" if label or confidence is not None else status.message
-    return ViewedResult(label, confidence, version, error)
+    return ViewedResult(label, confidence, version, "" if label else status.message)
 
 
 def main(args: Sequence[str] | None = None) -> int:
