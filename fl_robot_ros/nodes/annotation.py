@@ -10,7 +10,8 @@ from fl_robot_ros.delivery.predictor import Prediction
 from fl_robot_ros.images.drawn_text import draw_text, drawable_names, shortened, text_width
 
 # Text in an image whose shorter side is smaller would cover it or be illegible.
-LEAST_EDGE_PX = 180
+SMALL_EDGE_PX = 180
+_ENLARGED_EDGE_PX = 240
 
 _BAR = (24, 26, 30)
 _TEXT = (245, 245, 245)
@@ -36,8 +37,8 @@ def draw_prediction(
         version: Model version, left out where there is no room for it; "" for none.
 
     Returns:
-        Image of the same type and shape; a small one enlarged by a whole number, without
-        smoothing, so that its shorter side has 180 px or more.
+        Image of the same type and shape; one with a side of less than 180 px enlarged by a whole
+        number, without smoothing, so that its shorter side has 240 px or more.
     """
     return annotated(image, prediction.label, prediction.confidence, version)
 
@@ -79,9 +80,10 @@ def annotated(
 
 def enlarged(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return a copy of an image, enlarged by a whole number where it is too small for text."""
-    factor = -(-LEAST_EDGE_PX // max(1, min(image.shape[:2])))
+    edge = max(1, min(image.shape[:2]))
+    factor = -(-_ENLARGED_EDGE_PX // edge) if edge < SMALL_EDGE_PX else 1
     # A strip of a few px would become very long.
-    factor = min(factor, max(1, 16 * LEAST_EDGE_PX // max(image.shape[:2])))
+    factor = min(factor, max(1, 16 * _ENLARGED_EDGE_PX // max(image.shape[:2])))
     return image.repeat(factor, axis=0).repeat(factor, axis=1) if factor > 1 else image.copy()
 
 

@@ -235,12 +235,12 @@ def test_the_annotated_image_is_made_for_a_listener(
     wait_until(lambda: len(labels) >= 5, "labels without a listener")
     annotated = peer.record(Image, "/robot1/fl/perception/image", DEEP)
     first = wait_until(lambda: annotated and annotated[0], "an annotated image")
-    # Enlarged eightfold, so that the text is legible.
-    assert (first.encoding, first.height, first.width, first.step) == ("rgb8", 192, 256, 768)
+    # Enlarged tenfold, so that the text is legible.
+    assert (first.encoding, first.height, first.width, first.step) == ("rgb8", 240, 320, 960)
     assert first.header.frame_id == "camera"
     assert 1 <= first.header.stamp.nanosec <= camera.sent
-    drawn = np.frombuffer(first.data, dtype=np.uint8).reshape(192, 256, 3)
-    assert (drawn[:64] == RED[0, 0]).all()
+    drawn = np.frombuffer(first.data, dtype=np.uint8).reshape(240, 320, 3)
+    assert (drawn[:80] == RED[0, 0]).all()
     assert (drawn != RED[0, 0]).any()
 
 

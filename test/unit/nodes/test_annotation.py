@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fl_robot_ros.delivery.predictor import Prediction
-from fl_robot_ros.nodes.annotation import LEAST_EDGE_PX, annotated, draw_prediction
+from fl_robot_ros.nodes.annotation import SMALL_EDGE_PX, annotated, draw_prediction
 
 LONG = "a label that is far too long for the image that it stands in, whatever its size"
 
@@ -22,7 +22,7 @@ def said(label: str, confidence: float = 0.5) -> Prediction:
 
 @pytest.mark.parametrize(
     ("height", "width", "factor"),
-    [(480, 640, 1), (1080, 1920, 1), (240, 320, 1), (32, 32, 6), (5, 7, 36), (1, 2000, 1)],
+    [(480, 640, 1), (1080, 1920, 1), (240, 320, 1), (32, 32, 8), (5, 7, 48), (1, 2000, 1)],
 )
 def test_small_images_are_enlarged_and_others_keep_their_shape(
     height: int, width: int, factor: int
@@ -55,4 +55,4 @@ def test_label_confidence_and_version_are_all_in_the_image() -> None:
 def test_a_heading_is_a_bar_at_the_upper_edge() -> None:
     drawn = annotated(grey(480, 640), "cup", None, "", "camera   30.0 Hz")
     assert (drawn[:20] != 90).any()
-    assert (drawn[LEAST_EDGE_PX] == 90).all()
+    assert (drawn[SMALL_EDGE_PX] == 90).all()
