@@ -32,6 +32,7 @@ from fl_robot_ros.ros.graph_subscription import GraphSubscription
 _ODOMETRY = "nav_msgs/msg/Odometry"
 # What is read from the kernel, the disk and the dataset is read so often.
 _FRESH_SEC = 2.0
+_LOOK_EVERY_SEC = 0.45  # at every other call, twice a second
 
 
 def _odometry() -> type:
@@ -77,6 +78,8 @@ class RobotSignals:
         self._worker_pid = worker_pid
         self._on_change = on_change
         self._subscriptions: list[GraphSubscription] = []
+        self._polled: list[GraphSubscription] = []
+        self._looked_at = -math.inf
         self._looks: list[Callable[[float], None]] = []
         self._cached: dict[str, tuple[float, Reading]] = {}
         self._temperature: tuple[float, float] | None = None  # °C, and when it was heard
@@ -108,8 +111,13 @@ class RobotSignals:
         return self._readers[rule.topic or rule.signal](now)
 
     def look(self) -> None:
-        """Take what the graph shows now; to be called about once a second."""
+        """Take the messages that wait and, twice a second, what the graph shows."""
         now = time.monotonic()
+        for topic in self._polled:
+            topic.poll()
+        if now - self._looked_at < _LOOK_EVERY_SEC:
+            return
+        self._looked_at = now
         for subscription in self._subscriptions:
             subscription.look()
         for take_look in self._looks:
@@ -122,11 +130,19 @@ class RobotSignals:
         on_message: Callable[[Any], None],
         *,
         wants_last: bool = False,
+        is_polled: bool = False,
     ) -> GraphSubscription:
         subscription = GraphSubscription(
-            self._node, topic, classes, on_message, wants_last=wants_last
+            self._node,
+            topic,
+            classes,
+            on_message,
+            wants_last=wants_last,
+            is_polled=is_polled,
         )
         self._subscriptions.append(subscription)
+        if is_polled:
+            self._polled.append(subscription)
         return subscription
 
     def _follow_battery(self) -> None:
@@ -184,15 +200,17 @@ class RobotSignals:
                 *(twist.linear.x, twist.linear.y, twist.linear.z),
                 *(twist.angular.x, twist.angular.y, twist.angular.z),
             )
-            if motion.take(topic, components, time.monotonic()):
-                self._on_change()
+            motion.take(topic, components, time.monotonic())
 
         classes: dict[str, Callable[[], type]] = {
             "geometry_msgs/msg/Twist": lambda: Twist,
             "geometry_msgs/msg/TwistStamped": lambda: TwistStamped,
             _ODOMETRY: _odometry,
         }
-        found = {name: self._subscribe(name, classes, partial(take, name)) for name in topics}
+        found = {
+            name: self._subscribe(name, classes, partial(take, name), is_polled=True)
+            for name in topics
+        }
         motion = Motion(found, self._settings.signal_timeout_sec)
 
         def look(_: float) -> None:
