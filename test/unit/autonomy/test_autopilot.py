@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from fl_robot_ros.autonomy.autopilot import Autopilot
-from fl_robot_ros.autonomy.journal import FinishedRun, Journal
+from fl_robot_ros.autonomy.finished_run import FinishedRun
+from fl_robot_ros.autonomy.journal import Journal
 from fl_robot_ros.autonomy.reading import Reading
 from fl_robot_ros.autonomy.rules import LearningRules, Rule
 from fl_robot_ros.config import ClientSettings
