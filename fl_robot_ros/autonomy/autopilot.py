@@ -132,9 +132,10 @@ class Autopilot:
         if is_active:
             self._steer(_first_broken(go_on))
             return
-        broken = _first_broken((*begin, *go_on))
         if not self._has_rules:
             return
+        # A start by hand needs the latter alone.
+        broken = _first_broken(go_on if self._mode == "off" else (*begin, *go_on))
         if broken is not None:
             self._say(f"not learning: {broken.reason}")
         elif now < self._not_before and self._mode == "auto":

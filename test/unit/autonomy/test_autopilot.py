@@ -218,8 +218,8 @@ def test_suggest_says_that_it_would_and_a_person_starts(tmp_path: Path) -> None:
 
 
 def test_a_start_by_hand_ignores_learn_when_and_obeys_learn_while(tmp_path: Path) -> None:
-    robot = Robot(tmp_path / "j.json", learn="off", learn_when=(), learn_while=("battery >= 0.4",))
-    assert robot.step() == []
+    robot = Robot(tmp_path / "j.json", learn="off", learn_while=("battery >= 0.4",))
+    assert robot.step(new_samples=0) == []
     assert robot.verdicts == ["not learning: learn is off; fl/start_round starts a run"]
     robot.signals["battery"] = 0.31
     with pytest.raises(RunRefusedError, match=r"^not learning: battery 0.31, needs >= 0.4$"):
