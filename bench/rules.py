@@ -418,7 +418,8 @@ def do_chaos(folder: Path, options: argparse.Namespace) -> None:
                     counts["starts"] += values["state"] == "connecting"
                     state = values["state"]
             seen = len(robot.statuses)
-            if state not in ("paused", "idle", "failed"):
+            is_leaving = robot.statuses[-1][1]["why"].startswith("not learning: left: ")
+            if state not in ("paused", "idle", "failed") and not is_leaving:
                 learned_sec += now - before
                 for name in list(topics.wrong_since):
                     late_sec = topics.wrong_for_sec(name, now)

@@ -40,6 +40,10 @@ class Run(Protocol):
         """The state now."""
 
     @property
+    def is_leaving(self) -> bool:
+        """Whether the worker leaves the run, and will not learn any more."""
+
+    @property
     def shape(self) -> str:
         """The shape of the newest run."""
 
@@ -197,6 +201,10 @@ class Autopilot:
 
     def _steer(self, broken: Finding | None) -> None:
         """Pause or resume the run that is on."""
+        if self._run.is_leaving:
+            if self._has_rules:
+                self._say(f"not learning: {self._run.status.detail}")
+            return
         if not self._obeys_rules or broken is None:
             if self._paused_by is not None:
                 self._paused_by = None

@@ -35,6 +35,7 @@ class FakeRun:
     calls: list[str] = field(default_factory=list)
     refusal: str = ""
     come_back_sec: float = 0.0
+    is_leaving: bool = False
 
     def start(self) -> Future[str]:
         self.calls.append("start")
@@ -134,6 +135,16 @@ def test_a_pause_for_another_reason_tells_the_worker(robot: Robot) -> None:
     assert robot.step(still=0) == ["pause 0, needs still"]
     assert robot.step(no_goal=1, still=1) == ["pause 1 for 0 s, needs no_goal for 60 s"]
     assert robot.step(60.0) == ["resume"]
+
+
+def test_a_run_that_is_being_left_is_neither_paused_nor_resumed(robot: Robot) -> None:
+    start(robot)
+    robot.step(still=0)
+    robot.run.is_leaving = True
+    robot.run.status = RunStatus(RunState.PAUSED, "left: 0, needs still")
+    assert robot.step(still=1) == []
+    assert robot.step(no_goal=0) == []
+    assert robot.verdicts == ["paused: 0, needs still", "not learning: left: 0, needs still"]
 
 
 def test_a_value_that_moves_is_no_new_verdict(robot: Robot) -> None:
