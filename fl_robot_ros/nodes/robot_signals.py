@@ -64,7 +64,8 @@ class RobotSignals:
             data_dir: The folder whose disk the rule free_disk_mb means.
             finished_run: Returns the newest finished run.
             worker_pid: Returns the worker's process, None without one.
-            on_change: Called after a message that may change what a rule says.
+            on_change: Called after a message of a goal or of a permission, which is urgent and
+                rare; all others are taken by `look`.
 
         Raises:
             SettingError: The name of a topic or an action is invalid, or a rule has no topic.
@@ -108,7 +109,10 @@ class RobotSignals:
         return self._readers[_key(rule.signal, rule.topic)](now)
 
     def look(self) -> None:
-        """Take the messages that wait and, twice a second, what the graph shows."""
+        """Take the messages that wait and, twice a second, what the graph shows.
+
+        To be called four times a second.
+        """
         now = time.monotonic()
         for topic in self._polled:
             topic.poll()
@@ -157,10 +161,9 @@ class RobotSignals:
                     f"{subscription.topic} says {message.percentage:g}, above 1: it counts in per "
                     "cent from now on; sensor_msgs/BatteryState has 0 to 1"
                 )
-            self._on_change()
 
         classes = {"sensor_msgs/msg/BatteryState": lambda: BatteryState}
-        subscription = self._subscribe(self._settings.battery_topic, classes, take)
+        subscription = self._subscribe(self._settings.battery_topic, classes, take, is_polled=True)
         battery = Battery(subscription.topic, self._settings.signal_timeout_sec)
         self._readers["battery"] = _unless(subscription, battery.charge)
         self._readers["charging"] = _unless(subscription, battery.is_charging)
@@ -181,7 +184,9 @@ class RobotSignals:
             return Reading(celsius, f"{celsius:.1f}")
 
         classes = {"sensor_msgs/msg/Temperature": lambda: Temperature}
-        subscription = self._subscribe(self._settings.temperature_topic, classes, take)
+        subscription = self._subscribe(
+            self._settings.temperature_topic, classes, take, is_polled=True
+        )
         self._readers["temperature"] = _unless(subscription, read)
 
     def _follow_motion(self) -> None:
