@@ -256,7 +256,7 @@ class Run:
         best = self._evaluations.best
         if best is None or best.round == last.server_round:
             return last
-        count = self._record.last_round - self._record.first_round + 1
+        count = last.server_round - self._record.first_round + 1
         at_the_end = self._evaluations[last.server_round]
         end = f"had {at_the_end.accuracy:.3f}" if at_the_end else "was not evaluated"
         self._history.add_event(
