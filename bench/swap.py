@@ -106,7 +106,7 @@ class Bench:
         from fl_robot_ros.ros.qos import LATCHED, reliable_qos
 
         self.folder = folder
-        self.versions = 0
+        self.written = self.announced = 0
         # Arrival, stamp (both s since the epoch) and model version of each result.
         self.results: list[tuple[float, float, str]] = []
         self.diagnostics: dict[str, str] = {}
@@ -135,27 +135,32 @@ class Bench:
                 child.stop()
         self.node.context.try_shutdown()
 
+    def prepare(self, count: int) -> None:
+        """Write versions: synced files would hold up this process while it measures."""
+        from fl_robot_ros.delivery.manifest import TFLITE_FILE, Manifest
+        from fl_robot_ros.delivery.model_file import hash_file
+
+        for _ in range(count):
+            self.written += 1
+            edge, classes = ((32, 10), (48, 7))[self.written % 2]
+            folder = self.folder / "models" / f"v{self.written:05d}"
+            folder.mkdir(parents=True)
+            shutil.copy(self.folder / f"made-{edge}" / TFLITE_FILE, folder)
+            Manifest(
+                version=folder.name,
+                created="2026-01-01T00:00:00+00:00",
+                files={TFLITE_FILE: hash_file(folder / TFLITE_FILE)},
+                classes=[f"class {number}" for number in range(classes)],
+                preprocessing={"height": edge, "width": edge, "channels": 3, "scale": 1 / 255},
+            ).write(folder)
+
     def announce(self) -> str:
         """Announce a new version; return its name."""
         from std_msgs.msg import String
 
-        from fl_robot_ros.delivery.manifest import TFLITE_FILE, Manifest
-        from fl_robot_ros.delivery.model_file import hash_file
-
-        self.versions += 1
-        edge, classes = ((32, 10), (48, 7))[self.versions % 2]
-        version = f"v{self.versions:05d}"
-        folder = self.folder / "models" / version
-        folder.mkdir(parents=True)
-        shutil.copy(self.folder / f"made-{edge}" / TFLITE_FILE, folder)
-        Manifest(
-            version=version,
-            created="2026-01-01T00:00:00+00:00",
-            files={TFLITE_FILE: hash_file(folder / TFLITE_FILE)},
-            classes=[f"class {number}" for number in range(classes)],
-            preprocessing={"height": edge, "width": edge, "channels": 3, "scale": 1 / 255},
-        ).write(folder)
-        self.paths.publish(String(data=str(folder)))
+        self.announced += 1
+        version = f"v{self.announced:05d}"
+        self.paths.publish(String(data=str(self.folder / "models" / version)))
         return version
 
     def spin(self, until: Callable[[], bool], timeout_sec: float = _WAIT_SEC) -> bool:
@@ -193,6 +198,7 @@ class Bench:
 
 def measure_load(bench: Bench, seconds: float, every_sec: float) -> None:
     """Swap a model now and then, and print what became of the frames."""
+    bench.prepare(2 + round(seconds / every_sec))
     bench.swap()
     bench.spin(lambda: False, 2.0)
     bench.results.clear()
@@ -200,7 +206,7 @@ def measure_load(bench: Bench, seconds: float, every_sec: float) -> None:
     begin = time.time()
     swaps: list[float] = []
     announced: list[float] = []
-    while time.time() - begin < seconds:
+    while time.time() - begin < seconds and bench.announced < bench.written:
         announced.append(time.time())
         swaps.append(bench.swap())
         bench.spin(lambda: False, every_sec - swaps[-1])
@@ -233,6 +239,7 @@ def measure_load(bench: Bench, seconds: float, every_sec: float) -> None:
 
 def measure_memory(bench: Bench, swaps: int) -> None:
     """Swap as fast as the node takes models; print its memory."""
+    bench.prepare(swaps + 1)
     for number in range(swaps + 1):
         if number % 50 == 0:
             memory = usage(bench.perception.pid).memory_mb
