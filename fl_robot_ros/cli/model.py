@@ -20,11 +20,13 @@ from fl_robot_ros.cli.model_listing import (
 from fl_robot_ros.cli.option_type import full_path
 from fl_robot_ros.cli.terminal import number, print_error, say
 from fl_robot_ros.config import resolve_data_dir
-from fl_robot_ros.delivery.export_layout import LAYOUTS, publish_version
+from fl_robot_ros.delivery.export_layout import publish_version
+from fl_robot_ros.delivery.manifest import Manifest
 from fl_robot_ros.delivery.model_signature import verify_signature
 from fl_robot_ros.delivery.model_store import ModelStore
+from fl_robot_ros.delivery.triton_layout import publish_for_triton
 from fl_robot_ros.dependency import require
-from fl_robot_ros.errors import FlRobotError, ModelError
+from fl_robot_ros.errors import FlRobotError, MissingPackageError, ModelError
 from fl_robot_ros.identity.enrolment import Enrolment
 
 _DESCRIPTION = """\
@@ -143,10 +145,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     export.add_argument(
         "--layout",
-        choices=LAYOUTS,
+        choices=_LAYOUTS,
         required=True,
-        help="plain: TARGET/v00007 as it is; tf-serving: TARGET/7, a SavedModel; triton: "
-        "TARGET/7/model.savedmodel and TARGET/config.pbtxt; those two need TensorFlow",
+        help="plain: TARGET/v00007 as it is; tf-serving: TARGET/7, a SavedModel, which needs "
+        "TensorFlow here; triton: TARGET/7 and TARGET/config.pbtxt, which need LiteRT there",
     )
     export.add_argument("version", metavar="VERSION", help="such as v00007")
     export.add_argument(
@@ -242,20 +244,31 @@ def _unpin(store: ModelStore, options: argparse.Namespace, console: Console) -> 
 
 
 def _export(store: ModelStore, options: argparse.Namespace, console: Console) -> int:
+    publish = _LAYOUTS[options.layout]
     manifest = store.verify(options.version)
-    folder = store.folder(options.version)
-    if options.layout == "plain":
-        place = publish_version(folder, manifest, options.target)
-    else:
-        require(("tensorflow", "keras"))
-        # Each keeps one kind of TensorFlow's notes out of the terminal.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-        from fl_robot_ros.learning.serving_export import export_for_serving
-
-        place = export_for_serving(folder, manifest, options.layout, options.target)
+    place = publish(store.folder(options.version), manifest, options.target)
     say(console, f"{options.version} is in {place}")
     return 0
+
+
+def _publish_for_tf_serving(folder: Path, manifest: Manifest, target: Path) -> Path:
+    try:
+        require(("tensorflow", "keras"))
+    except MissingPackageError as error:
+        raise MissingPackageError(f"a SavedModel needs TensorFlow: {error}") from error
+    # Each keeps one kind of TensorFlow's notes out of the terminal.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    from fl_robot_ros.learning.serving_export import publish_for_tf_serving
+
+    return publish_for_tf_serving(folder, manifest, target)
+
+
+_LAYOUTS = {
+    "plain": publish_version,
+    "tf-serving": _publish_for_tf_serving,
+    "triton": publish_for_triton,
+}
 
 
 if __name__ == "__main__":

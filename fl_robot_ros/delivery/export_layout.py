@@ -14,7 +14,10 @@ from fl_robot_ros.atomic_file import sync
 from fl_robot_ros.delivery.manifest import MANIFEST_FILE, Manifest
 from fl_robot_ros.errors import ModelError
 
-LAYOUTS = ("plain", "tf-serving", "triton")
+
+def version_number(manifest: Manifest) -> str:
+    """Return the number of a version without leading zeros, as other programs want it."""
+    return str(int(manifest.version.lstrip("v")))
 
 
 def publish(target: Path, name: str, write: Callable[[Path], None]) -> Path:

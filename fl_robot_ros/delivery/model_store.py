@@ -207,8 +207,11 @@ class ModelStore(ModelVersions):
         """Keep other processes and threads from changing the store meanwhile.
 
         Raises:
-            ModelError: Another one does so for too long, or a file cannot be written.
+            ModelError: There is no store, another one changes it for too long, or a file cannot be
+                written.
         """
+        if not self.models_dir.is_dir():
+            raise ModelError(f"there is no current model, nor any other: no {self.models_dir}")
         try:
             lock = ProcessLock(self.models_dir / _LOCK)
             try:

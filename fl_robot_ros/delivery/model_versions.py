@@ -51,11 +51,11 @@ class ModelVersions:
 
         A damaged record counts as a pin: what a person wanted is not undone by a broken file.
         """
-        if not (self.models_dir / HOLD_FILE).exists():
-            return None
         try:
             return Hold.load(self.models_dir)
         except ModelError as error:
+            if not (self.models_dir / HOLD_FILE).exists():
+                return None
             current = self.current()
             return Hold(HoldKind.PINNED, current.name if current else "", str(error))
 

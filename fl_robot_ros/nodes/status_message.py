@@ -19,16 +19,21 @@ _LOSSES = (Verdict.QUEUE_FULL, Verdict.DISK_FULL, Verdict.DISK_ERROR)
 _INVALID = (Verdict.BAD_ENCODING, Verdict.BAD_LABEL)
 
 
-def to_status_message(status: RunStatus, robot: str, model_version: str) -> DiagnosticStatus:
+def to_status_message(
+    status: RunStatus, robot: str, model_version: str, hold: str = ""
+) -> DiagnosticStatus:
     """Return the message of `fl/status`; its `message` is the state, one word.
 
     Args:
         status: State of the robot's run.
         robot: The robot's name.
         model_version: Name of the current model version, "" for none.
+        hold: Why that version stays, "" where a new one may replace it.
     """
     level = DiagnosticStatus.ERROR if status.state == RunState.FAILED else DiagnosticStatus.OK
     values = {**status.values(), "model_version": model_version}
+    if hold:
+        values["hold"] = hold
     return _message(level, robot, "run", str(status.state), values)
 
 
