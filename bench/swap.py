@@ -3,10 +3,12 @@
 A camera, the node and this process each are a process of their own. Every few seconds another
 model is announced, in turn of 32x32 px with 10 classes and of 48x48 px with 7. The table shows
 
-- the frames that were sent, their results, and those that were dropped for a newer one,
+- the frames that were sent, their results, and those that were dropped for a newer one (the node
+  counts these once a second, so a few more or less),
 - the longest time between two results, in frame periods,
 - the time from the announcement of a model to its first result,
-- the age of results, from the frame's publication to its result's arrival here,
+- the age of results, from the frame's publication to its result's arrival here, and the time that
+  decoding and inference take in the node,
 - the memory of the node, while models are swapped as fast as it takes them.
 
 With `--viewer`, a process shows the annotated images, 5 a second, over DDS' default transports.
@@ -232,7 +234,8 @@ def measure_load(bench: Bench, seconds: float, every_sec: float) -> None:
         f"{max(gaps)[0]:.2f} periods (around a swap {max(swap_gaps):.2f}, of the camera "
         f"{max(sent_gaps):.2f}); first result after "
         f"{max(swaps):.2f} s at most, of {len(swaps)} swaps; age p50 {ages[len(ages) // 2]:.1f} "
-        f"ms, p99 {ages[len(ages) * 99 // 100]:.1f} ms, max {ages[-1]:.1f} ms",
+        f"ms, p99 {ages[len(ages) * 99 // 100]:.1f} ms, max {ages[-1]:.1f} ms; inference p50 "
+        f"{bench.diagnostics['latency_ms p50']} ms, p95 {bench.diagnostics['latency_ms p95']} ms",
         flush=True,
     )
 
