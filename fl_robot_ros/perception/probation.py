@@ -23,7 +23,7 @@ _MAX_FAILED_SHARE = 0.1
 _MAX_LATENCY_RATIO = 5.0
 _SLOW_SEC = 0.1
 # Of the confidence beyond guessing, so much of the model before's is kept.
-_MIN_CONFIDENCE_KEPT = 0.5
+_MIN_CONFIDENCE_KEPT = 1 / 3
 _SOME_CONFIDENCE = 0.2
 # One class for so many images, where the model before is sure of several.
 _ALL = 0.95

@@ -227,9 +227,8 @@ def test_the_annotated_image_is_made_for_a_listener(
         "perception",
         ("-r", "__ns:=/robot1"),
         model_path=write_version(),
-        annotated_max_px=64,
     )
-    red = np.full((96, 128, 3), (255, 0, 0), np.uint8)
+    red = np.full((480, 640, 3), (255, 0, 0), np.uint8)
     camera = Camera(peer.publisher(Image, "/robot1/camera/image_raw", DEEP), images=[red])
     cameras.append(camera)
     wait_until(lambda: len(labels) >= 5, "labels without a listener")
@@ -240,8 +239,8 @@ def test_the_annotated_image_is_made_for_a_listener(
     assert first.header.frame_id == "camera"
     assert 1 <= first.header.stamp.nanosec <= camera.sent
     drawn = np.frombuffer(first.data, dtype=np.uint8).reshape(240, 320, 3)
-    assert (drawn[:80] == RED[0, 0]).all()
-    assert (drawn != RED[0, 0]).any()
+    assert (drawn[:80] == (255, 0, 0)).all()
+    assert (drawn != (255, 0, 0)).any()
 
 
 def test_frames_that_cannot_be_classified_are_counted(
