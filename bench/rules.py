@@ -31,7 +31,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "test" / "parts"))
 
 from action_msgs.msg import GoalStatus
-from child import Child
+from child import Child, usage_by_command
 from diagnostic_msgs.msg import DiagnosticStatus
 from fleet import free_port, make_robot, server
 from geometry_msgs.msg import Twist, TwistStamped
@@ -202,9 +202,11 @@ def measure_cost(folder: Path, options: argparse.Namespace) -> None:
                 command += ["-p", "motion_topics:=[cmd_vel, odom]"]
             child = Child(command, folder / "client.log")
             time.sleep(8.0)
-            before, start = child.usage(), time.monotonic()
+            start = time.monotonic()
+            before = usage_by_command(child.pid, {"": "all"})["all"]
             time.sleep(options.seconds)
-            after, seconds = child.usage(), time.monotonic() - start
+            after = usage_by_command(child.pid, {"": "all"})["all"]
+            seconds = time.monotonic() - start
             share = (after.cpu_sec - before.cpu_sec) / seconds
             what = f"{name}{', battery 1 Hz, cmd_vel 20 Hz, odom 30 Hz' if publishes else ''}"
             print(f"{what}: {share:.2%} of a core, {after.memory_mb:.1f} MB", flush=True)
@@ -416,12 +418,14 @@ def do_chaos(folder: Path, options: argparse.Namespace) -> None:
                     counts["starts"] += values["state"] == "connecting"
                     state = values["state"]
             seen = len(robot.statuses)
-            if state not in ("paused", "idle", "failed"):
+            is_leaving = robot.statuses[-1][1]["why"].startswith("not learning: left: ")
+            if state not in ("paused", "idle", "failed") and not is_leaving:
                 learned_sec += now - before
                 for name in list(topics.wrong_since):
                     late_sec = topics.wrong_for_sec(name, now)
                     if late_sec > 0.0:
-                        errors.append((name, late_sec, robot.statuses[-1][1]["why"]))
+                        why = f"{state}; {robot.statuses[-1][1]['why']}"
+                        errors.append((name, late_sec, why))
             before = now
             time.sleep(0.01)
         print(
@@ -433,7 +437,7 @@ def do_chaos(folder: Path, options: argparse.Namespace) -> None:
             late = [
                 (seconds, name, why)
                 for name, seconds, why in errors
-                if why.startswith("paused") == is_decided
+                if ("; paused: " in why) == is_decided
             ]
             print(f"{what} in time: {len(late)} looks of 10 ms; worst, after the grace: ", end="")
             print("{:.2f} s, {}: {}".format(*max(late)) if late else "none")

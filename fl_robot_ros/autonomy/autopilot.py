@@ -14,7 +14,8 @@ from concurrent.futures import Future
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from fl_robot_ros.autonomy.journal import FinishedRun, Journal
+from fl_robot_ros.autonomy.finished_run import FinishedRun
+from fl_robot_ros.autonomy.journal import Journal
 from fl_robot_ros.autonomy.reading import Reading
 from fl_robot_ros.autonomy.rule_check import Finding, RuleCheck
 from fl_robot_ros.autonomy.rules import LearningRules, Rule
@@ -39,6 +40,10 @@ class Run(Protocol):
         """The state now."""
 
     @property
+    def is_leaving(self) -> bool:
+        """Whether the worker leaves the run, and will not learn any more."""
+
+    @property
     def shape(self) -> str:
         """The shape of the newest run."""
 
@@ -61,7 +66,10 @@ class Run(Protocol):
 
 
 class Autopilot:
-    """Steps when a signal changed, when a run did, and twice a second. Belongs to one thread."""
+    """Follows rules and runs, from one call of `step` to the next. Belongs to one thread.
+
+    `step` is called when a signal or the run changes, and some times a second.
+    """
 
     def __init__(
         self,
@@ -96,6 +104,7 @@ class Autopilot:
         self._local_time = local_time
         self._to_begin = [RuleCheck(rule) for rule in rules.to_begin]
         self._to_go_on = [RuleCheck(rule) for rule in rules.to_go_on]
+        self._has_rules = bool(self._to_begin or self._to_go_on)
         self._findings: tuple[Finding, ...] = ()
         self._was_active = False
         self._obeys_rules = True
@@ -116,11 +125,6 @@ class Autopilot:
         """The newest finding of each rule, in the order of the settings."""
         return self._findings
 
-    @property
-    def is_needed(self) -> bool:
-        """Whether there is anything to step for."""
-        return bool(self._to_begin or self._to_go_on)
-
     def step(self) -> None:
         """Read the signals; start, pause or resume; say what changed."""
         self.follow_run()
@@ -132,9 +136,10 @@ class Autopilot:
         if is_active:
             self._steer(_first_broken(go_on))
             return
-        broken = _first_broken((*begin, *go_on))
-        if not self.is_needed:
+        if not self._has_rules:
             return
+        # A start by hand needs the latter alone.
+        broken = _first_broken(go_on if self._mode == "off" else (*begin, *go_on))
         if broken is not None:
             self._say(f"not learning: {broken.reason}")
         elif now < self._not_before and self._mode == "auto":
@@ -195,11 +200,15 @@ class Autopilot:
 
     def _steer(self, broken: Finding | None) -> None:
         """Pause or resume the run that is on."""
+        if self._run.is_leaving:
+            if self._has_rules:
+                self._say(f"not learning: {self._run.status.detail}")
+            return
         if not self._obeys_rules or broken is None:
             if self._paused_by is not None:
                 self._paused_by = None
                 self._run.resume()
-            if self.is_needed:
+            if self._has_rules:
                 self._say(_LEARNING if self._obeys_rules else _LEARNING_ANYWAY)
             return
         if self._paused_by != broken.rule:

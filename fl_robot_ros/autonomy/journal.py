@@ -7,29 +7,16 @@ import logging
 from collections import Counter, deque
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from fl_robot_ros.atomic_file import staging_file
+from fl_robot_ros.autonomy.finished_run import FinishedRun
 
 _MOST_VERDICTS = 100
 _MOST_WEEKS = 12
 _MOST_SHAPES = 20  # a week
 
 _logger = logging.getLogger(__name__)
-
-
-class FinishedRun(NamedTuple):
-    """The newest run that brought a model.
-
-    Attributes:
-        ended_at: Time in s since the epoch.
-        newest_id: Id of the newest sample that it could learn from.
-        labelled: Labelled samples of the dataset at its start.
-    """
-
-    ended_at: float
-    newest_id: int
-    labelled: int
 
 
 class Journal:

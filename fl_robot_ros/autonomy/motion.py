@@ -52,8 +52,8 @@ class Motion:
         source = self._sources[topic]
         source.problem, source.is_measured = problem, is_measured
 
-    def take(self, topic: str, components: Iterable[float], now: float) -> bool:
-        """Take a velocity; return whether the topic says anew that the robot moves.
+    def take(self, topic: str, components: Iterable[float], now: float) -> None:
+        """Take a velocity.
 
         Args:
             topic: The topic.
@@ -61,13 +61,11 @@ class Motion:
             now: Monotonic time in s.
         """
         source = self._sources[topic]
-        was_moving = source.is_moving and not self._has_ended(source, now)
         # What is not a number may be a motion.
         source.is_moving = not all(abs(value) <= _STANDSTILL for value in components)
         source.heard_at = now
         if source.is_moving:
             self._moved_at = now
-        return source.is_moving and not was_moving
 
     def is_still(self, now: float) -> Reading:
         """Return whether the robot stands still."""

@@ -68,7 +68,7 @@ from fl_robot_ros.ros.topic_names import names_by_topic
 from fl_robot_ros.worker_link.run_status import RunState
 
 _DIAGNOSTICS_PERIOD_SEC = 1.0
-_RULES_PERIOD_SEC = 0.5
+_RULES_PERIOD_SEC = 0.25
 # Messages that may wait in the middleware while a callback runs.
 _CAMERA_DEPTH = 30
 _LABEL_DEPTH = 100

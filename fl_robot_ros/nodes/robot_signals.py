@@ -19,19 +19,18 @@ from std_msgs.msg import Bool
 from fl_robot_ros.autonomy import machine
 from fl_robot_ros.autonomy.action_goals import ActionGoals
 from fl_robot_ros.autonomy.battery import Battery
-from fl_robot_ros.autonomy.journal import FinishedRun
+from fl_robot_ros.autonomy.finished_run import FinishedRun, hours_since_run, new_samples
 from fl_robot_ros.autonomy.motion import Motion
 from fl_robot_ros.autonomy.permission import Permission
-from fl_robot_ros.autonomy.reading import Reading
+from fl_robot_ros.autonomy.reading import KeptReading, Reading
 from fl_robot_ros.autonomy.rules import Rule
 from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.dataset.dataset import Dataset
-from fl_robot_ros.errors import DatasetError, SettingError
+from fl_robot_ros.errors import SettingError
 from fl_robot_ros.ros.graph_subscription import GraphSubscription
 
 _ODOMETRY = "nav_msgs/msg/Odometry"
-# What is read from the kernel, the disk and the dataset is read so often.
-_FRESH_SEC = 2.0
+_LOOK_EVERY_SEC = 0.45  # at every other call, twice a second
 
 
 def _odometry() -> type:
@@ -65,30 +64,32 @@ class RobotSignals:
             data_dir: The folder whose disk the rule free_disk_mb means.
             finished_run: Returns the newest finished run.
             worker_pid: Returns the worker's process, None without one.
-            on_change: Called after a message that may change what a rule says.
+            on_change: Called after a message of a goal or of a permission, which is urgent and
+                rare; all others are taken by `look`.
 
         Raises:
             SettingError: The name of a topic or an action is invalid, or a rule has no topic.
         """
         self._node = node
         self._settings = settings
-        self._dataset = dataset
-        self._finished_run = finished_run
-        self._worker_pid = worker_pid
         self._on_change = on_change
         self._subscriptions: list[GraphSubscription] = []
+        self._polled: list[GraphSubscription] = []
+        self._looked_at = -math.inf
         self._looks: list[Callable[[float], None]] = []
-        self._cached: dict[str, tuple[float, Reading]] = {}
         self._temperature: tuple[float, float] | None = None  # °C, and when it was heard
         self._readers: dict[str, Callable[[float], Reading]] = {
             "clock": _clock,
-            "new_samples": self._cache("new_samples", self._new_samples),
-            "hours_since_run": lambda _: self._hours_since_run(),
-            "free_disk_mb": self._cache("disk", lambda: machine.free_disk_mb(data_dir)),
-            "free_memory_mb": self._cache(
-                "memory", lambda: machine.free_memory_mb(self._worker_pid())
+            # At the end of a run, the samples that it has learned from are new no longer.
+            "new_samples": KeptReading(
+                lambda: new_samples(dataset, finished_run()), depends_on=finished_run
             ),
-            "temperature": self._cache("temperature", machine.temperature),
+            "hours_since_run": lambda _: hours_since_run(finished_run(), time.time()),
+            "free_disk_mb": KeptReading(lambda: machine.free_disk_mb(data_dir)),
+            "free_memory_mb": KeptReading(
+                lambda: machine.free_memory_mb(worker_pid()), depends_on=worker_pid
+            ),
+            "temperature": KeptReading(machine.temperature),
         }
         rules = list(rules)
         signals = {rule.signal for rule in rules}
@@ -105,11 +106,19 @@ class RobotSignals:
 
     def read(self, rule: Rule, now: float) -> Reading:
         """Return the reading of a rule's signal at a monotonic time in s."""
-        return self._readers[rule.topic or rule.signal](now)
+        return self._readers[_key(rule.signal, rule.topic)](now)
 
     def look(self) -> None:
-        """Take what the graph shows now; to be called about once a second."""
+        """Take the messages that wait and, twice a second, what the graph shows.
+
+        To be called four times a second.
+        """
         now = time.monotonic()
+        for topic in self._polled:
+            topic.poll()
+        if now - self._looked_at < _LOOK_EVERY_SEC:
+            return
+        self._looked_at = now
         for subscription in self._subscriptions:
             subscription.look()
         for take_look in self._looks:
@@ -122,11 +131,19 @@ class RobotSignals:
         on_message: Callable[[Any], None],
         *,
         wants_last: bool = False,
+        is_polled: bool = False,
     ) -> GraphSubscription:
         subscription = GraphSubscription(
-            self._node, topic, classes, on_message, wants_last=wants_last
+            self._node,
+            topic,
+            classes,
+            on_message,
+            wants_last=wants_last,
+            is_polled=is_polled,
         )
         self._subscriptions.append(subscription)
+        if is_polled:
+            self._polled.append(subscription)
         return subscription
 
     def _follow_battery(self) -> None:
@@ -144,10 +161,9 @@ class RobotSignals:
                     f"{subscription.topic} says {message.percentage:g}, above 1: it counts in per "
                     "cent from now on; sensor_msgs/BatteryState has 0 to 1"
                 )
-            self._on_change()
 
         classes = {"sensor_msgs/msg/BatteryState": lambda: BatteryState}
-        subscription = self._subscribe(self._settings.battery_topic, classes, take)
+        subscription = self._subscribe(self._settings.battery_topic, classes, take, is_polled=True)
         battery = Battery(subscription.topic, self._settings.signal_timeout_sec)
         self._readers["battery"] = _unless(subscription, battery.charge)
         self._readers["charging"] = _unless(subscription, battery.is_charging)
@@ -168,7 +184,9 @@ class RobotSignals:
             return Reading(celsius, f"{celsius:.1f}")
 
         classes = {"sensor_msgs/msg/Temperature": lambda: Temperature}
-        subscription = self._subscribe(self._settings.temperature_topic, classes, take)
+        subscription = self._subscribe(
+            self._settings.temperature_topic, classes, take, is_polled=True
+        )
         self._readers["temperature"] = _unless(subscription, read)
 
     def _follow_motion(self) -> None:
@@ -184,15 +202,17 @@ class RobotSignals:
                 *(twist.linear.x, twist.linear.y, twist.linear.z),
                 *(twist.angular.x, twist.angular.y, twist.angular.z),
             )
-            if motion.take(topic, components, time.monotonic()):
-                self._on_change()
+            motion.take(topic, components, time.monotonic())
 
         classes: dict[str, Callable[[], type]] = {
             "geometry_msgs/msg/Twist": lambda: Twist,
             "geometry_msgs/msg/TwistStamped": lambda: TwistStamped,
             _ODOMETRY: _odometry,
         }
-        found = {name: self._subscribe(name, classes, partial(take, name)) for name in topics}
+        found = {
+            name: self._subscribe(name, classes, partial(take, name), is_polled=True)
+            for name in topics
+        }
         motion = Motion(found, self._settings.signal_timeout_sec)
 
         def look(_: float) -> None:
@@ -257,42 +277,12 @@ class RobotSignals:
         subscription = self._subscribe(topic, classes, take, wants_last=True)
         permission = Permission(topic, self._settings.signal_timeout_sec)
         self._looks.append(look)
-        self._readers[topic] = _unless(subscription, permission.is_given)
+        self._readers[_key("topic", topic)] = _unless(subscription, permission.is_given)
 
-    def _cache(self, name: str, read: Callable[[], Reading]) -> Callable[[float], Reading]:
-        """Return a reader whose readings are kept for two seconds."""
 
-        def read_cached(now: float) -> Reading:
-            read_at, reading = self._cached.get(name, (-math.inf, None))
-            if reading is None or not 0.0 <= now - read_at < _FRESH_SEC:
-                reading = read()
-                self._cached[name] = now, reading
-            return reading
-
-        return read_cached
-
-    def _new_samples(self) -> Reading:
-        """Return the labelled samples that the newest finished run could not learn from.
-
-        At least those stored later, or, where a person has labelled older ones, as many as there
-        are more. Both are there since a full dataset makes room for new samples.
-        """
-        finished = self._finished_run()
-        try:
-            number = len(self._dataset)
-            if finished is not None:
-                later = self._dataset.num_labelled_after(finished.newest_id)
-                number = max(number - finished.labelled, later)
-        except DatasetError as error:
-            return Reading.unknown(str(error))
-        return Reading(number, str(number))
-
-    def _hours_since_run(self) -> Reading:
-        finished = self._finished_run()
-        if finished is None:
-            return Reading(math.inf, "no run yet")
-        hours = (time.time() - finished.ended_at) / 3600.0
-        return Reading(hours, f"{hours:.1f}")
+def _key(signal: str, topic: str) -> str:
+    """Return what a reader is known by."""
+    return f"{signal} {topic}".strip()
 
 
 def _unless(

@@ -156,6 +156,12 @@ class RunControl:
             return self._clock() - self._heard_at if self._worker else None
 
     @property
+    def is_leaving(self) -> bool:
+        """Whether the worker leaves the run, and will not learn any more."""
+        with self._lock:
+            return self._status.is_active and self._is_over()
+
+    @property
     def shape(self) -> str:
         """The shape of the newest run, see `session_shape`; "" before the first."""
         with self._lock:
@@ -224,7 +230,7 @@ class RunControl:
         """
         with self._lock:
             worker = self._worker
-            if not self._status.is_active:
+            if not self._status.is_active or self._is_over():
                 return
             self._pause_reason = reason
             if self._status.state == RunState.PAUSED:
@@ -236,7 +242,7 @@ class RunControl:
         """Let a run go on that `pause` holds."""
         with self._lock:
             worker = self._worker
-            was_paused = bool(self._pause_reason)
+            was_paused = bool(self._pause_reason) and not self._is_over()
             self._pause_reason = ""
         if was_paused and worker is not None:
             worker.resume()
@@ -270,6 +276,9 @@ class RunControl:
             worker = self._worker
         if worker is not None:
             worker.stop()
+
+    def _is_over(self) -> bool:
+        return self._is_cancelled or isinstance(self._outcome, Failed)
 
     def _start(self, max_id: int) -> None:
         """Start the worker, in a thread: the check of its Python may take seconds."""

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from fl_robot_ros.autonomy.autopilot import Autopilot
-from fl_robot_ros.autonomy.journal import FinishedRun, Journal
+from fl_robot_ros.autonomy.finished_run import FinishedRun
+from fl_robot_ros.autonomy.journal import Journal
 from fl_robot_ros.autonomy.reading import Reading
 from fl_robot_ros.autonomy.rules import LearningRules, Rule
 from fl_robot_ros.config import ClientSettings
@@ -34,6 +35,7 @@ class FakeRun:
     calls: list[str] = field(default_factory=list)
     refusal: str = ""
     come_back_sec: float = 0.0
+    is_leaving: bool = False
 
     def start(self) -> Future[str]:
         self.calls.append("start")
@@ -142,6 +144,16 @@ def test_a_pause_for_another_reason_tells_the_worker(robot: Robot) -> None:
     assert robot.step(60.0) == ["resume"]
 
 
+def test_a_run_that_is_being_left_is_neither_paused_nor_resumed(robot: Robot) -> None:
+    start(robot)
+    robot.step(still=0)
+    robot.run.is_leaving = True
+    robot.run.status = RunStatus(RunState.PAUSED, "left: 0, needs still")
+    assert robot.step(still=1) == []
+    assert robot.step(no_goal=0) == []
+    assert robot.verdicts == ["paused: 0, needs still", "not learning: left: 0, needs still"]
+
+
 def test_a_value_that_moves_is_no_new_verdict(robot: Robot) -> None:
     for hundredths in range(30):
         robot.step(battery=hundredths / 100)
@@ -224,8 +236,8 @@ def test_suggest_says_that_it_would_and_a_person_starts(tmp_path: Path) -> None:
 
 
 def test_a_start_by_hand_ignores_learn_when_and_obeys_learn_while(tmp_path: Path) -> None:
-    robot = Robot(tmp_path / "j.json", learn="off", learn_when=(), learn_while=("battery >= 0.4",))
-    assert robot.step() == []
+    robot = Robot(tmp_path / "j.json", learn="off", learn_while=("battery >= 0.4",))
+    assert robot.step(new_samples=0) == []
     assert robot.verdicts == ["not learning: learn is off; fl/start_round starts a run"]
     robot.signals["battery"] = 0.31
     with pytest.raises(RunRefusedError, match=r"^not learning: battery 0.31, needs >= 0.4$"):

