@@ -126,7 +126,7 @@ class PerceptionNode(Node):  # type: ignore[misc]
         self._annotated = AnnotatedImages(
             self,
             [f"{prefix}/image" for prefix in prefixes.values()],
-            settings.annotated_max_px,
+            settings.annotated_edge_px,
             self._on_crash,
         )
         self._frames: WaitingItems[Frame] = WaitingItems(len(prefixes), settings.queue_size)
