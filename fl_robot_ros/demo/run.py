@@ -145,9 +145,7 @@ def is_enough(total: int, expected: int, settled_sec: float) -> bool:
         expected: Labelled frames in the bags.
         settled_sec: How long no image has come, s.
     """
-    return total >= expected or (
-        total >= _LEAST_SHARE * expected and settled_sec >= _SETTLED_SEC
-    )
+    return total >= expected or (total >= _LEAST_SHARE * expected and settled_sec >= _SETTLED_SEC)
 
 
 def _learn(
