@@ -13,7 +13,7 @@ ROBOT_SIDE := $(addprefix fl_robot_ros/,\
 	paths.py process_lock.py publication.py setting.py topic_name.py)
 
 # Tests that depend most on NumPy, OpenCV, rich and LiteRT: `make test` runs them with old versions too.
-WITH_OLD_VERSIONS := $(addprefix test/unit/,delivery dataset curation images nodes \
+WITH_OLD_VERSIONS := $(addprefix test/unit/,delivery perception dataset curation images nodes \
 	capture/test_privacy_mask.py test_commands.py \
 	test_dataset_command.py test_dataset_import.py test_model_command.py test_predict_command.py)
 

@@ -3,10 +3,12 @@
 A camera, the node and this process each are a process of their own. Every few seconds another
 model is announced, in turn of 32x32 px with 10 classes and of 48x48 px with 7. The table shows
 
-- the frames that were sent, their results, and those that were dropped for a newer one,
+- the frames that were sent, their results, and those that were dropped for a newer one (the node
+  counts these once a second, so a few more or less),
 - the longest time between two results, in frame periods,
 - the time from the announcement of a model to its first result,
-- the age of results, from the frame's publication to its result's arrival here,
+- the age of results, from the frame's publication to its result's arrival here, and the time that
+  decoding and inference take in the node,
 - the memory of the node, while models are swapped as fast as it takes them.
 
 With `--viewer`, a process shows the annotated images, 5 a second, over DDS' default transports.
@@ -33,6 +35,7 @@ from child import Child, usage
 
 RATE_HZ = 30.0
 _WAIT_SEC = 120.0
+_NEAR_SEC = 0.5
 
 _MAKE_MODEL = """
 import sys
@@ -105,7 +108,7 @@ class Bench:
         from fl_robot_ros.ros.qos import LATCHED, reliable_qos
 
         self.folder = folder
-        self.versions = 0
+        self.written = self.announced = 0
         # Arrival, stamp (both s since the epoch) and model version of each result.
         self.results: list[tuple[float, float, str]] = []
         self.diagnostics: dict[str, str] = {}
@@ -134,27 +137,32 @@ class Bench:
                 child.stop()
         self.node.context.try_shutdown()
 
+    def prepare(self, count: int) -> None:
+        """Write versions: synced files would hold up this process while it measures."""
+        from fl_robot_ros.delivery.manifest import TFLITE_FILE, Manifest
+        from fl_robot_ros.delivery.model_file import hash_file
+
+        for _ in range(count):
+            self.written += 1
+            edge, classes = ((32, 10), (48, 7))[self.written % 2]
+            folder = self.folder / "models" / f"v{self.written:05d}"
+            folder.mkdir(parents=True)
+            shutil.copy(self.folder / f"made-{edge}" / TFLITE_FILE, folder)
+            Manifest(
+                version=folder.name,
+                created="2026-01-01T00:00:00+00:00",
+                files={TFLITE_FILE: hash_file(folder / TFLITE_FILE)},
+                classes=[f"class {number}" for number in range(classes)],
+                preprocessing={"height": edge, "width": edge, "channels": 3, "scale": 1 / 255},
+            ).write(folder)
+
     def announce(self) -> str:
         """Announce a new version; return its name."""
         from std_msgs.msg import String
 
-        from fl_robot_ros.delivery.manifest import TFLITE_FILE, Manifest
-        from fl_robot_ros.delivery.model_file import hash_file
-
-        self.versions += 1
-        edge, classes = ((32, 10), (48, 7))[self.versions % 2]
-        version = f"v{self.versions:05d}"
-        folder = self.folder / "models" / version
-        folder.mkdir(parents=True)
-        shutil.copy(self.folder / f"made-{edge}" / TFLITE_FILE, folder)
-        Manifest(
-            version=version,
-            created="2026-01-01T00:00:00+00:00",
-            files={TFLITE_FILE: hash_file(folder / TFLITE_FILE)},
-            classes=[f"class {number}" for number in range(classes)],
-            preprocessing={"height": edge, "width": edge, "channels": 3, "scale": 1 / 255},
-        ).write(folder)
-        self.paths.publish(String(data=str(folder)))
+        self.announced += 1
+        version = f"v{self.announced:05d}"
+        self.paths.publish(String(data=str(self.folder / "models" / version)))
         return version
 
     def spin(self, until: Callable[[], bool], timeout_sec: float = _WAIT_SEC) -> bool:
@@ -192,13 +200,16 @@ class Bench:
 
 def measure_load(bench: Bench, seconds: float, every_sec: float) -> None:
     """Swap a model now and then, and print what became of the frames."""
+    bench.prepare(2 + round(seconds / every_sec))
     bench.swap()
     bench.spin(lambda: False, 2.0)
     bench.results.clear()
     dropped = int(bench.diagnostics.get("dropped /camera/image_raw", 0))
     begin = time.time()
     swaps: list[float] = []
-    while time.time() - begin < seconds:
+    announced: list[float] = []
+    while time.time() - begin < seconds and bench.announced < bench.written:
+        announced.append(time.time())
         swaps.append(bench.swap())
         bench.spin(lambda: False, every_sec - swaps[-1])
     end = time.time()
@@ -206,20 +217,32 @@ def measure_load(bench: Bench, seconds: float, every_sec: float) -> None:
     sent = _stamps_sent(bench, begin, end)
     dropped = int(bench.diagnostics["dropped /camera/image_raw"]) - dropped
     results = [result for result in bench.results if begin <= result[1] < end]
-    gaps = [RATE_HZ * (after[0] - before[0]) for before, after in pairwise(results)]
+    gaps = [
+        (RATE_HZ * (after[0] - before[0]), before[0], after[0])
+        for before, after in pairwise(results)
+    ]
+    # Those that a model may have been loaded in.
+    swap_gaps = [
+        gap
+        for gap, start, stop in gaps
+        if any(start - _NEAR_SEC < moment < stop for moment in announced)
+    ]
     sent_gaps = [RATE_HZ * (after[1] - before[1]) for before, after in pairwise(results)]
     ages = sorted(1000.0 * (arrival - stamp) for arrival, stamp, _ in results)
     print(
         f"frames {sent}, results {len(results)}, dropped {dropped}; longest gap "
-        f"{max(gaps):.2f} periods (of the camera {max(sent_gaps):.2f}); first result after "
+        f"{max(gaps)[0]:.2f} periods (around a swap {max(swap_gaps):.2f}, of the camera "
+        f"{max(sent_gaps):.2f}); first result after "
         f"{max(swaps):.2f} s at most, of {len(swaps)} swaps; age p50 {ages[len(ages) // 2]:.1f} "
-        f"ms, p99 {ages[len(ages) * 99 // 100]:.1f} ms, max {ages[-1]:.1f} ms",
+        f"ms, p99 {ages[len(ages) * 99 // 100]:.1f} ms, max {ages[-1]:.1f} ms; inference p50 "
+        f"{bench.diagnostics['latency_ms p50']} ms, p95 {bench.diagnostics['latency_ms p95']} ms",
         flush=True,
     )
 
 
 def measure_memory(bench: Bench, swaps: int) -> None:
     """Swap as fast as the node takes models; print its memory."""
+    bench.prepare(swaps + 1)
     for number in range(swaps + 1):
         if number % 50 == 0:
             memory = usage(bench.perception.pid).memory_mb

@@ -447,11 +447,12 @@ class PerceptionSettings(Settings):
         minimum=0.0,
         maximum=60000.0,
     )
-    annotated_max_px: int = setting(
-        320,
-        "Longer edge of the images with their labels drawn in; larger ones are scaled down.",
+    annotated_edge_px: int = setting(
+        240,
+        "Shorter edge of the images with their labels drawn in; larger ones are scaled down. With "
+        "480 and more, a viewer over DDS' default transports makes results late.",
         unit="px",
-        minimum=32,
+        minimum=240,
         maximum=4096,
     )
 

@@ -17,7 +17,7 @@ from fl_robot_ros.doctor.child_process import kill_children
 from fl_robot_ros.doctor.examination import examine
 from fl_robot_ros.doctor.finding import Check, Level
 from fl_robot_ros.doctor.report import write_json, write_report
-from fl_robot_ros.doctor.robot_graph import ListenRequest
+from fl_robot_ros.doctor.robot_graph import ListenRequest, need_battery
 from fl_robot_ros.errors import SettingError
 
 _SECONDS = 5.0
@@ -79,10 +79,12 @@ def _checks(options: argparse.Namespace) -> Iterator[Check]:
     yield from packages.checks(client)
     yield from parameters.checks(options.params, options.namespace, robot)
     yield from disk.checks(client, robot.data_dir)
+    rules = (*client.learn_when, *client.learn_while)
+    battery = client.battery_topic if need_battery(rules) else robot.given.get("battery_topic")
     request = ListenRequest(
         options.namespace,
         client.image_topics if robot.is_given else None,
-        options.battery_topic or str(robot.given.get("battery_topic") or ""),
+        options.battery_topic or str(battery or ""),
         options.seconds,
     )
     has_labels = bool(client.topic_labels) or client.dataset_source != SourceKind.CAPTURE
@@ -120,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
         "--battery-topic",
         default="",
         metavar="TOPIC",
-        help="a sensor_msgs/BatteryState (default: setting battery_topic)",
+        help="a sensor_msgs/BatteryState (default: battery_topic, if a rule needs it)",
     )
     parser.add_argument(
         "--seconds",

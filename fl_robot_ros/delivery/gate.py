@@ -199,7 +199,10 @@ def _first_model_problem(trial: Trial, publication: Publication) -> str:
     guess = 1 / len(recalls) if len(recalls) > 1 else 1 / len(trial.classes)
     mean = float(np.mean(recalls))
     if mean <= guess:
-        return f"its mean recall {mean:.3f} is no better than a guess, {guess:.3f}"
+        return (
+            f"its mean recall {mean:.3f} is no better than a guess, {guess:.3f}: it needs more "
+            "rounds or images"
+        )
     return ""
 
 

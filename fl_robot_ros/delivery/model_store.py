@@ -257,7 +257,9 @@ class ModelStore(ModelVersions):
 
     def _obstacle(self, manifest: Manifest, current: Path | None) -> tuple[str, bool]:
         """Return why a new version does not become current, or "" and whether it ends a hold."""
-        stays = f"; {current.name} stays" if current else ""
+        stays = f"; {current.name} stays" if current else "; none is current, "
+        if current is None:
+            stays += f"'fl_model use {manifest.version}' takes this one all the same"
         if not manifest.accepted:
             return f"{manifest.reason or 'refused'}{stays}", False
         hold = self.hold()

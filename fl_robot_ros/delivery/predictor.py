@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_robot_ros.delivery.manifest import MANIFEST_FILE, TFLITE_FILE, Manifest
+from fl_robot_ros.delivery.model_versions import CURRENT, ModelVersions
 from fl_robot_ros.delivery.runtime_notes import without_note
 from fl_robot_ros.dependency import describe_unimportable
 from fl_robot_ros.errors import ModelError
@@ -205,6 +206,11 @@ def locate_model(path: Path) -> tuple[Path, str]:
     if path.is_dir():
         return path.resolve(), TFLITE_FILE
     if not path.exists():
+        if path.name == CURRENT and ModelVersions(path.parent).versions():
+            raise ModelError(
+                f"no version in {path.parent} is current; 'fl_model list --models {path.parent}' "
+                "shows them, and --model takes any of their folders"
+            )
         raise ModelError(
             f"there is no model at {path}; expected a version folder or a file in one"
         )

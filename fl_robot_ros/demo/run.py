@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 _START_TIMEOUT_SEC = 60.0
 _CAPTURE_TIMEOUT_SEC = 300.0
+# On a busy machine DDS loses some frames of a camera this fast; the demonstration goes on without.
+_SETTLED_SEC = 10.0
+_LEAST_SHARE = 0.9
 _ROUND_TIMEOUT_SEC = 600.0
 _DELIVERY_TIMEOUT_SEC = 120.0
 _SHEET_TILES = 40
@@ -112,23 +115,37 @@ def _capture(plan: DemoPlan, fleet: DemoFleet, console: FleetConsole, screen: Sc
         streamer = fleet.start_streamer(
             first, str(plan.bag(first).absolute()), plan.playback_speed
         )
-        seen = 0
+        seen, seen_at = 0, time.monotonic()
 
         def is_captured() -> bool:
-            nonlocal seen
+            nonlocal seen, seen_at
             fleet.check_running()
             total = sum(sum(view.dataset.values()) for view in console.robots.values())
-            advance(total - seen)
-            seen = total
+            if total != seen:
+                advance(total - seen)
+                seen, seen_at = total, time.monotonic()
             return (
                 streamer.exit_code is not None
                 and console.robots[first].capture.get("queue_length") == "0"
                 and console.robots[second].capture.get("bags_pending") == "0"
-                and total >= 2 * plan.frames
+                and is_enough(total, 2 * plan.frames, time.monotonic() - seen_at)
             )
 
-        console.wait_until(is_captured, _CAPTURE_TIMEOUT_SEC, "every frame in the datasets")
+        console.wait_until(is_captured, _CAPTURE_TIMEOUT_SEC, "the frames in the datasets")
         streamer.wait(10.0)
+        if seen < 2 * plan.frames:
+            screen.say(f"{2 * plan.frames - seen} frames were lost: this machine is busy")
+
+
+def is_enough(total: int, expected: int, settled_sec: float) -> bool:
+    """Say whether the robots have what they need of the bags.
+
+    Args:
+        total: Images in the datasets.
+        expected: Labelled frames in the bags.
+        settled_sec: How long no image has come, s.
+    """
+    return total >= expected or (total >= _LEAST_SHARE * expected and settled_sec >= _SETTLED_SEC)
 
 
 def _learn(

@@ -158,10 +158,16 @@ def check_model(models_dir: Path) -> Iterator[Finding]:
 
     store = ModelVersions(models_dir)
     current = store.current()
-    if current is None and store.versions():
+    if current is None and store.before(None) is not None:
         yield problem(
             f"none of the {len(store.versions())} models in {models_dir} is current",
-            "start fl_client, which makes the newest current",
+            "start fl_client, which makes the newest accepted one current",
+        )
+    elif current is None and store.versions():
+        yield warning(
+            f"none of the {len(store.versions())} models in {models_dir} was accepted, and none "
+            "is current",
+            "fl_model show VERSION says why; learn again, or take one with fl_model use VERSION",
         )
     elif current is None:
         yield ok("no model yet: the first comes with the first run")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -137,7 +137,7 @@ class RobotGraph:
         cameras: The topics of `image_topics`.
         labels: The topic of labels.
         model_path: The topic on which the model is announced.
-        image_topics: Every topic of images, by name.
+        image_topics: Every topic of cameras, by name.
         battery_topics: Every topic of batteries, by name.
         battery_topic: The topic asked for, None for none.
         battery: What came on it.
@@ -203,7 +203,8 @@ class ListenRequest:
     Attributes:
         namespace: The robot's namespace, which begins with "/".
         image_topics: The cameras; None for those of a running `fl_client`, or else the default.
-        battery_topic: The battery; "" for that of a running `fl_client`, or else none.
+        battery_topic: The battery; "" for that of a running `fl_client` whose rules need one, or
+            else none.
         seconds: How long to listen, s.
     """
 
@@ -211,6 +212,22 @@ class ListenRequest:
     image_topics: Sequence[str] | None
     battery_topic: str
     seconds: float
+
+    def battery_of(self, parameters: Mapping[str, Any]) -> str:
+        """Return the topic of the battery to listen to, "" for none.
+
+        Args:
+            parameters: Those of a running `fl_client`, by name; empty where none runs.
+        """
+        rules = (*parameters.get("learn_when", ()), *parameters.get("learn_while", ()))
+        return self.battery_topic or (
+            str(parameters.get("battery_topic", "")) if need_battery(rules) else ""
+        )
+
+
+def need_battery(rules: Iterable[str]) -> bool:
+    """Say whether any of the rules of `learn_when` and `learn_while` reads the battery."""
+    return any(rule.split()[:1] in (["battery"], ["charging"]) for rule in rules)
 
 
 def _topic(values: dict[str, Any]) -> Topic:

@@ -29,7 +29,7 @@ class AnnotatedImages:
         self,
         node: Node,
         topics: Sequence[str],
-        max_px: int,
+        edge_px: int,
         on_crash: Callable[[Exception], None],
     ) -> None:
         """Make the publishers and start the thread.
@@ -37,13 +37,13 @@ class AnnotatedImages:
         Args:
             node: The node to publish with.
             topics: A topic for each camera.
-            max_px: Longer edge of the images in px.
+            edge_px: Shorter edge of the images in px; smaller ones stay as they are.
             on_crash: Called in the thread with an error that ended it.
         """
         self._publishers = [
             node.create_publisher(Image, topic, reliable_qos(1)) for topic in topics
         ]
-        self._max_px = max_px
+        self._edge_px = edge_px
         self._on_crash = on_crash
         self._results: WaitingItems[Result] = WaitingItems(len(topics))
         self._thread = threading.Thread(target=self._run, name="annotated-images", daemon=True)
@@ -71,17 +71,17 @@ class AnnotatedImages:
     def _publish(self, camera: int, result: Result) -> None:
         assert result.image is not None
         assert result.prediction is not None
-        image = _shrunk(result.image, self._max_px)
+        image = _shrunk(result.image, self._edge_px)
         drawn = draw_prediction(image, result.prediction, result.predictor.version)
         frame = result.frame
         message = to_image_message(drawn, frame.stamp_ns, frame.frame_id)
         self._publishers[camera].publish(message)
 
 
-def _shrunk(image: NDArray[np.uint8], max_px: int) -> NDArray[np.uint8]:
-    """Return an image, uint8 (H, W, 3), with no edge longer than `max_px`."""
+def _shrunk(image: NDArray[np.uint8], edge_px: int) -> NDArray[np.uint8]:
+    """Return an image, uint8 (H, W, 3), whose shorter edge is not above `edge_px`."""
     height, width = image.shape[:2]
-    factor = max_px / max(height, width)
+    factor = edge_px / min(height, width)
     if factor >= 1.0:
         return image
     size = (max(1, round(width * factor)), max(1, round(height * factor)))

@@ -53,8 +53,10 @@ _NAME = "fl_doctor"
 _BATTERY_TYPE = "sensor_msgs/msg/BatteryState"
 _DEPTH = 30
 _LABEL_DEPTH = 100
+# What fl_perception draws is no camera.
+_ANNOTATED = "/fl/perception/"
 # What is asked of the client.
-_PARAMETERS = ("image_topics", "use_sim_time", "battery_topic")
+_PARAMETERS = ("image_topics", "use_sim_time", "battery_topic", "learn_when", "learn_while")
 # DDS repeats after 3 s what got lost.
 _DISCOVERY_SEC = 4.0
 _REPLY_SEC = 2.0
@@ -91,7 +93,7 @@ class GraphListener:
         self._labels = LabelSubscription(node, "fl/label", self._on_label, _LABEL_DEPTH)
         node.create_subscription(DiagnosticStatus, "fl/status", self._on_status, LATCHED)
         node.create_subscription(String, "fl/perception/model_path", self._on_model_path, LATCHED)
-        self._battery_topic = request.battery_topic or self._parameters.get("battery_topic") or ""
+        self._battery_topic = request.battery_of(self._parameters)
         if self._battery_topic:
             node.create_subscription(
                 BatteryState,
@@ -125,7 +127,11 @@ class GraphListener:
             cameras=tuple(self._topic(camera.topic) for camera in self._cameras),
             labels=self._topic(self._labels.topic),
             model_path=self._topic(full_topic_name(node, "fl/model_path")),
-            image_topics=_names_of(types, (IMAGE_TYPE, COMPRESSED_TYPE)),
+            image_topics=tuple(
+                name
+                for name in _names_of(types, (IMAGE_TYPE, COMPRESSED_TYPE))
+                if _ANNOTATED not in name
+            ),
             battery_topics=_names_of(types, (_BATTERY_TYPE,)),
             battery_topic=self._topic(full_topic_name(node, battery)) if battery else None,
             battery=self._battery,

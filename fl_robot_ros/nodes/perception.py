@@ -43,6 +43,8 @@ from fl_robot_ros.ros.settings import declare_settings
 from fl_robot_ros.ros.transports import make_room_for_large_images
 
 _DIAGNOSTICS_PERIOD_SEC = 1.0
+# Another process that changes the store does not keep this one from ending.
+_WITHDRAWAL_TIMEOUT_SEC = 1.0
 
 COMMAND = NodeCommand(
     "fl_perception",
@@ -124,7 +126,7 @@ class PerceptionNode(Node):  # type: ignore[misc]
         self._annotated = AnnotatedImages(
             self,
             [f"{prefix}/image" for prefix in prefixes.values()],
-            settings.annotated_max_px,
+            settings.annotated_edge_px,
             self._on_crash,
         )
         self._frames: WaitingItems[Frame] = WaitingItems(len(prefixes), settings.queue_size)
@@ -152,7 +154,7 @@ class PerceptionNode(Node):  # type: ignore[misc]
         self._inference.stop()
         self._annotated.stop()
         for thread in self._withdrawals:
-            thread.join()
+            thread.join(_WITHDRAWAL_TIMEOUT_SEC)
         self.get_logger().info(
             f"labelled {self._counts['labelled']} frames; {self._counts['unclassified']} could "
             f"not be classified, {self._inference.without_model} came before the first model, "
@@ -200,7 +202,8 @@ class PerceptionNode(Node):  # type: ignore[misc]
         back = f"back to {good.version}" if good is not None else "there is no model to go back to"
         self._failed_probation = f"{predictor.version} failed its probation: {reason}; {back}"
         self.get_logger().error(self._failed_probation)
-        thread = Thread(target=self._withdraw, args=(predictor.path.parent, reason))
+        folder = predictor.path.parent
+        thread = Thread(target=self._withdraw, args=(folder, reason), name="withdraw", daemon=True)
         self._withdrawals.append(thread)
         thread.start()
 
@@ -235,7 +238,8 @@ class PerceptionNode(Node):  # type: ignore[misc]
     def _on_crash(self, error: Exception) -> None:
         """End the node; a thread that ended with an error of this program calls it."""
         self.get_logger().fatal(f"a thread ended: {type(error).__name__}: {error}")
-        self.finished.set_result(1)
+        if not self.finished.done():
+            self.finished.set_result(1)
 
     def _publish_diagnostics(self) -> None:
         """Publish the diagnostics, once a second."""

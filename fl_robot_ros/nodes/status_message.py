@@ -21,7 +21,7 @@ _INVALID = (Verdict.BAD_ENCODING, Verdict.BAD_LABEL)
 
 
 def to_status_message(
-    status: RunStatus, robot: str, model_version: str, hold: str = "", why: str = ""
+    status: RunStatus, robot: str, model_version: str, hold: str, why: str
 ) -> DiagnosticStatus:
     """Return the message of `fl/status`; its `message` is the state, one word.
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fl_robot_ros.delivery.predictor import Prediction, Predictor
-from fl_robot_ros.errors import FrameError, ModelError
+from fl_robot_ros.errors import ModelError
 from fl_robot_ros.perception.probation import Probation, Tried
 
 
@@ -78,8 +78,7 @@ class ModelSwitch:
         Raises:
             ModelError: It did.
         """
-        with self._lock:
-            reason = self._rejected.get((predictor.version, predictor.sha256))
+        reason = self._rejection(predictor)
         if reason is not None:
             raise ModelError(
                 f"{predictor.version} failed its probation here: {reason}; restart fl_perception "
@@ -90,8 +89,9 @@ class ModelSwitch:
         """Use the model that was offered last; one that is in use already changes nothing."""
         while self._offered:
             predictor = self._offered.popleft()
-            in_use = self._in_use
-            if in_use is None or in_use.manifest != predictor.manifest:
+            is_in_use = self._in_use is not None and predictor.manifest == self._in_use.manifest
+            # It may have failed between its load and now.
+            if not is_in_use and self._rejection(predictor) is None:
                 self._begin(predictor)
 
     def predict(self, image: NDArray[np.uint8]) -> Tried:
@@ -122,13 +122,18 @@ class ModelSwitch:
         elif probation.add(tried) and self._good is not None:
             try:
                 probation.add_pair(tried, self._try(self._good, image))
-            except (ModelError, FrameError):
+            except ModelError:
                 pass  # Nothing to compare with.
         reason = probation.breach()
         if reason:
             self._go_back(reason)
         elif probation.is_over:
             self._good, self._probation = self._in_use, None
+
+    def _rejection(self, predictor: Predictor) -> str | None:
+        """Return why a model failed its probation, None if it did not."""
+        with self._lock:
+            return self._rejected.get((predictor.version, predictor.sha256))
 
     def _begin(self, predictor: Predictor) -> None:
         is_known = self._good is not None and predictor.manifest == self._good.manifest

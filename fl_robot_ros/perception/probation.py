@@ -23,7 +23,7 @@ _MAX_FAILED_SHARE = 0.1
 _MAX_LATENCY_RATIO = 5.0
 _SLOW_SEC = 0.1
 # Of the confidence beyond guessing, so much of the model before's is kept.
-_MIN_CONFIDENCE_KEPT = 0.5
+_MIN_CONFIDENCE_KEPT = 1 / 3
 _SOME_CONFIDENCE = 0.2
 # One class for so many images, where the model before is sure of several.
 _ALL = 0.95
@@ -79,29 +79,31 @@ class Probation:
         self._clock = clock
         self._ends_at = clock() + duration_sec
         self._next_pair_at = clock()
+        self._asked = 0
         self._failures = 0
         self._latencies_sec: deque[float] = deque(maxlen=_WINDOW)
         self._pairs: deque[tuple[Tried, Tried]] = deque(maxlen=_WINDOW)
-        self.frames = 0
+        self._frames = 0
 
     @property
     def is_over(self) -> bool:
         """Whether time is over and enough was seen; without images a probation goes on."""
-        seen = len(self._pairs) if self._has_previous else self.frames
+        seen = self._asked if self._has_previous else self._frames
         return seen >= MIN_PAIRS and self._clock() >= self._ends_at
 
     def add_failure(self) -> None:
         """Count an image that the new model failed on."""
-        self.frames += 1
+        self._frames += 1
         self._failures += 1
 
     def add(self, tried: Tried) -> bool:
         """Take what the new model said of an image; return whether to ask the one before, too."""
-        self.frames += 1
+        self._frames += 1
         self._latencies_sec.append(tried.latency_sec)
         if not self._has_previous or self._clock() < self._next_pair_at:
             return False
         self._next_pair_at = self._clock() + _PAIR_PERIOD_SEC
+        self._asked += 1
         return True
 
     def add_pair(self, new: Tried, previous: Tried) -> None:
@@ -110,8 +112,8 @@ class Probation:
 
     def breach(self) -> str:
         """Return why to go back to the model before, in one line; "" for no reason."""
-        if self._failures >= _MIN_FAILURES and self._failures > _MAX_FAILED_SHARE * self.frames:
-            return f"it failed on {self._failures} of {self.frames} images"
+        if self._failures >= _MIN_FAILURES and self._failures > _MAX_FAILED_SHARE * self._frames:
+            return f"it failed on {self._failures} of {self._frames} images"
         return self._slowness() or self._difference()
 
     def _slowness(self) -> str:

@@ -49,7 +49,7 @@ def test_two_robots_learn_together_from_bag_to_report(tmp_path: Path, scene: str
     for robot, path in report["model_paths"].items():
         version = ModelStore(out / robot / "models", 5).current()
         assert version is not None
-        assert path == str(version / "model.keras")
+        assert path == str(version / "model.tflite")
         assert set(Predictor(path).classes) == {"circle", "square", "star", "triangle"}
     image = cv2.imread(str(out / "report.png"))
     assert image.shape[0] > 300

@@ -27,6 +27,7 @@ def test_what_is_wrong_with_a_robots_topics_is_told(
     camera = peer.publisher(Image, "camera/image_raw", qos_profile_sensor_data)
     battery = peer.publisher(BatteryState, "power", qos_profile_sensor_data)
     peer.publisher(Image, "rear", 5)
+    peer.publisher(Image, "fl/perception/image", 5)  # What fl_perception draws is no camera.
     # Others that get nothing, whatever fl_client does.
     peer.record(Image, "camera/image_raw", 5)
     peer.record(String, "fl/model_path", 5)

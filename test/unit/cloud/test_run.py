@@ -315,6 +315,16 @@ def test_a_robot_with_an_error_is_named_and_left_out(history: History) -> None:
     assert grid.sent("query") == [(1, 2)]  # whoever waits for the end of the run
 
 
+@pytest.mark.parametrize("reason", ["", " \x1b\n"])
+def test_an_error_without_a_reason_is_an_error(history: History, reason: str) -> None:
+    def fails(message: Message) -> Message:
+        return Message(Error(0, reason), reply_to=message)
+
+    final, _, _ = run_rounds(FakeGrid({1: sound("r1"), 2: fails}), history, fraction_train=1.0)
+    np.testing.assert_allclose(final.weights, 1.0)
+    assert "round 1: node 2: it failed, and does not say why" in events(history)
+
+
 def test_a_robot_that_sends_nonsense_is_named_and_left_out(history: History) -> None:
     grid = FakeGrid({1: sound("r1", 3.0), 2: sound("villain", np.nan, 10**6)})
     final, _, _ = run_rounds(grid, history, fraction_train=1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from fl_robot_ros.delivery.model_access import ModelAccess
 from fl_robot_ros.delivery.model_store import ModelStore
-from fl_robot_ros.errors import ModelError
+from fl_robot_ros.errors import IdentityError, ModelError
 
 WriteVersion = Callable[..., Path]
 
@@ -110,3 +111,19 @@ def test_an_older_version_of_the_fleet_is_taken_while_it_is_current(
         access.check(str(old))
     ModelStore(tmp_path / "models").use("v00001")
     assert access.check(str(old)) == old
+
+
+def test_with_an_enrolment_the_fleets_own_models_alone_are_taken(
+    write_version: WriteVersion, tmp_path: Path
+) -> None:
+    pytest.importorskip("cryptography")
+    key_folder = importlib.import_module("fl_robot_ros.identity.key_folder")
+    keys = key_folder.KeyFolder.create(tmp_path / "keys", ["localhost"])
+    enrolment = keys.enrol("r1", tmp_path / "r1.json", "")
+    folder = write_version()
+    for access in (
+        ModelAccess(tmp_path / "models", enrolment=enrolment),
+        ModelAccess(tmp_path / "models", own_path=folder, enrolment=enrolment),
+    ):
+        with pytest.raises(IdentityError, match="v00001 is not signed"):
+            access.check(str(folder))

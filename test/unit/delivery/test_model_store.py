@@ -127,7 +127,10 @@ def test_a_refused_version_is_kept_and_used_only_by_hand(tmp_path: Path) -> None
     store = ModelStore(tmp_path / "models", keep_versions=3)
     stored = store_model(store, accepted=False, reason="0.2 is below the floor of 0.5")
     assert (stored.is_current, store.current()) == (False, None)
-    assert stored.note == "v00001 is stored and not used: 0.2 is below the floor of 0.5"
+    assert stored.note == (
+        "v00001 is stored and not used: 0.2 is below the floor of 0.5; none is current, "
+        "'fl_model use v00001' takes this one all the same"
+    )
     good = add(store)
     for _ in range(3):
         stored = store_model(store, accepted=False, reason="worse")

@@ -74,6 +74,8 @@ def test_missing_files_are_named(write_version: WriteVersion, tmp_path: Path) ->
     with pytest.raises(ModelError, match="there is no model at"):
         Predictor(tmp_path / "absent")
     folder = write_version()
+    with pytest.raises(ModelError, match="is current; 'fl_model list"):
+        Predictor(folder.with_name("current"))
     (folder / TFLITE_FILE).unlink()
     with pytest.raises(ModelError, match=r"model\.tflite"):
         Predictor(folder)

@@ -132,3 +132,20 @@ def test_the_current_model_is_read_as_a_whole(tmp_path: Path) -> None:
     [found] = disk.check_model(models)
     assert "model.keras is damaged" in found.text
     assert "rollback_model" in found.fix
+
+
+def test_a_robot_whose_models_were_all_refused_needs_a_person_or_another_run(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "v00001"
+    folder.mkdir()
+    Manifest(
+        version="v00001",
+        created="2026-01-02T03:04:05+00:00",
+        files={},
+        classes=["cup", "phone"],
+        preprocessing={"height": 8, "width": 8, "channels": 3, "scale": 1 / 255},
+        accepted=False,
+    ).write(folder)
+    [found] = disk.check_model(tmp_path)
+    assert (found.level, "fl_model use" in found.fix) == (Level.WARNING, True)

@@ -302,3 +302,20 @@ def test_ros_that_does_not_start_is_one_finding(monkeypatch: pytest.MonkeyPatch)
     assert found.level == Level.PROBLEM
     assert "ROS does not start: " in found.text
     assert "RMW_IMPLEMENTATION" in found.fix
+
+
+@pytest.mark.parametrize(
+    ("asked", "rules", "topic"),
+    [
+        ("", {}, ""),
+        ("", {"learn_while": ["still for 60 s", "clock in 22:00-05:00"]}, ""),
+        ("", {"learn_while": ["charging for 30 s"]}, "battery_state"),
+        ("", {"learn_when": ["battery >= 0.4"]}, "battery_state"),
+        ("power", {}, "power"),
+    ],
+)
+def test_a_battery_is_looked_for_where_a_rule_needs_it_or_a_person_asks(
+    asked: str, rules: dict[str, list[str]], topic: str
+) -> None:
+    request = ListenRequest("/", None, asked, 2.0)
+    assert request.battery_of({"battery_topic": "battery_state", **rules}) == topic

@@ -105,7 +105,7 @@ def test_a_collapse_of_confidence_is_a_reason() -> None:
 
 def test_more_classes_and_less_overconfidence_are_no_reason() -> None:
     reason, _ = verdict(
-        (said(scene(n), 0.7, classes=10), said(scene(n), 0.95, classes=3)) for n in range(600)
+        (said(scene(n), 0.5, classes=10), said(scene(n), 0.95, classes=3)) for n in range(600)
     )
     assert reason == ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -97,8 +97,21 @@ class Server:
         )
 
 
+_open: list[FleetConnection] = []
+
+
 def connection(server: Server) -> FleetConnection:
-    return FleetConnection(server, registers_itself=True, server_timeout_sec=60.0)  # type: ignore[arg-type]
+    _open.append(FleetConnection(server, registers_itself=True, server_timeout_sec=60.0))  # type: ignore[arg-type]
+    return _open[-1]
+
+
+@pytest.fixture(autouse=True)
+def _no_heartbeats_after_a_test() -> Iterator[None]:
+    yield
+    while _open:
+        link = _open.pop()
+        link._client.before = lambda path: None
+        link.close()
 
 
 def test_a_refused_reply_is_announced_and_sent_again() -> None:
