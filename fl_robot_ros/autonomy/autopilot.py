@@ -127,6 +127,10 @@ class Autopilot:
 
     def step(self) -> None:
         """Read the signals; start, pause or resume; say what changed."""
+        self._decide()
+        self._journal.save()
+
+    def _decide(self) -> None:
         self.follow_run()
         is_active = self._was_active
         now = self._clock()

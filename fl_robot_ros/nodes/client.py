@@ -227,6 +227,7 @@ class ClientNode(Node):  # type: ignore[misc]
         """Leave the run, store waiting frames and close the files."""
         self._run.stop()
         self._autopilot.follow_run()
+        self._journal.save(at_once=True)
         self._pipeline.stop()
         self._bags.stop()
         self._publish_state()

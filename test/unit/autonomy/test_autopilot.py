@@ -317,7 +317,23 @@ def test_a_damaged_journal_begins_anew(
     assert (journal.finished, journal.verdicts, journal.weeks) == (None, [], {})
     assert "cannot be read, and begins anew" in caplog.text
     journal.add_verdict("learning", datetime(2026, 11, 26))
+    journal.save()
     assert json.loads(path.read_text())["verdicts"] == ["2026-11-26 00:00:00 learning"]
+
+
+def test_a_robot_that_stops_and_goes_writes_every_ten_seconds_at_most(tmp_path: Path) -> None:
+    path, now = tmp_path / "learning.json", [0.0]
+    journal = Journal(path, clock=lambda: now[0])
+    written = []
+    for tenths in range(300):
+        now[0] = tenths / 10
+        journal.add_verdict(str(tenths), datetime(2026, 11, 26))
+        journal.save()
+        newest = json.loads(path.read_text())["verdicts"][-1].split()[-1]
+        written += [newest] if newest not in written else []
+    assert written == ["0", "100", "200"]
+    journal.save(at_once=True)
+    assert Journal(path).verdicts == journal.verdicts
 
 
 def test_a_journal_that_cannot_be_written_is_told_once(
@@ -326,5 +342,6 @@ def test_a_journal_that_cannot_be_written_is_told_once(
     journal = Journal(tmp_path / "absent" / "learning.json")
     for _ in range(3):
         journal.add_verdict("learning", datetime(2026, 11, 26))
+        journal.save(at_once=True)
     assert caplog.text.count("cannot be written") == 1
     assert len(journal.verdicts) == 3
