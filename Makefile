@@ -15,7 +15,7 @@ ROBOT_SIDE := $(addprefix fl_robot_ros/,\
 # Tests that depend most on NumPy, OpenCV, rich and LiteRT: `make test` runs them with old versions too.
 WITH_OLD_VERSIONS := $(addprefix test/unit/,delivery dataset curation images \
 	capture/test_privacy_mask.py test_commands.py \
-	test_dataset_command.py test_dataset_import.py test_predict_command.py)
+	test_dataset_command.py test_dataset_import.py test_model_command.py test_predict_command.py)
 
 # Tests that depend most on Flower: `make test` runs them with its oldest version too.
 WITH_OLD_FLOWER := $(addprefix test/,unit/federation unit/worker \

@@ -64,6 +64,7 @@ setup(
             f"fl_predict = {PACKAGE}.cli.start:predict",
             f"fl_dataset = {PACKAGE}.cli.start:dataset",
             f"fl_keys = {PACKAGE}.cli.start:keys",
+            f"fl_model = {PACKAGE}.cli.start:model",
             f"fl_demo = {PACKAGE}.cli.start:demo",
         ],
     },

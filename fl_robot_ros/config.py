@@ -460,7 +460,7 @@ class ServerSettings(Settings):
     )
     keep_checkpoints: int = setting(
         100,
-        "Checkpoints of the newest rounds that are kept; 0: all.",
+        "Checkpoints of the newest rounds that are kept, beside that of the run's best; 0: all.",
         unit="checkpoints",
         minimum=0,
         maximum=1000000,

@@ -20,6 +20,7 @@ NEEDED = {
     "unit/demo/test_scene.py": ("sklearn",),
     "unit/cloud": LEARNING,
     "unit/federation": LEARNING,
+    "unit/delivery/test_model_signature.py": ("cryptography",),
     "unit/identity/test_keys_command.py": ("cryptography",),
     "unit/identity/test_signed_model.py": ("cryptography",),
     "unit/learning": LEARNING,

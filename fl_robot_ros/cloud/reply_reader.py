@@ -53,6 +53,7 @@ class ReplyReader:
         self._pool = ThreadPoolExecutor(_MAX_UPLOADS, thread_name_prefix="reply")
         self._fetching: dict[Future[Message], str] = {}
         self._unwanted: set[str] = set()
+        self._late: set[str] = set()
 
     def read(self, request_ids: Collection[str]) -> list[Read]:
         """Return the replies that have come; wait a moment for those that are being uploaded.
@@ -61,7 +62,7 @@ class ReplyReader:
             request_ids: The messages that wait for a reply.
         """
         late: list[Read] = []
-        for envelope, tree in self._claim({*request_ids, *self._unwanted}):
+        for envelope, tree in self._claim({*request_ids, *self._unwanted, *self._late}):
             request_id = envelope.metadata.reply_to_message_id
             if request_id in self._unwanted:
                 self._unwanted.discard(request_id)
@@ -84,9 +85,18 @@ class ReplyReader:
         )
         return [*zip(pulled.messages_list, pulled.message_object_trees, strict=True)]
 
-    def give_up(self, request_ids: Collection[str]) -> None:
-        """Wait no longer for some replies; `read` tells of them if they come nevertheless."""
-        self._unwanted.update(request_ids)
+    def give_up(self, request_ids: Collection[str], *, is_wanted: bool = False) -> None:
+        """Wait no longer for some replies; `read` tells of them if they come nevertheless.
+
+        Args:
+            request_ids: The messages that they reply to.
+            is_wanted: Whether a late reply is read as a whole.
+        """
+        if is_wanted:
+            self._late.update(request_ids)
+        else:
+            self._late.difference_update(request_ids)
+            self._unwanted.update(request_ids)
 
     def close(self) -> None:
         """End all uploads."""
@@ -96,6 +106,7 @@ class ReplyReader:
     def _finished(self, fetched: Future[Message]) -> Read:
         request_id = self._fetching.pop(fetched)
         self._unwanted.discard(request_id)
+        self._late.discard(request_id)
         try:
             return Read(request_id, fetched.result())
         except ObjectPullError:

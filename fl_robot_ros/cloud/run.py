@@ -19,6 +19,7 @@ from fl_robot_ros.cloud.best_round import BestRound, Evaluation
 from fl_robot_ros.cloud.checkpoint import GlobalModel
 from fl_robot_ros.cloud.fleet_classes import FleetClasses
 from fl_robot_ros.cloud.history import History, RoundRecord, RunRecord
+from fl_robot_ros.cloud.late_replies import MOST_ROUNDS, STRATEGIES, LateReplies
 from fl_robot_ros.cloud.schedule import come_back_sec
 from fl_robot_ros.cloud.sent_request import Patience, Reader, SentRequest
 from fl_robot_ros.cloud.silent_robots import SilentRobots
@@ -101,6 +102,8 @@ class Run:
         self._met: set[int] = set()
         self._keys: dict[int, bytes] = {}
         self._sent: dict[str, tuple[int, int]] = {}
+        self._late = LateReplies(record.run, history, reader, load)
+        self._num_weights = 0
 
     def run(self, model: GlobalModel) -> GlobalModel:
         """Do all rounds of the run that are left, then deliver; return the delivered model.
@@ -109,6 +112,7 @@ class Run:
             RunFailedError: No robot's update counted, several times in a row.
             ModelError: A checkpoint cannot be written.
         """
+        self._num_weights = model.weights.size
         images = self._history.evaluated_images(self._record.run)
         for record in self._history.rounds():
             if record.round == model.server_round and record.accuracy is None:
@@ -128,6 +132,7 @@ class Run:
             record = self._record_round(server_round, accepted)
             self._ask_to_evaluate(model, record)
         self._finish_evaluation()
+        self._late.give_up()
         delivered = self._best_model(model)
         self._deliver(delivered)
         return delivered
@@ -141,6 +146,7 @@ class Run:
         settings, number = self._settings, model.server_round
         accepted: dict[int, Reply] = {}
         failed: set[int] = set()
+        self._late.give_up(number - MOST_ROUNDS)
         for attempt in range(_MAX_ATTEMPTS):
             if attempt:
                 self._sleep(2.0 ** (attempt - 1))
@@ -163,6 +169,7 @@ class Run:
             failed.update(set(trainers) - set(accepted))
             if len(accepted) >= settings.min_nodes:
                 trained = [*accepted.values()]
+                trained += self._late.updates(model, trained, self._aggregation.compare)
                 aggregated = self._aggregate(model, trained)
                 if aggregated is not None:
                     return aggregated, trained
@@ -256,7 +263,7 @@ class Run:
         best = self._evaluations.best
         if best is None or best.round == last.server_round:
             return last
-        count = self._record.last_round - self._record.first_round + 1
+        count = last.server_round - self._record.first_round + 1
         at_the_end = self._evaluations[last.server_round]
         end = f"had {at_the_end.accuracy:.3f}" if at_the_end else "was not evaluated"
         self._history.add_event(
@@ -358,6 +365,7 @@ class Run:
             nodes,
             server_round=model.server_round,
             timeout_sec=self._timeout_sec(phase),
+            wants_late=self._wants_late(phase),
         )
         self._sent |= {key: (node, model.server_round) for key, node in request.sent_to.items()}
         return request
@@ -405,7 +413,12 @@ class Run:
 
         found = request.replies(patience, gone)
         self._silent.note(server_round, found.messages, found.silent)
-        self._tell_late(found.late)
+        if self._wants_late(phase):
+            self._late.expect(server_round, found.left)
+        for one in found.late:
+            node, number = self._sent[one.request_id]
+            late = check_reply(node, one.message, self._num_weights, settings.max_examples)
+            self._late.add(one.request_id, number, self._named(late))
         num_weights = None if model is None else model.weights.size
         replies = []
         for node in request.node_ids:
@@ -426,11 +439,9 @@ class Run:
         self._clock.add(accepted)
         return accepted
 
-    def _tell_late(self, request_ids: Sequence[str]) -> None:
-        for key in request_ids:
-            node, number = self._sent[key]
-            name = self._names.get(node, f"node {node}")
-            self._history.add_event(f"round {number}: {name}: its reply came too late to count")
+    def _wants_late(self, phase: str) -> bool:
+        """Return whether replies of a phase may count in a later round."""
+        return phase == TRAIN and self._settings.strategy in STRATEGIES
 
     def _named(self, reply: Reply) -> Reply:
         """Return the reply with the enrolled name, or that which the robot gave in its first."""
@@ -454,7 +465,7 @@ class Run:
         record = RoundRecord(
             round=server_round,
             run=self._record.run,
-            robots=len(trained),
+            robots=len({reply.node_id for reply in trained}),
             num_examples=sum(reply.num_examples for reply in trained),
             train_loss=_weighted_mean(trained, "loss"),
             loss=None,
@@ -482,12 +493,10 @@ class Run:
             f"{name_list(delivered) or 'no robot'}"
         )
         for line in kept[:_MOST_KEPT_LINES]:
-            self._history.add_event(f"run {record.run}: {line}")
+            self._history.add_event(line)
         if len(kept) > _MOST_KEPT_LINES:
             more = len(kept) - _MOST_KEPT_LINES
-            self._history.add_event(
-                f"run {record.run}: {more} more robots do not use it; the history says why"
-            )
+            self._history.add_event(f"{more} more robots do not use it; the history says why")
 
 
 class _RoundClock:

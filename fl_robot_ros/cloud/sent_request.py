@@ -28,8 +28,8 @@ class Reader(Protocol):
     def read(self, request_ids: Collection[str]) -> list[Read]:
         """Return the replies that have come."""
 
-    def give_up(self, request_ids: Collection[str]) -> None:
-        """Wait no longer for some replies."""
+    def give_up(self, request_ids: Collection[str], *, is_wanted: bool = False) -> None:
+        """Wait no longer for some replies, which may be wanted nevertheless."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,15 @@ class Replies:
         messages: The replies, errors among them, by Flower's number of the robot.
         silent: Robots that did not reply, and why.
         outrun: Robots that were not waited for, since enough others had replied.
-        late: Requests of earlier rounds whose reply came too late.
+        late: Replies to earlier requests, which nobody waited for any more.
+        left: Requests that are not waited for any more.
     """
 
     messages: dict[int, Message] = field(default_factory=dict)
     silent: dict[int, str] = field(default_factory=dict)
     outrun: set[int] = field(default_factory=set)
-    late: list[str] = field(default_factory=list)
+    late: list[Read] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
 
 
 class SentRequest:
@@ -81,6 +83,7 @@ class SentRequest:
         *,
         server_round: int,
         timeout_sec: float,
+        wants_late: bool = False,
     ) -> None:
         """Send the request.
 
@@ -92,9 +95,11 @@ class SentRequest:
             node_ids: Flower's numbers of the robots.
             server_round: Number of the round.
             timeout_sec: How long robots may reply, from now on.
+            wants_late: Whether replies are read that come when nobody waits for them any more.
         """
         self.node_ids = tuple(node_ids)
         self._reader = reader
+        self._wants_late = wants_late
         self._sent_at = time.monotonic()
         messages = [
             Message(
@@ -131,7 +136,7 @@ class SentRequest:
                 # The sender in a reply is a robot's claim; the id of the request is the server's.
                 node_id = waiting.pop(one.request_id, None)
                 if node_id is None:
-                    found.late.append(one.request_id)
+                    found.late.append(one)
                 elif one.message is None:
                     found.silent[node_id] = one.reason
                 else:
@@ -152,13 +157,14 @@ class SentRequest:
             left = set(gone(is_quorum))
             for message_id, node_id in list(waiting.items()):
                 if node_id in left:
-                    self._reader.give_up([message_id])
+                    found.left.append(message_id)
                     del waiting[message_id]
                     found.silent[node_id] = "its connection was lost"
             if waiting:
                 pause = (now - waiting_since) * _POLL_SHARE
                 time.sleep(min(max(pause, _MIN_POLL_SEC), _MAX_POLL_SEC))
-        self._reader.give_up(waiting)
+        found.left += waiting
+        self._reader.give_up(found.left, is_wanted=self._wants_late)
         if waiting and replied >= patience.enough:
             found.outrun.update(waiting.values())
         else:

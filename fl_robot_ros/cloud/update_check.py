@@ -84,7 +84,8 @@ def check_reply(
     if message is None:
         return Reply(node_id, robot, None, "no reply in time")
     if message.has_error():
-        return Reply(node_id, robot, message, one_line(message.error.reason or "", 300))
+        reason = one_line(message.error.reason or "", 300)
+        return Reply(node_id, robot, message, reason or "it failed, and does not say why")
     robot = _text(message, ROBOT, MAX_NAME_LENGTH) or robot
     try:
         metrics = _checked_metrics(message, max_examples)

@@ -129,7 +129,7 @@ def decide(trial: Trial, publication: Publication) -> Verdict:
     else:
         compared = trial.both_know
     right = trial.is_right[compared]
-    text = f"accuracy {right.mean():.3f} on {_images(len(right))}"
+    text = f"accuracy {right.mean():.3f} on its {_images(len(right))}"
     before = None
     if current is not None:
         was = float(current.is_right[compared].mean())
@@ -214,7 +214,7 @@ def _comparison_problem(trial: Trial, current: CurrentModel, publication: Public
             return f"publish_if better_by asks for {margin:g} more"
     elif lost - gained >= _MIN_LOST_IMAGES:
         if loss > margin:
-            return f"publish_margin allows {margin:g} less"
+            return f"publish_margin is {margin:g}"
         if sign_test(lost, gained) <= SIGNIFICANCE:
             return f"it loses {_images(lost)} and gains {gained}, which is no chance"
     for number, name in enumerate(trial.classes):
@@ -244,4 +244,4 @@ def _unchecked(trial: Trial, publication: Publication) -> str:
 
 
 def _images(count: int) -> str:
-    return "1 held-out image" if count == 1 else f"{count} held-out images"
+    return "1 image" if count == 1 else f"{count} images"

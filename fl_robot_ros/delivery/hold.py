@@ -10,6 +10,7 @@ from pathlib import Path
 from fl_robot_ros.atomic_file import staging_file
 from fl_robot_ros.delivery.model_file import read_file
 from fl_robot_ros.errors import ModelError
+from fl_robot_ros.one_line import one_line
 
 HOLD_FILE = "hold.json"
 
@@ -45,10 +46,9 @@ class Hold:
     reason: str = ""
 
     def __str__(self) -> str:
-        text = f"{self.version} is pinned"
-        if self.kind == HoldKind.ROLLED_BACK:
-            text = f"{self.version} was rolled back"
-        return f"{text}: {self.reason}" if self.reason else text
+        verb = "is" if self.kind == HoldKind.PINNED else "was"
+        text = f"{self.version} {verb} {self.kind}"
+        return one_line(f"{text}: {self.reason}" if self.reason else text)
 
     def write(self, models_dir: Path) -> None:
         """Write it into the folder of the versions.

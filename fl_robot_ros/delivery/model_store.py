@@ -12,11 +12,10 @@ those that write take a lock for the moment in which they change what is visible
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,21 +23,15 @@ from pathlib import Path
 from fl_robot_ros.atomic_file import staging_file, sync
 from fl_robot_ros.delivery.hold import HOLD_FILE, Hold, HoldKind
 from fl_robot_ros.delivery.manifest import Candidate, Manifest
-from fl_robot_ros.delivery.model_file import hash_file, read_file
+from fl_robot_ros.delivery.model_file import hash_file
+from fl_robot_ros.delivery.model_versions import CURRENT, WITHDRAWN, ModelVersions, version_number
 from fl_robot_ros.errors import ModelError
-from fl_robot_ros.name_list import name_list
 from fl_robot_ros.process_lock import ProcessLock
-
-CURRENT = "current"
 
 _STAGING_PREFIX = ".staging-"
 _REMOVED_PREFIX = ".removed-"
 _LOCK = ".lock"
 _LOCK_TIMEOUT_SEC = 30.0
-# In a version's folder: why it was taken back.
-_WITHDRAWN = "withdrawn.txt"
-_MAX_REASON_BYTES = 16 * 1024
-_VERSION = re.compile(r"v(\d{5,})")
 
 
 @dataclass(frozen=True)
@@ -56,8 +49,8 @@ class StoredModel:
     note: str = ""
 
 
-class ModelStore:
-    """Owns the folder of the model versions; several processes may own it together."""
+class ModelStore(ModelVersions):
+    """Writes the folder of the model versions; several processes may do so."""
 
     def __init__(self, models_dir: Path, keep_versions: int | None = None) -> None:
         """Open the store; the first version creates its folder.
@@ -67,75 +60,8 @@ class ModelStore:
             keep_versions: Number of versions that `add` keeps, 2 or more; the current version,
                 the one that a rollback leads to and the newest always stay. None: all.
         """
-        self.models_dir = models_dir
+        super().__init__(models_dir)
         self.keep_versions = keep_versions
-
-    def versions(self) -> list[Path]:
-        """Return the folders of all versions, oldest first."""
-        if not self.models_dir.is_dir():
-            return []
-        found = [path for path in self.models_dir.iterdir() if _VERSION.fullmatch(path.name)]
-        return sorted(found, key=_number)
-
-    def current(self) -> Path | None:
-        """Return the absolute folder of the current version, None if there is none."""
-        link = self.models_dir / CURRENT
-        try:
-            target = link.resolve(strict=True)
-            is_inside = target.parent == self.models_dir.resolve() and target.is_dir()
-        except (OSError, RuntimeError):  # RuntimeError: links in a circle, before Python 3.13.
-            return None
-        if not is_inside or not _VERSION.fullmatch(target.name):
-            return None
-        return self.models_dir.absolute() / target.name
-
-    def hold(self) -> Hold | None:
-        """Return why the current version stays; None where a new one may replace it.
-
-        A damaged record counts as a pin: what a person wanted is not undone by a broken file.
-        """
-        if not (self.models_dir / HOLD_FILE).exists():
-            return None
-        try:
-            return Hold.load(self.models_dir)
-        except ModelError as error:
-            current = self.current()
-            return Hold(HoldKind.PINNED, current.name if current else "", str(error))
-
-    def withdrawal(self, version: str) -> str | None:
-        """Return why a version was taken back, None where it was not."""
-        file = self._folder(version) / _WITHDRAWN
-        try:
-            return read_file(file, _MAX_REASON_BYTES).decode("utf-8", "replace").strip()
-        except ModelError:
-            return None
-
-    def newest_counter(self, key_id: str) -> int:
-        """Return the highest counter of the stored models that a fleet's key signed, 0 for none.
-
-        Args:
-            key_id: Short name of the key.
-        """
-        newest = 0
-        for folder in self.versions():
-            try:
-                manifest = Manifest.load(folder)
-            except ModelError:
-                continue  # damaged; the predictor says so where it matters
-            if manifest.key_id == key_id:
-                newest = max(newest, manifest.counter)
-        return newest
-
-    def verify(self, version: str) -> Manifest:
-        """Check that a version is whole: all files have the SHA-256 of its manifest; return that.
-
-        Raises:
-            ModelError: There is no such version, or it is not whole.
-        """
-        folder = self._folder(version)
-        manifest = Manifest.load(folder)
-        manifest.verify(folder)
-        return manifest
 
     def add(self, build: Callable[[Path], Candidate]) -> StoredModel:
         """Store a new version, and make it current if it is accepted and nothing holds another.
@@ -241,7 +167,7 @@ class ModelStore:
             ModelError: As for `rollback`.
         """
         with self._locked():
-            folder = self._folder(version)
+            folder = self.folder(version)
             if folder == self.current():
                 return self._withdraw(folder, reason)
             self._mark_withdrawn(folder, reason)
@@ -270,7 +196,7 @@ class ModelStore:
                         path.unlink(missing_ok=True)
             problem = self._problem_of_current()
             if problem:
-                folder = self._before(self.current())
+                folder = self._pinned() or self.before(self.current())
                 if folder is not None:
                     self._point_to(folder)
                     done.append(f"made {folder.name} current, since {problem}")
@@ -281,8 +207,11 @@ class ModelStore:
         """Keep other processes and threads from changing the store meanwhile.
 
         Raises:
-            ModelError: Another one does so for too long, or a file cannot be written.
+            ModelError: There is no store, another one changes it for too long, or a file cannot be
+                written.
         """
+        if not self.models_dir.is_dir():
+            raise ModelError(f"there is no current model, nor any other: no {self.models_dir}")
         try:
             lock = ProcessLock(self.models_dir / _LOCK)
             try:
@@ -297,20 +226,10 @@ class ModelStore:
         except OSError as error:
             raise ModelError(f"cannot change {self.models_dir}: {error}") from error
 
-    def _folder(self, version: str) -> Path:
-        """Return the absolute folder of a version, or raise ModelError."""
-        folder = self.models_dir.absolute() / version
-        if not _VERSION.fullmatch(version) or not folder.is_dir():
-            found = name_list(path.name for path in reversed(self.versions())) or "none"
-            raise ModelError(
-                f"there is no version {version!r} in {self.models_dir}; it has {found}"
-            )
-        return folder
-
     def _take(self, staging: Path, candidate: Candidate, files: dict[str, str]) -> StoredModel:
         """Give a staged version its name, make it current where it may be, and prune."""
         current = self.current()
-        version = f"v{max(map(_number, self.versions()), default=0) + 1:05d}"
+        version = f"v{max(map(version_number, self.versions()), default=0) + 1:05d}"
         manifest = Manifest(
             version=version,
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -356,9 +275,9 @@ class ModelStore:
         return "", True
 
     def _use(self, version: str, hold: Hold | None) -> Path:
-        folder = self._folder(version)
+        folder = self.folder(version)
         self.verify(version)
-        (folder / _WITHDRAWN).unlink(missing_ok=True)
+        (folder / WITHDRAWN).unlink(missing_ok=True)
         self._point_to(folder)
         self._set_hold(hold)
         return folder
@@ -368,7 +287,7 @@ class ModelStore:
         hold = self.hold()
         if hold is not None and hold.kind == HoldKind.PINNED:
             raise ModelError(f"{hold}; 'fl_model unpin' or 'fl_model use VERSION' comes first")
-        before = self._before(current)
+        before = self.before(current)
         if before is None:
             raise ModelError(f"there is no version before {current.name}")
         # In this order, `repair` can finish it.
@@ -378,33 +297,8 @@ class ModelStore:
         return before
 
     def _mark_withdrawn(self, folder: Path, reason: str) -> None:
-        with staging_file(folder / _WITHDRAWN) as file:
+        with staging_file(folder / WITHDRAWN) as file:
             file.write_text(f"{reason}\n", encoding="utf-8")
-
-    def _before(self, current: Path | None) -> Path | None:
-        """Return the whole version that a rollback of the current one leads to, if there is one.
-
-        It is the one that was current before, or else the newest accepted one that is older and
-        was not taken back. Without a current version, it is the newest such one.
-        """
-        older = [path.absolute() for path in reversed(self.versions())]
-        previous = ""
-        if current is not None:
-            older = [path for path in older if _number(path) < _number(current)]
-            with suppress(ModelError):
-                previous = Manifest.load(current).previous
-        older.sort(key=lambda path: path.name != previous)
-        return next((path for path in older if self._is_eligible(path, previous)), None)
-
-    def _is_eligible(self, folder: Path, previous: str) -> bool:
-        """Say whether a version may become current by itself."""
-        try:
-            manifest = self.verify(folder.name)
-        except ModelError:
-            return False
-        # What was current without being accepted was a person's choice.
-        is_wanted = manifest.accepted or folder.name == previous
-        return is_wanted and self.withdrawal(folder.name) is None
 
     def _problem_of_current(self) -> str:
         """Return why another version should be current, "" if none should."""
@@ -418,6 +312,17 @@ class ModelStore:
         except ModelError as error:
             return str(error)
         return ""
+
+    def _pinned(self) -> Path | None:
+        """Return the folder of the pinned version, None where there is none that is whole."""
+        hold = self.hold()
+        if hold is None or hold.kind != HoldKind.PINNED:
+            return None
+        try:
+            self.verify(hold.version)
+            return self.folder(hold.version)
+        except ModelError:
+            return None
 
     def _set_hold(self, hold: Hold | None) -> None:
         if hold is not None:
@@ -440,23 +345,19 @@ class ModelStore:
         if self.keep_versions is None or len(versions) <= self.keep_versions:
             return
         current = self.current()
-        needed = {path.name for path in (current, self._before(current)) if path is not None}
-        needed.add(versions[-1].name)
+        before = self.before(current)
+        needed = {path.name for path in (current, before, versions[-1]) if path is not None}
+        were_current = self.were_current(current)
+        if before in were_current:
+            # Those between were taken back; their manifests lead to it.
+            needed |= {path.name for path in were_current[: were_current.index(before)]}
         spare = [folder for folder in versions if folder.name not in needed]
-        spare.sort(key=self._is_wanted)
+        spare.sort(key=self.is_wanted)
         for folder in spare[: len(versions) - self.keep_versions]:
             removed = self.models_dir / f"{_REMOVED_PREFIX}{folder.name}"
             folder.rename(removed)
             sync(self.models_dir)
             shutil.rmtree(removed, ignore_errors=True)
-
-    def _is_wanted(self, folder: Path) -> bool:
-        """Say whether a version is neither refused nor taken back."""
-        try:
-            is_accepted = Manifest.load(folder).accepted
-        except ModelError:
-            is_accepted = True  # It may be that of a newer program.
-        return is_accepted and self.withdrawal(folder.name) is None
 
 
 def _is_abandoned(staging: Path) -> bool:
@@ -469,9 +370,3 @@ def _is_abandoned(staging: Path) -> bool:
         return lock.acquire()
     finally:
         lock.close()
-
-
-def _number(folder: Path) -> int:
-    """Return the number in a version's name."""
-    match = _VERSION.fullmatch(folder.name)
-    return int(match.group(1)) if match else 0

@@ -100,6 +100,8 @@ class DemoFleet:
                 "split_gap_sec": 0.1,
                 # Frames between two signs have no label, and no use here.
                 "review_pool_size": 0,
+                # After a single round a model may be no better than a guess, and is shown too.
+                "publish_if": "always",
                 # Two robots share this machine; more threads than cores would wait for each other.
                 "worker_threads": max(1, (os.cpu_count() or 1) // len(ROBOTS)),
                 "server_address": f"127.0.0.1:{self.port}",

@@ -94,7 +94,7 @@ class DemoReport:
         table.add_row(
             "[bold]federated",
             f"[bold]{self.federated_accuracy:.3f}",
-            f"{len(self.rounds)} rounds, no image left a robot",
+            f"best of {len(self.rounds)} rounds, no image left a robot",
         )
         table.add_row("central", f"{self.central_accuracy:.3f}", "all images in one place")
         return table

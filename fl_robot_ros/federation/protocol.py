@@ -4,7 +4,8 @@ Train and evaluate are Flower's message types of that name; the final model goes
 message. A message from the server holds `arrays` (one packed array, see `learning.weights`) and
 `config` (a `RunConfig`, hardly ever another within a run: a robot does not fetch it twice); the
 number of the round is the message's group. A robot replies with `metrics`, after training also
-with `arrays`, and the first time with its name in `config`. Nothing else leaves a robot.
+with `arrays`, and in `config` the first time with its name, and after a delivery with its version
+of the model, or that which it keeps and why. Nothing else leaves a robot.
 
 Where the fleet has keys, the final model comes with a third record, `signature`. It may come with
 one more, `schedule`: the time until the next run.

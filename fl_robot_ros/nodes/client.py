@@ -73,6 +73,7 @@ _RULES_PERIOD_SEC = 0.25
 _CAMERA_DEPTH = 30
 _LABEL_DEPTH = 100
 _BYTES_PER_MB = 1_000_000
+_BY_SERVICE = "fl/rollback_model was called"
 # Ratio of a camera's rate to the kept rate above which the rate is reported, and not jitter.
 _PASSED_OVER = 1.5
 
@@ -88,7 +89,7 @@ COMMAND = NodeCommand(
         (
             "fl/status",
             "diagnostic_msgs/DiagnosticStatus, latched",
-            "State, round, loss, accuracy, model version, and why the robot does not learn.",
+            "State, round, loss, accuracy, model version, what holds it, and why no learning.",
         ),
         (
             "/diagnostics",
@@ -100,7 +101,7 @@ COMMAND = NodeCommand(
         ("fl/start_round", "std_srvs/Trigger", "Take part in the server's next run."),
         ("fl/cancel_round", "std_srvs/Trigger", "Leave the run."),
         ("fl/set_capture", "std_srvs/SetBool", "Pause and resume the capture."),
-        ("fl/rollback_model", "std_srvs/Trigger", "Go back to the model version before."),
+        ("fl/rollback_model", "std_srvs/Trigger", "Take the current model version back."),
     ),
 )
 
@@ -172,6 +173,7 @@ class ClientNode(Node):  # type: ignore[misc]
             settings, rules, self._signals.read, self._run, self._journal, self._on_verdict
         )
         self._run_changed = self.create_guard_condition(self._take_run_change)
+        self._published_model: tuple[Path | None, str] = (None, "")
         self._published_path = ""
         self._published_state = ""
         self._path_publisher = self.create_publisher(String, "fl/model_path", LATCHED)
@@ -259,7 +261,13 @@ class ClientNode(Node):  # type: ignore[misc]
 
     def _rollback_model(self, request: Trigger.Request, response: Trigger.Response) -> object:
         try:
-            response.message = f"model {self._store.rollback().name} is current again"
+            taken_back = self._store.current()
+            current = self._store.rollback(_BY_SERVICE)
+            response.message = (
+                f"model {current.name} is current again, until there is a better one"
+            )
+            if taken_back is not None:
+                response.message += f"; 'fl_model use {taken_back.name}' goes forward again"
             response.success = True
         except FlRobotError as error:
             response.message = str(error)
@@ -326,7 +334,7 @@ class ClientNode(Node):  # type: ignore[misc]
     def _publish_state(self) -> None:
         """Publish status and model path if they changed."""
         status = self._run.status
-        current = self._store.current()
+        self._published_model = current, hold = self._model()
         if current is not None:
             file = current / self._settings.published_file
             # Versions of before export_int8 was set lack that file.
@@ -337,7 +345,7 @@ class ClientNode(Node):  # type: ignore[misc]
                 self.get_logger().info(f"current model: {path}")
         version = current.name if current is not None else ""
         why = self._autopilot.verdict
-        self._status_publisher.publish(to_status_message(status, self._robot, version, why))
+        self._status_publisher.publish(to_status_message(status, self._robot, version, why, hold))
         line = str(status)
         if line != self._published_state:
             self._published_state = line
@@ -346,8 +354,14 @@ class ClientNode(Node):  # type: ignore[misc]
             else:
                 self.get_logger().info(line)
 
+    def _model(self) -> tuple[Path | None, str]:
+        """Return the folder of the current model version, and what holds it, "" for nothing."""
+        return self._store.current(), str(self._store.hold() or "")
+
     def _publish_diagnostics(self) -> None:
-        """Publish the diagnostics, once a second."""
+        """Publish the diagnostics, once a second, and a model that others made current."""
+        if self._model() != self._published_model:
+            self._publish_state()
         now, frames = (
             time.monotonic(),
             Counter({camera.topic: camera.frames for camera in self._cameras}),

@@ -21,7 +21,7 @@ _INVALID = (Verdict.BAD_ENCODING, Verdict.BAD_LABEL)
 
 
 def to_status_message(
-    status: RunStatus, robot: str, model_version: str, why: str
+    status: RunStatus, robot: str, model_version: str, why: str, hold: str = ""
 ) -> DiagnosticStatus:
     """Return the message of `fl/status`; its `message` is the state, one word.
 
@@ -30,9 +30,12 @@ def to_status_message(
         robot: The robot's name.
         model_version: Name of the current model version, "" for none.
         why: Whether the robot learns, and why, "" without rules.
+        hold: Why that version stays, "" where a new one may replace it.
     """
     level = DiagnosticStatus.ERROR if status.state == RunState.FAILED else DiagnosticStatus.OK
     values = {**status.values(), "model_version": model_version, "why": why}
+    if hold:
+        values["hold"] = hold
     return _message(level, robot, "run", str(status.state), values)
 
 

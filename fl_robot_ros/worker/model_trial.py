@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,11 +22,13 @@ from fl_robot_ros.errors import FlRobotError, ModelError, RunFailedError
 from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.learning.export import export_int8, export_model, parity
 from fl_robot_ros.learning.training_data import LabelledImages, Wait, no_wait
-from fl_robot_ros.one_line import one_line
 from fl_robot_ros.publication import Publication
 
-# A trial of a slow model, 0.2 s for an image, takes minutes at most.
-MOST_IMAGES = 1000
+if TYPE_CHECKING:
+    import keras
+
+# Two models of 0.2 s for an image are tried before the server stops waiting, after 300 s.
+MOST_IMAGES = 500
 _PARITY_IMAGES = 32
 # As many as TensorFlow's guide to post-training quantization asks for.
 _CALIBRATION_IMAGES = 200
@@ -73,7 +75,7 @@ class TrialResult:
 
 
 @dataclass(frozen=True)
-class Exam:
+class ModelTrial:
     """The images of a trial, and what is asked of a model.
 
     Attributes:
@@ -92,7 +94,7 @@ class Exam:
     publication: Publication
     wait: Wait = no_wait
 
-    def take(self, model: keras.Model, folder: Path, current: Path | None) -> TrialResult:
+    def run(self, model: keras.Model, folder: Path, current: Path | None) -> TrialResult:
         """Export a model, and measure it beside the current one.
 
         Args:
@@ -105,21 +107,21 @@ class Exam:
         """
         start = time.perf_counter()
         chosen = evenly(len(self.holdout), MOST_IMAGES)
-        images, labels = self.holdout.images[chosen], self.holdout.labels[chosen]
+        labels = self.holdout.labels[chosen]
         lite = export_model(model, folder)
         difference = parity(model, lite, self._parity_inputs())
         infer: Infer = lite.infer
         small = self._export_int8(model, folder)
         if small is not None and self.publication.is_int8_published:
             infer, small = small, None
-        answers = self._ask(infer, images, labels)
+        answers = self._ask(infer, chosen)
         trial = Trial(
             self.classes,
             labels,
             answers.guesses == labels,
             difference,
             answers.latency_ms,
-            self._ask_current(current, images, labels) if current else None,
+            self._ask_current(current, chosen) if current else None,
         )
         verdict = decide(trial, self.publication)
         metrics = {
@@ -133,7 +135,7 @@ class Exam:
         if verdict.accuracy_before is not None:
             metrics["holdout_accuracy_before"] = verdict.accuracy_before
         if small is not None:
-            guesses = self._ask(small, images, labels).guesses
+            guesses = self._ask(small, chosen).guesses
             metrics["int8_accuracy"] = float((guesses == labels).mean())
             metrics["int8_agreement"] = float((guesses == answers.guesses).mean())
         return TrialResult(trial, verdict, answers.loss, time.perf_counter() - start, metrics)
@@ -166,34 +168,32 @@ class Exam:
             _logger.warning("there is no %s: %s", INT8_FILE, error)
             return None
 
-    def _ask(
-        self,
-        infer: Infer,
-        images: NDArray[np.uint8],
-        labels: NDArray[np.int32],
-    ) -> Answers:
-        """Ask a model about images, one after another.
+    def _ask(self, infer: Infer, chosen: NDArray[np.intp]) -> Answers:
+        """Ask a model about held-out images, one after another.
+
+        Args:
+            infer: The model.
+            chosen: Indices of the images.
 
         Raises:
             ModelError: The model fails.
         """
-        guesses = np.empty(len(images), np.int64)
-        losses = np.empty(len(images))
-        times = np.empty(len(images))
-        infer(self._scaled(images[0]))  # the first call of a model is slower
-        for index, image in enumerate(images):
+        guesses = np.empty(len(chosen), np.int64)
+        losses = np.empty(len(chosen))
+        times = np.empty(len(chosen))
+        infer(self._scaled(self.holdout.images[chosen[0]]))  # a model's first call is slower
+        for place, index in enumerate(chosen):
             self.wait()
-            model_input = self._scaled(image)
+            model_input = self._scaled(self.holdout.images[index])
             start = time.perf_counter()
             output = infer(model_input)
-            times[index] = time.perf_counter() - start
-            guesses[index] = output.argmax()
-            losses[index] = -np.log(max(float(output[labels[index]]), _MIN_PROBABILITY))
+            times[place] = time.perf_counter() - start
+            guesses[place] = output.argmax()
+            probability = float(output[self.holdout.labels[index]])
+            losses[place] = -np.log(max(probability, _MIN_PROBABILITY))
         return Answers(guesses, float(losses.mean()), float(np.median(times)) * 1e3)
 
-    def _ask_current(
-        self, folder: Path, images: NDArray[np.uint8], labels: NDArray[np.int32]
-    ) -> CurrentModel:
+    def _ask_current(self, folder: Path, chosen: NDArray[np.intp]) -> CurrentModel:
         """Return what the current model says of the same images, or why it is not asked."""
         version = folder.name
         try:
@@ -206,17 +206,21 @@ class Exam:
                 problem = f"its input is {sizes[0]}, not {sizes[1]}"
                 return CurrentModel.incomparable(version, problem, classes)
             numbers = {name: number for number, name in enumerate(classes)}
-            wanted = [numbers.get(self.classes[label], -1) for label in labels]
+            names = [self.classes[label] for label in self.holdout.labels[chosen]]
+            wanted = [numbers.get(name, -1) for name in names]
             scale = np.float32(its.scale)
             guesses = []
-            for image in images:
+            for index in chosen:
                 self.wait()
-                guesses.append(int(predictor.infer(image * scale).argmax()))
+                image = self.holdout.images[index] * scale
+                guesses.append(int(predictor.infer(image).argmax()))
         except RunFailedError:
             raise  # the robot leaves the run
         except FlRobotError as error:
             _logger.warning("the current model %s cannot be compared: %s", version, error)
-            return CurrentModel.incomparable(version, one_line(str(error), 300))
+            # The reason goes to the server, and paths of this robot are not for it.
+            problem = "it cannot be used, as the worker's log says"
+            return CurrentModel.incomparable(version, problem)
         return CurrentModel(version, classes, np.array(guesses) == np.array(wanted))
 
 

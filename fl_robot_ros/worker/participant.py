@@ -9,7 +9,7 @@ import base64
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from fl_robot_ros.one_line import one_line
 from fl_robot_ros.publication import Publication
 from fl_robot_ros.worker.come_back import come_back_sec
 from fl_robot_ros.worker.guard import memory_mb
-from fl_robot_ros.worker.model_trial import Exam, TrialResult
+from fl_robot_ros.worker.model_trial import ModelTrial, TrialResult
 from fl_robot_ros.worker_link.event import Delivered, EventWriter, Prepared, Progress
 from fl_robot_ros.worker_link.run_status import RunState
 
@@ -197,7 +197,7 @@ class Participant:
         prepared = self._prepare(config)
         self._report(RunState.DELIVERING, request)
         set_packed_weights(prepared.trainer.model, request.weights)
-        exam = Exam(
+        trial = ModelTrial(
             config.classes,
             config.preprocessing,
             prepared.train,
@@ -208,7 +208,7 @@ class Participant:
         results: list[TrialResult] = []
 
         def build(folder: Path) -> Candidate:
-            result = exam.take(prepared.trainer.model, folder, store.current())
+            result = trial.run(prepared.trainer.model, folder, store.current())
             results.append(result)
             return Candidate(
                 classes=list(config.classes),
@@ -331,9 +331,10 @@ class Participant:
 def _refusal(verdict: Verdict, store: ModelStore) -> dict[str, str]:
     """Return what a robot tells the server that does not use the model."""
     current, hold = store.current(), store.hold()
-    reason = (
-        verdict.reason if hold is None or not verdict.accepted else f"{hold}; {verdict.reason}"
-    )
+    reason = verdict.reason
+    if verdict.accepted and hold is not None:
+        # What a person wrote beside it stays on the robot.
+        reason = f"{replace(hold, reason='')}; {reason}"
     return {
         protocol.KEPT_VERSION: current.name if current else "",
         protocol.VERDICT: one_line(reason, 300),

@@ -83,6 +83,10 @@ class Robot:
     def value(self, key: str) -> str:
         return next(item.value for item in self.statuses[-1].values if item.key == key)
 
+    @property
+    def hold(self) -> str:
+        return {item.key: item.value for item in self.statuses[-1].values}.get("hold", "")
+
     def part(self, name: str) -> dict[str, str]:
         """Return the newest diagnostics of a part: capture, dataset or worker."""
         if not self.diagnostics:
@@ -379,6 +383,7 @@ def test_a_run_from_bag_to_model_path_with_a_pause_and_a_worker_killed_on_the_wa
         "server_address": f"127.0.0.1:{port}",
         "connect_timeout_sec": 600.0,
         "learn_while": "[topic fl/may_learn]",
+        "publish_if": "always",
     }
     permission = peer.publisher(Bool, "fl/may_learn", LATCHED)
     permission.publish(Bool(data=True))
@@ -436,8 +441,18 @@ def test_a_run_from_bag_to_model_path_with_a_pause_and_a_worker_killed_on_the_wa
     rolled_back = robot.call("fl/rollback_model")
     assert rolled_back.success
     wait_until(lambda: robot.paths[-1].data == paths[0], "the first model's path")
-    assert Path(paths[0]).parent.name in rolled_back.message
+    assert "'fl_model use v00002' goes forward again" in rolled_back.message
+    words = "v00002 was rolled back: fl/rollback_model was called"
+    wait_until(lambda: robot.hold == words, "the hold")
     assert not robot.call("fl/rollback_model").success
+    # What others change is announced too.
+    store = ModelStore(tmp_path / "robot" / "models")
+    store.use("v00002")
+    wait_until(lambda: robot.paths[-1].data == paths[1], "the second model's path again")
+    wait_until(lambda: not robot.hold, "the end of the hold")
+    store.withdraw("v00002", "all of one class")
+    wait_until(lambda: robot.paths[-1].data == paths[0], "the first model's path again")
+    wait_until(lambda: robot.hold.endswith("all of one class"), "the next hold")
     assert node.interrupt() == 0
 
     # After a restart the path is announced again, to whoever asks late.

@@ -32,7 +32,8 @@ def make_job(folder: Path, **changes: Any) -> Job:
         ),
         "models_dir": str(folder / "models"),
         "keep_versions": 5,
-        "publication": Publication.from_settings(ClientSettings()),
+        # What a few epochs teach is delivered too, however little it is.
+        "publication": Publication.from_settings(ClientSettings(publish_if="always")),
         "threads": 0,
         "nice": 0,
         "memory_limit_mb": 0,

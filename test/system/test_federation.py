@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -32,13 +33,17 @@ from waiting import wait_until
 
 from fl_robot_ros.cloud.checkpoint import load_checkpoint, newest_checkpoint
 from fl_robot_ros.cloud.history import History, RunStage
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.data_source import DataSource, SourceKind
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.snapshot import freeze
-from fl_robot_ros.delivery.manifest import Manifest
+from fl_robot_ros.delivery.manifest import Candidate, Manifest
 from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.delivery.predictor import Predictor
 from fl_robot_ros.identity.key_folder import KeyFolder
+from fl_robot_ros.images.preprocessing import Preprocessing
+from fl_robot_ros.learning.export import export_model
+from fl_robot_ros.publication import Publication
 from fl_robot_ros.worker_link.event import Delivered, Failed, Frozen, Prepared, Progress, Reading
 from fl_robot_ros.worker_link.job import CANCEL
 from fl_robot_ros.worker_link.run_status import RunState
@@ -102,22 +107,23 @@ def test_two_robots_learn_classes_that_neither_has_alone(tmp_path: Path) -> None
                 assert robot.states[-1] == RunState.DELIVERING
                 assert isinstance(robot.events[-1], Delivered)
 
-    for robot in ("r1", "r2"):
-        version = ModelStore(tmp_path / robot / "models", 5).current()
-        assert version is not None
-        manifest = Manifest.load(version)
-        assert (manifest.run, manifest.round, manifest.robot) == (1, 4, robot)
-        predictor = Predictor(version)
-        for label in CLASSES:  # each robot recognises what it never saw
-            image = cv2.imdecode(np.frombuffer(make_image(label, 999), np.uint8), 1)
-            assert predictor.predict(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).label == label
-
     with History(tmp_path / "state") as history:
         run = history.last_run()
         assert run is not None
         assert run.stage == RunStage.FINISHED
         rounds = history.rounds()
     assert [record.round for record in rounds] == [1, 2, 3, 4]
+    best = max(rounds, key=lambda record: (record.accuracy or 0.0, record.round))
+    for robot in ("r1", "r2"):
+        version = ModelStore(tmp_path / robot / "models", 5).current()
+        assert version is not None
+        manifest = Manifest.load(version)
+        assert (manifest.run, manifest.round, manifest.robot) == (1, best.round, robot)
+        predictor = Predictor(version)
+        for label in CLASSES:  # each robot recognises what it never saw
+            image = cv2.imdecode(np.frombuffer(make_image(label, 999), np.uint8), 1)
+            assert predictor.predict(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).label == label
+
     assert all(record.robots == 2 for record in rounds)
     assert all(record.wall_sec >= record.robot_compute_sec > 0 for record in rounds)
     assert "round 4/4  robots 2  samples" in fl_server.text
@@ -155,19 +161,33 @@ def test_a_killed_server_and_a_killed_server_app_go_on_where_they_were(tmp_path:
             "the SuperLink ends with its parent",
             60.0,
         )
-        with server(state, port, num_rounds=3, local_epochs=1) as fl_server, History(state) as now:
+        # An unfinished run goes on at once, and the next one begins at the new year.
+        yearly = ["0 0 1 1 *"]
+        with (
+            server(state, port, num_rounds=3, local_epochs=1, schedule=yearly) as fl_server,
+            History(state) as now,
+        ):
             # Killed between the last round and the delivery.
             wait_until(lambda: len(now.rounds()) == 3, "the last round's model", TIMEOUT_SEC)
             run = now.last_run()
             assert run is not None
             assert run.pid is not None
             os.kill(run.pid, signal.SIGKILL)
-            assert fl_server.popen.wait(TIMEOUT_SEC) == 0
+            wait_until(lambda: "the next run begins" in fl_server.text, "the end", TIMEOUT_SEC)
             assert "resuming run 1" in fl_server.text
             assert "going on from the newest checkpoint" in fl_server.text
-            assert "model of round 3 delivered to r1, r2" in fl_server.text
+            assert re.search(r"model of round \d delivered to r1, r2", fl_server.text)
             assert first.popen.wait(60.0) == 0
             assert second.popen.wait(60.0) == 0
+            delivered = first.events[-1]
+            assert isinstance(delivered, Delivered)
+            with worker(tmp_path / "r1", port) as early:
+                assert early.popen.wait(60.0) == 1
+                assert "no run is on; the next one begins at" in reason_of(early)
+                told = early.events[-1]
+            assert isinstance(told, Failed)
+            assert 0.0 < told.come_back_sec < delivered.come_back_sec + 10.0
+            assert fl_server.stop(signal.SIGINT) == 130
     with History(state) as history:
         assert [record.round for record in history.rounds()] == [1, 2, 3]
         assert {record.run for record in history.rounds()} == {1}
@@ -234,7 +254,8 @@ def test_a_robot_with_a_folder_and_a_stock_supernode_share_a_run_with_keys(
                 "--port",
                 str(free_port()),
                 "--node-config",
-                f'snapshot="{snapshot}" models-dir="{models}" enrolment="{enrolments["stock"]}"',
+                f'snapshot="{snapshot}" models-dir="{models}" '
+                f'enrolment="{enrolments["stock"]}" publish-if="always"',
             ],
             tmp_path / "supernode.log",
             env={
@@ -272,49 +293,105 @@ def test_a_robot_with_a_folder_and_a_stock_supernode_share_a_run_with_keys(
     assert "another name" not in fl_server.text
 
 
-def test_the_operators_model_is_trained_over_tls_with_a_certificate_of_another_authority(
+def make_split_folder(folder: Path, shift: int) -> Path:
+    """Write a folder of images with a hand-checked test side.
+
+    Args:
+        folder: The folder.
+        shift: Training images of a class lie in the folder of the class that is so many further.
+    """
+    for number, label in enumerate(CLASSES):
+        claimed = CLASSES[(number + shift) % len(CLASSES)]
+        for side, told, count in (("train", claimed, 12), ("test", label, 4)):
+            (folder / side / told).mkdir(parents=True, exist_ok=True)
+            for index in range(count):
+                image = make_image(label, 100 * len(side) + index)
+                (folder / side / told / f"{label}{index}.jpg").write_bytes(image)
+    return folder
+
+
+def test_a_mislabelled_fleet_spoils_the_operators_model_and_every_robot_keeps_its_own(
     tmp_path: Path,
 ) -> None:
+    """Over TLS, with a certificate of another authority; two of three robots have wrong labels."""
     import keras
 
     model = keras.Sequential(
         [
-            keras.layers.Input((SIZE_PX, SIZE_PX, 3)),
-            keras.layers.Flatten(),
-            keras.layers.Dense(8, "relu", name="operators_own"),
-            keras.layers.Dense(len(CLASSES), "softmax"),
+            keras.Input((SIZE_PX, SIZE_PX, 3)),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(len(CLASSES), "softmax", name="operators_own"),
         ]
     )
+    # Red, green and blue of an image, in the order of the classes: blue, green, red.
+    model.set_weights([3 * np.eye(3)[:, ::-1], np.zeros(3)])
     model.save(tmp_path / "own.keras")
+
+    def build(folder: Path) -> Candidate:
+        export_model(model, folder)
+        preprocessing = Preprocessing(SIZE_PX, SIZE_PX, 3, 1 / 255)
+        return Candidate(classes=list(CLASSES), preprocessing=preprocessing.to_dict())
+
     authority = KeyFolder.create(tmp_path / "authority", ["elsewhere"])
     certificate = tmp_path / "server.pem"  # without 127.0.0.1
     write_server_certificate(authority, certificate, begins_days=-1, ends_days=2, host="localhost")
     port = free_port()
-    make_robot(tmp_path / "r1", CLASSES)
-    with server(
-        tmp_path / "state",
-        port,
-        min_nodes=1,
-        initial_model=str(tmp_path / "own.keras"),
-        ssl_certfile=str(certificate),
-        ssl_keyfile=str(certificate),
-    ) as fl_server:
+    way = {
+        "server_address": f"localhost:{port}",
+        "root_certificates": str(authority.path / "ca.pem"),
+    }
+    jobs: dict[str, dict[str, Any]] = {}
+    for name, shift in (("r1", 1), ("r2", 1), ("r3", 0)):
+        folder = make_split_folder(tmp_path / name / "images", shift)
+        source = DataSource(SourceKind.FOLDER, str(folder), 0, 1, 0.0, 0.2)
+        publication = Publication.from_settings(ClientSettings())
+        jobs[name] = {"source": source, "freeze": None, "publication": publication}
+        ModelStore(tmp_path / name / "models").add(build)
+    with (
+        server(
+            tmp_path / "state",
+            port,
+            min_nodes=3,
+            num_rounds=1,
+            local_epochs=20,
+            learning_rate=0.3,
+            loss="plain",
+            initial_model=str(tmp_path / "own.keras"),
+            ssl_certfile=str(certificate),
+            ssl_keyfile=str(certificate),
+        ) as fl_server,
+        ExitStack() as stack,
+    ):
         wait_until(lambda: "serving robots" in fl_server.text, "the server's line", TIMEOUT_SEC)
-        with worker(tmp_path / "r1", port, server_timeout_sec=2.0) as plain:
+        with worker(tmp_path / "r1", port, **jobs["r1"], server_timeout_sec=2.0) as plain:
             assert plain.popen.wait(60.0) == 1
         assert "speaks TLS, and this robot was told plain HTTP" in reason_of(plain)
-        way = {
-            "server_address": f"localhost:{port}",
-            "root_certificates": str(authority.path / "ca.pem"),
-        }
-        with worker(tmp_path / "r1", port, **way) as first:
-            assert fl_server.popen.wait(TIMEOUT_SEC) == 0, fl_server.text
-            assert first.popen.wait(60.0) == 0
-    version = ModelStore(tmp_path / "r1" / "models", 5).current()
-    assert version is not None
-    delivered = keras.saving.load_model(version / "model.keras")
-    assert [layer.name for layer in delivered.layers] == [layer.name for layer in model.layers]
-    assert not np.allclose(delivered.get_weights()[0], model.get_weights()[0])
+        robots = [
+            stack.enter_context(worker(tmp_path / name, port, **job, **way))
+            for name, job in jobs.items()
+        ]
+        assert fl_server.popen.wait(TIMEOUT_SEC) == 0, fl_server.text
+        assert [robot.popen.wait(60.0) for robot in robots] == [0, 0, 0]
+    assert "model of round 1 delivered to no robot" in fl_server.text
+    for name, robot in zip(jobs, robots, strict=True):
+        current = ModelStore(robot.models_dir).current()
+        assert current is not None
+        assert current.name == "v00001"
+        spoilt = robot.models_dir / "v00002"
+        reason = Manifest.load(spoilt).reason
+        assert "on its 12 images, 1.000 before; publish_margin is 0.05" in reason
+        event = robot.events[-1]
+        assert isinstance(event, Delivered)
+        assert (event.is_current, event.version) == (False, "v00002")
+        assert reason in event.note
+        assert f"  {name} keeps v00001: {reason}" in fl_server.text
+        delivered = keras.saving.load_model(spoilt / "model.keras")
+        assert [layer.name for layer in delivered.layers] == [layer.name for layer in model.layers]
+        assert not np.allclose(delivered.get_weights()[0], model.get_weights()[0])
+    with History(tmp_path / "state") as history:
+        run = history.last_run()
+        assert run is not None
+        assert run.stage == RunStage.FINISHED
 
 
 def test_an_absent_server_is_told_in_time(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""Capture and import, killed at random instants: nothing that was acknowledged is lost.
+"""Capture, import and the model store, killed at random instants.
+
+Nothing that was acknowledged is lost, and the current model is always a whole one.
 
 `KILLS=200 pytest test/system/test_kill_sweep.py` does the long sweep.
 """
@@ -114,3 +116,88 @@ def test_a_kill_at_any_instant_loses_nothing(tmp_path: Path, limit: int) -> None
                 assert cv2.imread(str(dataset.path / sample.path)) is not None
     assert acknowledged
     print(f"{KILLS} kills, {len(acknowledged)} acknowledged, {recovered} files settled at start")
+
+
+# A node and a worker change one store. Each kill hits both; what they leave is looked at as it is,
+# and after the repair with which a node starts.
+MODEL_STORE = """
+import os, random, signal, sys, time
+from pathlib import Path
+from fl_robot_ros.delivery.manifest import Candidate
+from fl_robot_ros.delivery.model_store import ModelStore
+from fl_robot_ros.errors import ModelError
+
+folder, kills = Path(sys.argv[1]), int(sys.argv[2])
+store = ModelStore(folder, keep_versions=3)
+INPUT = {"height": 8, "width": 8, "channels": 3, "scale": 1.0}
+
+def work(dice):
+    def build(staging):
+        for name in ("model.keras", "model.tflite"):
+            (staging / name).write_bytes(os.urandom(100_000))
+        after = dice.random()
+        metrics = {"holdout_accuracy": after, "holdout_accuracy_before": 0.5}
+        return Candidate(
+            classes=["a", "b"], preprocessing=INPUT, metrics=metrics, accepted=after > 0.2
+        )
+    while True:
+        store.add(build)
+
+def decide(dice):
+    while True:
+        versions = [path.name for path in store.versions()]
+        try:
+            if versions:
+                version = dice.choice(versions)
+                dice.choice([
+                    store.rollback,
+                    lambda: store.withdraw(version, "all of one class"),
+                    lambda: store.use(version),
+                    lambda: store.pin(version),
+                    store.unpin,
+                    store.repair,
+                ])()
+        except ModelError:
+            pass
+
+def forked(loop, seed):
+    child = os.fork()
+    if not child:
+        try:
+            loop(random.Random(seed))
+        finally:
+            os._exit(1)
+    return child
+
+def check(when):
+    for version in store.versions():
+        store.verify(version.name)
+    current = store.current()
+    had_one = current is not None
+    assert had_one or not os.path.lexists(folder / "current"), (when, os.listdir(folder))
+    return had_one
+
+dice, seen = random.Random(1), set()
+for kill in range(kills):
+    endings = []
+    for child in [forked(work, 2 * kill), forked(decide, 2 * kill + 1)]:
+        time.sleep(dice.uniform(0.0, 0.1))
+        os.kill(child, signal.SIGKILL)
+        endings.append(os.waitpid(child, 0)[1])
+    assert endings == [signal.SIGKILL, signal.SIGKILL], "one failed by itself"
+    check(kill)
+    seen |= {name.partition("-")[0] for name in os.listdir(folder) if name.startswith(".")}
+    store.repair()
+    hidden = {name for name in os.listdir(folder) if name.startswith(".")}
+    assert hidden <= {".lock"}, hidden
+    assert check(kill) or not store.versions(), os.listdir(folder)
+print(kills, "kills,", store.versions()[-1].name, *sorted(seen))
+"""
+
+
+def test_a_kill_at_any_instant_leaves_a_whole_model_current(tmp_path: Path) -> None:
+    kills = os.environ.get("KILLS", "30")
+    command = [sys.executable, "-c", MODEL_STORE, str(tmp_path / "models"), kills]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -62,7 +62,14 @@ def test_a_bar_is_not_broken_by_what_libraries_write(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("program", "code"),
-    [("dataset", 130), ("predict", 130), ("server", 130), ("keys", 130), ("client", 0)],
+    [
+        ("dataset", 130),
+        ("predict", 130),
+        ("server", 130),
+        ("keys", 130),
+        ("model", 130),
+        ("client", 0),
+    ],
 )
 def test_an_interrupt_while_a_program_loads_leaves_no_traceback(program: str, code: int) -> None:
     if program == "client":

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = "fl_robot_ros"
 EXECUTABLES = (
     *("fl_client", "fl_perception", "fl_streamer", "fl_call"),
-    *("fl_server", "fl_keys", "fl_predict", "fl_dataset", "fl_demo"),
+    *("fl_server", "fl_keys", "fl_model", "fl_predict", "fl_dataset", "fl_demo"),
 )
 LOCK_FILES = sorted((ROOT / "requirements").glob("*.txt"))
 # The expression with which catkin_pkg checks an e-mail. A package.xml that fails there is taken

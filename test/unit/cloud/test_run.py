@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, cast
@@ -66,6 +67,8 @@ class FakeGrid:
     online: Iterator[list[int]] | None = None
     log: list[tuple[str, str, int, tuple[int, ...]]] = field(default_factory=list)
     given_up: list[str] = field(default_factory=list)
+    rounds_late: dict[int, int] = field(default_factory=dict)
+    wanted: set[str] = field(default_factory=set)
     late: list[str] = field(default_factory=list)
     _replies: dict[str, Message | None] = field(default_factory=dict)
     _phases: dict[str, tuple[str, int, int]] = field(default_factory=dict)
@@ -77,7 +80,7 @@ class FakeGrid:
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         ids = []
         for message in messages:
-            key = str(len(self._replies))
+            key = str(len(self._phases))
             metadata = message.metadata
             metadata.__dict__["_message_id"] = key
             self._replies[key] = self.robots[metadata.dst_node_id](message)
@@ -95,11 +98,24 @@ class FakeGrid:
         self._note("asked", ids)
         late = [Read(key, None, "came too late") for key in self.late]
         self.late.clear()
-        found = [Read(key, reply) for key in ids if (reply := self._replies.pop(key, None))]
+        there = [key for key in (*ids, *sorted(self.wanted)) if self._has_come(key)]
+        found = [Read(key, reply) for key in there if (reply := self._replies.pop(key, None))]
+        self.wanted.difference_update(there)
         return [*late, *found]
 
-    def give_up(self, request_ids: Iterable[str]) -> None:
-        self.given_up.extend(request_ids)
+    def _has_come(self, key: str) -> bool:
+        """Return whether a reply is there: some are late by a number of rounds."""
+        phase, number, node = self._phases[key]
+        newest = max(sent for what, kind, sent, _ in self.log if (what, kind) == ("sent", "train"))
+        return phase != "train" or newest >= number + self.rounds_late.get(node, 0)
+
+    def give_up(self, request_ids: Iterable[str], *, is_wanted: bool = False) -> None:
+        ids = [*request_ids]
+        if is_wanted:
+            self.wanted.update(ids)
+        else:
+            self.wanted.difference_update(ids)
+        self.given_up.extend(ids)
 
     def _note(self, what: str, ids: list[str]) -> None:
         if ids:
@@ -143,7 +159,7 @@ def run_rounds(
     pauses: list[float] = []
     arguments: dict[str, Any] = {
         "save": lambda model, kept_round: saved.append(model),
-        "load": lambda number: checkpoint_of(saved, number),
+        "load": lambda number: checkpoint_of([model(begin), *saved], number),
         **(keys or {}),
     }
     run = Run(
@@ -299,6 +315,16 @@ def test_a_robot_with_an_error_is_named_and_left_out(history: History) -> None:
     assert grid.sent("query") == [(1, 2)]  # whoever waits for the end of the run
 
 
+@pytest.mark.parametrize("reason", ["", " \x1b\n"])
+def test_an_error_without_a_reason_is_an_error(history: History, reason: str) -> None:
+    def fails(message: Message) -> Message:
+        return Message(Error(0, reason), reply_to=message)
+
+    final, _, _ = run_rounds(FakeGrid({1: sound("r1"), 2: fails}), history, fraction_train=1.0)
+    np.testing.assert_allclose(final.weights, 1.0)
+    assert "round 1: node 2: it failed, and does not say why" in events(history)
+
+
 def test_a_robot_that_sends_nonsense_is_named_and_left_out(history: History) -> None:
     grid = FakeGrid({1: sound("r1", 3.0), 2: sound("villain", np.nan, 10**6)})
     final, _, _ = run_rounds(grid, history, fraction_train=1.0)
@@ -388,7 +414,64 @@ def test_a_reply_that_comes_too_late_is_named(history: History) -> None:
     grid = FakeGrid({1: sound("r1"), 2: sound("r2")})
     grid.late = ["0"]
     run_rounds(grid, history, num_rounds=2)
-    assert "round 1: node 1: its reply came too late to count" in events(history)
+    assert "round 1: r1: its reply came too late to count" in events(history)
+
+
+LATE = {"fraction_train": 0.5, "over_select": 1}  # both robots are asked, and the first counts
+
+
+@pytest.mark.parametrize(("rounds_late", "images"), [(1, 7), (2, 6)])
+def test_an_update_that_comes_late_counts_less_as_a_step_from_the_newest_model(
+    history: History, rounds_late: int, images: int
+) -> None:
+    grid = FakeGrid({1: sound("r1", 1.0), 2: sound("r2", 3.0)}, rounds_late={2: rounds_late})
+    _, saved, _ = run_rounds(grid, history, num_rounds=rounds_late + 1, **LATE)
+    steps = np.diff([item.weights[0] for item in saved])
+    expected = (10 * 1.0 + images * 3.0) / (10 + images)
+    np.testing.assert_allclose(steps, [*(rounds_late - 1) * [1.0], expected], rtol=1e-6)
+    share = f"{(1 + rounds_late) ** -0.5:.0%}"
+    line = f"it counts in round {rounds_late + 1}, for {share} of its images"
+    assert f"round 1: r2: its update came late; {line}" in events(history)
+    newest = history.rounds()[-1]
+    assert (newest.robots, newest.num_examples) == (2, 10 + images)
+    [(accepted, reason)] = history._execute(
+        "SELECT accepted, reason FROM answers WHERE robot = 'r2' AND phase = 'train' AND round = 1"
+    )
+    assert accepted
+    assert line in reason
+
+
+def test_an_update_is_too_late_after_two_rounds_and_at_the_end_of_a_run(history: History) -> None:
+    grid = FakeGrid({1: sound("r1", 1.0), 2: sound("r2", 3.0)}, rounds_late={2: 3})
+    final, _, _ = run_rounds(grid, history, num_rounds=4, **LATE)
+    np.testing.assert_allclose(final.weights, 4.0)
+    assert not any("came late" in line for line in events(history))
+    assert not grid.wanted
+
+
+def test_a_late_update_that_is_harmful_or_whose_model_is_gone_does_not_count(
+    history: History,
+) -> None:
+    grid = FakeGrid({1: sound("r1", 1.0), 2: sound("r2", 300.0)}, rounds_late={2: 1})
+    final, _, _ = run_rounds(grid, history, num_rounds=2, **LATE)
+    np.testing.assert_allclose(final.weights, 2.0)
+    assert any(line.startswith("round 1: r2: refused: its update is") for line in events(history))
+    grid = FakeGrid({1: sound("r1", 1.0), 2: sound("r2", 1.0)}, rounds_late={2: 1})
+    run_rounds(grid, history, num_rounds=2, keys={"load": partial(checkpoint_of, [])}, **LATE)
+    assert (
+        "round 1: r2: its reply came too late to count: checkpoint round-00000.npz cannot be read"
+        in events(history)
+    )
+
+
+def test_strategies_that_compare_updates_take_none_that_is_late(history: History) -> None:
+    robots = {number: sound(f"r{number}") for number in (1, 2, 3)} | {4: sound("r4", 3.0)}
+    grid = FakeGrid(robots, rounds_late={4: 1})
+    settings = {"fraction_train": 0.75, "over_select": 1, "min_nodes": 3, "strategy": "FedMedian"}
+    final, _, _ = run_rounds(grid, history, num_rounds=2, **settings)
+    np.testing.assert_allclose(final.weights, 2.0)
+    assert grid.given_up
+    assert not grid.wanted
 
 
 def test_a_round_without_an_update_is_tried_again(history: History) -> None:
@@ -573,8 +656,8 @@ def test_a_robot_that_keeps_its_model_is_told_with_its_reason(history: History) 
     run_rounds(FakeGrid(robots), history)
     assert events(history)[-3:] == [
         "run 1: model of round 1 delivered to r1",
-        "run 1: r2 keeps v00002: accuracy 0.240, 0.385 before",
-        "run 1: r3 uses no model: accuracy 0.240, 0.385 before",
+        "r2 keeps v00002: accuracy 0.240, 0.385 before",
+        "r3 uses no model: accuracy 0.240, 0.385 before",
     ]
     reasons = dict(
         history._execute("SELECT robot, reason FROM answers WHERE phase = 'query' AND accepted")
@@ -586,9 +669,7 @@ def test_a_robot_that_keeps_its_model_is_told_with_its_reason(history: History) 
     }
     many = {number: keeps(f"r{number}", "v00002") for number in range(1, 12)}
     run_rounds(FakeGrid(many), history)
-    assert [line for line in events(history) if line.startswith("run 2: ")][-1] == (
-        "run 2: 3 more robots do not use it; the history says why"
-    )
+    assert events(history)[-1] == "3 more robots do not use it; the history says why"
 
 
 def test_a_run_goes_on_with_the_evaluation_that_a_stop_cut_off(history: History) -> None:

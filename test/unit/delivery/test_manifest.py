@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from fl_robot_ros.delivery.manifest import MANIFEST_FILE, TFLITE_FILE, Manifest
-from fl_robot_ros.delivery.model_file import hash_file
 from fl_robot_ros.errors import ModelError
 
 SHA = "0" * 64
@@ -169,15 +168,6 @@ def test_a_file_is_given_only_with_its_hash(write_version: Callable[..., Path]) 
     (folder / TFLITE_FILE).unlink()
     with pytest.raises(ModelError, match="No such file"):
         manifest.read_file(folder, TFLITE_FILE)
-
-
-def test_hash_is_that_of_sha256sum(tmp_path: Path) -> None:
-    path = tmp_path / "abc"
-    path.write_bytes(b"abc")
-    # FIPS 180-2, appendix B.1.
-    assert hash_file(path).startswith("ba7816bf8f01cfea414140de5dae2223")
-    with pytest.raises(ModelError, match="cannot read"):
-        hash_file(tmp_path / "absent")
 
 
 def test_a_manifest_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:

@@ -298,7 +298,7 @@ def test_a_model_delivered_before_the_cancel_reached_the_worker_counts(robot: Ro
 
 def test_a_run_whose_model_was_refused_is_finished_and_says_why(robot: Robot) -> None:
     robot.start()
-    note = "v00003 is refused: accuracy 0.240 on 120 held-out images, 0.385 before"
+    note = "v00003 is refused: accuracy 0.240 on its 120 images, 0.385 before"
     robot.workers.on_event(Delivered("v00003", 0.24, is_current=False, note=note))
     assert robot.ended == (RunState.DELIVERING, note)
     robot.workers.on_exit("the worker ended with exit code 0")

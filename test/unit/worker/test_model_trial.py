@@ -20,7 +20,7 @@ from fl_robot_ros.learning.export import convert, export_model, parity
 from fl_robot_ros.learning.lite_model import LiteModel
 from fl_robot_ros.learning.training_data import LabelledImages
 from fl_robot_ros.publication import Publication
-from fl_robot_ros.worker.model_trial import MOST_IMAGES, Exam, TrialResult, evenly
+from fl_robot_ros.worker.model_trial import MOST_IMAGES, ModelTrial, TrialResult, evenly
 
 CLASSES = ("dark", "grey", "light")
 INPUT = Preprocessing(10, 10, 3, 1 / 255)
@@ -53,27 +53,29 @@ def classifier(order: tuple[int, ...] = (0, 1, 2), scale: float = 1 / 255) -> ke
     return model
 
 
-def exam(
+def trial_on(
     holdout: LabelledImages,
     *,
     classes: tuple[str, ...] = CLASSES,
     preprocessing: Preprocessing = INPUT,
     **settings: object,
-) -> Exam:
+) -> ModelTrial:
     publication = Publication.from_settings(ClientSettings.from_mapping(settings))
-    return Exam(classes, preprocessing, images(60, 9), holdout, publication)
+    return ModelTrial(classes, preprocessing, images(60, 9), holdout, publication)
 
 
 @pytest.fixture
-def take(tmp_path: Path) -> Callable[..., TrialResult]:
-    """Return a function that has a model take an exam in a new folder."""
+def try_model(tmp_path: Path) -> Callable[..., TrialResult]:
+    """Return a function that runs a trial in a new folder."""
 
-    def take(asked: Exam, model: keras.Model, current: Path | None = None) -> TrialResult:
+    def try_model(
+        asked: ModelTrial, model: keras.Model, current: Path | None = None
+    ) -> TrialResult:
         folder = tmp_path / f"staging{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
-        return asked.take(model, folder, current)
+        return asked.run(model, folder, current)
 
-    return take
+    return try_model
 
 
 @pytest.fixture
@@ -88,12 +90,12 @@ def current(tmp_path: Path) -> Path:
 
 
 def test_what_is_measured_is_the_exported_file(
-    take: Callable[..., TrialResult], current: Path
+    try_model: Callable[..., TrialResult], current: Path
 ) -> None:
     holdout = images(90)
-    result = take(exam(holdout), classifier(), current)
+    result = try_model(trial_on(holdout), classifier(), current)
     assert result.verdict.accepted
-    assert result.verdict.reason == "accuracy 1.000 on 90 held-out images, 1.000 before"
+    assert result.verdict.reason == "accuracy 1.000 on its 90 images, 1.000 before"
     metrics = result.metrics
     assert set(metrics) == {
         *("holdout_accuracy", "holdout_accuracy_before", "holdout_images", "holdout_loss"),
@@ -110,35 +112,37 @@ def test_what_is_measured_is_the_exported_file(
 
 
 def test_a_worse_model_is_refused_and_a_first_one_needs_skill(
-    take: Callable[..., TrialResult], current: Path
+    try_model: Callable[..., TrialResult], current: Path
 ) -> None:
     swapped = classifier((2, 1, 0))  # takes dark for light
-    result = take(exam(images(30)), swapped, current)
+    result = try_model(trial_on(images(30)), swapped, current)
     assert not result.verdict.accepted
-    assert result.verdict.reason.startswith("accuracy 0.333 on 30 held-out images, 1.000 before;")
+    assert result.verdict.reason.startswith("accuracy 0.333 on its 30 images, 1.000 before;")
     assert result.trial.per_class()["dark"] == {"images": 10, "recall": 0, "recall_before": 1}
-    assert not take(exam(images(30)), swapped).verdict.accepted
-    first = take(exam(images(30)), classifier())
+    assert not try_model(trial_on(images(30)), swapped).verdict.accepted
+    first = try_model(trial_on(images(30)), classifier())
     assert first.verdict.accepted
     assert "holdout_accuracy_before" not in first.metrics
 
 
 def test_a_damaged_or_other_current_model_is_told(
-    take: Callable[..., TrialResult], current: Path
+    try_model: Callable[..., TrialResult], current: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     # Another scale of the same input is compared all the same.
     unscaled = Preprocessing(10, 10, 3, 1.0)
-    result = take(exam(images(30), preprocessing=unscaled), classifier(scale=1.0), current)
-    assert result.verdict.reason == "accuracy 1.000 on 30 held-out images, 1.000 before"
+    result = try_model(
+        trial_on(images(30), preprocessing=unscaled), classifier(scale=1.0), current
+    )
+    assert result.verdict.reason == "accuracy 1.000 on its 30 images, 1.000 before"
     # Classes in another order, and one that the current model does not know.
-    result = take(
-        exam(images(30), classes=("light", "grey", "night")), classifier((2, 1, 0)), current
+    result = try_model(
+        trial_on(images(30), classes=("light", "grey", "night")), classifier((2, 1, 0)), current
     )
     assert "of the classes that v00001 knows" in result.verdict.reason
     assert "holdout_accuracy_before" not in result.metrics
     other = Preprocessing(10, 9, 3, 1 / 255)
     small = LabelledImages(images(30).images[:, :, :9], images(30).labels)
-    asked = Exam(CLASSES, other, small, small, exam(small).publication)
+    asked = ModelTrial(CLASSES, other, small, small, trial_on(small).publication)
     model = keras.Sequential(
         [
             keras.Input((10, 9, 3)),
@@ -146,18 +150,20 @@ def test_a_damaged_or_other_current_model_is_told(
             keras.layers.Dense(3, activation="softmax"),
         ]
     )
-    result = take(asked, model, current)
+    result = try_model(asked, model, current)
     assert "; not compared with v00001: its input is 10x10x3, not 9x10x3" in result.verdict.reason
     (current / "model.tflite").write_bytes(b"half")
-    result = take(exam(images(30)), classifier(), current)
+    result = try_model(trial_on(images(30)), classifier(), current)
     assert result.verdict.accepted
-    assert "not compared with v00001: " in result.verdict.reason
-    assert "damaged or was exchanged" in result.verdict.reason
+    assert result.verdict.reason.endswith(
+        "; not compared with v00001: it cannot be used, as the worker's log says"
+    )
+    assert "damaged or was exchanged" in caplog.text
 
 
-def test_a_large_holdout_is_sampled_evenly(take: Callable[..., TrialResult]) -> None:
+def test_a_large_holdout_is_sampled_evenly(try_model: Callable[..., TrialResult]) -> None:
     holdout = images(3 * MOST_IMAGES)
-    result = take(exam(holdout), classifier())
+    result = try_model(trial_on(holdout), classifier())
     assert result.metrics["holdout_images"] == MOST_IMAGES
     assert len(result.trial.per_class()) == 3
     assert evenly(5, 3).tolist() == [0, 2, 4]
@@ -166,7 +172,7 @@ def test_a_large_holdout_is_sampled_evenly(take: Callable[..., TrialResult]) -> 
 
 
 def test_parity_is_measured_in_the_models_own_range(
-    take: Callable[..., TrialResult], monkeypatch: pytest.MonkeyPatch
+    try_model: Callable[..., TrialResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that is wrong for bright pixels alone agrees on inputs from 0 to 1."""
     unscaled = Preprocessing(10, 10, 3, 1.0)
@@ -177,7 +183,7 @@ def test_parity_is_measured_in_the_models_own_range(
     assert parity(model, lite, inputs) < 1e-3
     assert parity(model, lite, inputs * 255) > 0.1
     monkeypatch.setattr("fl_robot_ros.worker.model_trial.export_model", lambda *_: lite)
-    result = take(exam(images(30), preprocessing=unscaled, publish_if="always"), model)
+    result = try_model(trial_on(images(30), preprocessing=unscaled, publish_if="always"), model)
     assert not result.verdict.accepted
     assert "model.tflite differs from model.keras by" in result.verdict.reason
 
@@ -193,17 +199,17 @@ def classifier_head() -> keras.layers.Layer:
 
 
 def test_an_int8_file_is_made_on_request_and_measured(
-    take: Callable[..., TrialResult], tmp_path: Path
+    try_model: Callable[..., TrialResult], tmp_path: Path
 ) -> None:
-    result = take(exam(images(60), export_int8=True), classifier())
+    result = try_model(trial_on(images(60), export_int8=True), classifier())
     assert result.metrics["int8_accuracy"] > 0.9
     assert result.metrics["int8_agreement"] > 0.9
 
     def build(folder: Path) -> Candidate:
-        published = exam(
+        published = trial_on(
             images(60), export_int8=True, published_file="model_int8.tflite", publish_if="always"
         )
-        result = published.take(convolutional(), folder, None)
+        result = published.run(convolutional(), folder, None)
         assert "int8_accuracy" not in result.metrics  # it is the one that was measured
         return Candidate(
             classes=list(CLASSES),
@@ -223,13 +229,13 @@ def test_an_int8_file_is_made_on_request_and_measured(
 
 
 def test_without_the_int8_file_that_nobody_runs_the_model_is_delivered_all_the_same(
-    take: Callable[..., TrialResult], monkeypatch: pytest.MonkeyPatch
+    try_model: Callable[..., TrialResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: object) -> None:
         raise ModelError("no such operation")
 
     monkeypatch.setattr("fl_robot_ros.worker.model_trial.export_int8", fails)
-    assert take(exam(images(30), export_int8=True), classifier()).verdict.accepted
-    published = exam(images(30), export_int8=True, published_file="model_int8.tflite")
+    assert try_model(trial_on(images(30), export_int8=True), classifier()).verdict.accepted
+    published = trial_on(images(30), export_int8=True, published_file="model_int8.tflite")
     with pytest.raises(ModelError, match="no such operation"):
-        take(published, classifier())
+        try_model(published, classifier())

@@ -264,7 +264,7 @@ def test_a_worse_model_is_kept_apart_and_node_and_server_hear_why(tmp_path: Path
     assert current is not None
     assert current.name == "v00002"
     manifest = Manifest.load(tmp_path / "models" / "v00003")
-    reason = "accuracy 0.000 on 10 held-out images, 1.000 before; publish_margin allows 0.05 less"
+    reason = "accuracy 0.000 on its 10 images, 1.000 before; publish_margin is 0.05"
     assert (manifest.accepted, manifest.reason) == (False, reason)
     assert (manifest.round, manifest.snapshot) == (3, "20261126T190000Z")
     assert manifest.per_class["dark"] == {"images": 5, "recall": 0.0, "recall_before": 1.0}
@@ -278,6 +278,5 @@ def test_a_worse_model_is_kept_apart_and_node_and_server_hear_why(tmp_path: Path
     store.pin("v00002", "the lift is being repaired")
     reply, event = deliver(good)
     assert check_reply(1, reply, None, 100).note == (
-        "keeps v00002: v00002 is pinned: the lift is being repaired; accuracy 1.000 on 10 "
-        "held-out images, 1.000 before"
+        "keeps v00002: v00002 is pinned; accuracy 1.000 on its 10 images, 1.000 before"
     )
