@@ -1,8 +1,8 @@
 """Whether one of two models is better on the same images, or was lucky: McNemar's test.
 
 Psychometrika 12, 1947, in its exact form, a sign test on the images that one of the models alone
-gets right; Dietterich (Neural Computation 10, 1998) recommends it for two classifiers on one set of
-images.
+gets right; Dietterich (Neural Computation 10, 1998) recommends it for two classifiers on one set
+of images.
 """
 
 from __future__ import annotations
