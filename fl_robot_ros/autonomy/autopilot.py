@@ -183,10 +183,10 @@ class Autopilot:
             self._failures, self._not_before = 0, -1.0
             if come_back_sec:
                 self._wait(come_back_sec, "the server has no run now")
-        elif status.state == RunState.IDLE:
-            self._wait(_LONGEST_WAIT_SEC, "the run was left by hand")
         elif come_back_sec:
             self._wait(come_back_sec, status.detail)
+        elif status.state == RunState.IDLE:
+            self._wait(_LONGEST_WAIT_SEC, "the run was left by hand")
         else:
             self._wait_longer(f"the run failed: {status.detail}")
 
