@@ -128,6 +128,17 @@ def usage(pid: int) -> Usage:
     return Usage(ticks / _TICKS_PER_SEC, pages * _PAGE_MB)
 
 
+def busy_sec(pid: int) -> float:
+    """Return the processor time of a process's threads so far in s, to the nanosecond."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            total += int((task / "schedstat").read_text().split()[0])
+        except OSError:
+            continue  # the thread has ended
+    return total / 1e9
+
+
 def _stat(pid: int) -> list[str]:
     """Return the fields of /proc/PID/stat from the state on, none if the process is gone."""
     try:

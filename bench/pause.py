@@ -20,7 +20,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from child import Child
+from child import Child, busy_sec
 from fleet import START_SEC, free_port, wait_for
 
 from fl_robot_ros.data_source import DataSource, SourceKind
@@ -68,14 +68,8 @@ class Robot:
 
     @property
     def cpu_sec(self) -> float:
-        """Processor time of all threads in s, to the nanosecond."""
-        total = 0
-        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
-            try:
-                total += int((task / "schedstat").read_text().split()[0])
-            except OSError:
-                continue  # the thread has ended
-        return total / 1e9
+        """Processor time of all threads in s."""
+        return busy_sec(self.process.pid)
 
     def wait_for(self, state: RunState, since: float) -> float:
         """Return when it told a state, after a moment.

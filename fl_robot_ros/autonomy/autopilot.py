@@ -127,6 +127,10 @@ class Autopilot:
 
     def step(self) -> None:
         """Read the signals; start, pause or resume; say what changed."""
+        self._decide()
+        self._journal.save()
+
+    def _decide(self) -> None:
         self.follow_run()
         is_active = self._was_active
         now = self._clock()
@@ -134,7 +138,7 @@ class Autopilot:
         begin = self._check(self._to_begin, now, while_learning=False)
         self._findings = (*begin, *go_on)
         if is_active:
-            self._steer(_first_broken(go_on))
+            self._steer(_first_broken(go_on, self._paused_by))
             return
         if not self._has_rules:
             return
@@ -177,8 +181,9 @@ class Autopilot:
         self._was_active, self._paused_by = False, None
         at = self._local_time()
         finished = FinishedRun(at.timestamp(), self._run.newest_id, status.samples)
-        self._journal.add_run(self._run.shape, at, finished if status.is_finished else None)
         come_back_sec = self._run.come_back_sec
+        if status.is_finished or not come_back_sec:  # else there was no run
+            self._journal.add_run(self._run.shape, at, finished if status.is_finished else None)
         if status.is_finished:
             self._failures, self._not_before = 0, -1.0
             if come_back_sec:
@@ -201,7 +206,8 @@ class Autopilot:
     def _steer(self, broken: Finding | None) -> None:
         """Pause or resume the run that is on."""
         if self._run.is_leaving:
-            if self._has_rules:
+            # A server without a run is told with the next try, in a moment.
+            if self._has_rules and not self._run.come_back_sec:
                 self._say(f"not learning: {self._run.status.detail}")
             return
         if not self._obeys_rules or broken is None:
@@ -240,8 +246,10 @@ class Autopilot:
 
     def _wait(self, seconds: float, why: str) -> None:
         self._not_before = self._clock() + seconds
-        until = self._local_time() + timedelta(seconds=seconds)
-        self._hold_off = f"{why}; next try by itself at {until:%H:%M:%S}"
+        now = self._local_time()
+        until = now + timedelta(seconds=seconds)
+        day = "" if until.date() == now.date() else f"{until:%a} "
+        self._hold_off = f"{why}; next try by itself at {day}{until:%H:%M:%S}"
 
     def _say(self, verdict: str) -> None:
         """Tell a verdict, unless it is that of before with other numbers."""
@@ -252,5 +260,7 @@ class Autopilot:
             self._journal.add_verdict(verdict, self._local_time())
 
 
-def _first_broken(findings: Sequence[Finding]) -> Finding | None:
-    return next((finding for finding in findings if not finding.holds), None)
+def _first_broken(findings: Sequence[Finding], before: Rule | None = None) -> Finding | None:
+    """Return the first rule that does not hold; the one of before as long as it does not."""
+    broken = [finding for finding in findings if not finding.holds]
+    return min(broken, key=lambda finding: finding.rule != before, default=None)

@@ -9,6 +9,9 @@ from fl_robot_ros.autonomy.reading import Reading
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.errors import DatasetError
 
+# A robot without a battery for its clock may have been years ahead at the end of a run.
+_EARLIEST_HOURS = -24.0
+
 
 class FinishedRun(NamedTuple):
     """A run that brought a model.
@@ -49,9 +52,12 @@ def hours_since_run(finished: FinishedRun | None, now: float) -> Reading:
 
     Args:
         finished: The run; None before the first.
-        now: Time in s since the epoch; where the clock was set back, the hours are negative.
+        now: Time in s since the epoch. Where the clock was set back a little, the hours are
+            negative; by more than a day, the time of the run is wrong, and the hours are infinite.
     """
     if finished is None:
         return Reading(math.inf, "no run yet")
     hours = (now - finished.ended_at) / 3600.0
+    if hours < _EARLIEST_HOURS:
+        return Reading(math.inf, "unknown: the clock was set back")
     return Reading(hours, f"{hours:.1f}")

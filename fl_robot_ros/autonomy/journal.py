@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import time
 from collections import Counter, deque
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,8 @@ from fl_robot_ros.autonomy.finished_run import FinishedRun
 _MOST_VERDICTS = 100
 _MOST_WEEKS = 12
 _MOST_SHAPES = 20  # a week
+# Verdicts wait so long for the disk: a robot that stops and goes has one every few seconds.
+_WRITE_EVERY_SEC = 10.0
 
 _logger = logging.getLogger(__name__)
 
@@ -28,9 +33,17 @@ class Journal:
         finished: The newest finished run, None before the first.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Read the file, if there is one; a damaged one begins anew."""
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        """Read the file, if there is one; a damaged one begins anew.
+
+        Args:
+            path: The file.
+            clock: Returns a time in s.
+        """
         self._path = path
+        self._clock = clock
+        self._is_waiting = False  # for the disk
+        self._written_at = -math.inf
         self._is_told = False
         self.finished: FinishedRun | None = None
         self._verdicts: deque[str] = deque(maxlen=_MOST_VERDICTS)
@@ -60,9 +73,9 @@ class Journal:
         return {week: dict(shapes) for week, shapes in self._weeks.items()}
 
     def add_verdict(self, text: str, at: datetime) -> None:
-        """Add a verdict, at a local time."""
+        """Add a verdict, at a local time; `save` writes it."""
         self._verdicts.append(f"{at.isoformat(sep=' ', timespec='seconds')} {text}")
-        self._write()
+        self._is_waiting = True
 
     def add_run(self, shape: str, at: datetime, finished: FinishedRun | None) -> None:
         """Count a run that ended at a local time, and remember it if it brought a model."""
@@ -73,6 +86,12 @@ class Journal:
         if finished is not None:
             self.finished = finished
         self._write()
+
+    def save(self, *, at_once: bool = False) -> None:
+        """Write the verdicts that wait, every ten seconds at most or at once."""
+        is_due = at_once or self._clock() - self._written_at >= _WRITE_EVERY_SEC
+        if self._is_waiting and is_due:
+            self._write()
 
     def _read(self, values: Any) -> None:
         finished = values["finished_run"]
@@ -87,6 +106,7 @@ class Journal:
         self._weeks = weeks
 
     def _write(self) -> None:
+        self._is_waiting, self._written_at = False, self._clock()
         values = {
             "finished_run": self.finished and self.finished._asdict(),
             "runs_by_week": self._weeks,

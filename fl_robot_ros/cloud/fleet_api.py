@@ -62,6 +62,8 @@ _MAX_ROBOTS = 10_000
 # What a robot may ask while no run is on: to sign off.
 _SIGN_OFF = frozenset((b"/v1/fleet/deactivate-node", b"/v1/fleet/unregister-node"))
 _ADMITTED, _TOO_EARLY = 204, 425
+# A robot that comes at the moment itself, before the gate opens, is told to come again too.
+_SOONEST_SEC = 1.0
 
 _PROTOBUF = "application/protobuf"
 _HOP_BY_HOP = frozenset(
@@ -294,7 +296,7 @@ def _refusal(status: int, reason: str) -> Response:
 
 def _too_early(next_run_at: float) -> Response:
     """Return the refusal of a robot that comes between two runs, with the time of the next."""
-    left_sec = max(next_run_at - time.time(), 0.0)
+    left_sec = max(next_run_at - time.time(), _SOONEST_SEC)
     detail = f"no run is on; the next one begins {describe_moment(next_run_at, time.time())}"
     content = {"code": _TOO_EARLY, "detail": detail, "come_back_sec": left_sec}
     headers = {"connection": "close", "retry-after": str(math.ceil(left_sec))}

@@ -65,7 +65,7 @@ from fl_robot_ros.ros.logging_bridge import LoggingBridge
 from fl_robot_ros.ros.qos import LATCHED, reliable_qos
 from fl_robot_ros.ros.settings import declare_settings
 from fl_robot_ros.ros.topic_names import names_by_topic
-from fl_robot_ros.worker_link.run_status import RunState
+from fl_robot_ros.worker_link.run_status import RunState, RunStatus
 
 _DIAGNOSTICS_PERIOD_SEC = 1.0
 _RULES_PERIOD_SEC = 0.25
@@ -74,6 +74,7 @@ _CAMERA_DEPTH = 30
 _LABEL_DEPTH = 100
 _BYTES_PER_MB = 1_000_000
 _BY_SERVICE = "fl/rollback_model was called"
+_BETWEEN_ROUNDS = (RunState.WAITING, RunState.EVALUATING)
 # Ratio of a camera's rate to the kept rate above which the rate is reported, and not jitter.
 _PASSED_OVER = 1.5
 
@@ -215,17 +216,18 @@ class ClientNode(Node):  # type: ignore[misc]
         if rules != LearningRules():
             self.create_timer(_RULES_PERIOD_SEC, self._look_at_rules, clock=steady)
         worker_python.check_in_background()
-        self._publish_state()
         self.get_logger().info(
             f"robot {self._robot}: {len(self._dataset)} images in {data_dir}, server {address}, "
             f"cameras {name_list(camera.topic for camera in self._cameras) or 'none'}, "
             f"labels {self._labels.topic}"
         )
+        self._publish_state()
 
     def destroy_node(self) -> None:
         """Leave the run, store waiting frames and close the files."""
         self._run.stop()
         self._autopilot.follow_run()
+        self._journal.save(at_once=True)
         self._pipeline.stop()
         self._bags.stop()
         self._publish_state()
@@ -328,9 +330,13 @@ class ClientNode(Node):  # type: ignore[misc]
         self._autopilot.step()
 
     def _on_verdict(self, verdict: str) -> None:
-        """Say whether the robot learns, and why."""
+        """Say whether the robot learns, and why; the end of a run comes before what follows."""
+        is_over = not self._run.status.is_active
+        if is_over:
+            self._publish_state()
         self.get_logger().info(verdict)
-        self._publish_state()
+        if not is_over:
+            self._publish_state()
 
     def _publish_state(self) -> None:
         """Publish status and model path if they changed."""
@@ -348,13 +354,21 @@ class ClientNode(Node):  # type: ignore[misc]
         self._status_publisher.publish(
             to_status_message(status, self._robot, version, hold, self._autopilot.verdict)
         )
-        line = str(status)
-        if line != self._published_state:
-            self._published_state = line
-            if status.state == RunState.FAILED:
+        self._log_state(status)
+
+    def _log_state(self, status: RunStatus) -> None:
+        """Log a state of the run that a person may want to read in the morning."""
+        line, before = str(status), self._published_state
+        self._published_state = line
+        if status.state == RunState.FAILED:
+            if line != before:
                 self.get_logger().error(line)
-            else:
-                self.get_logger().info(line)
+            return
+        is_between_rounds = status.round > 0 and status.state in _BETWEEN_ROUNDS
+        is_told = bool(status.detail) and status.detail in self._autopilot.verdict
+        # The reason why a run is left comes again with its end.
+        if not (before.startswith(line) or is_told or is_between_rounds or self._run.is_leaving):
+            self.get_logger().info(line)
 
     def _model(self) -> tuple[Path | None, str]:
         """Return the folder of the current model version, and what holds it, "" for nothing."""

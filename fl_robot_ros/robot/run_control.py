@@ -347,7 +347,8 @@ class RunControl:
                 _logger.info("%s", status.data)
             elif isinstance(event, Delivered):
                 self._outcome = event
-                detail = event.note or f"model {event.version} is stored"
+                stored = f"model {event.version} is stored, accuracy {event.accuracy:.3f}"
+                detail = event.note or stored
                 status = replace(
                     status, state=RunState.DELIVERING, detail=detail, accuracy=event.accuracy
                 )
@@ -384,6 +385,11 @@ class RunControl:
                 self._status = replace(self._status, state=RunState.IDLE, detail=detail)
             elif self._is_cancelled:
                 self._status = RunStatus(RunState.IDLE, _LEFT)
+            elif self._outcome and self._outcome.come_back_sec:
+                # The server has no run now, which is no fault of anybody.
+                self._status = replace(
+                    self._status, state=RunState.IDLE, detail=self._outcome.reason
+                )
             else:
                 reason = self._outcome.reason if self._outcome else how
                 # A robot that comes between two runs of the server did nothing wrong.

@@ -6,8 +6,8 @@
     ~  a pause                                 !  the run ended without a model
 
 The letters are those of Google's federated learning (Bonawitz et al., "Towards Federated Learning
-at Scale", 2019, table 1), but for the pause. A round like the one before is not written again, so
-that most runs of a fleet have one of few shapes, which can be counted.
+at Scale", 2019, table 1), but for the pause. A round like one before is not written again, so that
+most runs of a fleet have one of few shapes, which can be counted.
 """
 
 from __future__ import annotations
@@ -61,5 +61,5 @@ class SessionShape:
             self._is_training = False
 
     def _is_new(self, number: int) -> bool:
-        """Say whether a round is not like the one before."""
-        return number == 0 or self._rounds[number] != self._rounds[number - 1]
+        """Say whether no round before was like this one."""
+        return self._rounds[number] not in self._rounds[:number]

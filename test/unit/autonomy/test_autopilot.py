@@ -136,12 +136,21 @@ def test_a_run_whose_model_was_refused_is_finished_too(robot: Robot) -> None:
     assert robot.step() == ["start"]
 
 
-def test_a_pause_for_another_reason_tells_the_worker(robot: Robot) -> None:
+def test_the_reason_of_a_pause_stays_as_long_as_it_is_one(robot: Robot) -> None:
     start(robot)
     assert robot.step(no_goal=0) == ["pause 0, needs no_goal for 60 s"]
-    assert robot.step(still=0) == ["pause 0, needs still"]
-    assert robot.step(no_goal=1, still=1) == ["pause 1 for 0 s, needs no_goal for 60 s"]
-    assert robot.step(60.0) == ["resume"]
+    assert robot.step(still=0) == []
+    assert robot.step(no_goal=1) == []
+    assert robot.step(60.0) == ["pause 0, needs still"]
+    assert robot.step(still=1) == ["resume"]
+    assert robot.step(still=0, battery=None) == ["pause battery unknown: silent, needs >= 0.4"]
+    assert robot.verdicts == [
+        "paused: 0, needs no_goal for 60 s",
+        "paused: 1 for 0 s, needs no_goal for 60 s",
+        "paused: 0, needs still",
+        "learning: the rules hold",
+        "paused: battery unknown: silent, needs >= 0.4",
+    ]
 
 
 def test_a_run_that_is_being_left_is_neither_paused_nor_resumed(robot: Robot) -> None:
@@ -211,7 +220,7 @@ def test_a_run_that_a_person_left_does_not_begin_again_at_once(robot: Robot) -> 
     ("state", "detail", "reason"),
     [
         (RunState.IDLE, f"{FINISHED}; v00009 is stored", "the server has no run now"),
-        (RunState.FAILED, "no run before 02:00", "no run before 02:00"),
+        (RunState.IDLE, "no run before 02:00", "no run before 02:00"),
     ],
 )
 def test_a_robot_comes_back_when_the_server_says(
@@ -219,9 +228,15 @@ def test_a_robot_comes_back_when_the_server_says(
 ) -> None:
     start(robot)
     robot.run.come_back_sec = 7200.0
+    if not detail.startswith(FINISHED):
+        robot.run.is_leaving = True
+        assert robot.step(0.0) == []
+        robot.run.is_leaving = False
     robot.run.end(state, detail)
     assert robot.step() == []
-    assert robot.verdicts == [f"not learning: {reason}; next try by itself at 00:01:01"]
+    assert robot.verdicts == [f"not learning: {reason}; next try by itself at Fri 00:01:01"]
+    # A robot that comes too early was in no run.
+    assert bool(robot.journal.weeks) == detail.startswith(FINISHED)
     assert robot.step(7199.0) == []
     assert robot.step(1.0) == ["start"]
 
@@ -302,7 +317,23 @@ def test_a_damaged_journal_begins_anew(
     assert (journal.finished, journal.verdicts, journal.weeks) == (None, [], {})
     assert "cannot be read, and begins anew" in caplog.text
     journal.add_verdict("learning", datetime(2026, 11, 26))
+    journal.save()
     assert json.loads(path.read_text())["verdicts"] == ["2026-11-26 00:00:00 learning"]
+
+
+def test_a_robot_that_stops_and_goes_writes_every_ten_seconds_at_most(tmp_path: Path) -> None:
+    path, now = tmp_path / "learning.json", [0.0]
+    journal = Journal(path, clock=lambda: now[0])
+    written = []
+    for tenths in range(300):
+        now[0] = tenths / 10
+        journal.add_verdict(str(tenths), datetime(2026, 11, 26))
+        journal.save()
+        newest = json.loads(path.read_text())["verdicts"][-1].split()[-1]
+        written += [newest] if newest not in written else []
+    assert written == ["0", "100", "200"]
+    journal.save(at_once=True)
+    assert Journal(path).verdicts == journal.verdicts
 
 
 def test_a_journal_that_cannot_be_written_is_told_once(
@@ -311,5 +342,6 @@ def test_a_journal_that_cannot_be_written_is_told_once(
     journal = Journal(tmp_path / "absent" / "learning.json")
     for _ in range(3):
         journal.add_verdict("learning", datetime(2026, 11, 26))
+        journal.save(at_once=True)
     assert caplog.text.count("cannot be written") == 1
     assert len(journal.verdicts) == 3

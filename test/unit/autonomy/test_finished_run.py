@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from fl_robot_ros.autonomy.finished_run import FinishedRun, hours_since_run, new_samples
 from fl_robot_ros.autonomy.reading import KeptReading, Reading
 from fl_robot_ros.capture.new_sample import NewSample
@@ -40,6 +42,9 @@ def test_hours_since_a_run() -> None:
     run = FinishedRun(3600.0, 0, 0)
     assert hours_since_run(run, 9000.0).text == "1.5"
     assert (hours_since_run(run, 0.0).value or 0.0) < 0.0  # the clock was set back
+    # Years ahead when the run ended: the robot does not wait for years.
+    run = FinishedRun(2e9, 0, 0)
+    assert hours_since_run(run, 1.8e9) == Reading(math.inf, "unknown: the clock was set back")
 
 
 def test_a_reading_is_kept_for_two_seconds_unless_the_run_is_another() -> None:

@@ -121,6 +121,9 @@ def test_a_gate_between_two_runs_tells_when_the_next_one_begins(gate: Gate) -> N
         )
         assert 7100.0 < values["come_back_sec"] <= 7200.0
         assert 7100 < int(reply.headers["Retry-After"]) <= 7200
+    # At the moment itself too, a robot is told when to come again, and does not fail.
+    gate.close_until(time.time() - 0.5)
+    assert json.loads(ask(gate, PULL).body)["come_back_sec"] == 1.0
     gate.close_until(None)
     assert ask(gate, PULL).status == 200
 

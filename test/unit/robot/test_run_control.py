@@ -180,7 +180,7 @@ def test_a_run_goes_from_its_start_to_the_delivery(robot: Robot, tmp_path: Path)
     status = robot.control.status
     assert (status.epoch, status.loss, status.accuracy) == (0, 0.5, 0.75)
     robot.workers.on_event(Delivered("v00003", 1.0))
-    assert robot.ended == (RunState.DELIVERING, "model v00003 is stored")
+    assert robot.ended == (RunState.DELIVERING, "model v00003 is stored, accuracy 1.000")
     assert robot.control.status.is_active
     robot.workers.on_exit("the worker ended with exit code 0")
     assert robot.ended == (RunState.IDLE, FINISHED)
@@ -440,7 +440,9 @@ def test_the_server_says_when_to_come_back(robot: Robot) -> None:
     assert robot.control.come_back_sec == 60.0
     with pytest.raises(RunFailedError, match="no run before 02:00"):
         started.result(DEADLINE_SEC)
+    # It is no fault of the robot's.
     assert robot.ended == (RunState.IDLE, "no run before 02:00")
+    assert not robot.control.status.is_finished
 
 
 def test_the_job_says_how_long_a_pause_may_take_and_which_samples_are_new(robot: Robot) -> None:

@@ -20,7 +20,7 @@ END = [Progress(RunState.DELIVERING), Delivered("v00003", 1.0)]
         ([*START, *ROUND, *END], "-v[]+^"),
         ([*START, *ROUND, *ROUND, *ROUND, *END], "-v[]+^"),
         ([*START, TRAIN, PAUSE, TRAIN, PAUSE, TRAIN, *ROUND, *END], "-v[~]+^"),
-        ([*START, *ROUND, TRAIN, PAUSE, PAUSE, TRAIN, WAIT, *ROUND, *END], "-v[]+^v[~]+^v[]+^"),
+        ([*START, *ROUND, TRAIN, PAUSE, PAUSE, TRAIN, WAIT, *ROUND, *END], "-v[]+^v[~]+^"),
         ([*START, PAUSE, WAIT, *ROUND, *END], "-~v[]+^"),
         ([*START, TRAIN, WAIT, Dropped("too late"), *ROUND, *END], "-v[]+#v[]+^"),
         ([*START, TRAIN, PAUSE], "-v[~!"),
