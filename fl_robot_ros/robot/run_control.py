@@ -385,11 +385,6 @@ class RunControl:
                 self._status = replace(self._status, state=RunState.IDLE, detail=detail)
             elif self._is_cancelled:
                 self._status = RunStatus(RunState.IDLE, _LEFT)
-            elif self._outcome and self._outcome.come_back_sec:
-                # The server has no run now, which is no fault of anybody.
-                self._status = replace(
-                    self._status, state=RunState.IDLE, detail=self._outcome.reason
-                )
             else:
                 reason = self._outcome.reason if self._outcome else how
                 # A robot that comes between two runs of the server did nothing wrong.
