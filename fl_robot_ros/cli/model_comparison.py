@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from fl_robot_ros.cli.scoreboard import Outcome, Scoreboard
+from fl_robot_ros.delivery.sign_test import two_sided
 
-# Beyond as many images, the exact sum is replaced by its approximation.
-_MOST_EXACT = 1000
 _SURE = 0.05
 
 
@@ -63,7 +61,7 @@ class Comparison:
     @property
     def chance(self) -> float:
         """How often chance alone makes such a difference, 0 to 1: McNemar's test (1947)."""
-        return mcnemar(self.only_first, self.only_second)
+        return two_sided(self.only_first, self.only_second)
 
     @property
     def is_sure(self) -> bool:
@@ -78,21 +76,3 @@ class Comparison:
             for score in self.first.scores()
             if score.images
         ]
-
-
-def mcnemar(only_first: int, only_second: int) -> float:
-    """Return the two-sided p-value of McNemar's test.
-
-    Args:
-        only_first: Images that the first model alone gets right, 0 or more.
-        only_second: Images that the second model alone gets right, 0 or more.
-
-    Returns:
-        Exact, from the binomial distribution, for up to 1000 images, else by the chi-squared
-        distribution with Edwards' correction; 0 to 1.
-    """
-    total, least = only_first + only_second, min(only_first, only_second)
-    if total > _MOST_EXACT:
-        return math.erfc(max(0, abs(only_first - only_second) - 1) / math.sqrt(2 * total))
-    tail = sum(math.comb(total, count) for count in range(least + 1))
-    return min(1.0, 2 * tail / int(2**total))

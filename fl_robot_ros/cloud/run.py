@@ -17,9 +17,11 @@ from flwr.serverapp import Grid
 from fl_robot_ros.cloud.aggregation import Aggregation
 from fl_robot_ros.cloud.best_round import BestRound, Evaluation
 from fl_robot_ros.cloud.checkpoint import GlobalModel
+from fl_robot_ros.cloud.connected_robots import ConnectedRobots
 from fl_robot_ros.cloud.fleet_classes import FleetClasses
 from fl_robot_ros.cloud.history import History, RoundRecord, RunRecord
 from fl_robot_ros.cloud.late_replies import MOST_ROUNDS, STRATEGIES, LateReplies
+from fl_robot_ros.cloud.round_clock import RoundClock
 from fl_robot_ros.cloud.schedule import come_back_sec
 from fl_robot_ros.cloud.sent_request import Patience, Reader, SentRequest
 from fl_robot_ros.cloud.silent_robots import SilentRobots
@@ -32,8 +34,6 @@ from fl_robot_ros.identity.signed_model import Signature
 from fl_robot_ros.name_list import name_list
 
 TRAIN, EVALUATE, QUERY = "train", "evaluate", "query"
-_NODE_POLL_SEC = 0.25
-_WAITING_NOTE_SEC = 30.0
 _DELIVERY_TIMEOUT_SEC = 300.0
 _MAX_ATTEMPTS = 5
 # Lines about robots that keep their model, after a delivery; the history has all of them.
@@ -41,11 +41,6 @@ _MOST_KEPT_LINES = 8
 _MIN_GRACE_SEC = 10.0
 # A robot converts the model before it replies to the delivery.
 _MIN_DELIVERY_GRACE_SEC = 60.0
-# A robot that has had no connection for so long is asked nothing.
-_RECONNECT_SEC = 5.0
-# So long its reply is waited for: where there is a quorum or another robot to ask, and where there
-# is none. A robot that trains connects again with its next heartbeat, after 16 s at most.
-_LOST_SEC, _LONG_LOST_SEC = 20.0, 45.0
 
 
 class Run:
@@ -93,14 +88,12 @@ class Run:
         self._load = load
         self._sleep = sleep
         self._sign = sign
-        self._enrolled_name = enrolled_name
-        self._names = history.robot_names()
-        self._clock = _RoundClock()
+        self._robots = ConnectedRobots(grid, history, sleep, enrolled_name)
+        self._clock = RoundClock()
         self._evaluation: tuple[RoundRecord, SentRequest] | None = None
         self._evaluations = BestRound()
         self._silent = SilentRobots()
         self._met: set[int] = set()
-        self._keys: dict[int, bytes] = {}
         self._sent: dict[str, tuple[int, int]] = {}
         self._late = LateReplies(record.run, history, reader, load)
         self._num_weights = 0
@@ -182,7 +175,7 @@ class Run:
 
     def _ask_to_evaluate(self, model: GlobalModel, record: RoundRecord) -> None:
         """Have robots evaluate the model of a round, without waiting for them."""
-        nodes = self._online()
+        nodes = self._robots.online()
         size = self._size(len(nodes), self._settings.fraction_evaluate)
         evaluators = self._sample(nodes, size, model.server_round)
         self._evaluation = record, self._send(EVALUATE, model, evaluators)
@@ -209,24 +202,10 @@ class Run:
             self._evaluations.add(Evaluation(record.round, record.accuracy, images))
 
     def _gather(self) -> None:
-        """Wait for robots beyond `min_nodes`, as many as the last run had, for `gather_sec`."""
-        wait_sec = self._settings.gather_sec
-        expected = self._history.robots_in_last_run()
-        if not wait_sec:
-            return
-        nodes = self._wait_for_robots()
-        end = time.monotonic() + wait_sec
-        if expected and len(nodes) >= expected:
-            return
-        wanted = f"the {expected} of the last run" if expected else "more"
-        self._history.add_event(
-            f"robots connected: {len(nodes)}; waiting up to {wait_sec:g} s for {wanted}"
-        )
-        while time.monotonic() < end and not 0 < expected <= len(nodes):
-            self._sleep(_NODE_POLL_SEC)
-            nodes = self._online()
-        self._history.add_event(f"robots connected: {len(nodes)}; the run begins")
-        self._clock = _RoundClock()
+        """Give robots beyond `min_nodes` the time to come, where the settings ask for that."""
+        if self._settings.gather_sec:
+            self._robots.gather(self._wait_for_robots(), self._settings.gather_sec)
+            self._clock = RoundClock()
 
     def _reason_to_end(self) -> str:
         """Return why the run needs no further round, "" if it does.
@@ -276,37 +255,14 @@ class Run:
             self._history.add_event(f"{error}; round {last.server_round} is delivered instead")
             return last
 
-    def _online(self) -> list[int]:
-        """Return the connected robots."""
-        connected = {node.node_id: node.public_key for node in self._grid.get_nodes()}
-        self._keys |= connected
-        if self._enrolled_name is not None:
-            self._names |= {node: self._enrolled_name(key) for node, key in connected.items()}
-        return sorted(set(connected) - self._gone(_RECONNECT_SEC))
-
-    def _gone(self, seconds: float) -> set[int]:
-        """Return the robots that the gate has had no connection of for so long."""
-        before = time.time() - seconds
-        absent = {key for key, since in self._history.absent().items() if since < before}
-        return {node for node, key in self._keys.items() if key in absent}
-
     def _wait_for_robots(self) -> list[int]:
         """Wait for `min_nodes` connected robots; return all connected ones."""
-        nodes = self._online()
-        self._met.update(nodes)
-        if len(nodes) >= self._settings.min_nodes:
-            return nodes
-        self._finish_evaluation()
-        noted: tuple[int, float] | None = None
-        while len(nodes := self._online()) < self._settings.min_nodes:
-            now = time.monotonic()
-            if noted is None or noted[0] != len(nodes) or now - noted[1] > _WAITING_NOTE_SEC:
-                self._history.add_event(
-                    f"waiting for robots: {len(nodes)} of {self._settings.min_nodes} connected"
-                )
-                noted = (len(nodes), now)
-            self._sleep(_NODE_POLL_SEC)
-        self._clock = _RoundClock()
+        wanted = self._settings.min_nodes
+        nodes = self._robots.online()
+        if len(nodes) < wanted:
+            self._finish_evaluation()
+            nodes = self._robots.wait(wanted)
+            self._clock = RoundClock()
         self._met.update(nodes)
         return nodes
 
@@ -405,20 +361,17 @@ class Run:
             min_grace_sec=_MIN_DELIVERY_GRACE_SEC if phase == QUERY else _MIN_GRACE_SEC,
         )
 
-        def gone(is_quorum: bool) -> set[int]:
-            lost = self._gone(_LOST_SEC) & {*request.node_ids}
-            if lost and not is_quorum and not set(self._online()) - {*request.node_ids}:
-                return lost & self._gone(_LONG_LOST_SEC)
-            return lost
-
-        found = request.replies(patience, gone)
+        found = request.replies(
+            patience,
+            lambda is_quorum: self._robots.lost(request.node_ids, is_quorum=is_quorum),
+        )
         self._silent.note(server_round, found.messages, found.silent)
         if self._wants_late(phase):
             self._late.expect(server_round, found.left)
         for one in found.late:
             node, number = self._sent[one.request_id]
             late = check_reply(node, one.message, self._num_weights, settings.max_examples)
-            self._late.add(one.request_id, number, self._named(late))
+            self._late.add(one.request_id, number, self._robots.named(late))
         num_weights = None if model is None else model.weights.size
         replies = []
         for node in request.node_ids:
@@ -426,7 +379,7 @@ class Run:
             if reply.message is None:
                 outrun = "enough others were faster" if node in found.outrun else "was not reached"
                 reply = replace(reply, reason=found.silent.get(node, outrun))
-            replies.append(self._named(reply))
+            replies.append(self._robots.named(reply))
         if model is not None:
             compared = self._aggregation.compare(model, [*before, *replies])
             replies = compared[len(before) :]
@@ -442,12 +395,6 @@ class Run:
     def _wants_late(self, phase: str) -> bool:
         """Return whether replies of a phase may count in a later round."""
         return phase == TRAIN and self._settings.strategy in STRATEGIES
-
-    def _named(self, reply: Reply) -> Reply:
-        """Return the reply with the enrolled name, or that which the robot gave in its first."""
-        if reply.is_named and self._enrolled_name is None:
-            self._names[reply.node_id] = reply.robot
-        return replace(reply, robot=self._names.get(reply.node_id, reply.robot))
 
     def _aggregate(self, model: GlobalModel, accepted: Sequence[Reply]) -> GlobalModel | None:
         """Return the next global model; None if these updates make none."""
@@ -479,7 +426,7 @@ class Run:
     def _deliver(self, model: GlobalModel) -> None:
         """Send a model to the connected robots, but for those that came after the run's end."""
         record = self._record
-        nodes = [node for node in self._online() if node in self._met or not self._met]
+        nodes = [node for node in self._robots.online() if node in self._met or not self._met]
         signature = self._sign(record.run, model) if self._sign else None
         stay_away_sec = come_back_sec(self._settings, time.time())
         request = self._send(QUERY, model, nodes, signature, stay_away_sec)
@@ -497,26 +444,6 @@ class Run:
         if len(kept) > _MOST_KEPT_LINES:
             more = len(kept) - _MOST_KEPT_LINES
             self._history.add_event(f"{more} more robots do not use it; the history says why")
-
-
-class _RoundClock:
-    """Measures the time of a round, and the work of its slowest robot."""
-
-    def __init__(self) -> None:
-        self._start = time.monotonic()
-        self._work_sec: dict[int, float] = {}
-
-    def add(self, replies: Sequence[Reply]) -> None:
-        """Add the working time that robots report."""
-        for reply in replies:
-            self._work_sec[reply.node_id] = self._work_sec.get(reply.node_id, 0.0) + reply.seconds
-
-    def lap(self) -> tuple[float, float]:
-        """Return the seconds of this round and of its slowest robot, and begin the next."""
-        now = time.monotonic()
-        lap = now - self._start, max(self._work_sec.values(), default=0.0)
-        self._start, self._work_sec = now, {}
-        return lap
 
 
 def describe_round(record: RoundRecord, last_round: int) -> str:

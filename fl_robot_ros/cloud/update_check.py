@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 from flwr.app import Message
+from flwr.common.constant import ErrorCode
 
 from fl_robot_ros.errors import ModelError, ProtocolError
 from fl_robot_ros.federation.protocol import (
@@ -84,6 +85,8 @@ def check_reply(
     if message is None:
         return Reply(node_id, robot, None, "no reply in time")
     if message.has_error():
+        if message.error.code == ErrorCode.NODE_UNAVAILABLE:
+            return Reply(node_id, robot, message, "it is gone: its heartbeats stopped")
         reason = one_line(message.error.reason or "", 300)
         return Reply(node_id, robot, message, reason or "it failed, and does not say why")
     robot = _text(message, ROBOT, MAX_NAME_LENGTH) or robot

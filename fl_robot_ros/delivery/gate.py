@@ -7,12 +7,11 @@ image by image. The reasons for the rules are in docs/models.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
-from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fl_robot_ros.delivery.sign_test import one_sided
 from fl_robot_ros.name_list import name_list
 from fl_robot_ros.publication import Publication
 
@@ -152,25 +151,6 @@ def decide(trial: Trial, publication: Publication) -> Verdict:
     return Verdict(not problem, "; ".join(filter(None, (text, note, problem, unchecked))), before)
 
 
-def sign_test(lost: int, gained: int) -> float:
-    """Return how likely so many images are lost by chance, between two equally good models.
-
-    The exact one-sided form of McNemar's test (Psychometrika 12, 1947), a sign test on the images
-    on which two classifiers disagree; Dietterich (Neural Computation 10, 1998) recommends it
-    for two classifiers on one set of images.
-
-    Args:
-        lost: Images that the current model names alone, 0 or more.
-        gained: Images that the new one names alone, 0 or more.
-
-    Returns:
-        P(X >= lost) for X of a binomial distribution with lost + gained trials of one half.
-    """
-    total = lost + gained
-    ways = sum(comb(total, count) for count in range(lost, total + 1))
-    return float(Fraction(ways, 2**total))
-
-
 def _deployment_problem(trial: Trial, publication: Publication) -> str:
     """Return why a model must not run whatever it says of images; "" if it may."""
     if not trial.parity <= PARITY_TOLERANCE:
@@ -218,7 +198,7 @@ def _comparison_problem(trial: Trial, current: CurrentModel, publication: Public
     elif lost - gained >= _MIN_LOST_IMAGES:
         if loss > margin:
             return f"publish_margin is {margin:g}"
-        if sign_test(lost, gained) <= SIGNIFICANCE:
+        if one_sided(lost, gained) <= SIGNIFICANCE:
             return f"it loses {_images(lost)} and gains {gained}, which is no chance"
     for number, name in enumerate(trial.classes):
         if name in publication.guarded_classes:

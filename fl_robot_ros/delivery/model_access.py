@@ -35,11 +35,12 @@ class ModelAccess:
         self._own_path = own_path
         self._enrolment = enrolment
 
-    def check(self, path: str) -> Path:
+    def check(self, path: str, *, may_be_older: bool = False) -> Path:
         """Return the path of a model that may be taken, without links.
 
         Args:
             path: A version folder or a file in one, absolute.
+            may_be_older: Whether to take what is older than the newest accepted version, too.
 
         Raises:
             ModelError: There is no such model, it lies elsewhere, was refused or taken back, or is
@@ -67,10 +68,10 @@ class ModelAccess:
         if self._enrolment is not None:
             verify_signature(manifest, self._enrolment)
         if not is_own:
-            self._check_age(folder, manifest)
+            self._check_age(folder, manifest, may_be_older)
         return place
 
-    def _check_age(self, folder: Path, manifest: Manifest) -> None:
+    def _check_age(self, folder: Path, manifest: Manifest, may_be_older: bool) -> None:
         """Check that a version is not one that the robot left behind.
 
         Raises:
@@ -86,7 +87,7 @@ class ModelAccess:
         if reason is not None:
             raise ModelError(f"{manifest.version} was taken back: {reason}")
         newest = self._newest_accepted(manifest.key_id)
-        if newest is not None and manifest.counter < newest.counter:
+        if not may_be_older and newest is not None and manifest.counter < newest.counter:
             raise ModelError(
                 f"{manifest.version} is older than {newest.version}, which this robot has: its "
                 f"counter is {manifest.counter}, and that of {newest.version} {newest.counter}"

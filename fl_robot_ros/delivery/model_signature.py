@@ -41,6 +41,6 @@ def verify_signature(manifest: Manifest, enrolment: Enrolment) -> None:
         found = getattr(manifest, name)
         if signed.get(name) != found:
             raise IdentityError(
-                f"the {name} in the manifest of {manifest.version} is not what was signed: "
+                f"the manifest of {manifest.version} is not what was signed: {name} is "
                 f"{str(found)[:100]!r} instead of {str(signed.get(name))[:100]!r}"
             )

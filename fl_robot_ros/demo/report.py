@@ -94,7 +94,7 @@ class DemoReport:
         table.add_row(
             "[bold]federated",
             f"[bold]{self.federated_accuracy:.3f}",
-            f"best of {len(self.rounds)} rounds, no image left a robot",
+            f"best of {len(self.rounds)} rounds on the robots' own images",
         )
         table.add_row("central", f"{self.central_accuracy:.3f}", "all images in one place")
         return table
@@ -143,7 +143,7 @@ class DemoReport:
             "o-",
             color="tab:green",
             linewidth=2.5,
-            label=f"federated ({self.federated_accuracy:.2f})",
+            label=f"federated, the round delivered ({self.federated_accuracy:.2f})",
         )
         left.axhline(
             self.central_accuracy,

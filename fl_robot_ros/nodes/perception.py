@@ -165,19 +165,35 @@ class PerceptionNode(Node):  # type: ignore[misc]
     def _on_model_path(self, message: String) -> None:
         self._loader.request(message.data)
 
-    def _load(self, path: str) -> Predictor:
+    def _load(self, path: str) -> tuple[Predictor, Predictor | None]:
         """Check and load a model; the loader calls this in its thread.
+
+        Returns:
+            The model, and for the first one of this process the version before it.
 
         Raises:
             FlRobotError: The model may not be taken, or cannot be loaded.
         """
         predictor = Predictor(self._access.check(path), self._settings.num_threads)
         self._switch.refuse_rejected(predictor)
-        return predictor
+        is_first = self._switch.in_use is None and self._settings.probation_sec > 0
+        return predictor, self._load_previous(predictor) if is_first else None
 
-    def _on_loaded(self, predictor: Predictor) -> None:
+    def _load_previous(self, predictor: Predictor) -> Predictor | None:
+        """Return the version before a model: its probation may have been cut off by a restart."""
+        name, folder = predictor.manifest.previous, predictor.path.parent
+        if not name:
+            return None
+        try:
+            place = self._access.check(str(folder.parent / name), may_be_older=True)
+            return Predictor(place, self._settings.num_threads)
+        except FlRobotError as error:
+            self.get_logger().info(f"{name} before it is not there to compare with: {error}")
+            return None
+
+    def _on_loaded(self, loaded: tuple[Predictor, Predictor | None]) -> None:
         self._failed_load = ""
-        self._switch.offer(predictor)
+        self._switch.offer(*loaded)
         self._frames.wake()
 
     def _on_failed(self, path: str, error: FlRobotError) -> None:

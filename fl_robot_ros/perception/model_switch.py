@@ -45,7 +45,7 @@ class ModelSwitch:
         self._on_use = on_use
         self._on_rejected = on_rejected
         self._clock = clock
-        self._offered: deque[Predictor] = deque()
+        self._offered: deque[tuple[Predictor, Predictor | None]] = deque()
         self._in_use: Predictor | None = None
         self._good: Predictor | None = None
         self._probation: Probation | None = None
@@ -68,9 +68,14 @@ class ModelSwitch:
         """Whether the model in use is on probation."""
         return self._probation is not None
 
-    def offer(self, predictor: Predictor) -> None:
-        """Have a model used from the next frame on."""
-        self._offered.append(predictor)
+    def offer(self, predictor: Predictor, previous: Predictor | None = None) -> None:
+        """Have a model used from the next frame on.
+
+        Args:
+            predictor: The model.
+            previous: The model to compare with and to go back to where none was used yet.
+        """
+        self._offered.append((predictor, previous))
 
     def refuse_rejected(self, predictor: Predictor) -> None:
         """Check that a model did not fail a probation of this process.
@@ -88,7 +93,9 @@ class ModelSwitch:
     def adopt(self) -> None:
         """Use the model that was offered last; one that is in use already changes nothing."""
         while self._offered:
-            predictor = self._offered.popleft()
+            predictor, previous = self._offered.popleft()
+            if self._in_use is None:
+                self._good = previous
             is_in_use = self._in_use is not None and predictor.manifest == self._in_use.manifest
             # It may have failed between its load and now.
             if not is_in_use and self._rejection(predictor) is None:

@@ -6,9 +6,10 @@
 itself after `pause_max_sec`.
 
 A run ends with its worker's process and in no other way: the state is then `idle` after a
-delivery or a cancellation, and `failed` otherwise. A worker may be silent for hours, for example
-while it waits for other robots, so silence ends no run: `silent_sec` shows its length, and a
-worker that does not listen is ended by force some seconds after `cancel`.
+delivery or a cancellation, or where the server has no run now, and `failed` otherwise. A worker
+may be silent for hours, for example while it waits for other robots, so silence ends no run:
+`silent_sec` shows its length, and a worker that does not listen is ended by force some seconds
+after `cancel`.
 """
 
 from __future__ import annotations
@@ -384,14 +385,12 @@ class RunControl:
                 self._status = replace(self._status, state=RunState.IDLE, detail=detail)
             elif self._is_cancelled:
                 self._status = RunStatus(RunState.IDLE, _LEFT)
-            elif self._outcome and self._outcome.come_back_sec:
-                # The server has no run now, which is no fault of anybody.
-                self._status = replace(
-                    self._status, state=RunState.IDLE, detail=self._outcome.reason
-                )
             else:
                 reason = self._outcome.reason if self._outcome else how
-                self._status = replace(self._status, state=RunState.FAILED, detail=reason)
+                # A robot that comes between two runs of the server did nothing wrong.
+                is_early = self._outcome is not None and self._outcome.come_back_sec > 0.0
+                state = RunState.IDLE if is_early else RunState.FAILED
+                self._status = replace(self._status, state=state, detail=reason)
             started, detail = self._started, self._status.detail
         if not started.done():
             started.set_exception(error or RunFailedError(detail))

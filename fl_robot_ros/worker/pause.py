@@ -56,9 +56,10 @@ class Pause:
             if self._reason:
                 _logger.info("the pause ends")
             self._reason = ""
-            if self._before is not None:
+            progress = self._events.progress
+            if progress is not None and progress.state == RunState.PAUSED and self._before:
                 self._events.write(self._before)
-                self._before = None
+            self._before = None
             self._changed.notify_all()
 
     def wait(self) -> None:

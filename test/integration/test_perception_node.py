@@ -356,7 +356,8 @@ def test_a_model_that_says_one_class_to_all_is_left_and_taken_back_in_the_store(
     start_node("client", data_dir=tmp_path, capture_enabled=False, published_file="model.tflite")
     node = start_node("perception", data_dir=tmp_path, probation_sec=0.1)
     images = peer.publisher(Image, "camera/image_raw", DEEP)
-    cameras.append(Camera(images, images=[RED, GREEN, BLUE]))
+    # Each for longer than the time between two comparisons.
+    cameras.append(Camera(images, images=[*17 * [RED], *17 * [GREEN], *17 * [BLUE]]))
 
     def newest() -> DiagnosticStatus:
         statuses = [message.status[0] for message in diagnostics]

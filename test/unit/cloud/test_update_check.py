@@ -16,6 +16,7 @@ from flwr.app import (
     MetricRecord,
     RecordDict,
 )
+from flwr.common.constant import ErrorCode
 from flwr.serverapp.strategy import FedAvg
 from numpy.typing import NDArray
 
@@ -102,6 +103,11 @@ def test_an_array_that_cannot_be_read_is_refused() -> None:
 def test_the_reason_of_a_robot_is_one_line_without_control_codes() -> None:
     failed = Message(Error(code=0, reason="no\x1b[2J\nmemory"), reply_to=request())
     assert check(failed).reason == "no [2J memory"
+
+
+def test_a_robot_that_is_gone_is_told_in_our_words() -> None:
+    gone = Message(Error(ErrorCode.NODE_UNAVAILABLE, "Error: Node"), reply_to=request())
+    assert check(gone).reason.startswith("it is gone")
 
 
 def test_names_from_the_network_are_one_clean_line() -> None:

@@ -109,6 +109,7 @@ def test_an_older_version_of_the_fleet_is_taken_while_it_is_current(
     assert access.check(str(new)) == new
     with pytest.raises(ModelError, match=r"v00001 is older than v00002, .* counter is 3"):
         access.check(str(old))
+    assert access.check(str(old), may_be_older=True) == old
     ModelStore(tmp_path / "models").use("v00001")
     assert access.check(str(old)) == old
 

@@ -44,3 +44,8 @@ def test_a_fleet_that_is_not_better_yet_is_said_to_need_more_rounds(
     assert "no better than robot2 alone" in text
     assert ("still rising" in text) is is_rising
     assert text.endswith(f"--rounds {rounds}")
+
+
+def test_the_model_delivered_is_told_from_the_rounds_that_look_better_on_test_frames() -> None:
+    cells = [*report([0.8, 0.9], 0.8).comparison_table().columns[2].cells]
+    assert "best of 2 rounds on the robots' own images" in cells

@@ -136,6 +136,16 @@ def test_the_first_model_has_nothing_to_go_back_to(write_version: WriteVersion) 
     assert set(run.see(5.0)) == {"red", "green", "blue"}
 
 
+def test_a_restart_does_not_end_a_probation(write_version: WriteVersion) -> None:
+    run = Run()
+    before, red = Predictor(write_version("v1")), Predictor(write_version("v2", model="red"))
+    run.switch.offer(red, before)
+    run.see(60.0)
+    assert run.said[0] == "v2"
+    assert run.said[1].startswith("not v2: it says 'red' to ")
+    assert run.said[2:] == ["v1"]
+
+
 def test_the_model_in_use_may_be_announced_again(write_version: WriteVersion) -> None:
     run = Run()
     folder = write_version("v1")

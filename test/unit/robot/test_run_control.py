@@ -433,10 +433,13 @@ def test_a_pause_before_the_worker_is_there_reaches_it(robot: Robot) -> None:
 
 def test_the_server_says_when_to_come_back(robot: Robot) -> None:
     assert robot.control.come_back_sec == 0.0
-    robot.start()
+    started = robot.control.start()
+    assert robot.workers.started.wait(DEADLINE_SEC)
     robot.workers.on_event(Failed("no run before 02:00", come_back_sec=60.0))
     robot.workers.on_exit("the worker ended with exit code 1")
     assert robot.control.come_back_sec == 60.0
+    with pytest.raises(RunFailedError, match="no run before 02:00"):
+        started.result(DEADLINE_SEC)
     # It is no fault of the robot's.
     assert robot.ended == (RunState.IDLE, "no run before 02:00")
     assert not robot.control.status.is_finished

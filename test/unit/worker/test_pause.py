@@ -91,6 +91,17 @@ def test_work_that_began_just_then_is_paused_again(
     assert told(stream) == [WAITING, WAITING_PAUSED, TRAINING, TRAINING_PAUSED, TRAINING]
 
 
+def test_a_pause_that_ends_before_the_next_step_tells_nothing_old(
+    events: EventWriter, stream: io.StringIO
+) -> None:
+    pause = Pause(events, 3600.0)
+    events.write(WAITING)
+    pause.begin("goal active")
+    events.write(TRAINING)
+    pause.end()
+    assert told(stream) == [WAITING, WAITING_PAUSED, TRAINING]
+
+
 def test_a_pause_that_is_too_long_ends_the_work_with_the_newest_reason(
     events: EventWriter,
 ) -> None:
