@@ -84,7 +84,9 @@ class LateReplies:
         if reply.accepted:
             self._waiting.append((server_round, reply))
         else:
-            reason = TOO_LATE if reply.message is None else reply.reason
+            # Flower makes up an error for a robot that has left.
+            is_update = reply.message is not None and not reply.message.has_error()
+            reason = reply.reason if is_update else TOO_LATE
             self._history.add_event(f"round {server_round}: {reply.robot}: {reason}")
 
     def updates(

@@ -464,6 +464,12 @@ def test_a_late_update_that_is_harmful_or_whose_model_is_gone_does_not_count(
     )
 
 
+def test_a_late_error_is_one_that_came_too_late(history: History) -> None:
+    grid = FakeGrid({1: sound("r1"), 2: broken}, rounds_late={2: 1})
+    run_rounds(grid, history, num_rounds=2, **LATE)
+    assert "round 1: node 2: its reply came too late to count" in events(history)
+
+
 def test_strategies_that_compare_updates_take_none_that_is_late(history: History) -> None:
     robots = {number: sound(f"r{number}") for number in (1, 2, 3)} | {4: sound("r4", 3.0)}
     grid = FakeGrid(robots, rounds_late={4: 1})
