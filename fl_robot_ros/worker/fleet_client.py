@@ -17,7 +17,7 @@ import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import CancelledError
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -89,6 +89,7 @@ class FleetClient:
         self._http = httpx.AsyncClient(
             verify=tls or False, timeout=None, follow_redirects=False, trust_env=False
         )
+        self._posts: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="requests", daemon=True
@@ -175,10 +176,10 @@ class FleetClient:
             raise self._lost("the connection is closed") from error
 
     async def _shut(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        # Not all tasks of the loop: those of the libraries below are cancelled by them.
+        for post in self._posts:
+            post.cancel()
+        await asyncio.gather(*self._posts, return_exceptions=True)
         await self._http.aclose()
 
     async def _post(self, path: str, content: bytes) -> bytes:
@@ -190,6 +191,9 @@ class FleetClient:
             TimeoutError: The server is too slow.
             httpx.TransportError: The connection breaks.
         """
+        post = asyncio.current_task()
+        assert post
+        self._posts.add(post)
         try:
             async with asyncio.timeout(None) as timeout:
                 progress = _Progress(timeout, self._pause_sec)
@@ -207,6 +211,8 @@ class FleetClient:
                     await response.aclose()
         except TimeoutError as error:
             raise TimeoutError(f"no reply, or one that is too slow, to {path}") from error
+        finally:
+            self._posts.discard(post)
 
     async def _read(self, response: httpx.Response, progress: _Progress) -> bytes:
         body = bytearray()
