@@ -23,7 +23,9 @@ import numpy as np
 from child import Child, busy_sec
 from fleet import START_SEC, free_port, wait_for
 
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.data_source import DataSource, SourceKind
+from fl_robot_ros.publication import Publication
 from fl_robot_ros.robot.worker_process import WorkerProcess
 from fl_robot_ros.worker_link.event import Event, Progress
 from fl_robot_ros.worker_link.job import Job
@@ -52,6 +54,7 @@ class Robot:
             freeze=None,
             models_dir=str(folder / "models"),
             keep_versions=1,
+            publication=Publication.from_settings(ClientSettings()),
             threads=0,
             nice=10,
             memory_limit_mb=0,

@@ -456,10 +456,23 @@ def test_a_run_from_bag_to_model_path_with_a_pause_and_a_worker_killed_on_the_wa
     assert node.interrupt() == 0
 
     # After a restart the path is announced again, to whoever asks late.
-    restarted = start_client(start_node, tmp_path)
-    late = peer.record(String, "fl/model_path", LATCHED)
-    wait_until(lambda: late and late[-1].data == paths[0], "the path again")
-    assert restarted.interrupt() == 0
+    store.use("v00001")
+    parameters |= {"learn": "auto", "learn_when": "[new_samples <= 1000, hours_since_run >= 0]"}
+    with server(
+        tmp_path / "state", port, min_nodes=1, num_rounds=1, schedule=["*/15 * * * * *"]
+    ) as fl_server:
+        restarted = start_client(start_node, tmp_path, **parameters)
+        late = peer.record(String, "fl/model_path", LATCHED)
+        wait_until(lambda: late and late[-1].data == paths[0], "the path again")
+        # Nobody calls it, and it learns when the server says.
+        wait_until(lambda: "v00003" in late[-1].data, "the third model", RUN_TIMEOUT_SEC)
+        restarted.wait_for_output("the server has no run now; next try by itself at ")
+        assert "learning: the rules hold" in restarted.output
+        # Each thing is said once.
+        assert restarted.output.count("idle, the run is finished") == 1
+        assert "waiting, round" not in restarted.output
+        assert restarted.interrupt() == 0
+        assert fl_server.stop(signal.SIGINT) == 130
 
 
 def test_a_second_node_on_the_same_data_is_refused(start_node: StartNode, tmp_path: Path) -> None:

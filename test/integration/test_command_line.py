@@ -35,7 +35,8 @@ def test_help_names_every_parameter_topic_and_service_and_starts_nothing(name: s
 def test_a_range_and_a_default_stand_in_the_help() -> None:
     text = " ".join(COMMANDS["client"].help().split())
     assert "by capture time. 0.001 to 1000 Hz; default 5.0." in text
-    assert "'model.keras' or 'model.tflite' or 'manifest.json'; default model.keras." in text
+    names = "'model.keras' or 'model.tflite' or 'model_int8.tflite' or 'manifest.json'"
+    assert f"{names}; default model.keras." in text
 
 
 @pytest.mark.parametrize(

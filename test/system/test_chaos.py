@@ -62,6 +62,7 @@ def test_robots_that_harm_or_hold_up_are_left_behind_and_the_others_learn(tmp_pa
     # An error carries no name; an enrolled robot has one nevertheless.
     assert ": this robot fails in every round" in said
     assert ": a reply has at most" in said
+    assert ": no reply in time" in said  # in Flower's own words it would be an unavailable node
     for name in ("huge0", "claims0", "nan0"):
         assert f"{name}: refused: " in said
     assert "sound0: " not in said
@@ -69,7 +70,6 @@ def test_robots_that_harm_or_hold_up_are_left_behind_and_the_others_learn(tmp_pa
     with History(state) as history:
         rounds = history.rounds()
     assert all(record.robots >= 8 for record in rounds)
-    assert max(record.wall_sec for record in rounds) < 120.0
     for first, last in zip(at_first, at_last, strict=True):
         assert last - first < 70.0
     assert sum(path.stat().st_size for path in state.rglob("*") if path.is_file()) < 30e6
