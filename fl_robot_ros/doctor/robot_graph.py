@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 
 from fl_robot_ros.name_list import name_list
 
+# The listener's exit code where a name to listen to is invalid.
+INVALID_CODE = 3
+
 _NS_PER_SEC = 1e9
 # Fewer frames tell nothing of gaps.
 _MIN_FRAMES = 6

@@ -16,7 +16,7 @@ from fl_robot_ros.doctor.child_process import last_line, run_child
 from fl_robot_ros.doctor.disk import client_process
 from fl_robot_ros.doctor.finding import Check, Finding, ok, problem, warning
 from fl_robot_ros.doctor.packages import import_modules
-from fl_robot_ros.doctor.robot_graph import ListenRequest, RobotGraph
+from fl_robot_ros.doctor.robot_graph import INVALID_CODE, ListenRequest, RobotGraph
 from fl_robot_ros.errors import RunFailedError
 from fl_robot_ros.name_list import name_list
 from fl_robot_ros.worker_link.run_status import RunState
@@ -74,12 +74,14 @@ def listen(request: ListenRequest) -> RobotGraph:
     """Listen in a process of its own.
 
     Raises:
-        RunFailedError: ROS cannot be started, or ends without a result.
+        RunFailedError: ROS cannot be started or ends without a result, or a name is invalid.
         OSError: The process cannot be started.
         subprocess.TimeoutExpired: It hangs.
     """
     command = [sys.executable, "-m", _MODULE, json.dumps(asdict(request))]
     done = run_child(command, _START_SEC + request.seconds)
+    if done.returncode == INVALID_CODE:
+        raise RunFailedError(f"{last_line(done)}; correct it in the parameter file")
     try:
         return RobotGraph.from_json(done.stdout.strip().splitlines()[-1])
     except (ValueError, TypeError, LookupError) as error:

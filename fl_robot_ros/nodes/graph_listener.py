@@ -27,6 +27,7 @@ from std_msgs.msg import String
 
 from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.doctor.robot_graph import (
+    INVALID_CODE,
     Arrival,
     Battery,
     Endpoint,
@@ -36,6 +37,7 @@ from fl_robot_ros.doctor.robot_graph import (
 )
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.images.frame import Frame
+from fl_robot_ros.one_line import one_line
 from fl_robot_ros.ros.camera_subscription import CameraSubscription
 from fl_robot_ros.ros.frame_decoder import bridge_fault
 from fl_robot_ros.ros.label_subscription import LabelSubscription
@@ -230,6 +232,9 @@ def main() -> int:
             start_parameter_services=False,
         )
         print(GraphListener(node, request).listen().to_json(), flush=True)
+    except SettingError as error:
+        print(one_line(str(error)), file=sys.stderr)
+        return INVALID_CODE
     finally:
         rclpy.try_shutdown()
     return 0

@@ -69,3 +69,10 @@ def test_what_is_wrong_with_a_robots_topics_is_told(
     assert side.fix.endswith("of which there are /camera/image_raw, /rear")
     # Neither the doctor itself nor its subscriptions are part of what it tells.
     assert not [one for one in found if "fl_doctor" in one.text]
+
+
+def test_an_invalid_name_is_no_fault_of_ros(tmp_path: Path) -> None:
+    request = ListenRequest("/", ["cam era"], "", 0.1)
+    [found] = examine(topics.checks(request, {}, False, tmp_path))
+    assert found.text.startswith("topic name 'cam era' is invalid")
+    assert found.fix == "correct it in the parameter file"
