@@ -18,6 +18,7 @@
     ├── RequestRefusedError       a request that the server refuses
     ├── RunRefusedError           a run that cannot begin
     └── RunFailedError            a run that ended without a result
+        ├── PauseTooLongError     the robot was needed for too long
         └── HistoryDamagedError   the server's history cannot be read
 
 Core code raises these; only nodes and commands turn them into log lines, service replies and
@@ -113,6 +114,10 @@ class RunRefusedError(FlRobotError):
 
 class RunFailedError(FlRobotError):
     """A run ended without a result."""
+
+
+class PauseTooLongError(RunFailedError):
+    """The robot was needed for longer than a pause of its run may take; nothing is wrong."""
 
 
 class HistoryDamagedError(RunFailedError):

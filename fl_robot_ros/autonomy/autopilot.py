@@ -52,6 +52,10 @@ class Run(Protocol):
         """Id of the newest sample of the newest run."""
 
     @property
+    def was_cancelled(self) -> bool:
+        """Whether a person had the robot leave the newest run."""
+
+    @property
     def come_back_sec(self) -> float:
         """For how long the newest run's server has no other; 0: unknown."""
 
@@ -190,8 +194,10 @@ class Autopilot:
                 self._wait(come_back_sec, "the server has no run now")
         elif come_back_sec:
             self._wait(come_back_sec, status.detail)
-        elif status.state == RunState.IDLE:
+        elif self._run.was_cancelled:
             self._wait(_LONGEST_WAIT_SEC, "the run was left by hand")
+        elif status.state == RunState.IDLE:
+            self._wait_longer(status.detail)
         else:
             self._wait_longer(f"the run failed: {status.detail}")
 

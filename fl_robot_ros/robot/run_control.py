@@ -175,6 +175,12 @@ class RunControl:
             return self._newest_id
 
     @property
+    def was_cancelled(self) -> bool:
+        """Whether a person had the robot leave the newest run."""
+        with self._lock:
+            return self._is_cancelled
+
+    @property
     def come_back_sec(self) -> float:
         """For how long, from its end on, the newest run's server has no other; 0: unknown."""
         with self._lock:
@@ -387,9 +393,12 @@ class RunControl:
                 self._status = RunStatus(RunState.IDLE, _LEFT)
             else:
                 reason = self._outcome.reason if self._outcome else how
-                # A robot that comes between two runs of the server did nothing wrong.
-                is_early = self._outcome is not None and self._outcome.come_back_sec > 0.0
-                state = RunState.IDLE if is_early else RunState.FAILED
+                # A robot that comes between two runs of the server did nothing wrong, nor one that
+                # was needed.
+                is_fault = self._outcome is None or (
+                    self._outcome.is_fault and not self._outcome.come_back_sec
+                )
+                state = RunState.FAILED if is_fault else RunState.IDLE
                 self._status = replace(self._status, state=state, detail=reason)
             started, detail = self._started, self._status.detail
         if not started.done():

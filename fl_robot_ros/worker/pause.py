@@ -7,7 +7,7 @@ import threading
 import time
 from dataclasses import replace
 
-from fl_robot_ros.errors import RunFailedError
+from fl_robot_ros.errors import PauseTooLongError
 from fl_robot_ros.worker_link.event import EventWriter, Progress
 from fl_robot_ros.worker_link.run_status import RunState
 
@@ -66,7 +66,7 @@ class Pause:
         """Return when there is no pause; from any thread.
 
         Raises:
-            RunFailedError: The pause is too long.
+            PauseTooLongError: The pause is too long.
         """
         if not self._reason:
             return
@@ -80,7 +80,7 @@ class Pause:
         """Return at once, paused or not.
 
         Raises:
-            RunFailedError: The pause is too long.
+            PauseTooLongError: The pause is too long.
         """
         with self._changed:
             if self._reason:
@@ -90,11 +90,11 @@ class Pause:
         """Return how long the pause may still take, in s.
 
         Raises:
-            RunFailedError: The pause is too long.
+            PauseTooLongError: The pause is too long.
         """
         left_sec = self._end_at - time.monotonic()
         if left_sec <= 0.0:
-            raise RunFailedError(
+            raise PauseTooLongError(
                 f"left: {self._reason}; the pause was longer than {self._max_sec:g} s"
             )
         return left_sec

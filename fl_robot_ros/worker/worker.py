@@ -22,6 +22,7 @@ from fl_robot_ros.dataset.snapshot import freeze
 from fl_robot_ros.errors import (
     FlRobotError,
     NoRunError,
+    PauseTooLongError,
     RunFailedError,
     ServerUnreachableError,
 )
@@ -160,7 +161,7 @@ def _reply_until_delivered(connection: Any, app: Any, events: EventWriter, pause
         if error is not None:
             if is_last:
                 error = RunFailedError(f"the final model was not stored: {error}")
-            events.write(Failed(one_line(str(error))))
+            events.write(_failed(error))
             _tell(connection, reply, str(error))
             # The same error would come back in every round.
             raise error
@@ -229,6 +230,15 @@ def _tell(connection: Any, reply: Any, reason: str) -> None:
         _logger.warning("the server cannot be told why this robot leaves: %s", error)
 
 
+def _failed(error: Exception) -> Failed:
+    """Return the event of an error that ends the run."""
+    return Failed(
+        one_line(str(error)),
+        come_back_sec=error.come_back_sec if isinstance(error, NoRunError) else 0.0,
+        is_fault=not isinstance(error, PauseTooLongError),
+    )
+
+
 def _step_back(nice: int) -> None:
     """Give the robot's other processes precedence: more processor time, a later OOM kill."""
     os.nice(nice)
@@ -267,8 +277,7 @@ def main() -> int:
         run_job(job, events, guard, pause)
     except FlRobotError as error:
         _logger.error("%s", error)
-        stay_away_sec = error.come_back_sec if isinstance(error, NoRunError) else 0.0
-        events.write(Failed(one_line(str(error)), stay_away_sec))
+        events.write(_failed(error))
         return FAILED_CODE
     except Exception as error:
         _logger.exception("the worker failed")

@@ -77,10 +77,14 @@ class Delivered:
 
 @dataclass(frozen=True)
 class Failed:
-    """The run failed; `reason` is one line for people, `come_back_sec` as in `Delivered`."""
+    """The run ended without a model; `reason` is one line for people, `come_back_sec` as above.
+
+    It is no fault (`is_fault`) that the robot was needed for longer than a pause may take.
+    """
 
     reason: str
     come_back_sec: float = 0.0
+    is_fault: bool = True
 
 
 Event = Frozen | Progress | Reading | Prepared | Dropped | Delivered | Failed

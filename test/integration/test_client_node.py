@@ -459,7 +459,7 @@ def test_a_run_from_bag_to_model_path_with_a_pause_and_a_worker_killed_on_the_wa
     store.use("v00001")
     parameters |= {"learn": "auto", "learn_when": "[new_samples <= 1000, hours_since_run >= 0]"}
     with server(
-        tmp_path / "state", port, min_nodes=1, num_rounds=1, schedule=["*/15 * * * * *"]
+        tmp_path / "state", port, min_nodes=1, num_rounds=1, schedule=["*/5 * * * * *"]
     ) as fl_server:
         restarted = start_client(start_node, tmp_path, **parameters)
         late = peer.record(String, "fl/model_path", LATCHED)

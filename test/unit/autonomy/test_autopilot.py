@@ -35,6 +35,7 @@ class FakeRun:
     calls: list[str] = field(default_factory=list)
     refusal: str = ""
     come_back_sec: float = 0.0
+    was_cancelled: bool = False
     is_leaving: bool = False
 
     def start(self) -> Future[str]:
@@ -198,6 +199,17 @@ def test_a_failed_run_is_tried_again_later_and_later(robot: Robot) -> None:
     assert robot.step() == ["start"]  # a finished run is followed by the next as the rules say
 
 
+def test_a_robot_that_was_needed_for_long_tries_again_later(robot: Robot) -> None:
+    start(robot)
+    robot.run.end(RunState.IDLE, "left: 0, needs still; the pause was longer than 1800 s")
+    assert robot.step() == []
+    assert robot.verdicts[0].startswith(
+        "not learning: left: 0, needs still; the pause was longer than 1800 s; next try by itself"
+    )
+    assert robot.step(29.0) == []
+    assert robot.step(62.0) == ["start"]
+
+
 def test_a_refused_start_is_tried_again_later(robot: Robot) -> None:
     robot.run.refusal = "5 labelled images; min_samples asks for at least 20"
     robot.step()
@@ -209,6 +221,7 @@ def test_a_refused_start_is_tried_again_later(robot: Robot) -> None:
 
 def test_a_run_that_a_person_left_does_not_begin_again_at_once(robot: Robot) -> None:
     start(robot)
+    robot.run.was_cancelled = True
     robot.run.end(RunState.IDLE, "the run was left")
     assert robot.step() == []
     assert "the run was left by hand; next try by itself" in robot.verdicts[-1]

@@ -445,6 +445,14 @@ def test_the_server_says_when_to_come_back(robot: Robot) -> None:
     assert not robot.control.status.is_finished
 
 
+def test_a_robot_that_was_needed_for_too_long_has_not_failed(robot: Robot) -> None:
+    robot.start()
+    robot.workers.on_event(Failed("left: moving", is_fault=False))
+    robot.workers.on_exit("the worker ended with exit code 1")
+    assert robot.ended == (RunState.IDLE, "left: moving")
+    assert not robot.control.was_cancelled
+
+
 def test_the_job_says_how_long_a_pause_may_take_and_which_samples_are_new(robot: Robot) -> None:
     robot.start()
     assert robot.workers.jobs[0].pause_max_sec == ClientSettings().pause_max_sec

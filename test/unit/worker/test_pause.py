@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 from waiting import wait_until
 
-from fl_robot_ros.errors import RunFailedError
+from fl_robot_ros.errors import PauseTooLongError
 from fl_robot_ros.worker.pause import Pause
 from fl_robot_ros.worker_link.event import EventWriter, Progress, read_event
 from fl_robot_ros.worker_link.run_status import RunState
@@ -110,7 +110,7 @@ def test_a_pause_that_is_too_long_ends_the_work_with_the_newest_reason(
     pause.begin("battery 0.31, needs >= 0.4")
     pause.begin("goal active")
     for check in (pause.wait, pause.check):
-        with pytest.raises(RunFailedError, match=r"^left: goal active; the pause was .* than 0 s"):
+        with pytest.raises(PauseTooLongError, match=r"^left: goal active; .* longer than 0 s"):
             check()
     pause.end()
     pause.wait()

@@ -67,6 +67,7 @@ def test_a_robot_that_pauses_for_too_long_tells_the_server_why_it_leaves() -> No
     failed = read_event(stream.getvalue())
     assert isinstance(failed, Failed)
     assert failed.reason == reply.error.reason
+    assert not failed.is_fault  # the robot was needed
 
 
 def test_a_robot_that_pauses_for_too_long_waits_for_no_request() -> None:
