@@ -51,7 +51,8 @@ else
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile test/unit
 	@$(BIN)/python requirements/oldest.py $(WITH_OLD_VERSIONS)
 	@$(BIN)/python requirements/oldest_flower.py $(WITH_OLD_FLOWER)
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile test/system test/integration test/launch
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile test/system
+	@$(BIN)/python -m pytest test/integration test/launch
 endif
 
 test-quick: setup ## Unit tests without TensorFlow, in under two minutes.
