@@ -21,7 +21,6 @@ from fl_robot_ros.errors import SettingError
 
 AT_LEAST, AT_MOST = ">=", "<="
 STATES = ("charging", "still", "no_goal")
-MINUTES_A_DAY = 24 * 60
 
 _LONGEST_SEC = 86400.0
 

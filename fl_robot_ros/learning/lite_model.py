@@ -29,9 +29,7 @@ class LiteModel:
                 self._interpreter = Interpreter(model_content=content, num_threads=1)
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise ModelError(
-                f"LiteRT cannot run the model: {one_line(str(error), 300)}"
-            ) from error
+            raise _failure(error) from error
         self._source = self._interpreter.get_input_details()[0]["index"]
         self._sink = self._interpreter.get_output_details()[0]["index"]
 
@@ -52,9 +50,7 @@ class LiteModel:
             self._interpreter.invoke()
             output: NDArray[np.float32] = self._interpreter.get_tensor(self._sink)[0]
         except (ValueError, RuntimeError) as error:
-            raise ModelError(
-                f"LiteRT cannot run the model: {one_line(str(error), 300)}"
-            ) from error
+            raise _failure(error) from error
         if not np.isfinite(output).all():
             raise ModelError("the LiteRT model gives outputs that are not finite")
         return output
