@@ -540,7 +540,7 @@ class ServerSettings(Settings):
     )
     keep_checkpoints: int = setting(
         100,
-        "Checkpoints of the newest rounds that are kept, beside that of the run's best; 0: all.",
+        "Checkpoints of the newest rounds that are kept, beside those of runs' models; 0: all.",
         unit="checkpoints",
         minimum=0,
         maximum=1000000,
@@ -573,7 +573,19 @@ class ServerSettings(Settings):
         minimum=1,
         maximum=100000,
     )
-    num_rounds: int = setting(3, "Rounds in a run.", unit="rounds", minimum=1, maximum=1000000)
+    num_rounds: int = setting(
+        3,
+        "Rounds in a run; 0: it sends the released model at once, and nothing else.",
+        unit="rounds",
+        minimum=0,
+        maximum=1000000,
+    )
+    release: str = setting(
+        "auto",
+        "Which models go to robots: auto, that of each run; approve, that which a person names "
+        "with fl_server release.",
+        choices=("auto", "approve"),
+    )
     end_when_accuracy: float = setting(
         0.0,
         "End a run early once a round has this accuracy on the robots' held-out images; 0: never.",

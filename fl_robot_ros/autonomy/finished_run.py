@@ -1,4 +1,4 @@
-"""The newest run that brought a model, and what there is since."""
+"""The newest run that came to its end, and what there is since."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _EARLIEST_HOURS = -24.0
 
 
 class FinishedRun(NamedTuple):
-    """A run that brought a model.
+    """A run that came to its end.
 
     Attributes:
         ended_at: Time in s since the epoch.

@@ -78,7 +78,7 @@ class Journal:
         self._is_waiting = True
 
     def add_run(self, shape: str, at: datetime, finished: FinishedRun | None) -> None:
-        """Count a run that ended at a local time, and remember it if it brought a model."""
+        """Count a run that ended at a local time, and remember it if it came to its end."""
         shapes = self._weeks.setdefault(f"{at:%G-W%V}", Counter())
         shapes[shape if shape in shapes or len(shapes) < _MOST_SHAPES else "other"] += 1
         for week in sorted(self._weeks)[:-_MOST_WEEKS]:

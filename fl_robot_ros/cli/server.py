@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fl_robot_ros.cli import release
 from fl_robot_ros.cli.option_type import full_path
 from fl_robot_ros.cli.yaml_file import read_yaml
 from fl_robot_ros.config import ServerSettings
@@ -26,7 +27,8 @@ _DESCRIPTION = """\
 Serve a fleet of robots: start a Flower SuperLink, wait for robots, train one
 model with them round by round, keep a checkpoint of every round, and send the
 robots the result. Ctrl-C stops the server; the next start resumes from the
-newest checkpoint.
+newest checkpoint. `fl_server release` says which model robots get; see its
+--help.
 """
 
 _EPILOG = """\
@@ -34,6 +36,7 @@ examples:
   fl_server --classes cup phone --min-nodes 1
   fl_server --classes cup phone --keys-dir fleet_keys --host 0.0.0.0
   fl_server --config my_server.yaml --port 9000 --state-dir fleet --num-rounds 10
+  fl_server release 12 --state-dir fleet
 
 Command-line options override the file. Exit code: 0 the run finished, 1 it
 failed, 2 a setting is invalid, 130 stopped by Ctrl-C or SIGTERM.
@@ -42,6 +45,9 @@ failed, 2 a setting is invalid, 130 stopped by Ctrl-C or SIGTERM.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["release"]:
+        return release.main(arguments[1:])
     parser = argparse.ArgumentParser(
         prog="fl_server",
         description=_DESCRIPTION,

@@ -1,7 +1,14 @@
-"""The round of a run whose model is delivered: the best by the robots' own evaluation."""
+"""The round of a run whose model is delivered: the best by the robots' own evaluation.
+
+The highest of many accuracies is high by luck in part, and a model gains from further rounds where
+the difference is none. So the newest round counts as the best that lies within one standard error
+of the highest: the "one standard error rule" of Breiman et al., "Classification and Regression
+Trees", 1984, section 3.4.3.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 # Rounds that were evaluated on fewer of the most images than this are not compared: few images
@@ -23,6 +30,11 @@ class Evaluation:
     accuracy: float
     images: int
 
+    @property
+    def standard_error(self) -> float:
+        """Of the accuracy, as the share of right answers among so many images."""
+        return math.sqrt(self.accuracy * (1.0 - self.accuracy) / max(self.images, 1))
+
 
 class BestRound:
     """Remembers the evaluations of a run."""
@@ -40,13 +52,23 @@ class BestRound:
         return self._evaluations.get(server_round)
 
     @property
-    def best(self) -> Evaluation | None:
-        """The evaluation with the highest accuracy, None without any.
+    def highest(self) -> Evaluation | None:
+        """The evaluation with the highest accuracy, of equal ones the last; None without any.
 
-        Of rounds with the same accuracy it is the last one, and a round counts only if it was
-        evaluated on at least half as many images as that with the most.
+        A round counts only if it was evaluated on at least half as many images as that with the
+        most.
         """
         return max(self._sound(), key=lambda item: (item.accuracy, item.round), default=None)
+
+    @property
+    def best(self) -> Evaluation | None:
+        """The last evaluation within one standard error of the highest; None without any."""
+        highest = self.highest
+        if highest is None:
+            return None
+        enough = highest.accuracy - highest.standard_error
+        good = [item for item in self._sound() if item.accuracy >= enough]
+        return max(good, key=lambda item: item.round)
 
     @property
     def rounds_without_gain(self) -> int:

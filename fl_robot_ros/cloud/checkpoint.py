@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -184,12 +184,12 @@ class CheckpointWriter:
         if kind is None:
             self._finish()
 
-    def save(self, model: GlobalModel, kept_round: int | None = None) -> None:
+    def save(self, model: GlobalModel, kept_rounds: Collection[int] = ()) -> None:
         """Write a checkpoint, and begin with its Keras file.
 
         Args:
             model: The model.
-            kept_round: Round whose checkpoint stays however old it is; None for none.
+            kept_rounds: Rounds whose checkpoints stay however old they are.
 
         Raises:
             ModelError: The checkpoint, or the Keras file of the last one, cannot be written.
@@ -197,18 +197,18 @@ class CheckpointWriter:
         path = save_checkpoint(self._folder, model)
         self._finish()
         self._keras_file = self._pool.submit(self._write_keras_file, path, model)
-        self._prune(kept_round)
+        self._prune(kept_rounds)
 
-    def _prune(self, kept_round: int | None) -> None:
-        """Remove the oldest checkpoints, but for that of one round.
+    def _prune(self, kept_rounds: Collection[int]) -> None:
+        """Remove the oldest checkpoints, but for those of some rounds.
 
         Raises:
             ModelError: The folder cannot be changed.
         """
         old = checkpoint_files(self._folder)[: -self._keep] if self._keep else []
-        kept = None if kept_round is None else checkpoint_file(self._folder, kept_round)
+        kept = {checkpoint_file(self._folder, number) for number in kept_rounds}
         for path in old:
-            if path == kept:
+            if path in kept:
                 continue
             try:
                 path.with_suffix(".keras").unlink(missing_ok=True)

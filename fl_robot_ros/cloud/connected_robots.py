@@ -77,8 +77,8 @@ class ConnectedRobots:
             self._sleep(_POLL_SEC)
         return nodes
 
-    def gather(self, nodes: Sequence[int], wait_sec: float) -> None:
-        """Wait for more robots, at most for as many as the last run had.
+    def gather(self, nodes: Sequence[int], wait_sec: float) -> Sequence[int]:
+        """Wait for more robots, at most for as many as the last run had; return all.
 
         Args:
             nodes: The robots that are there.
@@ -86,7 +86,7 @@ class ConnectedRobots:
         """
         expected = self._history.robots_in_last_run()
         if 0 < expected <= len(nodes):
-            return
+            return nodes
         wanted = f"the {expected} of the last run" if expected else "more"
         self._history.add_event(
             f"robots connected: {len(nodes)}; waiting up to {wait_sec:g} s for {wanted}"
@@ -96,6 +96,11 @@ class ConnectedRobots:
             self._sleep(_POLL_SEC)
             nodes = self.online()
         self._history.add_event(f"robots connected: {len(nodes)}; the run begins")
+        return nodes
+
+    def name(self, node: int) -> str:
+        """Return the name of a robot, "" where it is not known."""
+        return self._names.get(node, "")
 
     def named(self, reply: Reply) -> Reply:
         """Return the reply with the enrolled name, or that which the robot gave in its first."""

@@ -16,12 +16,14 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from fl_robot_ros.cloud.releases import TABLE, Releases
 from fl_robot_ros.cloud.update_check import Reply
 from fl_robot_ros.errors import HistoryDamagedError, RunFailedError
 
 HISTORY_FILE = "history.sqlite3"
 
-_SCHEMA = """
+_SCHEMA = (
+    """
 CREATE TABLE IF NOT EXISTS runs (
     run INTEGER PRIMARY KEY, started REAL NOT NULL, ended REAL, status TEXT NOT NULL,
     first_round INTEGER NOT NULL, last_round INTEGER NOT NULL, pid INTEGER, reason TEXT,
@@ -36,16 +38,19 @@ CREATE TABLE IF NOT EXISTS rounds (
 CREATE TABLE IF NOT EXISTS answers (
     run INTEGER NOT NULL, round INTEGER NOT NULL, phase TEXT NOT NULL, node_id TEXT NOT NULL,
     robot TEXT NOT NULL, accepted INTEGER NOT NULL, reason TEXT NOT NULL, num_examples INTEGER,
-    loss REAL, accuracy REAL, seconds REAL, PRIMARY KEY (run, round, phase, node_id)
+    loss REAL, accuracy REAL, seconds REAL, time REAL NOT NULL DEFAULT 0,
+    PRIMARY KEY (run, round, phase, node_id)
 );
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY, time REAL NOT NULL, text TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS absences (public_key BLOB PRIMARY KEY, since REAL NOT NULL);
 """
-_VERSION = 1
+    + TABLE
+)
+_VERSION = 2
 # From version 0, where a round's number came once.
-_TO_VERSION_1 = (
+_FROM_VERSION_0 = (
     """
 ALTER TABLE rounds RENAME TO old_rounds;
 ALTER TABLE answers RENAME TO old_answers;
@@ -56,12 +61,14 @@ ALTER TABLE runs ADD COLUMN model_bytes INTEGER NOT NULL DEFAULT 0;
     + """
 INSERT INTO rounds SELECT * FROM old_rounds;
 INSERT INTO answers SELECT COALESCE(
-    (SELECT run FROM old_rounds AS old WHERE old.round = old_answers.round), 0), *
+    (SELECT run FROM old_rounds AS old WHERE old.round = old_answers.round), 0), *, 0
     FROM old_answers;
 DROP TABLE old_answers;
 DROP TABLE old_rounds;
 """
 )
+# From version 1, where replies had no time.
+_FROM_VERSION_1 = "ALTER TABLE answers ADD COLUMN time REAL NOT NULL DEFAULT 0;" + TABLE
 
 
 class RunStage(str, Enum):
@@ -131,7 +138,11 @@ _ROUND_COLUMNS = ", ".join(field.name for field in fields(RoundRecord))
 
 
 class History:
-    """The history file, for one writer and any number of readers at once."""
+    """The history file, for any number of processes at once.
+
+    Attributes:
+        releases: The models of finished runs.
+    """
 
     def __init__(self, state_dir: Path) -> None:
         """Open or create the file.
@@ -141,6 +152,7 @@ class History:
             RunFailedError: The file cannot be opened.
         """
         self._path = state_dir / HISTORY_FILE
+        self.releases = Releases(self._execute)
         with self._errors():
             self._database = sqlite3.connect(self._path, timeout=30.0, isolation_level=None)
             try:
@@ -161,7 +173,7 @@ class History:
             )
         if version < _VERSION:
             is_new = not database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
-            script = _SCHEMA if is_new else _TO_VERSION_1
+            script = _SCHEMA if is_new else (_FROM_VERSION_0, _FROM_VERSION_1)[version]
             database.executescript(f"BEGIN; {script} PRAGMA user_version = {_VERSION}; COMMIT;")
 
     def check(self) -> None:
@@ -313,12 +325,13 @@ class History:
                 reply.loss if reply.accepted else None,
                 reply.accuracy if reply.accepted else None,
                 reply.seconds,
+                time.time(),
             )
             for reply in replies
         ]
         with self._errors():
             self._database.executemany(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
             )
 
     def evaluated_images(self, run: int) -> dict[int, int]:

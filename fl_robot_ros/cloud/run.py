@@ -18,29 +18,22 @@ from fl_robot_ros.cloud.aggregation import Aggregation
 from fl_robot_ros.cloud.best_round import BestRound, Evaluation
 from fl_robot_ros.cloud.checkpoint import GlobalModel
 from fl_robot_ros.cloud.connected_robots import ConnectedRobots
-from fl_robot_ros.cloud.fleet_classes import FleetClasses
+from fl_robot_ros.cloud.delivery import Delivery
+from fl_robot_ros.cloud.exchange import EVALUATE, TRAIN, Exchange
 from fl_robot_ros.cloud.history import History, RoundRecord, RunRecord
-from fl_robot_ros.cloud.late_replies import MOST_ROUNDS, STRATEGIES, LateReplies
+from fl_robot_ros.cloud.late_replies import MOST_ROUNDS
 from fl_robot_ros.cloud.round_clock import RoundClock
-from fl_robot_ros.cloud.schedule import come_back_sec
-from fl_robot_ros.cloud.sent_request import Patience, Reader, SentRequest
-from fl_robot_ros.cloud.silent_robots import SilentRobots
-from fl_robot_ros.cloud.update_check import Reply, check_reply
+from fl_robot_ros.cloud.sent_request import Reader, SentRequest
+from fl_robot_ros.cloud.update_check import Reply
 from fl_robot_ros.config import ServerSettings
 from fl_robot_ros.errors import ModelError, RunFailedError
-from fl_robot_ros.federation import protocol
-from fl_robot_ros.federation.protocol import RunConfig
 from fl_robot_ros.identity.signed_model import Signature
-from fl_robot_ros.name_list import name_list
 
-TRAIN, EVALUATE, QUERY = "train", "evaluate", "query"
-_DELIVERY_TIMEOUT_SEC = 300.0
 _MAX_ATTEMPTS = 5
-# Lines about robots that keep their model, after a delivery; the history has all of them.
-_MOST_KEPT_LINES = 8
-_MIN_GRACE_SEC = 10.0
-# A robot converts the model before it replies to the delivery.
-_MIN_DELIVERY_GRACE_SEC = 60.0
+# Of so many runs the models can be released.
+_KEPT_MODELS = 20
+# So long robots have to connect again after a restart of the server.
+_RETURN_SEC = 60.0
 
 
 class Run:
@@ -55,7 +48,7 @@ class Run:
         history: History,
         record: RunRecord,
         aggregation: Aggregation,
-        save: Callable[[GlobalModel, int | None], Any],
+        save: Callable[[GlobalModel, Collection[int]], Any],
         load: Callable[[int], GlobalModel],
         sleep: Callable[[float], None] = time.sleep,
         sign: Callable[[int, GlobalModel], Signature] | None = None,
@@ -70,33 +63,36 @@ class Run:
             history: Takes rounds, replies and lines for the operator.
             record: The run.
             aggregation: Makes one model of the updates of a round.
-            save: Stores a checkpoint, and keeps that of the round with the given number.
+            save: Stores a checkpoint, and keeps those of the rounds with the given numbers.
             load: Returns the checkpoint of a round; raises a ModelError where it cannot be read.
             sleep: Waits for robots and before another attempt, in s.
             sign: Signs the final model of a run, given the run's number; None: nobody does.
             enrolled_name: Returns the name of the robot with a public key; None: robots say their
                 names themselves.
         """
-        self._grid = grid
-        self._reader = reader
         self._settings = settings
         self._history = history
         self._aggregation = aggregation
-        self._classes = FleetClasses(len(settings.classes))
         self._record = record
         self._save = save
         self._load = load
         self._sleep = sleep
         self._sign = sign
         self._robots = ConnectedRobots(grid, history, sleep, enrolled_name)
-        self._clock = RoundClock()
+        self._exchange = Exchange(
+            grid,
+            reader,
+            settings,
+            history,
+            record.run,
+            self._robots,
+            aggregation,
+            load=self._model_after,
+        )
+        self._began_with: GlobalModel | None = None
         self._evaluation: tuple[RoundRecord, SentRequest] | None = None
         self._evaluations = BestRound()
-        self._silent = SilentRobots()
         self._met: set[int] = set()
-        self._sent: dict[str, tuple[int, int]] = {}
-        self._late = LateReplies(record.run, history, reader, load)
-        self._num_weights = 0
 
     def run(self, model: GlobalModel) -> GlobalModel:
         """Do all rounds of the run that are left, then deliver; return the delivered model.
@@ -105,14 +101,15 @@ class Run:
             RunFailedError: No robot's update counted, several times in a row.
             ModelError: A checkpoint cannot be written.
         """
-        self._num_weights = model.weights.size
         images = self._history.evaluated_images(self._record.run)
         for record in self._history.rounds():
             if record.round == model.server_round and record.accuracy is None:
                 self._ask_to_evaluate(model, record)  # the server was stopped before
             elif record.round <= model.server_round:
                 self._note_evaluation(record, images.get(record.round, 0))
-        self._gather()
+        model = self._begin_with(model)
+        if model.server_round < self._record.last_round and not self._reason_to_end():
+            self._gather()
         for server_round in range(model.server_round + 1, self._record.last_round + 1):
             reason = self._reason_to_end()
             if reason:
@@ -120,15 +117,79 @@ class Run:
                 break
             model = replace(model, server_round=server_round)
             model, accepted = self._train(model)
-            best = self._evaluations.best
-            self._save(model, best.round if best else None)
+            self._save(model, self._kept_rounds())
             record = self._record_round(server_round, accepted)
             self._ask_to_evaluate(model, record)
         self._finish_evaluation()
-        self._late.give_up()
-        delivered = self._best_model(model)
-        self._deliver(delivered)
-        return delivered
+        self._exchange.late.give_up()
+        best = self._best_model(model)
+        self._deliver(best)
+        return best
+
+    def _begin_with(self, model: GlobalModel) -> GlobalModel:
+        """Return the model that the first round trains on: the last run's.
+
+        A run may end worse than it was on its way; the next one does not go on from there.
+
+        Args:
+            model: The newest model.
+        """
+        newest, last = model.server_round, next(iter(self._history.releases.models()), None)
+        rounds = self._history.rounds()
+        if (
+            newest + 1 != self._record.first_round
+            or last is None
+            or not rounds
+            or (rounds[-1].round, rounds[-1].run) != (newest, last.run)
+            or last.round == newest
+        ):
+            return model
+        try:
+            model = replace(self._load(last.round), server_round=newest)
+        except ModelError as error:
+            self._history.add_event(f"{error}; the run begins with round {newest} instead")
+            return model
+        self._history.add_event(
+            f"the run begins with the model of round {last.round}, that of run {last.run}"
+        )
+        self._began_with = model
+        return model
+
+    def _model_after(self, number: int) -> GlobalModel:
+        """Return the global model after a round, which the next one trains on.
+
+        Raises:
+            ModelError: Its checkpoint cannot be read.
+        """
+        first = self._began_with
+        return first if first and first.server_round == number else self._load(number)
+
+    def _kept_rounds(self) -> set[int]:
+        """Return the rounds whose checkpoints must not be removed."""
+        best = self._evaluations.best
+        kept = self._history.releases.kept_rounds(_KEPT_MODELS)
+        return kept | {best.round} if best else kept
+
+    def _deliver(self, model: GlobalModel) -> None:
+        """Deliver a model to the connected robots, but for those that came after the run's end."""
+        if self._record.last_round < self._record.first_round:
+            self._wait_for_robots()
+            self._gather()
+        elif not self._met:
+            # The server was stopped in the delivery; perhaps nobody waits for it any more.
+            self._met.update(self._robots.gather(self._robots.online(), _RETURN_SEC))
+        nodes = [node for node in self._robots.online() if node in self._met]
+        judged = self._evaluations[model.server_round]
+        delivery = Delivery(
+            self._settings,
+            self._history,
+            self._record,
+            self._robots,
+            self._exchange,
+            self._load,
+            self._sign,
+        )
+        delivery.deliver(model, judged.accuracy if judged else None, nodes)
 
     def _train(self, model: GlobalModel) -> tuple[GlobalModel, list[Reply]]:
         """Have robots train; return the next model, and the updates in it, `min_nodes` at least.
@@ -139,7 +200,7 @@ class Run:
         settings, number = self._settings, model.server_round
         accepted: dict[int, Reply] = {}
         failed: set[int] = set()
-        self._late.give_up(number - MOST_ROUNDS)
+        self._exchange.late.give_up(number - MOST_ROUNDS)
         for attempt in range(_MAX_ATTEMPTS):
             if attempt:
                 self._sleep(2.0 ** (attempt - 1))
@@ -147,9 +208,9 @@ class Run:
             wanted = self._size(len(nodes) + len(accepted), settings.fraction_train)
             wanted = max(wanted - len(accepted), 1)
             trainers = self._sample(nodes, wanted + settings.over_select, number, failed)
-            request = self._send(TRAIN, model, trainers)
+            request = self._exchange.send(TRAIN, model, trainers, self._record.last_round)
             self._finish_evaluation()  # robots evaluate before they train
-            replies = self._replies(
+            replies = self._exchange.replies(
                 TRAIN,
                 number,
                 request,
@@ -162,7 +223,7 @@ class Run:
             failed.update(set(trainers) - set(accepted))
             if len(accepted) >= settings.min_nodes:
                 trained = [*accepted.values()]
-                trained += self._late.updates(model, trained, self._aggregation.compare)
+                trained += self._exchange.late.updates(model, trained, self._aggregation.compare)
                 aggregated = self._aggregate(model, trained)
                 if aggregated is not None:
                     return aggregated, trained
@@ -178,7 +239,8 @@ class Run:
         nodes = self._robots.online()
         size = self._size(len(nodes), self._settings.fraction_evaluate)
         evaluators = self._sample(nodes, size, model.server_round)
-        self._evaluation = record, self._send(EVALUATE, model, evaluators)
+        request = self._exchange.send(EVALUATE, model, evaluators, self._record.last_round)
+        self._evaluation = record, request
 
     def _finish_evaluation(self) -> None:
         """Wait for the evaluation in progress, if there is one, and report its round."""
@@ -186,7 +248,7 @@ class Run:
             return
         record, request = self._evaluation
         self._evaluation = None
-        evaluated = self._replies(EVALUATE, record.round, request)
+        evaluated = self._exchange.replies(EVALUATE, record.round, request)
         record = replace(
             record,
             loss=_weighted_mean(evaluated, "loss"),
@@ -204,8 +266,9 @@ class Run:
     def _gather(self) -> None:
         """Give robots beyond `min_nodes` the time to come, where the settings ask for that."""
         if self._settings.gather_sec:
-            self._robots.gather(self._wait_for_robots(), self._settings.gather_sec)
-            self._clock = RoundClock()
+            nodes = self._wait_for_robots()
+            self._met.update(self._robots.gather(nodes, self._settings.gather_sec))
+            self._exchange.clock = RoundClock()
 
     def _reason_to_end(self) -> str:
         """Return why the run needs no further round, "" if it does.
@@ -213,7 +276,7 @@ class Run:
         A round's model is evaluated while the next one trains, so that a run ends with the round
         after the one that decides.
         """
-        settings, best = self._settings, self._evaluations.best
+        settings, best = self._settings, self._evaluations.highest
         if best is None:
             return ""
         if 0.0 < settings.end_when_accuracy <= best.accuracy:
@@ -246,8 +309,8 @@ class Run:
         at_the_end = self._evaluations[last.server_round]
         end = f"had {at_the_end.accuracy:.3f}" if at_the_end else "was not evaluated"
         self._history.add_event(
-            f"round {best.round} is the best of {count} rounds, accuracy {best.accuracy:.3f}; "
-            f"round {last.server_round} {end}"
+            f"of {count} rounds the model of round {best.round} is taken, accuracy "
+            f"{best.accuracy:.3f}; round {last.server_round} {end}"
         )
         try:
             return self._load(best.round)
@@ -262,7 +325,7 @@ class Run:
         if len(nodes) < wanted:
             self._finish_evaluation()
             nodes = self._robots.wait(wanted)
-            self._clock = RoundClock()
+            self._exchange.clock = RoundClock()
         self._met.update(nodes)
         return nodes
 
@@ -284,117 +347,11 @@ class Run:
         """
         generator = random.Random(self._settings.seed + server_round)
         drawn = generator.sample(nodes, len(nodes))
-        avoided = {*failed, *self._silent.resting(server_round)}
+        avoided = {*failed, *self._exchange.silent.resting(server_round)}
         good = [node for node in drawn if node not in avoided]
         if len(good) < min(size, self._settings.min_nodes):
             good += [node for node in drawn if node in avoided]
         return sorted(good[:size])
-
-    def _send(
-        self,
-        phase: str,
-        model: GlobalModel,
-        nodes: Sequence[int],
-        signature: Signature | None = None,
-        come_back_sec: float = 0.0,
-    ) -> SentRequest:
-        """Send the model to robots."""
-        settings = self._settings
-        config = RunConfig(
-            run=self._record.run,
-            last_round=self._record.last_round,
-            architecture=model.architecture,
-            classes=model.classes,
-            preprocessing=model.preprocessing,
-            local_epochs=settings.local_epochs,
-            batch_size=settings.batch_size,
-            learning_rate=settings.learning_rate,
-            loss=settings.loss,
-            absent_classes=self._classes.absent,
-            seed=settings.seed,
-        )
-        request = SentRequest(
-            self._grid,
-            self._reader,
-            protocol.pack_request(config, model.weights, signature, come_back_sec),
-            phase,
-            nodes,
-            server_round=model.server_round,
-            timeout_sec=self._timeout_sec(phase),
-            wants_late=self._wants_late(phase),
-        )
-        self._sent |= {key: (node, model.server_round) for key, node in request.sent_to.items()}
-        return request
-
-    def _timeout_sec(self, phase: str) -> float:
-        most = self._settings.round_timeout_sec
-        return min(most, _DELIVERY_TIMEOUT_SEC) if phase == QUERY else most
-
-    def _replies(
-        self,
-        phase: str,
-        server_round: int,
-        request: SentRequest,
-        model: GlobalModel | None = None,
-        *,
-        before: Sequence[Reply] = (),
-        quorum: int | None = None,
-        enough: int | None = None,
-    ) -> list[Reply]:
-        """Wait for replies, check and note them; return those that count.
-
-        Args:
-            phase: The request's message type.
-            server_round: The request's round.
-            request: The request.
-            model: The global model that was trained; None if a reply has no weights.
-            before: Updates of the round that counted in earlier attempts.
-            quorum: From so many replies on, further ones have a grace; None: `min_nodes`.
-            enough: So many replies end the wait; None: all.
-        """
-        settings = self._settings
-        patience = Patience(
-            timeout_sec=self._timeout_sec(phase),
-            enough=len(request.node_ids) if enough is None else enough,
-            quorum=settings.min_nodes if quorum is None else quorum,
-            grace=settings.reply_grace,
-            min_grace_sec=_MIN_DELIVERY_GRACE_SEC if phase == QUERY else _MIN_GRACE_SEC,
-        )
-
-        found = request.replies(
-            patience,
-            lambda is_quorum: self._robots.lost(request.node_ids, is_quorum=is_quorum),
-        )
-        self._silent.note(server_round, found.messages, found.silent)
-        if self._wants_late(phase):
-            self._late.expect(server_round, found.left)
-        for one in found.late:
-            node, number = self._sent[one.request_id]
-            late = check_reply(node, one.message, self._num_weights, settings.max_examples)
-            self._late.add(one.request_id, number, self._robots.named(late))
-        num_weights = None if model is None else model.weights.size
-        replies = []
-        for node in request.node_ids:
-            reply = check_reply(node, found.messages.get(node), num_weights, settings.max_examples)
-            if reply.message is None:
-                outrun = "enough others were faster" if node in found.outrun else "was not reached"
-                reply = replace(reply, reason=found.silent.get(node, outrun))
-            replies.append(self._robots.named(reply))
-        if model is not None:
-            compared = self._aggregation.compare(model, [*before, *replies])
-            replies = compared[len(before) :]
-        self._history.add_replies(self._record.run, server_round, phase, replies)
-        for reply in replies:
-            if not reply.accepted:
-                self._history.add_event(f"round {server_round}: {reply.robot}: {reply.reason}")
-        accepted = [reply for reply in replies if reply.accepted]
-        self._classes.add(accepted)
-        self._clock.add(accepted)
-        return accepted
-
-    def _wants_late(self, phase: str) -> bool:
-        """Return whether replies of a phase may count in a later round."""
-        return phase == TRAIN and self._settings.strategy in STRATEGIES
 
     def _aggregate(self, model: GlobalModel, accepted: Sequence[Reply]) -> GlobalModel | None:
         """Return the next global model; None if these updates make none."""
@@ -408,7 +365,7 @@ class Run:
 
     def _record_round(self, server_round: int, trained: Sequence[Reply]) -> RoundRecord:
         """Note a round whose model is not evaluated yet."""
-        wall_sec, robot_compute_sec = self._clock.lap()
+        wall_sec, robot_compute_sec = self._exchange.clock.lap()
         record = RoundRecord(
             round=server_round,
             run=self._record.run,
@@ -422,28 +379,6 @@ class Run:
         )
         self._history.add_round(record)
         return record
-
-    def _deliver(self, model: GlobalModel) -> None:
-        """Send a model to the connected robots, but for those that came after the run's end."""
-        record = self._record
-        nodes = [node for node in self._robots.online() if node in self._met or not self._met]
-        signature = self._sign(record.run, model) if self._sign else None
-        stay_away_sec = come_back_sec(self._settings, time.time())
-        request = self._send(QUERY, model, nodes, signature, stay_away_sec)
-        silent = self._silent.resting(record.last_round) & {*nodes}
-        enough = max(len(nodes) - len(silent), 1)
-        replies = self._replies(QUERY, model.server_round, request, enough=enough)
-        delivered = sorted(reply.robot for reply in replies if not reply.note)
-        kept = sorted(f"{reply.robot} {reply.note}" for reply in replies if reply.note)
-        self._history.add_event(
-            f"run {record.run}: model of round {model.server_round} delivered to "
-            f"{name_list(delivered) or 'no robot'}"
-        )
-        for line in kept[:_MOST_KEPT_LINES]:
-            self._history.add_event(line)
-        if len(kept) > _MOST_KEPT_LINES:
-            more = len(kept) - _MOST_KEPT_LINES
-            self._history.add_event(f"{more} more robots do not use it; the history says why")
 
 
 def describe_round(record: RoundRecord, last_round: int) -> str:

@@ -128,16 +128,18 @@ class FleetServer:
     def _serve_runs(self, gate: Gate, superlink: SuperLink, history: History) -> bool:
         """Do one run, or one after another; return whether the last one succeeded.
 
-        An unfinished run goes on at once, whatever the schedule says.
+        An unfinished run goes on at once, whatever the schedule says; one without rounds, to
+        deliver, is not repeated.
         """
-        schedule = Schedule(self._settings.schedule)
+        repeats = self._settings.num_rounds > 0
+        schedule = Schedule(self._settings.schedule if repeats else ())
         rendezvous = Rendezvous(schedule, history, self._say, self._stop)
         succeeded = True
         while not self._stop.is_set():
             if schedule and not _is_unfinished(history.last_run()) and not rendezvous.wait(gate):
                 break
             succeeded = self._serve_run(gate, superlink, history)
-            if not schedule and not self._settings.continuous:
+            if not schedule and not (self._settings.continuous and repeats):
                 break
         return succeeded
 

@@ -21,6 +21,7 @@ from fl_robot_ros.federation.protocol import (
     LOSS,
     METRICS,
     NUM_EXAMPLES,
+    REFUSED_VERSION,
     ROBOT,
     SECONDS,
     VERDICT,
@@ -47,6 +48,7 @@ class Reply:
         seconds: The robot's time for the work.
         note: What became of a delivered model where the robot does not use it, as in
             "keeps v00002: ..."; "" elsewhere.
+        refuses_model: Whether the robot's own check refused the delivered model.
     """
 
     node_id: int
@@ -58,6 +60,7 @@ class Reply:
     accuracy: float = math.nan
     seconds: float = 0.0
     note: str = ""
+    refuses_model: bool = False
 
     @property
     def is_named(self) -> bool:
@@ -105,6 +108,7 @@ def check_reply(
         accuracy=metrics[ACCURACY],
         seconds=metrics[SECONDS],
         note=_kept_note(message),
+        refuses_model=bool(_text(message, REFUSED_VERSION, MAX_NAME_LENGTH)),
     )
 
 

@@ -8,7 +8,8 @@ with `arrays`, and in `config` the first time with its name, and after a deliver
 of the model, or that which it keeps and why. Nothing else leaves a robot.
 
 Where the fleet has keys, the final model comes with a third record, `signature`. It may come with
-one more, `schedule`: the time until the next run.
+one more, `schedule`: the time until the next run. A robot that gets no model at the end of a run
+is told why instead: a `query` message with the record `farewell`, and perhaps `schedule`.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ from fl_robot_ros.labels.label_text import clean_label
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
 SIGNATURE = "signature"
 SCHEDULE = "schedule"
+FAREWELL = "farewell"
+REASON = "reason"
 COME_BACK_SEC = "come-back-sec"
 WEIGHTS = "weights"
 NUM_EXAMPLES = "num-examples"
@@ -46,6 +49,8 @@ ROBOT = "robot"
 DELIVERED_VERSION = "model-version"
 # Of a robot that does not use the delivered model: the version that it uses, and why.
 KEPT_VERSION, VERDICT = "kept-version", "verdict"
+# Of a robot whose gate refuses the delivered model: its version of it.
+REFUSED_VERSION = "refused-version"
 
 MAX_CLASSES = 10_000
 # A robot does nothing that no server could be set to ask for. The smallest input is the
@@ -204,6 +209,25 @@ def pack_request(
     if come_back_sec:
         content[SCHEDULE] = ConfigRecord({COME_BACK_SEC: come_back_sec})
     return content
+
+
+def pack_farewell(reason: str, come_back_sec: float = 0.0) -> RecordDict:
+    """Return the content of the last message to a robot that gets no model.
+
+    Args:
+        reason: Why not, in one line.
+        come_back_sec: Time until the next run in s; 0: unknown.
+    """
+    content = RecordDict({FAREWELL: ConfigRecord({REASON: reason})})
+    if come_back_sec:
+        content[SCHEDULE] = ConfigRecord({COME_BACK_SEC: come_back_sec})
+    return content
+
+
+def unpack_farewell(message: Message) -> str | None:
+    """Return why a robot gets no model, as the server wrote it; None if it gets one."""
+    record = message.content.config_records.get(FAREWELL)
+    return None if record is None else str(record.get(REASON, ""))
 
 
 def unpack_signature(message: Message) -> Signature | None:

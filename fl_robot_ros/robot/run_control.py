@@ -6,10 +6,10 @@
 itself after `pause_max_sec`.
 
 A run ends with its worker's process and in no other way: the state is then `idle` after a
-delivery or a cancellation, or where the server has no run now, and `failed` otherwise. A worker
-may be silent for hours, for example while it waits for other robots, so silence ends no run:
-`silent_sec` shows its length, and a worker that does not listen is ended by force some seconds
-after `cancel`.
+delivery, a dismissal or a cancellation, or where the server has no run now, and `failed`
+otherwise. A worker may be silent for hours, for example while it waits for other robots, so
+silence ends no run: `silent_sec` shows its length, and a worker that does not listen is ended by
+force some seconds after `cancel`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from fl_robot_ros.publication import Publication
 from fl_robot_ros.robot.session_shape import SessionShape
 from fl_robot_ros.worker_link.event import (
     Delivered,
+    Dismissed,
     Dropped,
     Event,
     Failed,
@@ -134,7 +135,7 @@ class RunControl:
         self._pause_reason = ""
         self._shape = SessionShape()
         self._newest_id = 0
-        self._outcome: Delivered | Failed | None = None
+        self._outcome: Delivered | Dismissed | Failed | None = None
         self._heard_at = 0.0
         self._num_unlabelled = 0
 
@@ -358,7 +359,7 @@ class RunControl:
                 status = replace(
                     status, state=RunState.DELIVERING, detail=detail, accuracy=event.accuracy
                 )
-            elif isinstance(event, Failed):
+            elif isinstance(event, (Dismissed, Failed)):
                 # The worker stays until the server has read the reason too.
                 self._outcome = event
                 status = replace(status, detail=event.reason)
@@ -385,8 +386,9 @@ class RunControl:
         with self._lock:
             self._worker, self._pause_reason = None, ""
             self._shape.end()
-            if isinstance(self._outcome, Delivered):
-                note = self._outcome.note
+            if isinstance(self._outcome, (Delivered, Dismissed)):
+                outcome = self._outcome
+                note = outcome.note if isinstance(outcome, Delivered) else outcome.reason
                 detail = f"{FINISHED}; {note}" if note else FINISHED
                 self._status = replace(self._status, state=RunState.IDLE, detail=detail)
             elif self._is_cancelled:

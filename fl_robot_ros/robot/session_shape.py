@@ -3,7 +3,7 @@
     -  the server has taken the robot in       v  it was asked to train
     [  the training began                      ]  and ended
     +  the update was sent                     ^  and taken, or # not taken
-    ~  a pause                                 !  the run ended without a model
+    ~  a pause                                 !  the run did not come to its end
 
 The letters are those of Google's federated learning (Bonawitz et al., "Towards Federated Learning
 at Scale", 2019, table 1), but for the pause. A round like one before is not written again, so that
@@ -12,7 +12,7 @@ most runs of a fleet have one of few shapes, which can be counted.
 
 from __future__ import annotations
 
-from fl_robot_ros.worker_link.event import Delivered, Dropped, Event, Progress
+from fl_robot_ros.worker_link.event import Delivered, Dismissed, Dropped, Event, Progress
 from fl_robot_ros.worker_link.run_status import RunState
 
 _MOST_CHARACTERS = 60
@@ -25,7 +25,7 @@ class SessionShape:
         """Start before the first event."""
         self._rounds: list[str] = [""]
         self._is_training = False
-        self._is_delivered = False
+        self._is_complete = False
 
     def __str__(self) -> str:
         rounds = [part for number, part in enumerate(self._rounds) if self._is_new(number)]
@@ -37,12 +37,12 @@ class SessionShape:
             self._take_state(event.state)
         elif isinstance(event, Dropped) and self._rounds[-1].endswith("^"):
             self._rounds[-1] = self._rounds[-1][:-1] + "#"
-        elif isinstance(event, Delivered):
-            self._is_delivered = True
+        elif isinstance(event, (Delivered, Dismissed)):
+            self._is_complete = True
 
     def end(self) -> None:
         """Take the end of the run."""
-        if not self._is_delivered:
+        if not self._is_complete:
             self._rounds.append("!")
 
     def _take_state(self, state: RunState) -> None:

@@ -38,7 +38,13 @@ from fl_robot_ros.publication import Publication
 from fl_robot_ros.worker.come_back import come_back_sec
 from fl_robot_ros.worker.guard import memory_mb
 from fl_robot_ros.worker.model_trial import ModelTrial, TrialResult
-from fl_robot_ros.worker_link.event import Delivered, EventWriter, Prepared, Progress
+from fl_robot_ros.worker_link.event import (
+    Delivered,
+    Dismissed,
+    EventWriter,
+    Prepared,
+    Progress,
+)
 from fl_robot_ros.worker_link.run_status import RunState
 
 _SETTING_KEYS = (
@@ -184,12 +190,18 @@ class Participant:
     def deliver(self, message: Message) -> Message:
         """Try the final model on the held-out images and store it; return the reply.
 
-        It becomes the current version unless the gate refuses it, or another one is held.
+        It becomes the current version unless the gate refuses it, or another one is held. Where
+        the run has no model for this robot, nothing changes.
 
         Raises:
             FlRobotError: The message or the model is invalid, the model is not signed as it should
                 be, or it cannot be stored.
         """
+        stay_away_sec = come_back_sec(protocol.unpack_come_back(message))
+        farewell = protocol.unpack_farewell(message)
+        if farewell is not None:
+            self.events.write(Dismissed(one_line(farewell, 300), stay_away_sec))
+            return self._reply(message, {})
         request = protocol.unpack_request(message)
         config = request.config
         store = ModelStore(self.models_dir, self.keep_versions)
@@ -235,10 +247,12 @@ class Participant:
                 accuracy,
                 stored.is_current,
                 one_line(stored.note),
-                come_back_sec(protocol.unpack_come_back(message)),
+                stay_away_sec,
             )
         )
         texts = {protocol.DELIVERED_VERSION: stored.folder.name}
+        if not result.verdict.accepted:
+            texts[protocol.REFUSED_VERSION] = stored.folder.name
         if not stored.is_current:
             texts |= _refusal(result.verdict, store)
         metrics: protocol.Metrics = {

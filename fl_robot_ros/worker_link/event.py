@@ -76,6 +76,17 @@ class Delivered:
 
 
 @dataclass(frozen=True)
+class Dismissed:
+    """The run came to its end, and has no model for this robot; `reason` is one line for people.
+
+    `come_back_sec` is as above.
+    """
+
+    reason: str
+    come_back_sec: float = 0.0
+
+
+@dataclass(frozen=True)
 class Failed:
     """The run ended without a model; `reason` is one line for people, `come_back_sec` as above.
 
@@ -87,11 +98,11 @@ class Failed:
     is_fault: bool = True
 
 
-Event = Frozen | Progress | Reading | Prepared | Dropped | Delivered | Failed
+Event = Frozen | Progress | Reading | Prepared | Dropped | Delivered | Dismissed | Failed
 
 _KINDS: dict[str, type[Any]] = {
     kind.__name__.lower(): kind
-    for kind in (Frozen, Progress, Reading, Prepared, Dropped, Delivered, Failed)
+    for kind in (Frozen, Progress, Reading, Prepared, Dropped, Delivered, Dismissed, Failed)
 }
 # The end of a run is the end of the process, never an event.
 _WORKING = {*RunState} - {RunState.IDLE, RunState.FAILED}

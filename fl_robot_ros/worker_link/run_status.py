@@ -64,7 +64,7 @@ class RunStatus:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the newest run came to its end, with a model for the robot."""
+        """Whether the newest run came to its end."""
         return self.state == RunState.IDLE and self.detail.startswith(FINISHED)
 
     def values(self) -> dict[str, str]:

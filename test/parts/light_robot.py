@@ -97,6 +97,10 @@ class LightRobot:
 
     def __call__(self, message: Message, context: Context) -> Message:
         """Reply to a message, as the product's ClientApp does."""
+        farewell = protocol.unpack_farewell(message)
+        if farewell is not None:
+            print(f"{self.name} gets no model: {farewell}", flush=True)
+            return protocol.reply(message, {})
         request = protocol.unpack_request(message)
         start = time.monotonic()
         weights = None

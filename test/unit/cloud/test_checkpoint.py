@@ -90,15 +90,15 @@ def test_no_checkpoint(tmp_path: Path) -> None:
     assert newest_checkpoint(tmp_path / "absent") == (None, [])
 
 
-def test_the_best_checkpoint_of_a_run_outlives_newer_ones(tmp_path: Path) -> None:
+def test_the_checkpoints_of_models_outlive_newer_ones(tmp_path: Path) -> None:
     preprocessing = Preprocessing(10, 10, 3, 1.0)
     architecture, weights = initial_model("", preprocessing, ("a", "b"), 0)
     with CheckpointWriter(tmp_path, keep=1) as writer:
-        for number, best in ((1, None), (2, 1), (3, 1), (4, 3), (5, 3)):
-            writer.save(
-                GlobalModel(number, weights, architecture, ("a", "b"), preprocessing), best
-            )
+        for number, kept in ((1, ()), (2, {1}), (3, {1}), (4, {1, 3}), (5, {1, 3})):
+            model = GlobalModel(number, weights, architecture, ("a", "b"), preprocessing)
+            writer.save(model, kept)
     assert sorted(path.name for path in tmp_path.glob("*.npz")) == [
+        "round-00001.npz",
         "round-00003.npz",
         "round-00005.npz",
     ]

@@ -101,6 +101,47 @@ def test_a_history_of_the_first_form_is_read(tmp_path: Path) -> None:
             assert (record.round, record.run, record.accuracy) == (3, 1, 0.9)
             assert history.robot_names() == {7: "old"}
             assert history.last_run().settings == {}  # type: ignore[union-attr]
+            assert history.releases.models() == []
+            history.add_replies(1, 3, "query", [Reply(7, "old", None)])
+
+
+def test_a_history_without_releases_is_read(tmp_path: Path) -> None:
+    with History(tmp_path) as history:
+        history.begin_run(1, 3, {})
+        history.add_replies(1, 3, "query", [Reply(7, "old", None)])
+    with closing(sqlite3.connect(tmp_path / "history.sqlite3")) as database:
+        database.executescript(
+            "ALTER TABLE answers DROP COLUMN time; DROP TABLE models; PRAGMA user_version = 1;"
+        )
+    with History(tmp_path) as history:
+        history.add_replies(1, 3, "query", [Reply(8, "new", None)])
+        history.releases.add(1, 3, 0.5)
+        [model] = history.releases.models()
+        assert (model.run, model.round, model.released, model.robots) == (1, 3, None, 0)
+        assert set(history.robot_names().values()) == {"old", "new"}
+
+
+def test_the_newest_release_counts_and_a_halted_one_stops_all(tmp_path: Path) -> None:
+    with History(tmp_path) as history:
+        releases = history.releases
+        for run in (1, 2, 3):
+            assert history.begin_run(run, run, {}) == run
+            releases.add(run, run, 0.5)
+        assert releases.newest_out() is None
+        assert releases.kept_rounds(1) == {3}
+        releases.release(2)
+        releases.release(1)
+        assert releases.newest_out() == releases.model(1)
+        assert releases.kept_rounds(1) == {3, 1}
+        releases.halt(1, "2 of the first 2 robots refuse it")
+        assert releases.newest_out() is None
+        releases.add(1, 1, 0.75)  # of a run that is resumed in its delivery
+        assert releases.model(1).halted  # type: ignore[union-attr]
+        releases.release(1)
+        assert releases.newest_out() == releases.model(1)
+        # An older model is put back by hand, and a new run writes over the checkpoint.
+        history.begin_run(2, 4, {})
+        assert [model.run for model in releases.models()] == [1]
 
 
 def test_damage_and_newer_forms_are_told_apart(tmp_path: Path) -> None:

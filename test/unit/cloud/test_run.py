@@ -18,9 +18,11 @@ from flwr.serverapp import Grid
 from flwr.serverapp.exception import InconsistentMessageReplies
 from flwr.serverapp.strategy import FedAvg
 
-from fl_robot_ros.cloud import run as run_module
+from fl_robot_ros.cloud import exchange as exchange_module
 from fl_robot_ros.cloud.aggregation import Aggregation
+from fl_robot_ros.cloud.best_round import BestRound, Evaluation
 from fl_robot_ros.cloud.checkpoint import GlobalModel
+from fl_robot_ros.cloud.delivery_waves import DeliveryWaves
 from fl_robot_ros.cloud.history import History, RoundRecord, RunRecord
 from fl_robot_ros.cloud.reply_reader import Read
 from fl_robot_ros.cloud.run import Run
@@ -38,6 +40,8 @@ def sound(name: str, step: float = 1.0, num_examples: int = 10, accuracy: float 
     """Return a robot that adds a step to all weights."""
 
     def reply(message: Message) -> Message:
+        if protocol.unpack_farewell(message) is not None:
+            return protocol.reply(message, {})
         weights = protocol.unpack_weights(message).astype(np.float32) + np.float32(step)
         metrics: protocol.Metrics = {
             "num-examples": num_examples,
@@ -106,7 +110,10 @@ class FakeGrid:
     def _has_come(self, key: str) -> bool:
         """Return whether a reply is there: some are late by a number of rounds."""
         phase, number, node = self._phases[key]
-        newest = max(sent for what, kind, sent, _ in self.log if (what, kind) == ("sent", "train"))
+        newest = max(
+            (sent for what, kind, sent, _ in self.log if (what, kind) == ("sent", "train")),
+            default=0,
+        )
         return phase != "train" or newest >= number + self.rounds_late.get(node, 0)
 
     def give_up(self, request_ids: Iterable[str], *, is_wanted: bool = False) -> None:
@@ -158,7 +165,7 @@ def run_rounds(
     saved: list[GlobalModel] = []
     pauses: list[float] = []
     arguments: dict[str, Any] = {
-        "save": lambda model, kept_round: saved.append(model),
+        "save": lambda model, kept_rounds: saved.append(model),
         "load": lambda number: checkpoint_of([model(begin), *saved], number),
         **(keys or {}),
     }
@@ -366,8 +373,8 @@ def test_a_silent_robot_holds_a_round_up_until_its_end_and_no_longer(history: Hi
 def test_a_silent_robot_costs_a_grace_once_and_rests(
     history: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "_MIN_GRACE_SEC", 0.3)
-    monkeypatch.setattr(run_module, "_MIN_DELIVERY_GRACE_SEC", 0.3)
+    monkeypatch.setattr(exchange_module, "_MIN_GRACE_SEC", 0.3)
+    monkeypatch.setattr(exchange_module, "_MIN_DELIVERY_GRACE_SEC", 0.3)
     grid = FakeGrid({1: sound("r1"), 2: silent, 3: sound("r3")})
     run_rounds(grid, history, fraction_train=1.0, num_rounds=5, round_timeout_sec=3600.0)
     asked = [2 in nodes for nodes in grid.sent("train")]
@@ -557,7 +564,7 @@ def test_a_round_whose_aggregation_fails_is_tried_again(
 
 def test_the_best_round_is_delivered_and_kept_and_signed(history: History) -> None:
     signed: list[int] = []
-    grid = FakeGrid({1: judged("r1", [0.2, 0.5, 0.3, 0.5, 0.4])})
+    grid = FakeGrid({1: judged("r1", [0.2, 0.5, 0.3, 0.5, 0.4], 5 * [1000])})
     keys = {"sign": lambda run, model: signed.append(model.server_round)}
     final, saved, _ = run_rounds(grid, history, num_rounds=5, keys=keys)
     assert (final.server_round, signed) == (4, [4])  # of two with the same accuracy the later
@@ -565,7 +572,7 @@ def test_the_best_round_is_delivered_and_kept_and_signed(history: History) -> No
     assert [item.server_round for item in saved] == [1, 2, 3, 4, 5]
     assert grid.log[-1][:3] == ("asked", "query", 4)
     assert events(history)[-2:] == [
-        "round 4 is the best of 5 rounds, accuracy 0.500; round 5 had 0.400",
+        "of 5 rounds the model of round 4 is taken, accuracy 0.500; round 5 had 0.400",
         "run 1: model of round 4 delivered to r1",
     ]
 
@@ -575,11 +582,11 @@ def test_a_resumed_run_knows_how_good_its_earlier_rounds_were(history: History) 
     run_rounds(grid, history, num_rounds=2)
     first = history.last_run()
     assert first is not None
-    kept: list[int | None] = []
-    keys = {"save": lambda model, kept_round: kept.append(kept_round), "load": model}
+    kept: list[set[int]] = []
+    keys = {"save": lambda model, kept_rounds: kept.append(kept_rounds), "load": model}
     resumed = replace(first, last_round=4)
     final, _, _ = run_rounds(grid, history, begin=2, keys=keys, record=resumed)
-    assert (final.server_round, kept) == (2, [2, 2])
+    assert (final.server_round, kept) == (2, [{2}, {2}])
     # The next run does not deliver a model of this one.
     final, _, _ = run_rounds(FakeGrid({1: judged("r1", 5 * [0.1])}), history, begin=4)
     assert final.server_round == 5
@@ -607,12 +614,12 @@ def test_a_run_ends_early_when_it_is_good_enough_or_no_better(
 ) -> None:
     """The round in which the deciding one is evaluated is the last."""
     accuracies = [0.2, 0.5, 0.4, 0.5, 0.1, 0.1, 0.1]
-    grid = FakeGrid({1: judged("r1", accuracies)})
+    grid = FakeGrid({1: judged("r1", accuracies, 7 * [1000])})
     final, saved, _ = run_rounds(grid, history, num_rounds=7, **settings)
     assert [item.server_round for item in saved] == [*range(1, last + 1)]
     assert final.server_round == best
     assert f"run 1 ends with round {last} of 7: {reason}" in events(history)
-    assert f"round {best} is the best of {last} rounds" in events(history)[-2]
+    assert f"of {last} rounds the model of round {best} is taken" in events(history)[-2]
     # A server that is stopped before the delivery decides the same again.
     record = history.run(1)
     assert record is not None
@@ -704,3 +711,193 @@ def test_with_keys_a_robot_has_its_enrolled_name_and_the_last_model_is_signed(
     assert signatures == [None, None, signature]  # training, evaluation, delivery
     assert "round 1: enrolled 8: out of memory" in events(history)
     assert events(history)[-1].endswith("delivered to enrolled 7")
+
+
+def refuses(name: str, reason: str = "accuracy 0.240, 0.385 before") -> Robot:
+    """Return a robot whose check refuses every model."""
+
+    def reply(message: Message) -> Message | None:
+        answer = sound(name)(message)
+        if answer is not None and message.metadata.message_type == "query":
+            texts = answer.content.config_records.get("config")
+            if texts is not None:
+                texts["verdict"], texts["refused-version"] = reason, "v00001"
+        return answer
+
+    return reply
+
+
+def told(grid: FakeGrid, name: str) -> tuple[Robot, list[str]]:
+    """Return a robot that keeps what it is told at the end of runs, "" for a model."""
+    heard: list[str] = []
+
+    def robot(message: Message) -> Message | None:
+        if message.metadata.message_type == "query":
+            heard.append(protocol.unpack_farewell(message) or "")
+        return sound(name)(message)
+
+    grid.robots[len(grid.robots) + 1] = robot
+    return robot, heard
+
+
+def test_the_newest_round_within_a_standard_error_of_the_highest_is_taken() -> None:
+    rounds = BestRound()
+    assert rounds.best is None
+    for number, accuracy in enumerate((0.5, 0.96, 0.94, 0.945, 0.6), 1):
+        rounds.add(Evaluation(number, accuracy, 60))  # a standard error is 0.025
+    assert rounds.best is not None
+    assert rounds.highest is not None
+    assert (rounds.highest.round, rounds.best.round) == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("robots", "asked"),
+    [
+        ("t", [1]),
+        ("tt", [2]),
+        ("ttt", [1, 2]),
+        ("tttttttttt", [1, 1, 8]),
+        ("rttttttttt", [1, 1, 8]),
+        ("rtrttttttt", [1, 1, 8]),
+        ("rr", [2]),
+        ("rrt", [1, 1]),
+        ("rrtttttttt", [1, 1]),
+        ("trtttttttt", [1, 1, 8]),
+        ("tt" + 18 * "r", [1, 3, 16]),
+        (50 * "t", [1, 9, 40]),
+        ("t" + 9 * "r" + 40 * "t", [1, 9]),
+    ],
+)
+def test_one_robot_then_a_fifth_then_all_get_a_model(robots: str, asked: list[int]) -> None:
+    """`t` takes the model, `r` refuses it."""
+    waves = DeliveryWaves(range(len(robots)), {})
+    sizes = []
+    while wave := waves.next():
+        answers = [robots[robot] for robot in wave]
+        waves.note(answers.count("t"), answers.count("r"))
+        sizes.append(len(wave))
+    assert sizes == asked
+    assert waves.is_halted == (sum(sizes) < len(robots))
+    assert len(waves.waiting) == len(robots) - sum(sizes)
+
+
+def test_those_who_judge_best_are_asked_first_and_silent_ones_last() -> None:
+    waves = DeliveryWaves([1, 2, 3, 4], {1: 500, 2: 20, 3: 40}, silent={1})
+    assert waves.waiting == [3, 2, 4, 1]
+
+
+def test_a_release_that_robots_refuse_is_halted(history: History) -> None:
+    grid = FakeGrid({1: refuses("r1"), 2: refuses("r2")})
+    _, heard = told(grid, "r3")
+    run_rounds(grid, history, fraction_train=1.0)
+    assert grid.sent("query") == [(1,), (2,), (3,)]
+    assert heard == ["the release is halted: 2 of the first 2 robots refuse it"]
+    assert events(history)[-1] == (
+        "the release of run 1 is halted: 2 of the first 2 robots refuse it; "
+        "1 others keep their model"
+    )
+    [model_of_run] = history.releases.models()
+    assert model_of_run.halted
+    assert history.releases.newest_out() is None
+
+
+def test_a_robot_that_fails_over_a_model_has_refused_it(history: History) -> None:
+    def fails(message: Message) -> Message | None:
+        is_model = message.metadata.message_type == "query"
+        return broken(message) if is_model else sound("r1")(message)
+
+    grid = FakeGrid({1: fails, 2: fails, 3: sound("r3")})
+    run_rounds(grid, history, fraction_train=1.0)
+    assert "halted: 2 of the first 2" in events(history)[-1]
+
+
+def test_with_approval_robots_get_what_a_person_released(history: History) -> None:
+    grid = FakeGrid({})
+    _, first = told(grid, "r1")
+    _, second = told(grid, "r2")
+    settings = {"release": "approve", "fraction_train": 1.0, "num_rounds": 2}
+    kept: list[set[int]] = []
+    models = {number: model(number) for number in range(7)}
+    keys = {
+        "save": lambda model, rounds: kept.append(rounds),
+        "load": lambda number: replace(models[number], weights=np.full(SIZE, number, np.float32)),
+    }
+    run_rounds(grid, history, keys=keys, **settings)
+    assert first == second == ["no model is released"]
+    assert "run 1: the model of round 2 waits for its release: fl_server release 1" in (
+        events(history)
+    )
+    history.releases.release(1)
+    run_rounds(grid, history, begin=2, keys=keys, **settings)
+    assert first == second == ["no model is released", ""]
+    assert events(history)[-1] == "run 2: model of round 2 delivered to r1, r2"
+    assert kept[-1] == {2, 3}  # the released model and the best of the run so far
+    # Robots that have it are not given it again; another one is.
+    _, third = told(grid, "r3")
+    run_rounds(grid, history, begin=4, keys=keys, **settings)
+    assert first[2:] == second[2:] == ["no newer model is released"]
+    assert third == [""]
+    # The same one again, after another: it was withdrawn in between.
+    history.releases.release(3)
+    history.releases.release(1)
+    run_rounds(grid, history, begin=6, keys=keys, **{**settings, "num_rounds": 0})
+    assert first[3:] == second[3:] == third[1:] == [""]
+    history.releases.withdraw(1)
+    run_rounds(grid, history, begin=6, keys=keys, **{**settings, "num_rounds": 0})
+    assert grid.sent("query")[-2:] == [(1,), (2, 3)]
+    assert events(history)[-1] == "run 5: model of round 6 delivered to r1, r2, r3"
+
+
+def test_a_run_without_rounds_waits_for_robots_and_has_no_model(history: History) -> None:
+    grid = FakeGrid({})
+    _, heard = told(grid, "r1")
+    grid.online = chain([[], []], repeat([1]))
+    final, saved, pauses = run_rounds(grid, history, num_rounds=0, release="approve")
+    assert (final.server_round, saved, len(pauses)) == (0, [], 1)
+    assert heard == ["no model is released"]
+    assert history.releases.models() == []
+
+
+def test_a_released_model_that_cannot_be_read_goes_to_nobody(history: History) -> None:
+    grid = FakeGrid({})
+    _, heard = told(grid, "r1")
+    run_rounds(grid, history, release="approve")
+    history.releases.release(1)
+    keys = {"load": lambda number: checkpoint_of([], number)}
+    run_rounds(grid, history, begin=1, keys=keys, release="approve")
+    assert heard == 2 * ["no model is released"]
+    assert (
+        "the model of run 1 is not delivered: checkpoint round-00001.npz cannot be read"
+        in events(history)
+    )
+
+
+def test_a_run_begins_with_the_model_of_the_last_one(history: History) -> None:
+    """Not with the last round of it, which may be worse."""
+    diverged = FakeGrid({1: judged("r1", [0.9, 0.3], 2 * [1000])})
+    run_rounds(diverged, history, num_rounds=2)
+    good = replace(model(1), weights=np.full(SIZE, 5.0, np.float32))
+    keys = {"load": lambda number: good if number == 1 else checkpoint_of([], number)}
+    grid = FakeGrid({1: sound("r1", 1.0)})
+    final, _, _ = run_rounds(grid, history, begin=2, keys=keys)
+    np.testing.assert_allclose(final.weights, np.full(SIZE, 6.0))
+    assert final.server_round == 3
+    assert "the run begins with the model of round 1, that of run 1" in events(history)
+    # That run ended well.
+    final, _, _ = run_rounds(grid, history, begin=3)
+    np.testing.assert_allclose(final.weights, np.ones(SIZE))
+    assert sum("the run begins with" in line for line in events(history)) == 1
+
+
+def test_a_run_that_was_stopped_in_its_delivery_goes_to_those_who_come_back(
+    history: History,
+) -> None:
+    grid = FakeGrid({1: sound("r1"), 2: sound("r2"), 3: sound("r3")})
+    run_rounds(grid, history, fraction_train=1.0)
+    record = history.run(1)
+    _, heard = told(grid, "r4")
+    online = chain([[], [1]], repeat([1, 2, 4]))
+    grid = FakeGrid(grid.robots, online)
+    run_rounds(grid, history, begin=1, record=record)
+    assert heard == [""]
+    assert grid.sent("query") == [(1, 2), (4,)]  # r1 and r2 had it before

@@ -18,6 +18,7 @@ from fl_robot_ros.errors import RunFailedError, RunRefusedError
 from fl_robot_ros.robot.run_control import RunControl
 from fl_robot_ros.worker_link.event import (
     Delivered,
+    Dismissed,
     Dropped,
     Event,
     Failed,
@@ -303,6 +304,15 @@ def test_a_run_whose_model_was_refused_is_finished_and_says_why(robot: Robot) ->
     assert robot.ended == (RunState.DELIVERING, note)
     robot.workers.on_exit("the worker ended with exit code 0")
     assert robot.ended == (RunState.IDLE, f"{FINISHED}; {note}")
+
+
+def test_a_run_without_a_model_for_this_robot_is_finished_and_says_why(robot: Robot) -> None:
+    robot.start()
+    robot.workers.on_event(Dismissed("no model is released", 60.0))
+    robot.workers.on_exit("the worker ended with exit code 0")
+    assert robot.ended == (RunState.IDLE, f"{FINISHED}; no model is released")
+    assert robot.control.status.is_finished
+    assert robot.control.come_back_sec == 60.0
 
 
 def test_cancel_is_refused_without_a_run(robot: Robot) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fl_robot_ros.robot.session_shape import SessionShape
-from fl_robot_ros.worker_link.event import Delivered, Dropped, Event, Frozen, Progress
+from fl_robot_ros.worker_link.event import Delivered, Dismissed, Dropped, Event, Frozen, Progress
 from fl_robot_ros.worker_link.run_status import RunState
 
 START = [Frozen(3, 1, 0), Progress(RunState.CONNECTING), Progress(RunState.WAITING)]
@@ -23,6 +23,7 @@ END = [Progress(RunState.DELIVERING), Delivered("v00003", 1.0)]
         ([*START, *ROUND, TRAIN, PAUSE, PAUSE, TRAIN, WAIT, *ROUND, *END], "-v[]+^v[~]+^"),
         ([*START, PAUSE, WAIT, *ROUND, *END], "-~v[]+^"),
         ([*START, TRAIN, WAIT, Dropped("too late"), *ROUND, *END], "-v[]+#v[]+^"),
+        ([*START, *ROUND, Dismissed("no model is released")], "-v[]+^"),
         ([*START, TRAIN, PAUSE], "-v[~!"),
         ([*START, *ROUND], "-v[]+^!"),
         (START[:2], "!"),

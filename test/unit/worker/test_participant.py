@@ -27,7 +27,7 @@ from fl_robot_ros.delivery.manifest import Manifest
 from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.errors import IdentityError, ModelError, ProtocolError, SettingError
 from fl_robot_ros.federation import protocol
-from fl_robot_ros.federation.protocol import RunConfig, pack_request
+from fl_robot_ros.federation.protocol import RunConfig, pack_farewell, pack_request
 from fl_robot_ros.identity.key_folder import KeyFolder
 from fl_robot_ros.identity.signed_model import Signature
 from fl_robot_ros.images.preprocessing import Preprocessing
@@ -37,7 +37,7 @@ from fl_robot_ros.learning.learning_data import open_learning_data
 from fl_robot_ros.learning.weights import pack_weights
 from fl_robot_ros.publication import Publication
 from fl_robot_ros.worker.participant import Participant
-from fl_robot_ros.worker_link.event import Delivered, Event, EventWriter, read_event
+from fl_robot_ros.worker_link.event import Delivered, Dismissed, Event, EventWriter, read_event
 
 take_identity()
 
@@ -274,9 +274,23 @@ def test_a_worse_model_is_kept_apart_and_node_and_server_hear_why(tmp_path: Path
     checked = check_reply(1, reply, None, 100)
     assert (checked.accepted, checked.accuracy, checked.num_examples) == (True, 0.0, 10)
     assert checked.note == f"keeps v00002: {reason}"
+    assert checked.refuses_model
 
     store.pin("v00002", "the lift is being repaired")
     reply, event = deliver(good)
     assert check_reply(1, reply, None, 100).note == (
         "keeps v00002: v00002 is pinned; accuracy 1.000 on its 10 images, 1.000 before"
     )
+    assert not check_reply(1, reply, None, 100).refuses_model
+
+    message = Message(
+        pack_farewell("the release is\nhalted", 60.0), dst_node_id=1, message_type="query"
+    )
+    message.metadata.__dict__["_message_id"] = "request"
+    versions = sorted(path.name for path in (tmp_path / "models").iterdir())
+    assert not participant.deliver(message).has_error()
+    event = read_event(stream.getvalue().splitlines()[-1])
+    assert isinstance(event, Dismissed)
+    assert event.reason == "the release is halted"
+    assert 60.0 <= event.come_back_sec <= 65.0
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == versions

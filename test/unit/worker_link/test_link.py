@@ -13,6 +13,7 @@ from fl_robot_ros.errors import ProtocolError
 from fl_robot_ros.publication import Publication
 from fl_robot_ros.worker_link.event import (
     Delivered,
+    Dismissed,
     Dropped,
     Event,
     EventWriter,
@@ -39,6 +40,7 @@ EVENTS = (
     Dropped("its run has ended"),
     Delivered("v00002", 0.75),
     Delivered("v00003", 0.25, is_current=False, note="v00003 is refused; v00002 stays"),
+    Dismissed("no model is released", 60.0),
     Failed("no server at x:1"),
 )
 
