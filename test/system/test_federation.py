@@ -44,7 +44,15 @@ from fl_robot_ros.identity.key_folder import KeyFolder
 from fl_robot_ros.images.preprocessing import Preprocessing
 from fl_robot_ros.learning.export import export_model
 from fl_robot_ros.publication import Publication
-from fl_robot_ros.worker_link.event import Delivered, Failed, Frozen, Prepared, Progress, Reading
+from fl_robot_ros.worker_link.event import (
+    Delivered,
+    Dismissed,
+    Failed,
+    Frozen,
+    Prepared,
+    Progress,
+    Reading,
+)
 from fl_robot_ros.worker_link.job import CANCEL
 from fl_robot_ros.worker_link.run_status import RunState
 
@@ -373,10 +381,16 @@ def test_a_mislabelled_fleet_spoils_the_operators_model_and_every_robot_keeps_it
         assert fl_server.popen.wait(TIMEOUT_SEC) == 0, fl_server.text
         assert [robot.popen.wait(60.0) for robot in robots] == [0, 0, 0]
     assert "model of round 1 delivered to no robot" in fl_server.text
+    halted = "the release is halted: 2 of the first 2 robots refuse it"
+    assert "the release of run 1 is halted: 2 of the first 2 robots refuse it" in fl_server.text
+    assert [robot.events[-1] for robot in robots].count(Dismissed(halted)) == 1
     for name, robot in zip(jobs, robots, strict=True):
         current = ModelStore(robot.models_dir).current()
         assert current is not None
         assert current.name == "v00001"
+        if isinstance(robot.events[-1], Dismissed):
+            assert not (robot.models_dir / "v00002").exists()
+            continue
         spoilt = robot.models_dir / "v00002"
         reason = Manifest.load(spoilt).reason
         assert "on its 12 images, 1.000 before; publish_margin is 0.05" in reason
