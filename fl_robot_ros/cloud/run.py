@@ -21,6 +21,7 @@ from fl_robot_ros.cloud.connected_robots import ConnectedRobots
 from fl_robot_ros.cloud.fleet_classes import FleetClasses
 from fl_robot_ros.cloud.history import History, RoundRecord, RunRecord
 from fl_robot_ros.cloud.late_replies import MOST_ROUNDS, STRATEGIES, LateReplies
+from fl_robot_ros.cloud.returned_robots import ReturnedRobots
 from fl_robot_ros.cloud.round_clock import RoundClock
 from fl_robot_ros.cloud.schedule import come_back_sec
 from fl_robot_ros.cloud.sent_request import Patience, Reader, SentRequest
@@ -96,6 +97,7 @@ class Run:
         self._met: set[int] = set()
         self._sent: dict[str, tuple[int, int]] = {}
         self._late = LateReplies(record.run, history, reader, load)
+        self._returned = ReturnedRobots(record.run, history)
         self._num_weights = 0
 
     def run(self, model: GlobalModel) -> GlobalModel:
@@ -312,6 +314,7 @@ class Run:
             loss=settings.loss,
             absent_classes=self._classes.absent,
             seed=settings.seed,
+            run_before=self._returned.run_before,
         )
         request = SentRequest(
             self._grid,
@@ -370,8 +373,11 @@ class Run:
             self._late.expect(server_round, found.left)
         for one in found.late:
             node, number = self._sent[one.request_id]
-            late = check_reply(node, one.message, self._num_weights, settings.max_examples)
-            self._late.add(one.request_id, number, self._robots.named(late))
+            late = self._robots.named(
+                check_reply(node, one.message, self._num_weights, settings.max_examples)
+            )
+            self._returned.take([late])
+            self._late.add(one.request_id, number, late)
         num_weights = None if model is None else model.weights.size
         replies = []
         for node in request.node_ids:
@@ -384,6 +390,7 @@ class Run:
             compared = self._aggregation.compare(model, [*before, *replies])
             replies = compared[len(before) :]
         self._history.add_replies(self._record.run, server_round, phase, replies)
+        self._returned.take(replies)
         for reply in replies:
             if not reply.accepted:
                 self._history.add_event(f"round {server_round}: {reply.robot}: {reply.reason}")

@@ -17,6 +17,7 @@ from fl_robot_ros.errors import ModelError, ProtocolError
 from fl_robot_ros.federation.protocol import (
     ACCURACY,
     CONFIG,
+    HINDRANCE,
     KEPT_VERSION,
     LOSS,
     METRICS,
@@ -30,6 +31,7 @@ from fl_robot_ros.learning.weights import check_weights
 from fl_robot_ros.one_line import one_line
 
 MAX_NAME_LENGTH = 64
+_MAX_TEXT_LENGTH = 300
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Reply:
         seconds: The robot's time for the work.
         note: What became of a delivered model where the robot does not use it, as in
             "keeps v00002: ..."; "" elsewhere.
+        hindrance: What kept the robot from learning during the run before, "" where it does not
+            say; in its first reply of a run.
     """
 
     node_id: int
@@ -58,6 +62,7 @@ class Reply:
     accuracy: float = math.nan
     seconds: float = 0.0
     note: str = ""
+    hindrance: str = ""
 
     @property
     def is_named(self) -> bool:
@@ -87,7 +92,7 @@ def check_reply(
     if message.has_error():
         if message.error.code == ErrorCode.NODE_UNAVAILABLE:
             return Reply(node_id, robot, message, "it is gone: its heartbeats stopped")
-        reason = one_line(message.error.reason or "", 300)
+        reason = one_line(message.error.reason or "", _MAX_TEXT_LENGTH)
         return Reply(node_id, robot, message, reason or "it failed, and does not say why")
     robot = _text(message, ROBOT, MAX_NAME_LENGTH) or robot
     try:
@@ -105,6 +110,7 @@ def check_reply(
         accuracy=metrics[ACCURACY],
         seconds=metrics[SECONDS],
         note=_kept_note(message),
+        hindrance=_text(message, HINDRANCE, _MAX_TEXT_LENGTH),
     )
 
 
@@ -121,7 +127,7 @@ def _text(message: Message, name: str, most: int) -> str:
 
 def _kept_note(message: Message) -> str:
     """Return why a robot does not use the model that was delivered, "" if it does."""
-    reason = _text(message, VERDICT, 300)
+    reason = _text(message, VERDICT, _MAX_TEXT_LENGTH)
     kept = _text(message, KEPT_VERSION, MAX_NAME_LENGTH)
     return reason and f"{f'keeps {kept}' if kept else 'uses no model'}: {reason}"
 
