@@ -225,7 +225,7 @@ class Autopilot:
                 self._paused_by = None
                 self._run.resume()
             if self._has_rules:
-                self._say(_LEARNING if self._obeys_rules else _LEARNING_ANYWAY)
+                self._say_learning()
             return
         if self._paused_by != broken.rule:
             self._paused_by = broken.rule
@@ -240,7 +240,7 @@ class Autopilot:
             self._wait_longer(f"no run could start: {error}")
             self._say_hold_off()
         else:
-            self._say(_LEARNING)
+            self._say_learning()
 
     def _start(self, *, obeys_rules: bool) -> Future[str]:
         started = self._run.start(() if self._mode == "off" else self._journal.hindrances)
@@ -265,6 +265,14 @@ class Autopilot:
         """Remember what keeps a robot from learning that would learn by its rules."""
         if self._mode != "off":
             self._journal.hinder(reason, self._local_time().timestamp())
+
+    def _say_learning(self) -> None:
+        verdict = _LEARNING if self._obeys_rules else _LEARNING_ANYWAY
+        if self._run.status.state == RunState.CONNECTING:
+            # True, and told once the server has taken the robot in: it may have no run now.
+            self._verdict, self._verdict_key = verdict, None
+        else:
+            self._say(verdict)
 
     def _say_hold_off(self) -> None:
         self._say(f"not learning: {self._hold_off}; next try by itself at {self._next_try}")

@@ -36,6 +36,7 @@ class FakeRun:
     newest_id: int = 7
     calls: list[str] = field(default_factory=list)
     refusal: str = ""
+    first_state: RunState = RunState.TRAINING
     come_back_sec: float = 0.0
     was_cancelled: bool = False
     is_leaving: bool = False
@@ -46,7 +47,7 @@ class FakeRun:
         self.hindrances = hindrances
         if self.refusal:
             raise RunRefusedError(self.refusal)
-        self.status = RunStatus(RunState.TRAINING, samples=5)
+        self.status = RunStatus(self.first_state, samples=5)
         return Future()
 
     def pause(self, reason: str) -> None:
@@ -257,6 +258,29 @@ def test_a_robot_comes_back_when_the_server_says(
     assert bool(robot.journal.weeks) == detail.startswith(FINISHED)
     assert robot.step(7199.0) == []
     assert robot.step(1.0) == ["start"]
+
+
+def test_a_robot_says_that_it_learns_once_the_server_has_taken_it_in(robot: Robot) -> None:
+    robot.run.first_state = RunState.CONNECTING
+    start(robot)
+    assert robot.step() == []
+    assert (robot.verdicts, robot.autopilot.verdict) == ([], "learning: the rules hold")
+    robot.run.come_back_sec = 600.0
+    robot.run.end(RunState.IDLE, "no run before 23:00")
+    robot.step()
+    refused = "not learning: no run before 23:00; next try by itself at 22:11:01"
+    assert (robot.verdicts, robot.autopilot.verdict) == ([refused], refused)
+    robot.run.come_back_sec = 0.0
+    assert robot.step(600.0) == ["start"]
+    # It breaks with the words of before, and that is told again.
+    assert robot.step(still=0) == ["pause 0, needs still"]
+    assert robot.step(still=1) == ["resume"]
+    assert robot.autopilot.verdict == "learning: the rules hold"
+    assert robot.step(still=0) == ["pause 0, needs still"]
+    assert robot.step(still=1) == ["resume"]
+    robot.run.status = RunStatus(RunState.WAITING)
+    robot.step()
+    assert robot.verdicts[1:] == [*["paused: 0, needs still"] * 2, "learning: the rules hold"]
 
 
 def test_suggest_says_that_it_would_and_a_person_starts(tmp_path: Path) -> None:
