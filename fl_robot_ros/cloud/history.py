@@ -314,9 +314,7 @@ class History:
             run: Number of the run.
             server_round: Number of the round.
             phase: `train`, `evaluate` or `query` (the delivery).
-            replies: The replies, those that do not count too. The reason of a delivery that
-                counts is why the robot does not use the model; that of another reply that counts,
-                what kept the robot from learning before.
+            replies: The replies, those that do not count too. Their reasons are their remarks.
         """
         rows = [
             (
@@ -326,7 +324,7 @@ class History:
                 str(reply.node_id),
                 reply.robot,
                 reply.accepted,
-                reply.reason or reply.note or reply.hindrance,
+                reply.remark,
                 reply.num_examples,
                 reply.loss if reply.accepted else None,
                 reply.accuracy if reply.accepted else None,

@@ -70,6 +70,12 @@ class Reply:
         return self.robot != _unnamed(self.node_id)
 
     @property
+    def remark(self) -> str:
+        """What the history keeps: why it does not count, its note, and the hindrance."""
+        before = self.hindrance and f"did not learn before: {self.hindrance}"
+        return "; ".join(text for text in (self.reason or self.note, before) if text)
+
+    @property
     def accepted(self) -> bool:
         """Whether the reply counts."""
         return not self.reason

@@ -391,6 +391,9 @@ def test_the_oldest_hindrances_are_forgotten_and_times_that_are_none_are_not_rea
         values["hindrances"][0]["until"] = wrong
         path.write_text(json.dumps(values))
         assert Journal(path).hindrances == journal.hindrances[1:]
+    del values["hindrances"]
+    path.write_text(json.dumps({**values, "verdicts": ["one"]}))
+    assert (Journal(path).hindrances, Journal(path).verdicts) == ((), ["one"])
 
 
 def test_a_robot_without_rules_says_nothing_and_counts_its_runs(tmp_path: Path) -> None:

@@ -466,6 +466,22 @@ def test_a_late_update_that_is_harmful_or_whose_model_is_gone_does_not_count(
     )
 
 
+def test_a_robot_whose_first_reply_is_late_is_back_too(history: History) -> None:
+    run_rounds(FakeGrid({1: sound("r1")}), history)
+    history.end_run(1, RunStage.FINISHED)
+
+    def says_once(message: Message) -> Message | None:
+        is_first = message.metadata.message_type == "train" and message.metadata.group_id == "2"
+        return (hindered("r2", "0, needs still") if is_first else sound("r2"))(message)
+
+    grid = FakeGrid({1: sound("r1"), 2: says_once}, rounds_late={2: 1})
+    run_rounds(grid, history, begin=1, num_rounds=3, **LATE)
+    assert events(history).count("r2 was not in run 1: 0, needs still") == 1
+    [(reason,)] = history._execute("SELECT reason FROM answers WHERE reason LIKE '%before%'")
+    assert reason.startswith("its update came late; it counts in round 3, for 71% of its images; ")
+    assert reason.endswith("; did not learn before: 0, needs still")
+
+
 def test_a_late_error_is_one_that_came_too_late(history: History) -> None:
     grid = FakeGrid({1: sound("r1"), 2: broken}, rounds_late={2: 1})
     run_rounds(grid, history, num_rounds=2, **LATE)
@@ -714,7 +730,8 @@ def test_a_robot_that_was_not_in_the_run_before_says_why_once(history: History) 
     reasons = history._execute(
         "SELECT DISTINCT robot, reason FROM answers WHERE run = 2 AND phase = 'train'"
     )
-    assert {*reasons} == {("r1", "early"), ("r2", lines[0]), ("r3", "0, needs [2J still")}
+    said = {"r1": "early", "r2": lines[0], "r3": "0, needs [2J still"}
+    assert dict(reasons) == {name: f"did not learn before: {text}" for name, text in said.items()}
     # A run that goes on after a restart of the server has told it.
     run_rounds(FakeGrid(robots), history, begin=2, record=record)
     assert len([line for line in events(history) if "not in run" in line]) == 2
