@@ -57,7 +57,9 @@ class Journal:
         self._weeks: dict[str, Counter[str]] = {}
         self._hindrances: list[Hindrance] = []
         try:
-            self._read(json.loads(path.read_text(encoding="utf-8")))
+            values = json.loads(path.read_text(encoding="utf-8"))
+            self._hindrances = _read_hindrances(values.get("hindrances", []))
+            self._read(values)
         except FileNotFoundError:
             pass
         except (
@@ -134,11 +136,6 @@ class Journal:
         if finished is not None:
             ended_at, newest_id, labelled = (finished[name] for name in FinishedRun._fields)
             self.finished = FinishedRun(float(ended_at), int(newest_id), int(labelled))
-        hindrances = [
-            Hindrance(str(one["reason"]), float(one["since"]), float(one["until"]))
-            for one in values.get("hindrances", [])
-        ]
-        self._hindrances = [one for one in hindrances if 0.0 <= one.since <= one.until <= _LATEST]
         self._verdicts.extend(map(str, values["verdicts"]))
         self._weeks = weeks
 
@@ -157,3 +154,11 @@ class Journal:
             if not self._is_told:
                 _logger.warning("%s cannot be written: %s", self._path, error)
             self._is_told = True
+
+
+def _read_hindrances(values: Any) -> list[Hindrance]:
+    """Return the hindrances of the file, without those at times that are none."""
+    hindrances = [
+        Hindrance(str(one["reason"]), float(one["since"]), float(one["until"])) for one in values
+    ]
+    return [one for one in hindrances if 0.0 <= one.since <= one.until <= _LATEST]

@@ -47,10 +47,10 @@ class Reply:
         loss: Mean loss; NaN if the reply does not count.
         accuracy: 0 to 1; NaN if the reply does not count.
         seconds: The robot's time for the work.
-        note: What became of a delivered model where the robot does not use it, as in
-            "keeps v00002: ..."; "" elsewhere.
         hindrance: What kept the robot from learning during the run before, "" where it does not
             say; in its first reply of a run.
+        note: What became of a delivered model where the robot does not use it, as in
+            "keeps v00002: ..."; "" elsewhere.
     """
 
     node_id: int
@@ -61,8 +61,8 @@ class Reply:
     loss: float = math.nan
     accuracy: float = math.nan
     seconds: float = 0.0
-    note: str = ""
     hindrance: str = ""
+    note: str = ""
 
     @property
     def is_named(self) -> bool:
@@ -115,8 +115,8 @@ def check_reply(
         loss=metrics[LOSS],
         accuracy=metrics[ACCURACY],
         seconds=metrics[SECONDS],
-        note=_kept_note(message),
         hindrance=_text(message, HINDRANCE, _MAX_TEXT_LENGTH),
+        note=_kept_note(message),
     )
 
 

@@ -134,8 +134,8 @@ class RunControl:
         self._is_cancelled = False
         self._pause_reason = ""
         self._shape = SessionShape()
-        self._newest_id = 0
         self._hindrances: tuple[Hindrance, ...] = ()
+        self._newest_id = 0
         self._outcome: Delivered | Failed | None = None
         self._heard_at = 0.0
         self._num_unlabelled = 0
@@ -330,6 +330,7 @@ class RunControl:
             server_timeout_sec=settings.server_timeout_sec,
             source=self._source,
             freeze=freeze if self._source.is_captured else None,
+            hindrances=self._hindrances,
             models_dir=str(self._data_dir / "models"),
             keep_versions=settings.keep_versions,
             publication=Publication.from_settings(settings),
@@ -337,7 +338,6 @@ class RunControl:
             nice=settings.worker_nice,
             memory_limit_mb=settings.worker_memory_limit_mb,
             pause_max_sec=settings.pause_max_sec,
-            hindrances=self._hindrances,
         )
 
     def _on_event(self, event: Event) -> None:

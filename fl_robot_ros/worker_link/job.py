@@ -54,8 +54,8 @@ class Job:
         threads: Threads to train with; 0: one for each core.
         nice: Niceness to add, 0 to 19.
         memory_limit_mb: Most memory of the worker, in MB; 0: no limit.
-        pause_max_sec: Longest pause, in s; after it the worker leaves the run.
         hindrances: What kept the robot from learning before.
+        pause_max_sec: Longest pause, in s; after it the worker leaves the run.
     """
 
     robot: str
@@ -72,8 +72,8 @@ class Job:
     threads: int
     nice: int
     memory_limit_mb: int
-    pause_max_sec: float = 120.0
     hindrances: tuple[Hindrance, ...] = ()
+    pause_max_sec: float = 120.0
 
     def to_json(self) -> str:
         """Return the job as one line."""
