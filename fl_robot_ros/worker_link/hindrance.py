@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from fl_robot_ros.one_line import one_line
 
-_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+# Digits in a name are no number.
+_NUMBER = re.compile(r"(?<![\w/])-?[0-9]+(\.[0-9]+)?")
 # A robot that drives and stops all night has one hindrance, and not hundreds.
 _MOST_BETWEEN_SEC = 600.0
 _MOST_CHARACTERS = 200

@@ -50,5 +50,7 @@ def test_it_goes_on_with_other_values_and_after_minutes() -> None:
     assert battery.goes_on("battery 0.35, needs >= 0.4", battery.until + 599.0)
     assert not battery.goes_on("battery 0.35, needs >= 0.4", battery.until + 600.0)
     assert not battery.goes_on("battery unknown: silent, needs >= 0.4", battery.until)
+    lamp = battery._replace(reason="lamp_1 is false, needs topic lamp_1")
+    assert not lamp.goes_on("lamp_2 is false, needs topic lamp_2", lamp.until)
     # A robot without a battery for its clock begins in 1970.
     assert not battery.goes_on(battery.reason, 5.0)
