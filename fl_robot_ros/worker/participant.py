@@ -169,7 +169,7 @@ class Participant:
         )
         self._report(RunState.WAITING, request)
         metrics = _metrics(result, prepared.train, config)
-        return self._reply(message, config, metrics, result.weights)
+        return self._reply(message, metrics, result.weights, config=config)
 
     def evaluate(self, message: Message) -> Message:
         """Evaluate the global model on this robot's holdout images; return the reply.
@@ -183,7 +183,8 @@ class Participant:
         self._report(RunState.EVALUATING, request)
         result = prepared.trainer.evaluate(request.weights, prepared.holdout)
         self._report(RunState.WAITING, request, loss=result.loss, accuracy=result.accuracy)
-        return self._reply(message, config, _metrics(result, prepared.train, config))
+        metrics = _metrics(result, prepared.train, config)
+        return self._reply(message, metrics, config=config)
 
     def deliver(self, message: Message) -> Message:
         """Try the final model on the held-out images and store it; return the reply.
@@ -252,7 +253,7 @@ class Participant:
             protocol.SECONDS: result.seconds,
             protocol.CLASS_COUNTS: prepared.train.class_counts(len(config.classes)),
         }
-        return self._reply(message, config, metrics, texts=texts)
+        return self._reply(message, metrics, texts=texts, config=config)
 
     def _verify(
         self, message: Message, request: protocol.Request, store: ModelStore
@@ -287,10 +288,10 @@ class Participant:
     def _reply(
         self,
         message: Message,
-        config: RunConfig,
         metrics: protocol.Metrics,
         weights: NDArray[np.float32] | None = None,
         texts: dict[str, str] | None = None,
+        config: RunConfig | None = None,
     ) -> Message:
         """Return a reply; the first one of each registration introduces the robot."""
         node_id = message.metadata.dst_node_id
@@ -298,10 +299,10 @@ class Participant:
         self._introduced_as = node_id
         return protocol.reply(message, metrics, weights, {**introduction, **(texts or {})})
 
-    def _introduction(self, config: RunConfig) -> dict[str, str]:
+    def _introduction(self, config: RunConfig | None) -> dict[str, str]:
         """Return the robot's name, and what kept it from learning during the run before."""
         texts = {protocol.ROBOT: self.robot}
-        if config.run_before:
+        if config is not None and config.run_before:
             hindrance = hindrance_between(self.hindrances, *config.run_before)
             if hindrance is not None:
                 texts[protocol.HINDRANCE] = str(hindrance)

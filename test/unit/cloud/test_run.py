@@ -701,7 +701,7 @@ def hindered(name: str, hindrance: str) -> Robot:
 
     def reply(message: Message) -> Message | None:
         answer = sound(name)(message)
-        if answer is not None:
+        if answer is not None and "config" in answer.content:
             answer.content.config_records["config"]["hindrance"] = hindrance
         return answer
 
