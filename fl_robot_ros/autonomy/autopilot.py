@@ -7,7 +7,6 @@ idle --rules hold--> learning <--learn_while breaks, holds--> paused
 from __future__ import annotations
 
 import random
-import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -21,6 +20,7 @@ from fl_robot_ros.autonomy.rule_check import Finding, RuleCheck
 from fl_robot_ros.autonomy.rules import LearningRules, Rule
 from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.errors import FlRobotError, RunRefusedError
+from fl_robot_ros.worker_link.hindrance import Hindrance, without_numbers
 from fl_robot_ros.worker_link.run_status import RunState, RunStatus
 
 # Wait before the next try, in s: twice as long after each failure, times 0.5 to 1.5.
@@ -28,8 +28,6 @@ _FIRST_WAIT_SEC = 60.0
 _LONGEST_WAIT_SEC = 3600.0
 _LEARNING = "learning: the rules hold"
 _LEARNING_ANYWAY = "learning: started by hand, which ignores the rules"
-# Values move on without making another verdict.
-_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 class Run(Protocol):
@@ -59,8 +57,8 @@ class Run(Protocol):
     def come_back_sec(self) -> float:
         """For how long the newest run's server has no other; 0: unknown."""
 
-    def start(self) -> Future[str]:
-        """Start a run; may raise an FlRobotError."""
+    def start(self, hindrances: Sequence[Hindrance]) -> Future[str]:
+        """Start a run, given what kept the robot from it; may raise an FlRobotError."""
 
     def pause(self, reason: str) -> None:
         """Hold the run."""
@@ -116,6 +114,7 @@ class Autopilot:
         self._failures = 0
         self._not_before = -1.0  # monotonic time in s of the next try
         self._hold_off = ""  # why there is none before
+        self._next_try = ""  # its local time
         self._verdict = ""
         self._verdict_key: object = None  # what makes it another verdict
 
@@ -149,12 +148,15 @@ class Autopilot:
         # A start by hand needs the latter alone.
         broken = _first_broken(go_on if self._mode == "off" else (*begin, *go_on))
         if broken is not None:
+            self._hinder(broken.reason)
             self._say(f"not learning: {broken.reason}")
         elif now < self._not_before and self._mode == "auto":
-            self._say(f"not learning: {self._hold_off}")
+            self._hinder(self._hold_off)
+            self._say_hold_off()
         elif self._mode == "auto":
             self._begin()
         elif self._mode == "suggest":
+            self._hinder("the rules held, and nobody called fl/start_round")
             self._say("would learn: the rules hold; call fl/start_round")
         else:
             self._say("not learning: learn is off; fl/start_round starts a run")
@@ -185,6 +187,8 @@ class Autopilot:
         self._was_active, self._paused_by = False, None
         at = self._local_time()
         finished = FinishedRun(at.timestamp(), self._run.newest_id, status.samples)
+        if status.is_finished or status.round:
+            self._journal.forget_hindrances()
         come_back_sec = self._run.come_back_sec
         if status.is_finished or not come_back_sec:  # else there was no run
             self._journal.add_run(self._run.shape, at, finished if status.is_finished else None)
@@ -221,7 +225,7 @@ class Autopilot:
                 self._paused_by = None
                 self._run.resume()
             if self._has_rules:
-                self._say(_LEARNING if self._obeys_rules else _LEARNING_ANYWAY)
+                self._say_learning()
             return
         if self._paused_by != broken.rule:
             self._paused_by = broken.rule
@@ -234,12 +238,12 @@ class Autopilot:
             self._start(obeys_rules=True)
         except FlRobotError as error:
             self._wait_longer(f"no run could start: {error}")
-            self._say(f"not learning: {self._hold_off}")
+            self._say_hold_off()
         else:
-            self._say(_LEARNING)
+            self._say_learning()
 
     def _start(self, *, obeys_rules: bool) -> Future[str]:
-        started = self._run.start()
+        started = self._run.start(() if self._mode == "off" else self._journal.hindrances)
         self._was_active, self._obeys_rules, self._paused_by = True, obeys_rules, None
         return started
 
@@ -255,11 +259,27 @@ class Autopilot:
         now = self._local_time()
         until = now + timedelta(seconds=seconds)
         day = "" if until.date() == now.date() else f"{until:%a} "
-        self._hold_off = f"{why}; next try by itself at {day}{until:%H:%M:%S}"
+        self._hold_off, self._next_try = why, f"{day}{until:%H:%M:%S}"
+
+    def _hinder(self, reason: str) -> None:
+        """Remember what keeps a robot from learning that would learn by its rules."""
+        if self._mode != "off":
+            self._journal.hinder(reason, self._local_time().timestamp())
+
+    def _say_learning(self) -> None:
+        verdict = _LEARNING if self._obeys_rules else _LEARNING_ANYWAY
+        if self._run.status.state == RunState.CONNECTING:
+            # True, and told once the server has taken the robot in: it may have no run now.
+            self._verdict, self._verdict_key = verdict, None
+        else:
+            self._say(verdict)
+
+    def _say_hold_off(self) -> None:
+        self._say(f"not learning: {self._hold_off}; next try by itself at {self._next_try}")
 
     def _say(self, verdict: str) -> None:
         """Tell a verdict, unless it is that of before with other numbers."""
-        key = _NUMBER.sub("", verdict), self._not_before
+        key = without_numbers(verdict), self._not_before
         if key != self._verdict_key:
             self._verdict_key, self._verdict = key, verdict
             self._on_verdict(verdict)

@@ -14,6 +14,7 @@ from fl_robot_ros.cloud.connected_robots import ConnectedRobots
 from fl_robot_ros.cloud.fleet_classes import FleetClasses
 from fl_robot_ros.cloud.history import History
 from fl_robot_ros.cloud.late_replies import STRATEGIES, LateReplies
+from fl_robot_ros.cloud.returned_robots import ReturnedRobots
 from fl_robot_ros.cloud.round_clock import RoundClock
 from fl_robot_ros.cloud.sent_request import Patience, Reader, SentRequest
 from fl_robot_ros.cloud.silent_robots import SilentRobots
@@ -76,6 +77,7 @@ class Exchange:
         self._classes = FleetClasses(len(settings.classes))
         self._sent: dict[str, tuple[int, int]] = {}
         self._num_weights = 0
+        self._returned = ReturnedRobots(run, history)
         self.late = LateReplies(run, history, reader, load)
         self.silent = SilentRobots()
         self.clock = RoundClock()
@@ -113,6 +115,7 @@ class Exchange:
             loss=settings.loss,
             absent_classes=self._classes.absent,
             seed=settings.seed,
+            run_before=self._returned.run_before,
         )
         content = protocol.pack_request(config, model.weights, signature, come_back_sec)
         request = self._request(
@@ -178,8 +181,11 @@ class Exchange:
             self.late.expect(server_round, found.left)
         for one in found.late:
             node, number = self._sent[one.request_id]
-            late = check_reply(node, one.message, self._num_weights, settings.max_examples)
-            self.late.add(one.request_id, number, self._robots.named(late))
+            late = self._robots.named(
+                check_reply(node, one.message, self._num_weights, settings.max_examples)
+            )
+            self._returned.take([late])
+            self.late.add(one.request_id, number, late)
         num_weights = None if model is None else model.weights.size
         replies = []
         for node in request.node_ids:
@@ -191,6 +197,7 @@ class Exchange:
         if model is not None:
             replies = self._aggregation.compare(model, [*before, *replies])[len(before) :]
         self._history.add_replies(self._run, server_round, phase, replies)
+        self._returned.take(replies)
         for reply in replies:
             if not reply.accepted:
                 self._history.add_event(f"round {server_round}: {reply.robot}: {reply.reason}")

@@ -273,6 +273,23 @@ class History:
         )
         return int(number)
 
+    def run_before(self, run: int) -> tuple[int, float, float] | None:
+        """Return number, beginning and end (as timestamps in s) of the run before one.
+
+        It is the newest one in which a robot was asked for something; None without one.
+        """
+        rows = self._execute(
+            "SELECT run, started, ended FROM runs WHERE run < ? AND ended IS NOT NULL AND EXISTS "
+            "(SELECT 1 FROM answers WHERE answers.run = runs.run) ORDER BY run DESC LIMIT 1",
+            (run,),
+        )
+        return (int(rows[0][0]), float(rows[0][1]), float(rows[0][2])) if rows else None
+
+    def robots_in(self, run: int) -> set[str]:
+        """Return the names of the robots that were asked for something in a run."""
+        rows = self._execute("SELECT DISTINCT robot FROM answers WHERE run = ?", (run,))
+        return {str(robot) for (robot,) in rows}
+
     def _select_run(self, clause: str, *values: int) -> RunRecord | None:
         rows = self._execute(
             "SELECT run, status, first_round, last_round, pid, COALESCE(reason, ''), settings, "
@@ -309,8 +326,7 @@ class History:
             run: Number of the run.
             server_round: Number of the round.
             phase: `train`, `evaluate` or `query` (the delivery).
-            replies: The replies, those that do not count too. The reason of a delivery that
-                counts is why the robot does not use the model.
+            replies: The replies, those that do not count too. Their reasons are their remarks.
         """
         rows = [
             (
@@ -320,7 +336,7 @@ class History:
                 str(reply.node_id),
                 reply.robot,
                 reply.accepted,
-                reply.reason or reply.note,
+                reply.remark,
                 reply.num_examples,
                 reply.loss if reply.accepted else None,
                 reply.accuracy if reply.accepted else None,

@@ -17,6 +17,7 @@ from fl_robot_ros.errors import ModelError, ProtocolError
 from fl_robot_ros.federation.protocol import (
     ACCURACY,
     CONFIG,
+    HINDRANCE,
     KEPT_VERSION,
     LOSS,
     METRICS,
@@ -31,6 +32,7 @@ from fl_robot_ros.learning.weights import check_weights
 from fl_robot_ros.one_line import one_line
 
 MAX_NAME_LENGTH = 64
+_MAX_TEXT_LENGTH = 300
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Reply:
         loss: Mean loss; NaN if the reply does not count.
         accuracy: 0 to 1; NaN if the reply does not count.
         seconds: The robot's time for the work.
+        hindrance: What kept the robot from learning during the run before, "" where it does not
+            say; in its first reply of a run.
         note: What became of a delivered model where the robot does not use it, as in
             "keeps v00002: ..."; "" elsewhere.
         refuses_model: Whether the robot's own check refused the delivered model.
@@ -59,6 +63,7 @@ class Reply:
     loss: float = math.nan
     accuracy: float = math.nan
     seconds: float = 0.0
+    hindrance: str = ""
     note: str = ""
     refuses_model: bool = False
 
@@ -66,6 +71,12 @@ class Reply:
     def is_named(self) -> bool:
         """Whether the robot gave its name."""
         return self.robot != _unnamed(self.node_id)
+
+    @property
+    def remark(self) -> str:
+        """What the history keeps: why it does not count, its note, and the hindrance."""
+        before = self.hindrance and f"did not learn before: {self.hindrance}"
+        return "; ".join(text for text in (self.reason or self.note, before) if text)
 
     @property
     def accepted(self) -> bool:
@@ -90,7 +101,7 @@ def check_reply(
     if message.has_error():
         if message.error.code == ErrorCode.NODE_UNAVAILABLE:
             return Reply(node_id, robot, message, "it is gone: its heartbeats stopped")
-        reason = one_line(message.error.reason or "", 300)
+        reason = one_line(message.error.reason or "", _MAX_TEXT_LENGTH)
         return Reply(node_id, robot, message, reason or "it failed, and does not say why")
     robot = _text(message, ROBOT, MAX_NAME_LENGTH) or robot
     try:
@@ -107,6 +118,7 @@ def check_reply(
         loss=metrics[LOSS],
         accuracy=metrics[ACCURACY],
         seconds=metrics[SECONDS],
+        hindrance=_text(message, HINDRANCE, _MAX_TEXT_LENGTH),
         note=_kept_note(message),
         refuses_model=bool(_text(message, REFUSED_VERSION, MAX_NAME_LENGTH)),
     )
@@ -125,7 +137,7 @@ def _text(message: Message, name: str, most: int) -> str:
 
 def _kept_note(message: Message) -> str:
     """Return why a robot does not use the model that was delivered, "" if it does."""
-    reason = _text(message, VERDICT, 300)
+    reason = _text(message, VERDICT, _MAX_TEXT_LENGTH)
     kept = _text(message, KEPT_VERSION, MAX_NAME_LENGTH)
     return reason and f"{f'keeps {kept}' if kept else 'uses no model'}: {reason}"
 

@@ -4,8 +4,9 @@ Train and evaluate are Flower's message types of that name; the final model goes
 message. A message from the server holds `arrays` (one packed array, see `learning.weights`) and
 `config` (a `RunConfig`, hardly ever another within a run: a robot does not fetch it twice); the
 number of the round is the message's group. A robot replies with `metrics`, after training also
-with `arrays`, and in `config` the first time with its name, and after a delivery with its version
-of the model, or that which it keeps and why. Nothing else leaves a robot.
+with `arrays`, and in `config` the first time with its name and what kept it from learning during
+the run before, and after a delivery with its version of the model, or that which it keeps and why.
+A robot that cannot do its part replies with the reason alone. Nothing else leaves a robot.
 
 Where the fleet has keys, the final model comes with a third record, `signature`. It may come with
 one more, `schedule`: the time until the next run. A robot that gets no model at the end of a run
@@ -46,6 +47,8 @@ NUM_EXAMPLES = "num-examples"
 LOSS, ACCURACY, SECONDS = "loss", "accuracy", "seconds"
 CLASS_COUNTS = "class-counts"
 ROBOT = "robot"
+# Of a robot that learns by itself, as in "battery 0.31, needs >= 0.4 (Wed 22:03 to 23:10)".
+HINDRANCE = "hindrance"
 DELIVERED_VERSION = "model-version"
 # Of a robot that does not use the delivered model: the version that it uses, and why.
 KEPT_VERSION, VERDICT = "kept-version", "verdict"
@@ -88,6 +91,7 @@ class RunConfig:
         loss: `calibrated` by the robot's own shares of the classes, or `plain`.
         absent_classes: Numbers of the classes that no robot has images of, as far as is known.
         seed: Seed of shuffling and dropout; the number of the round is added to it.
+        run_before: Beginning and end of the run before, as timestamps in s; () before the first.
     """
 
     run: int
@@ -101,12 +105,14 @@ class RunConfig:
     loss: str
     absent_classes: tuple[int, ...]
     seed: int
+    run_before: tuple[float, float] | tuple[()] = ()
 
     def to_record(self) -> ConfigRecord:
         """Return the values as a Flower record with kebab-case keys."""
         values = {name.replace("_", "-"): value for name, value in asdict(self).items()}
         values["classes"] = list(self.classes)
         values["absent-classes"] = list(self.absent_classes)
+        values["run-before"] = list(self.run_before)
         values["preprocessing"] = json.dumps(self.preprocessing.to_dict())
         return ConfigRecord(values)
 
@@ -140,6 +146,11 @@ class RunConfig:
                 f"'absent-classes' is {str(absent)[:200]}; expected numbers of classes"
             )
         values["absent_classes"] = tuple(absent)
+        before = values["run_before"]
+        kinds = [type(moment) for moment in before] if isinstance(before, list) else None
+        if kinds not in ([], [float, float]):
+            raise ProtocolError(f"'run-before' is {before!r:.80}; expected two times, or none")
+        values["run_before"] = tuple(before)
         try:
             preprocessing = Preprocessing.from_dict(json.loads(values["preprocessing"]))
         except (TypeError, ValueError, ModelError, RecursionError) as error:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +40,7 @@ from fl_robot_ros.worker_link.event import (
     Prepared,
     Progress,
 )
+from fl_robot_ros.worker_link.hindrance import Hindrance
 from fl_robot_ros.worker_link.job import FreezeRequest, Job
 from fl_robot_ros.worker_link.run_status import FINISHED, RunState, RunStatus
 
@@ -134,6 +135,7 @@ class RunControl:
         self._is_cancelled = False
         self._pause_reason = ""
         self._shape = SessionShape()
+        self._hindrances: tuple[Hindrance, ...] = ()
         self._newest_id = 0
         self._outcome: Delivered | Dismissed | Failed | None = None
         self._heard_at = 0.0
@@ -187,8 +189,11 @@ class RunControl:
         with self._lock:
             return self._outcome.come_back_sec if self._outcome else 0.0
 
-    def start(self) -> Future[str]:
+    def start(self, hindrances: Sequence[Hindrance] = ()) -> Future[str]:
         """Start a run with the samples stored so far, or with another source.
+
+        Args:
+            hindrances: What kept the robot from learning before.
 
         Returns:
             Completed when the worker has its data and goes to the server, with a line for
@@ -219,6 +224,7 @@ class RunControl:
             self._shape = SessionShape()
             self._started = started = Future[str]()
             self._num_unlabelled = num_unlabelled
+            self._hindrances = tuple(hindrances)
             data = f"{total} images of {len(counts)} labels" if counts else str(self._source)
             self._status = RunStatus(
                 RunState.CONNECTING, "starting the worker", samples=total, data=data
@@ -325,6 +331,7 @@ class RunControl:
             server_timeout_sec=settings.server_timeout_sec,
             source=self._source,
             freeze=freeze if self._source.is_captured else None,
+            hindrances=self._hindrances,
             models_dir=str(self._data_dir / "models"),
             keep_versions=settings.keep_versions,
             publication=Publication.from_settings(settings),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -45,6 +45,7 @@ from fl_robot_ros.worker_link.event import (
     Prepared,
     Progress,
 )
+from fl_robot_ros.worker_link.hindrance import Hindrance, hindrance_between
 from fl_robot_ros.worker_link.run_status import RunState
 
 _SETTING_KEYS = (
@@ -90,6 +91,7 @@ class Participant:
         memory_limit_mb: Most memory of this process, in MB; 0: no limit.
         deadline: Watches over work that must end in time.
         wait: Called between the steps of the work; returns when the work may go on.
+        hindrances: What kept the robot from learning before.
     """
 
     robot: str
@@ -104,6 +106,7 @@ class Participant:
     memory_limit_mb: int = 0
     deadline: Callable[[str, float], AbstractContextManager[None]] = _no_deadline
     wait: Wait = no_wait
+    hindrances: Sequence[Hindrance] = ()
     _prepared: _Prepared | None = None
     _introduced_as: int = 0
 
@@ -171,7 +174,8 @@ class Participant:
             ),
         )
         self._report(RunState.WAITING, request)
-        return self._reply(message, _metrics(result, prepared.train, config), result.weights)
+        metrics = _metrics(result, prepared.train, config)
+        return self._reply(message, metrics, result.weights, config=config)
 
     def evaluate(self, message: Message) -> Message:
         """Evaluate the global model on this robot's holdout images; return the reply.
@@ -185,7 +189,8 @@ class Participant:
         self._report(RunState.EVALUATING, request)
         result = prepared.trainer.evaluate(request.weights, prepared.holdout)
         self._report(RunState.WAITING, request, loss=result.loss, accuracy=result.accuracy)
-        return self._reply(message, _metrics(result, prepared.train, config))
+        metrics = _metrics(result, prepared.train, config)
+        return self._reply(message, metrics, config=config)
 
     def deliver(self, message: Message) -> Message:
         """Try the final model on the held-out images and store it; return the reply.
@@ -262,7 +267,7 @@ class Participant:
             protocol.SECONDS: result.seconds,
             protocol.CLASS_COUNTS: prepared.train.class_counts(len(config.classes)),
         }
-        return self._reply(message, metrics, texts=texts)
+        return self._reply(message, metrics, texts=texts, config=config)
 
     def _verify(
         self, message: Message, request: protocol.Request, store: ModelStore
@@ -300,12 +305,22 @@ class Participant:
         metrics: protocol.Metrics,
         weights: NDArray[np.float32] | None = None,
         texts: dict[str, str] | None = None,
+        config: RunConfig | None = None,
     ) -> Message:
-        """Return a reply; the first one of each registration carries the robot's name."""
+        """Return a reply; the first one of each registration introduces the robot."""
         node_id = message.metadata.dst_node_id
-        name = {} if node_id == self._introduced_as else {protocol.ROBOT: self.robot}
+        introduction = {} if node_id == self._introduced_as else self._introduction(config)
         self._introduced_as = node_id
-        return protocol.reply(message, metrics, weights, {**name, **(texts or {})})
+        return protocol.reply(message, metrics, weights, {**introduction, **(texts or {})})
+
+    def _introduction(self, config: RunConfig | None) -> dict[str, str]:
+        """Return the robot's name, and what kept it from learning during the run before."""
+        texts = {protocol.ROBOT: self.robot}
+        if config is not None and config.run_before:
+            hindrance = hindrance_between(self.hindrances, *config.run_before)
+            if hindrance is not None:
+                texts[protocol.HINDRANCE] = str(hindrance)
+        return texts
 
     def _prepare(self, config: RunConfig) -> _Prepared:
         """Return trainer and data for a configuration; those of the last call if it is equal."""

@@ -94,6 +94,7 @@ def run_job(job: Job, events: EventWriter, guard: Guard, pause: Pause) -> None:
         memory_limit_mb=job.memory_limit_mb,
         deadline=guard.deadline,
         wait=pause.wait,
+        hindrances=job.hindrances,
     )
     client_app.set_participant(participant)
     with connect(

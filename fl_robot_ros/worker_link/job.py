@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from fl_robot_ros.data_source import DataSource, SourceKind
 from fl_robot_ros.errors import ProtocolError
 from fl_robot_ros.publication import Publication
+from fl_robot_ros.worker_link.hindrance import Hindrance
 
 # The line that asks a worker to leave the run; those that stop its work, with the reason after a
 # space, and let it go on.
@@ -53,6 +54,7 @@ class Job:
         threads: Threads to train with; 0: one for each core.
         nice: Niceness to add, 0 to 19.
         memory_limit_mb: Most memory of the worker, in MB; 0: no limit.
+        hindrances: What kept the robot from learning before.
         pause_max_sec: Longest pause, in s; after it the worker leaves the run.
     """
 
@@ -70,6 +72,7 @@ class Job:
     threads: int
     nice: int
     memory_limit_mb: int
+    hindrances: tuple[Hindrance, ...] = ()
     pause_max_sec: float = 120.0
 
     def to_json(self) -> str:
@@ -89,6 +92,7 @@ class Job:
             values["source"] = DataSource(**{**source, "kind": SourceKind(source["kind"])})
             values["publication"] = Publication.from_dict(values["publication"])
             values["freeze"] = None if freeze is None else FreezeRequest(**freeze)
+            values["hindrances"] = tuple(Hindrance(*one) for one in values["hindrances"])
             return cls(**values)
         except (ValueError, KeyError, TypeError) as error:
             raise ProtocolError(f"expected a job; the worker was given {text[:200]!r}") from error

@@ -458,6 +458,12 @@ def test_a_run_from_bag_to_model_path_with_a_pause_and_a_worker_killed_on_the_wa
     # After a restart the path is announced again, to whoever asks late.
     store.use("v00001")
     parameters |= {"learn": "auto", "learn_when": "[new_samples <= 1000, hours_since_run >= 0]"}
+    # Under another name it was not in the last run, and knows what kept it from learning then.
+    parameters |= {"robot_name": "stranger"}
+    journal = json.loads((tmp_path / "robot" / "learning.json").read_text())
+    before = {"reason": "battery 0.31, needs >= 0.4", "since": 1.7e9, "until": time.time() - 1.0}
+    journal["hindrances"].append(before)
+    (tmp_path / "robot" / "learning.json").write_text(json.dumps(journal))
     with server(
         tmp_path / "state", port, min_nodes=1, num_rounds=1, schedule=["*/5 * * * * *"]
     ) as fl_server:
@@ -468,6 +474,7 @@ def test_a_run_from_bag_to_model_path_with_a_pause_and_a_worker_killed_on_the_wa
         wait_until(lambda: "v00003" in late[-1].data, "the third model", RUN_TIMEOUT_SEC)
         restarted.wait_for_output("the server has no run now; next try by itself at ")
         assert "learning: the rules hold" in restarted.output
+        assert "stranger was not in run 2: battery 0.31, needs >= 0.4 (" in fl_server.text
         # Each thing is said once.
         assert restarted.output.count("idle, the run is finished") == 1
         assert "waiting, round" not in restarted.output

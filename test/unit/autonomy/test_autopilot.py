@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from fl_robot_ros.autonomy.reading import Reading
 from fl_robot_ros.autonomy.rules import LearningRules, Rule
 from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.errors import RunRefusedError
+from fl_robot_ros.worker_link.hindrance import Hindrance
 from fl_robot_ros.worker_link.run_status import FINISHED, RunState, RunStatus
 
 WHEN = ("new_samples >= 200",)
@@ -34,15 +36,18 @@ class FakeRun:
     newest_id: int = 7
     calls: list[str] = field(default_factory=list)
     refusal: str = ""
+    first_state: RunState = RunState.TRAINING
     come_back_sec: float = 0.0
     was_cancelled: bool = False
     is_leaving: bool = False
+    hindrances: Sequence[Hindrance] = ()
 
-    def start(self) -> Future[str]:
+    def start(self, hindrances: Sequence[Hindrance]) -> Future[str]:
         self.calls.append("start")
+        self.hindrances = hindrances
         if self.refusal:
             raise RunRefusedError(self.refusal)
-        self.status = RunStatus(RunState.TRAINING, samples=5)
+        self.status = RunStatus(self.first_state, samples=5)
         return Future()
 
     def pause(self, reason: str) -> None:
@@ -63,6 +68,7 @@ class Robot:
         self.settings = ClientSettings(**values)
         self.signals: dict[str, float | None] = dict(WELL)
         self.run = FakeRun()
+        self.path = path
         self.journal = Journal(path)
         self.verdicts: list[str] = []
         self.now = 0.0
@@ -254,6 +260,29 @@ def test_a_robot_comes_back_when_the_server_says(
     assert robot.step(1.0) == ["start"]
 
 
+def test_a_robot_says_that_it_learns_once_the_server_has_taken_it_in(robot: Robot) -> None:
+    robot.run.first_state = RunState.CONNECTING
+    start(robot)
+    assert robot.step() == []
+    assert (robot.verdicts, robot.autopilot.verdict) == ([], "learning: the rules hold")
+    robot.run.come_back_sec = 600.0
+    robot.run.end(RunState.IDLE, "no run before 23:00")
+    robot.step()
+    refused = "not learning: no run before 23:00; next try by itself at 22:11:01"
+    assert (robot.verdicts, robot.autopilot.verdict) == ([refused], refused)
+    robot.run.come_back_sec = 0.0
+    assert robot.step(600.0) == ["start"]
+    # It breaks with the words of before, and that is told again.
+    assert robot.step(still=0) == ["pause 0, needs still"]
+    assert robot.step(still=1) == ["resume"]
+    assert robot.autopilot.verdict == "learning: the rules hold"
+    assert robot.step(still=0) == ["pause 0, needs still"]
+    assert robot.step(still=1) == ["resume"]
+    robot.run.status = RunStatus(RunState.WAITING)
+    robot.step()
+    assert robot.verdicts[1:] == [*["paused: 0, needs still"] * 2, "learning: the rules hold"]
+
+
 def test_suggest_says_that_it_would_and_a_person_starts(tmp_path: Path) -> None:
     robot = Robot(tmp_path / "j.json", learn="suggest")
     robot.step()
@@ -287,6 +316,84 @@ def test_a_start_by_hand_may_ignore_all_rules(tmp_path: Path) -> None:
     robot.step(0.5, **WELL)
     assert robot.step(60.0) == ["start"]
     assert robot.step(0.5, still=0) == ["pause 0, needs still"]
+
+
+def at(text: str) -> float:
+    """Return a time of the robot's night as a timestamp."""
+    return datetime.fromisoformat(f"2026-11-{text}").timestamp()
+
+
+def test_a_run_is_told_what_kept_the_robot_from_learning_and_when(robot: Robot) -> None:
+    """22:00: it works all night, with stops, and its battery is empty at its dock."""
+    for _ in range(60):
+        robot.step(60.0, still=0)
+        robot.step(60.0, still=1, no_goal=0)
+    for hundredths in range(10, 40):
+        robot.step(60.0, battery=hundredths / 100, no_goal=1)
+    assert robot.step(60.0, battery=0.4) == ["start"]
+    first, second, third = robot.run.hindrances
+    assert first == Hindrance("0, needs still", at("26 22:01"), at("26 23:59"))
+    assert second == Hindrance("0, needs no_goal for 60 s", at("26 22:02"), at("27 00:00"))
+    assert third == Hindrance("battery 0.1, needs >= 0.4", at("27 00:01"), at("27 00:30"))
+    assert str(third) == "battery 0.1, needs >= 0.4 (Fri 00:01 to 00:30)"
+    # A run in which the robot was asked for nothing is no answer to why it does not learn.
+    robot.run.end(RunState.FAILED, "no server at cloud:8000")
+    robot.step(30.0)
+    hindrances = robot.journal.hindrances
+    assert [one.reason for one in hindrances[3:]] == ["the run failed: no server at cloud:8000"]
+    # They outlive a power cut, but for minutes.
+    while robot.step(10.0) != ["start"]:
+        pass
+    assert Journal(robot.path).hindrances[:3] == hindrances[:3]
+    robot.run.status = RunStatus(RunState.FAILED, "lost the server", round=3)
+    robot.step(0.1, battery=0.1)
+    assert [one.reason for one in robot.journal.hindrances] == ["battery 0.1, needs >= 0.4"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"learn": "suggest"}, "the rules held, and nobody called fl/start_round"),
+        ({"learn": "off"}, ""),
+        ({"learn": "off", "learn_when": (), "learn_while": ()}, ""),
+    ],
+)
+def test_a_run_by_hand_is_told_what_kept_a_robot_that_looks_at_its_rules(
+    tmp_path: Path, settings: dict[str, Any], expected: str
+) -> None:
+    path = tmp_path / "j.json"
+    Journal(path).hinder("0, needs still", at("26 20:00"))
+    robot = Robot(path, **settings)
+    robot.journal.hinder("0, needs still", at("26 20:00"))
+    for _ in range(120):
+        robot.step(1.0)
+    robot.autopilot.start_by_hand()
+    told = [one.reason for one in robot.run.hindrances]
+    assert (told[-1] if told else "") == expected
+
+
+def test_the_oldest_hindrances_are_forgotten_and_times_that_are_none_are_not_read(
+    tmp_path: Path,
+) -> None:
+    path, now = tmp_path / "learning.json", [0.0]
+    journal = Journal(path, clock=lambda: now[0])
+    for number in range(60):
+        journal.hinder("still" * (number + 1), 1e9)
+        journal.save()
+    assert len(journal.hindrances) == 50
+    # At its own pace: the disk hears of time that passes every ten minutes at most.
+    assert len(json.loads(path.read_text())["hindrances"]) == 1
+    now[0] = 600.0
+    journal.save()
+    assert Journal(path).hindrances == journal.hindrances
+    values = json.loads(path.read_text())
+    for wrong in (float("nan"), float("inf"), -1.0, 1e300):
+        values["hindrances"][0]["until"] = wrong
+        path.write_text(json.dumps(values))
+        assert Journal(path).hindrances == journal.hindrances[1:]
+    del values["hindrances"]
+    path.write_text(json.dumps({**values, "verdicts": ["one"]}))
+    assert (Journal(path).hindrances, Journal(path).verdicts) == ((), ["one"])
 
 
 def test_a_robot_without_rules_says_nothing_and_counts_its_runs(tmp_path: Path) -> None:

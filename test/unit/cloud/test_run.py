@@ -23,7 +23,7 @@ from fl_robot_ros.cloud.aggregation import Aggregation
 from fl_robot_ros.cloud.best_round import BestRound, Evaluation
 from fl_robot_ros.cloud.checkpoint import GlobalModel
 from fl_robot_ros.cloud.delivery_waves import DeliveryWaves
-from fl_robot_ros.cloud.history import History, RoundRecord, RunRecord
+from fl_robot_ros.cloud.history import History, RoundRecord, RunRecord, RunStage
 from fl_robot_ros.cloud.reply_reader import Read
 from fl_robot_ros.cloud.run import Run
 from fl_robot_ros.config import ServerSettings
@@ -318,6 +318,8 @@ def test_a_robot_with_an_error_is_named_and_left_out(history: History) -> None:
     final, _, _ = run_rounds(grid, history, fraction_train=1.0)
     np.testing.assert_allclose(final.weights, np.full(SIZE, 3.0))
     assert "round 1: node 2: out of memory" in events(history)
+    reasons = history._execute("SELECT DISTINCT reason FROM answers WHERE robot = 'node 2'")
+    assert reasons == [("out of memory",)]
     assert events(history)[-1].endswith("delivered to r1")
     assert grid.sent("query") == [(1, 2)]  # whoever waits for the end of the run
 
@@ -469,6 +471,22 @@ def test_a_late_update_that_is_harmful_or_whose_model_is_gone_does_not_count(
         "round 1: r2: its reply came too late to count: checkpoint round-00000.npz cannot be read"
         in events(history)
     )
+
+
+def test_a_robot_whose_first_reply_is_late_is_back_too(history: History) -> None:
+    run_rounds(FakeGrid({1: sound("r1")}), history)
+    history.end_run(1, RunStage.FINISHED)
+
+    def says_once(message: Message) -> Message | None:
+        is_first = message.metadata.message_type == "train" and message.metadata.group_id == "2"
+        return (hindered("r2", "0, needs still") if is_first else sound("r2"))(message)
+
+    grid = FakeGrid({1: sound("r1"), 2: says_once}, rounds_late={2: 1})
+    run_rounds(grid, history, begin=1, num_rounds=3, **LATE)
+    assert events(history).count("r2 was not in run 1: 0, needs still") == 1
+    [(reason,)] = history._execute("SELECT reason FROM answers WHERE reason LIKE '%before%'")
+    assert reason.startswith("its update came late; it counts in round 3, for 71% of its images; ")
+    assert reason.endswith("; did not learn before: 0, needs still")
 
 
 def test_a_late_error_is_one_that_came_too_late(history: History) -> None:
@@ -683,6 +701,60 @@ def test_a_robot_that_keeps_its_model_is_told_with_its_reason(history: History) 
     many = {number: keeps(f"r{number}", "v00002") for number in range(1, 12)}
     run_rounds(FakeGrid(many), history)
     assert events(history)[-1] == "3 more robots do not use it; the history says why"
+
+
+def hindered(name: str, hindrance: str) -> Robot:
+    """Return a sound robot that says what kept it from learning."""
+
+    def reply(message: Message) -> Message | None:
+        answer = sound(name)(message)
+        if answer is not None and "config" in answer.content:
+            answer.content.config_records["config"]["hindrance"] = hindrance
+        return answer
+
+    return reply
+
+
+def test_a_robot_that_was_not_in_the_run_before_says_why_once(history: History) -> None:
+    lines = ("battery 0.31, needs >= 0.4 (Wed 22:03 to Thu 04:10)", "0, needs\x1b[2J still")
+    robots = {1: hindered("r1", "early"), 2: hindered("r2", lines[0]), 3: hindered("r3", lines[1])}
+    run_rounds(FakeGrid({1: robots[1]}), history)
+    history.end_run(1, RunStage.FINISHED)
+    # Nothing was there before that it could have missed.
+    assert not any("early" in line for line in events(history))
+    told: list[tuple[float, ...]] = []
+
+    def asked(message: Message) -> Message | None:
+        told.append(protocol.unpack_request(message).config.run_before)
+        return robots[3](message)
+
+    grid = FakeGrid({**robots, 3: asked})
+    record = history.run(history.begin_run(2, 3, {}))
+    run_rounds(grid, history, begin=1, num_rounds=2, fraction_train=1.0, record=record)
+    assert {*told} == {history.times_of_last_run()}
+    expected = [f"r2 was not in run 1: {lines[0]}", "r3 was not in run 1: 0, needs [2J still"]
+    assert [line for line in events(history) if "not in run" in line] == expected
+    reasons = history._execute(
+        "SELECT DISTINCT robot, reason FROM answers WHERE run = 2 AND phase = 'train'"
+    )
+    said = {"r1": "early", "r2": lines[0], "r3": "0, needs [2J still"}
+    assert dict(reasons) == {name: f"did not learn before: {text}" for name, text in said.items()}
+    # A run that goes on after a restart of the server has told it.
+    run_rounds(FakeGrid(robots), history, begin=2, record=record)
+    assert len([line for line in events(history) if "not in run" in line]) == 2
+
+
+def test_many_robots_that_come_back_are_a_few_lines(history: History) -> None:
+    run_rounds(FakeGrid({0: sound("r0")}), history)
+    history.end_run(1, RunStage.FINISHED)
+    robots = {number: hindered(f"r{number:02d}", "0, needs still") for number in range(1, 31)}
+    grid = FakeGrid({0: sound("r0"), **robots})
+    run_rounds(grid, history, begin=1, fraction_train=0.4, fraction_evaluate=1.0)
+    lines = [line for line in events(history) if "not in run" in line]
+    assert len(lines) == 10
+    assert [line.partition(":")[0].split(" ")[1] for line in lines[:8]] == ["was"] * 8
+    assert lines[8].startswith("not in run 1 either: r")
+    assert lines[9].endswith(" more; the history says why")
 
 
 def test_a_run_goes_on_with_the_evaluation_that_a_stop_cut_off(history: History) -> None:

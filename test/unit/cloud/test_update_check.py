@@ -118,6 +118,24 @@ def test_names_from_the_network_are_one_clean_line() -> None:
     assert check(reply(robot="")).robot == "node 7"
 
 
+def test_what_kept_a_robot_from_learning_is_one_clean_line_of_bounded_length() -> None:
+    message = reply()
+    texts = message.content.config_records["config"]
+    for sent, read in (
+        ("battery 0.31, needs >= 0.4 (Wed 22:03 to 23:10)",) * 2,
+        ("no\x1b[2J\r\nbattery\u202e\x00", "no [2J battery"),
+        ("x" * 10**6, "x" * 297 + "..."),
+        (7, ""),
+        (b"battery", ""),
+        (["battery"], ""),
+    ):
+        texts["hindrance"] = sent  # type: ignore[assignment]
+        checked = check(message)
+        assert checked.accepted
+        assert checked.hindrance == read
+    assert check(reply()).hindrance == ""
+
+
 def test_aggregation_is_the_weighted_mean_of_the_accepted() -> None:
     replies = {
         1: reply(np.full(SIZE, 1.0, np.float32), num_examples=30),

@@ -43,7 +43,7 @@ def test_a_request_round_trips() -> None:
     weights = np.arange(6, dtype=np.float32)
     unpacked = unpack_request(request(pack_request(CONFIG, weights)))
     assert unpacked.config == CONFIG
-    nobody_lacks = dataclasses.replace(CONFIG, absent_classes=())
+    nobody_lacks = dataclasses.replace(CONFIG, absent_classes=(), run_before=(1.5e9, 1.6e9))
     assert unpack_request(request(pack_request(nobody_lacks, weights))).config == nobody_lacks
     assert unpacked.server_round == 4
     np.testing.assert_array_equal(unpacked.weights, weights)
@@ -95,6 +95,11 @@ def test_a_missing_value_is_named(field: str) -> None:
         ("absent-classes", [-1]),
         ("absent-classes", ["a"]),
         ("absent-classes", 1),
+        ("run-before", [1.0]),
+        ("run-before", [1, 2]),
+        ("run-before", ["x" * 10**6] * 2),
+        ("run-before", 1.0),
+        ("run-before", "\x1b[2J"),
         ("architecture", b"{}"),
         ("classes", ["a"]),
         ("classes", ["a", "a"]),

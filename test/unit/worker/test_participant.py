@@ -38,6 +38,7 @@ from fl_robot_ros.learning.weights import pack_weights
 from fl_robot_ros.publication import Publication
 from fl_robot_ros.worker.participant import Participant
 from fl_robot_ros.worker_link.event import Delivered, Dismissed, Event, EventWriter, read_event
+from fl_robot_ros.worker_link.hindrance import Hindrance
 
 take_identity()
 
@@ -222,6 +223,7 @@ def test_a_worse_model_is_kept_apart_and_node_and_server_hear_why(tmp_path: Path
         publication=Publication.from_settings(ClientSettings()),
         snapshot="20261126T190000Z",
         events=EventWriter(stream),
+        hindrances=(Hindrance("battery 0.31", 1e9, 1e9 + 60.0), Hindrance("older", 9e8, 9.9e8)),
     )
     layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2, activation="softmax")]
     model = keras.Sequential([keras.Input((10, 10, 3)), *layers])
@@ -240,6 +242,7 @@ def test_a_worse_model_is_kept_apart_and_node_and_server_hear_why(tmp_path: Path
             loss="plain",
             absent_classes=(),
             seed=0,
+            run_before=(1e9, 1.1e9),
         )
         message = Message(
             pack_request(config, weights), dst_node_id=1, message_type="query", group_id="3"
@@ -254,10 +257,13 @@ def test_a_worse_model_is_kept_apart_and_node_and_server_hear_why(tmp_path: Path
     assert isinstance(event, Delivered)
     assert (event.version, event.accuracy, event.is_current) == ("v00001", 0.0, False)
     assert check_reply(1, reply, None, 100).note.startswith("uses no model: accuracy 0.000")
+    # Said once, like the robot's name.
+    assert check_reply(1, reply, None, 100).hindrance.startswith("battery 0.31 (")
 
     reply, event = deliver(good)
     assert event == Delivered("v00002", 1.0)
     assert check_reply(1, reply, None, 100).note == ""
+    assert check_reply(1, reply, None, 100).hindrance == ""
 
     reply, event = deliver(-good)
     current = store.current()

@@ -24,12 +24,14 @@ from fl_robot_ros.worker_link.event import (
     Reading,
     read_event,
 )
+from fl_robot_ros.worker_link.hindrance import Hindrance
 from fl_robot_ros.worker_link.job import Job
 from fl_robot_ros.worker_link.run_status import RunState, RunStatus
 
 JOB = make_job(
     Path("/robots/r1"),
     publication=Publication.from_settings(ClientSettings(guarded_classes=("person",))),
+    hindrances=(Hindrance("battery 0.31, needs >= 0.4", 1.5, 2.5),),
 )
 EVENTS = (
     Frozen(10, 3, 1),
