@@ -219,10 +219,17 @@ def test_a_refused_start_is_tried_again_later(robot: Robot) -> None:
     assert robot.step(62.0) == ["start"]
 
 
-def test_a_run_that_a_person_left_does_not_begin_again_at_once(robot: Robot) -> None:
+@pytest.mark.parametrize(
+    ("detail", "come_back_sec"),
+    # It had its model already, or the server had no run: the hour was promised all the same.
+    [("the run was left", 0.0), (FINISHED, 0.0), ("the run was left", 30.0)],
+)
+def test_a_run_that_a_person_left_does_not_begin_again_at_once(
+    robot: Robot, detail: str, come_back_sec: float
+) -> None:
     start(robot)
-    robot.run.was_cancelled = True
-    robot.run.end(RunState.IDLE, "the run was left")
+    robot.run.was_cancelled, robot.run.come_back_sec = True, come_back_sec
+    robot.run.end(RunState.IDLE, detail)
     assert robot.step() == []
     assert "the run was left by hand; next try by itself" in robot.verdicts[-1]
     assert robot.step(3000.0) == []
@@ -320,7 +327,20 @@ def test_what_is_remembered_outlives_a_restart(robot: Robot, tmp_path: Path) -> 
     assert third.finished == again.finished
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"verdicts": 1}', '{"finished_run": {}}', "\0"])
+def journal_with(ended_at: str = "1.0", newest_id: str = "7", verdicts: str = "[]") -> str:
+    run = f'{{"ended_at": {ended_at}, "newest_id": {newest_id}, "labelled": 5}}'
+    return f'{{"finished_run": {run}, "runs_by_week": {{}}, "verdicts": {verdicts}}}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{", '{"verdicts": 1}', '{"finished_run": {}}', "\0"),
+        # NaN hours since the last run would never be enough; SQLite takes no such id.
+        *(journal_with(ended_at="NaN"), journal_with(newest_id="Infinity")),
+        *(journal_with(newest_id="1" + "0" * 30), journal_with(verdicts="3")),
+    ],
+)
 def test_a_damaged_journal_begins_anew(
     tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
