@@ -171,6 +171,19 @@ def test_a_machine_that_sleeps_through_a_moment_waits_for_the_next(tmp_path: Pat
     assert closed == [at("2026-11-26 02:00"), at("2026-11-26 08:00"), None]
 
 
+def test_a_clock_that_was_ahead_and_is_set_back_costs_no_run(tmp_path: Path) -> None:
+    clock = Clock(at("2027-05-01 12:00"))
+    clock.jumps = [1.0, at("2026-11-26 01:58:50") - clock.now - 1.0]
+    begins, said, closed = wait_for_a_run(tmp_path, clock, ["0 2 * * *"])
+    assert begins
+    assert clock.now == at("2026-11-26 02:00")
+    assert said == [
+        "the next run begins at Sun 02:00, in 14 h 0 min",
+        "the next run begins at Thu 02:00, in 1 min",
+    ]
+    assert closed == [at("2027-05-02 02:00"), at("2026-11-26 02:00"), None]
+
+
 def test_a_server_that_is_stopped_waits_no_longer_and_lets_nobody_in(tmp_path: Path) -> None:
     clock = Clock(at("2026-11-26 01:00"))
     clock.set()
