@@ -26,7 +26,6 @@ from fl_robot_ros.autonomy.reading import KeptReading, Reading
 from fl_robot_ros.autonomy.rules import Rule
 from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.dataset.dataset import Dataset
-from fl_robot_ros.errors import SettingError
 from fl_robot_ros.ros.graph_subscription import GraphSubscription
 
 _ODOMETRY = "nav_msgs/msg/Odometry"
@@ -68,7 +67,7 @@ class RobotSignals:
                 rare; all others are taken by `look`.
 
         Raises:
-            SettingError: The name of a topic or an action is invalid, or a rule has no topic.
+            SettingError: The name of a topic or an action is invalid.
         """
         self._node = node
         self._settings = settings
@@ -191,8 +190,6 @@ class RobotSignals:
 
     def _follow_motion(self) -> None:
         topics = self._settings.motion_topics
-        if not topics:
-            raise SettingError("motion_topics is empty, and the rule 'still' needs one or more")
 
         def take(topic: str, message: Any) -> None:
             twist = message
@@ -228,8 +225,6 @@ class RobotSignals:
 
     def _follow_goals(self) -> None:
         names = self._settings.action_names
-        if not names:
-            raise SettingError("action_names is empty, and the rule 'no_goal' needs one or more")
         goals = ActionGoals(names)
 
         def take(name: str, message: GoalStatusArray) -> None:
