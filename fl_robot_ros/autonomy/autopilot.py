@@ -28,8 +28,8 @@ _FIRST_WAIT_SEC = 60.0
 _LONGEST_WAIT_SEC = 3600.0
 _LEARNING = "learning: the rules hold"
 _LEARNING_ANYWAY = "learning: started by hand, which ignores the rules"
-# Values move on without making another verdict.
-_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+# Values move on without making another verdict; digits in a name are none.
+_NUMBER = re.compile(r"(?<![\w/])-?[0-9]+(\.[0-9]+)?")
 
 
 class Run(Protocol):

@@ -82,7 +82,10 @@ class Rendezvous:
         if not moments:
             return
         newest = time.strftime("%a %d %b %H:%M", time.localtime(moments[-1]))
-        number = f"{len(moments)} or more" if len(moments) == MOST_COUNTED else str(len(moments))
-        which = f"the run of {newest} was" if len(moments) == 1 else f"{number} runs were"
-        until = "" if len(moments) == 1 else f", up to {newest}"
+        if len(moments) == 1:
+            which, until = f"the run of {newest} was", ""
+        elif len(moments) < MOST_COUNTED:
+            which, until = f"{len(moments)} runs were", f", up to {newest}"
+        else:
+            which, until = f"{MOST_COUNTED} runs or more were", ""
         self._say(f"{which} skipped{until}: {reason}")

@@ -78,7 +78,7 @@ class Robot:
         )
 
     def read(self, rule: Rule, now: float) -> Reading:
-        value = self.signals[rule.signal]
+        value = self.signals[rule.topic or rule.signal]
         return Reading(value, "silent" if value is None else f"{value:g}")
 
     def step(self, seconds: float = 0.5, **signals: float | None) -> list[str]:
@@ -171,6 +171,16 @@ def test_a_value_that_moves_is_no_new_verdict(robot: Robot) -> None:
     found = {str(finding.rule): finding.reason for finding in robot.autopilot.findings}
     assert list(found) == [*WHEN, *WHILE]
     assert found["battery >= 0.4"] == "battery 0.29, needs >= 0.4"
+
+
+def test_names_that_differ_in_a_digit_make_another_verdict(tmp_path: Path) -> None:
+    rules = tuple(f"topic {name}" for name in ("arm1", "arm2", "arm/3"))
+    robot = Robot(tmp_path / "j.json", learn_while=rules)
+    robot.signals.update({"arm1": 0, "arm2": 0, "arm/3": 0})
+    for name in ("arm1", "arm2", "arm/3"):
+        robot.step()
+        robot.signals[name] = 1
+    assert robot.verdicts == [f"not learning: 0, needs {rule}" for rule in rules]
 
 
 @pytest.mark.parametrize("silent", WELL)

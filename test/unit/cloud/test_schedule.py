@@ -158,6 +158,13 @@ def test_moments_during_a_run_and_without_a_server_are_skipped_and_told(tmp_path
     ]
 
 
+def test_of_many_skipped_moments_the_last_one_counted_is_not_told(tmp_path: Path) -> None:
+    run = ("2026-11-20 02:00:01", "2026-11-20 02:00:31")
+    clock = Clock(at("2026-11-26 05:59:00"))
+    _, said, _ = wait_for_a_run(tmp_path, clock, ["* * * * *"], run)
+    assert said[0] == "1000 runs or more were skipped: there was no server"
+
+
 def test_a_machine_that_sleeps_through_a_moment_waits_for_the_next(tmp_path: Path) -> None:
     clock = Clock(at("2026-11-26 01:59:59"))
     clock.jumps = [5 * HOUR_SEC]
