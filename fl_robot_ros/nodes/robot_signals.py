@@ -63,8 +63,8 @@ class RobotSignals:
             data_dir: The folder whose disk the rule free_disk_mb means.
             finished_run: Returns the newest finished run.
             worker_pid: Returns the worker's process, None without one.
-            on_change: Called after a message of a goal or of a permission, which is urgent and
-                rare; all others are taken by `look`.
+            on_change: Called after a message of a goal, which is urgent and rare; all others are
+                taken by `look`.
 
         Raises:
             SettingError: The name of a topic or an action is invalid.
@@ -261,7 +261,6 @@ class RobotSignals:
             now = time.monotonic()
             look(now)
             permission.take(message.data, now)
-            self._on_change()
 
         def look(now: float) -> None:
             subscription.look_for_publishers()
@@ -269,7 +268,7 @@ class RobotSignals:
             permission.see(subscription.publishers, is_latched=is_latched, now=now)
 
         classes = {"std_msgs/msg/Bool": lambda: Bool}
-        subscription = self._subscribe(topic, classes, take, wants_last=True)
+        subscription = self._subscribe(topic, classes, take, wants_last=True, is_polled=True)
         permission = Permission(topic, self._settings.signal_timeout_sec)
         self._looks.append(look)
         self._readers[_key("topic", topic)] = _unless(subscription, permission.is_given)
