@@ -194,16 +194,14 @@ class Autopilot:
             self._journal.add_run(self._run.shape, at, finished if status.is_finished else None)
         if status.is_finished:
             self._failures, self._not_before = 0, -1.0
-            if come_back_sec:
-                self._wait(come_back_sec, "the server has no run now")
+        if self._run.was_cancelled:  # A person's word counts, also where it came too late.
+            self._wait(max(_LONGEST_WAIT_SEC, come_back_sec), "the run was left by hand")
         elif come_back_sec:
-            self._wait(come_back_sec, status.detail)
-        elif self._run.was_cancelled:
-            self._wait(_LONGEST_WAIT_SEC, "the run was left by hand")
-        elif status.state == RunState.IDLE:
-            self._wait_longer(status.detail)
-        else:
-            self._wait_longer(f"the run failed: {status.detail}")
+            no_run = "the server has no run now" if status.is_finished else status.detail
+            self._wait(come_back_sec, no_run)
+        elif not status.is_finished:
+            is_fault = status.state == RunState.FAILED
+            self._wait_longer(f"the run failed: {status.detail}" if is_fault else status.detail)
 
     def _check(
         self, checks: Sequence[RuleCheck], now: float, *, while_learning: bool

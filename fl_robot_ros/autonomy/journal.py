@@ -19,6 +19,7 @@ from fl_robot_ros.worker_link.hindrance import Hindrance
 _MOST_VERDICTS = 100
 _MOST_WEEKS = 12
 _MOST_SHAPES = 20  # a week
+_OUT_OF_RANGE = 2**53  # of what JSON can carry whole
 # Verdicts wait so long for the disk: a robot that stops and goes has one every few seconds.
 _WRITE_EVERY_SEC = 10.0
 _MOST_HINDRANCES = 50
@@ -65,6 +66,7 @@ class Journal:
         except (
             OSError,
             ValueError,
+            ArithmeticError,
             LookupError,
             TypeError,
             AttributeError,
@@ -129,15 +131,17 @@ class Journal:
 
     def _read(self, values: Any) -> None:
         finished = values["finished_run"]
+        if finished is not None:
+            ended_at, newest_id, labelled = (finished[name] for name in FinishedRun._fields)
+            finished = FinishedRun(float(ended_at), int(newest_id), int(labelled))
+            if not all(0 <= value < _OUT_OF_RANGE for value in finished):  # also NaN
+                raise ValueError(f"finished_run has numbers out of range: {finished}")
         weeks = {
             str(week): Counter({str(shape): int(runs) for shape, runs in shapes.items()})
             for week, shapes in values["runs_by_week"].items()
         }
-        if finished is not None:
-            ended_at, newest_id, labelled = (finished[name] for name in FinishedRun._fields)
-            self.finished = FinishedRun(float(ended_at), int(newest_id), int(labelled))
         self._verdicts.extend(map(str, values["verdicts"]))
-        self._weeks = weeks
+        self._weeks, self.finished = weeks, finished
 
     def _write(self) -> None:
         self._written_at, self._write_at = self._clock(), math.inf

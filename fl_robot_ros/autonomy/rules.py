@@ -117,7 +117,8 @@ class LearningRules:
         """Read `learn_when` and `learn_while`.
 
         Raises:
-            SettingError: A rule is invalid, or a robot that shall learn by itself has none.
+            SettingError: A rule is invalid or has no topic to read, or a robot that shall learn by
+                itself has none.
         """
         rules = cls(
             _parse_all("learn_when", settings.learn_when),
@@ -130,6 +131,10 @@ class LearningRules:
                         f"learn is {settings.learn!r}, and {name} is empty; expected one rule or "
                         "more in learn_when and in learn_while, see docs/autonomy.md"
                     )
+        signals = {rule.signal for rule in (*rules.to_begin, *rules.to_go_on)}
+        for signal, name in (("still", "motion_topics"), ("no_goal", "action_names")):
+            if signal in signals and not getattr(settings, name):
+                raise SettingError(f"{name} is empty, and the rule {signal!r} needs one or more")
         return rules
 
 

@@ -88,7 +88,7 @@ def _checks(options: argparse.Namespace) -> Iterator[Check]:
         options.seconds,
     )
     has_labels = bool(client.topic_labels) or client.dataset_source != SourceKind.CAPTURE
-    yield from topics.checks(request, robot.given, has_labels, robot.data_dir)
+    yield from topics.checks(request, robot.given, client, has_labels, robot.data_dir)
     yield from server.checks(client, options.server or "")
 
 

@@ -53,17 +53,19 @@ class Rendezvous:
         """
         self._tell_missed()
         while not self._stop.is_set():
-            now = self._clock()
-            begin_at = self._schedule.next_after(now)
+            since = now = self._clock()
+            begin_at = self._schedule.next_after(since)
             gate.close_until(begin_at)
-            self._say(f"the next run begins {describe_moment(begin_at, now)}")
-            while (left_sec := begin_at - self._clock()) > 0.0:
-                if self._stop.wait(min(left_sec, _POLL_SEC)):
+            self._say(f"the next run begins {describe_moment(begin_at, since)}")
+            # Before `since` there may be another moment: the clock was ahead, and was set back.
+            while since <= now < begin_at:
+                if self._stop.wait(min(begin_at - now, _POLL_SEC)):
                     return False
-            if left_sec >= -_LATE_SEC:
+                now = self._clock()
+            if begin_at <= now <= begin_at + _LATE_SEC:
                 gate.close_until(None)
                 return True
-            self._tell_skipped(now, self._clock(), "the machine slept, or its clock was set")
+            self._tell_skipped(since, now, "the machine slept, or its clock was set")
         return False
 
     def _tell_missed(self) -> None:
@@ -80,7 +82,10 @@ class Rendezvous:
         if not moments:
             return
         newest = time.strftime("%a %d %b %H:%M", time.localtime(moments[-1]))
-        number = f"{len(moments)} or more" if len(moments) == MOST_COUNTED else str(len(moments))
-        which = f"the run of {newest} was" if len(moments) == 1 else f"{number} runs were"
-        until = "" if len(moments) == 1 else f", up to {newest}"
+        if len(moments) == 1:
+            which, until = f"the run of {newest} was", ""
+        elif len(moments) < MOST_COUNTED:
+            which, until = f"{len(moments)} runs were", f", up to {newest}"
+        else:
+            which, until = f"{MOST_COUNTED} runs or more were", ""
         self._say(f"{which} skipped{until}: {reason}")

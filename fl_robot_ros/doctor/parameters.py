@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fl_robot_ros.autonomy.rules import LearningRules, parse_rule
 from fl_robot_ros.config import ClientSettings, PerceptionSettings, expand_path, resolve_data_dir
 from fl_robot_ros.data_source import DataSource
 from fl_robot_ros.doctor.finding import Check, Finding, Level, ok, problem, split, warning
@@ -84,6 +85,7 @@ def checks(path: Path | None, namespace: str, robot: RobotSettings) -> list[Chec
         Check(SECTION, "enrolment", partial(check_membership, robot.client)),
         Check(SECTION, "data", partial(check_data, robot.client)),
         Check(SECTION, "cameras", partial(check_cameras, robot.client)),
+        Check(SECTION, "rules", partial(check_rules, robot.client)),
         Check(SECTION, "model_path", partial(check_model_path, robot.perception)),
     ]
 
@@ -129,6 +131,24 @@ def check_cameras(settings: ClientSettings) -> Iterator[Finding]:
         yield problem(line, "write the camera's name as in image_topics")
     if not settings.image_topics and not settings.bag_paths:
         yield warning("image_topics is empty: no camera is captured", "name the camera's topic")
+
+
+def check_rules(settings: ClientSettings) -> Iterator[Finding]:
+    """Find rules of learning with which `fl_client` does not start.
+
+    Raises:
+        SettingError: The rules lack something.
+    """
+    is_valid = True
+    for name in ("learn_when", "learn_while"):
+        for rule in getattr(settings, name):
+            try:
+                parse_rule(rule)
+            except SettingError as error:
+                is_valid = False
+                yield problem(f"{name}: {error}", "see the grammar in docs/autonomy.md")
+    if is_valid:
+        LearningRules.from_settings(settings)
 
 
 def check_model_path(settings: PerceptionSettings) -> Iterator[Finding]:

@@ -140,6 +140,7 @@ class RobotGraph:
         cameras: The topics of `image_topics`.
         labels: The topic of labels.
         model_path: The topic on which the model is announced.
+        types: Types of every topic that somebody publishes, hidden ones too, by full name.
         image_topics: Every topic of cameras, by name.
         battery_topics: Every topic of batteries, by name.
         battery_topic: The topic asked for, None for none.
@@ -160,6 +161,7 @@ class RobotGraph:
     cameras: tuple[Topic, ...] = ()
     labels: Topic = Topic("/fl/label")
     model_path: Topic = Topic("/fl/model_path")
+    types: dict[str, list[str]] = field(default_factory=dict)
     image_topics: tuple[str, ...] = ()
     battery_topics: tuple[str, ...] = ()
     battery_topic: Topic | None = None
@@ -169,6 +171,13 @@ class RobotGraph:
     status: dict[str, str] = field(default_factory=dict)
     perception_model: str | None = None
     has_clock: bool = False
+
+    def full_name(self, name: str) -> str:
+        """Return the full name of a topic of `fl_client`, remappings aside."""
+        namespace = self.namespace.rstrip("/")
+        if name.startswith("~"):
+            return f"{namespace}/fl_client{name[1:]}"
+        return name if name.startswith("/") else f"{namespace}/{name}"
 
     def to_json(self) -> str:
         """Return everything as one line."""

@@ -161,7 +161,8 @@ def check_admission(server: Server, settings: ClientSettings) -> Iterator[Findin
             json.dumps(request) + "\n",
         )
     try:
-        line = str(json.loads(done.stdout)["problem"])
+        said = json.loads(done.stdout)
+        line, note = str(said["problem"]), str(said["note"])
     except (ValueError, LookupError, TypeError):
         yield problem(f"{python} cannot ask the server: {last_line(done)}", "see 'packages' above")
         return
@@ -169,11 +170,11 @@ def check_admission(server: Server, settings: ClientSettings) -> Iterator[Findin
         yield warning(line, "none while this robot is in a run; else it has another's enrolment")
     elif line:
         yield split(Level.PROBLEM, line)
-    elif settings.enrolment:
-        yield ok(f"{server.address} is the fleet's server, and takes this robot")
     else:
         tls = "" if settings.root_certificates else " over plain HTTP"
-        yield ok(f"{server.address} is an fl_server{tls}, and takes this robot")
+        which = "the fleet's server" if settings.enrolment else f"an fl_server{tls}"
+        note = f"; {note}" if note else ""
+        yield ok(f"{server.address} is {which}, and takes this robot{note}")
 
 
 def _python(settings: ClientSettings) -> Path:

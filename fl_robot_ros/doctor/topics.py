@@ -11,12 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.doctor.cameras import check_cameras, check_stamps
 from fl_robot_ros.doctor.child_process import last_line, run_child
 from fl_robot_ros.doctor.disk import client_process
 from fl_robot_ros.doctor.finding import Check, Finding, ok, problem, warning
 from fl_robot_ros.doctor.packages import import_modules
 from fl_robot_ros.doctor.robot_graph import INVALID_CODE, ListenRequest, RobotGraph
+from fl_robot_ros.doctor.rule_signals import check_rule_signals
 from fl_robot_ros.errors import RunFailedError
 from fl_robot_ros.name_list import name_list
 from fl_robot_ros.worker_link.run_status import RunState
@@ -33,13 +35,18 @@ _VARIABLES_FIX = "look at RMW_IMPLEMENTATION, ROS_DOMAIN_ID and the other variab
 
 
 def checks(
-    request: ListenRequest, given: Mapping[str, Any], has_labels: bool, data_dir: Path
+    request: ListenRequest,
+    given: Mapping[str, Any],
+    settings: ClientSettings,
+    has_labels: bool,
+    data_dir: Path,
 ) -> list[Check]:
     """Return the checks of the topics; the first one listens.
 
     Args:
         request: What to listen to.
         given: Parameters of `fl_client` from the file.
+        settings: Settings of `fl_client`.
         has_labels: Whether frames get labels without the topic.
         data_dir: The robot's data folder.
     """
@@ -66,6 +73,7 @@ def checks(
         Check(SECTION, "labels", later(partial(check_labels, has_labels=has_labels))),
         Check(SECTION, "clocks", later(partial(check_clocks, given=given))),
         Check(SECTION, "battery", later(check_battery)),
+        Check(SECTION, "rules", later(partial(check_rule_signals, settings=settings))),
         Check(SECTION, "perception", later(check_perception)),
     ]
 
@@ -122,6 +130,8 @@ def check_client(graph: RobotGraph, data_dir: Path) -> Iterator[Finding]:
             yield warning(line, "see worker.log in its data folder, then fl_call start_round")
         else:
             yield ok(line)
+        if graph.status.get("why"):
+            yield ok(graph.status["why"])
     elif graph.namespace in others:
         yield warning("fl_client runs and says nothing on fl/status", "start it again")
     elif client_process(data_dir) is not None:

@@ -35,6 +35,7 @@ from fl_robot_ros.doctor.robot_graph import (
     RobotGraph,
     Topic,
 )
+from fl_robot_ros.doctor.rule_signals import SETTINGS
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.images.frame import Frame
 from fl_robot_ros.one_line import one_line
@@ -58,7 +59,7 @@ _LABEL_DEPTH = 100
 # What fl_perception draws is no camera.
 _ANNOTATED = "/fl/perception/"
 # What is asked of the client.
-_PARAMETERS = ("image_topics", "use_sim_time", "battery_topic", "learn_when", "learn_while")
+_PARAMETERS = ("image_topics", "use_sim_time", "battery_topic", *SETTINGS)
 # DDS repeats after 3 s what got lost.
 _DISCOVERY_SEC = 4.0
 _REPLY_SEC = 2.0
@@ -129,6 +130,7 @@ class GraphListener:
             cameras=tuple(self._topic(camera.topic) for camera in self._cameras),
             labels=self._topic(self._labels.topic),
             model_path=self._topic(full_topic_name(node, "fl/model_path")),
+            types=types,
             image_topics=tuple(
                 name
                 for name in _names_of(types, (IMAGE_TYPE, COMPRESSED_TYPE))

@@ -26,7 +26,6 @@ from fl_robot_ros.autonomy.reading import KeptReading, Reading
 from fl_robot_ros.autonomy.rules import Rule
 from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.dataset.dataset import Dataset
-from fl_robot_ros.errors import SettingError
 from fl_robot_ros.ros.graph_subscription import GraphSubscription
 
 _ODOMETRY = "nav_msgs/msg/Odometry"
@@ -64,11 +63,11 @@ class RobotSignals:
             data_dir: The folder whose disk the rule free_disk_mb means.
             finished_run: Returns the newest finished run.
             worker_pid: Returns the worker's process, None without one.
-            on_change: Called after a message of a goal or of a permission, which is urgent and
-                rare; all others are taken by `look`.
+            on_change: Called after a message of a goal, which is urgent and rare; all others are
+                taken by `look`.
 
         Raises:
-            SettingError: The name of a topic or an action is invalid, or a rule has no topic.
+            SettingError: The name of a topic or an action is invalid.
         """
         self._node = node
         self._settings = settings
@@ -191,8 +190,6 @@ class RobotSignals:
 
     def _follow_motion(self) -> None:
         topics = self._settings.motion_topics
-        if not topics:
-            raise SettingError("motion_topics is empty, and the rule 'still' needs one or more")
 
         def take(topic: str, message: Any) -> None:
             twist = message
@@ -228,8 +225,6 @@ class RobotSignals:
 
     def _follow_goals(self) -> None:
         names = self._settings.action_names
-        if not names:
-            raise SettingError("action_names is empty, and the rule 'no_goal' needs one or more")
         goals = ActionGoals(names)
 
         def take(name: str, message: GoalStatusArray) -> None:
@@ -266,7 +261,6 @@ class RobotSignals:
             now = time.monotonic()
             look(now)
             permission.take(message.data, now)
-            self._on_change()
 
         def look(now: float) -> None:
             subscription.look_for_publishers()
@@ -274,7 +268,7 @@ class RobotSignals:
             permission.see(subscription.publishers, is_latched=is_latched, now=now)
 
         classes = {"std_msgs/msg/Bool": lambda: Bool}
-        subscription = self._subscribe(topic, classes, take, wants_last=True)
+        subscription = self._subscribe(topic, classes, take, wants_last=True, is_polled=True)
         permission = Permission(topic, self._settings.signal_timeout_sec)
         self._looks.append(look)
         self._readers[_key("topic", topic)] = _unless(subscription, permission.is_given)

@@ -66,7 +66,7 @@ def introduce(
     if status == _NOT_READY:
         raise ServerUnreachableError(f"the server at {address} is not ready: {text[:200].strip()}")
     if status == _NO_SUCH_PATH:
-        raise ServerUnreachableError(f"what listens at {address} is no fl_server: {text[:100]!r}")
+        raise ServerUnreachableError(_no_server(address))
     if enrolment is not None and status != _ADMITTED:
         raise ServerUnreachableError(
             f"the server at {address} has no list of enrolled robots, and signs no models; start "
@@ -118,13 +118,18 @@ def _ask(address: str, certificates: str, enrolment: Enrolment | None) -> tuple[
             with _encrypted(plain, address, certificates) as connection:
                 return _request(connection, address, _signed(enrolment))
     except (OSError, http.client.HTTPException) as error:
-        if not certificates and _speaks_tls(address):
+        is_late = isinstance(error, TimeoutError)
+        if not (certificates or is_late) and _speaks_tls(address):
             raise ServerUnreachableError(
                 f"the server at {address} speaks TLS, and this robot was told plain HTTP; set "
                 "enrolment to the file of 'fl_keys robot NAME', or root_certificates"
             ) from error
+        if isinstance(error, http.client.HTTPException) and not isinstance(error, OSError):
+            raise ServerUnreachableError(_no_server(address)) from error
+        how = f" in {_REPLY_SEC:g} s" if is_late else f": {error or type(error).__name__}"
         raise ServerUnreachableError(
-            f"the server at {address} does not reply: {error or type(error).__name__}"
+            f"the server at {address} does not reply{how}; look whether fl_server runs there, or "
+            "correct the host and the port"
         ) from error
 
 
@@ -172,7 +177,7 @@ def _encrypted(plain: socket.socket, address: str, certificates: str) -> ssl.SSL
 def _shake_hands(context: ssl.SSLContext, plain: socket.socket, host: str | None) -> ssl.SSLSocket:
     connection = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
     try:
-        with _limited(connection):
+        with limited(connection, _REPLY_SEC):
             connection.do_handshake()
     except BaseException:
         connection.close()
@@ -181,20 +186,36 @@ def _shake_hands(context: ssl.SSLContext, plain: socket.socket, host: str | None
 
 
 @contextmanager
-def _limited(connection: socket.socket) -> Iterator[None]:
-    """Break a connection after some time: who drips a byte now and then meets every timeout."""
+def limited(connection: socket.socket, seconds: float) -> Iterator[None]:
+    """Break a connection after some time: who drips a byte now and then meets every timeout.
+
+    Raises:
+        TimeoutError: It was broken.
+    """
+    is_late = threading.Event()
 
     def break_off() -> None:
+        is_late.set()
         with suppress(OSError):
             socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
-    timer = threading.Timer(_REPLY_SEC, break_off)
+    timer = threading.Timer(seconds, break_off)
     timer.daemon = True
     timer.start()
     try:
         yield
+    except (OSError, http.client.HTTPException) as error:
+        if is_late.is_set():
+            raise TimeoutError from error
+        raise
     finally:
         timer.cancel()
+    if is_late.is_set():
+        raise TimeoutError
+
+
+def _no_server(address: str) -> str:
+    return f"what listens at {address} is no fl_server; correct the host and the port"
 
 
 def _describe(error: ssl.SSLCertVerificationError, host: str) -> str:
@@ -233,7 +254,7 @@ def _request(
     client = http.client.HTTPConnection(host, port)
     client.sock = connection
     content_type = {"content-type": _PROTOBUF, "accept": _PROTOBUF}
-    with _limited(connection):
+    with limited(connection, _REPLY_SEC):
         client.request("POST", _QUESTION, b"", {**content_type, **headers})
         response = client.getresponse()
         text = response.read(_MAX_REPLY_BYTES).decode("utf-8", errors="replace")

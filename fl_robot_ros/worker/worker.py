@@ -62,9 +62,9 @@ def run_job(job: Job, events: EventWriter, guard: Guard, pause: Pause) -> None:
     if job.freeze is not None:
         snapshot = _freeze(job.freeze, job.source.holdout_fraction, events)
     _step_back(job.nice)
+    events.write(Progress(RunState.CONNECTING))
     pause.wait()
     guard.limit_memory(job.memory_limit_mb)
-    events.write(Progress(RunState.CONNECTING))
     enrolment = Enrolment.load(Path(job.enrolment)) if job.enrolment else None
     certificates = read_certificates(job.root_certificates, enrolment)
     wait_for_listener(job.server_address, job.connect_timeout_sec)

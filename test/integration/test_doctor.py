@@ -10,6 +10,7 @@ from sensor_msgs.msg import BatteryState, Image
 from std_msgs.msg import String
 from waiting import wait_until
 
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.doctor import topics
 from fl_robot_ros.doctor.examination import Result, examine
 from fl_robot_ros.doctor.robot_graph import ListenRequest
@@ -23,6 +24,7 @@ def test_what_is_wrong_with_a_robots_topics_is_told(
         data_dir=str(tmp_path / "data"),
         image_topics="[camera/image_raw, rear, side]",
         use_sim_time="true",
+        learn_while=["topic fl/may_learn", "no_goal"],
     )
     camera = peer.publisher(Image, "camera/image_raw", qos_profile_sensor_data)
     battery = peer.publisher(BatteryState, "power", qos_profile_sensor_data)
@@ -52,13 +54,16 @@ def test_what_is_wrong_with_a_robots_topics_is_told(
         "labels: warning: nobody publishes /fl/label",
         "clocks: problem: use_sim_time is true, and nobody publishes /clock",
         "battery: warning: /power counts in per cent: 83",
+        "fl_client: ok: not learning: fl/may_learn unknown: no message yet",
+        "rules: warning: nobody publishes /fl/may_learn: the rule 'topic fl/may_learn' does not",
+        "rules: warning: none of the actions navigate_to_pose, ",
         "perception: ok: no fl_perception runs",
         "perception: warning: /test_peer follows /fl/model_path without durability",
     )
 
     def is_told() -> bool:
         """Examine anew: on a slow machine, discovery takes longer than the doctor listens."""
-        found[:] = examine(topics.checks(request, {}, False, tmp_path / "data"))
+        found[:] = examine(topics.checks(request, {}, ClientSettings(), False, tmp_path / "data"))
         lines = [f"{one.check}: {one.level}: {one.text}" for one in found]
         return all(any(line.startswith(start) for line in lines) for start in expected)
 
@@ -73,6 +78,6 @@ def test_what_is_wrong_with_a_robots_topics_is_told(
 
 def test_an_invalid_name_is_no_fault_of_ros(tmp_path: Path) -> None:
     request = ListenRequest("/", ["cam era"], "", 0.1)
-    [found] = examine(topics.checks(request, {}, False, tmp_path))
+    [found] = examine(topics.checks(request, {}, ClientSettings(), False, tmp_path))
     assert found.text.startswith("topic name 'cam era' is invalid")
     assert found.fix == "correct it in the parameter file"

@@ -84,7 +84,7 @@ class Robot:
         )
 
     def read(self, rule: Rule, now: float) -> Reading:
-        value = self.signals[rule.signal]
+        value = self.signals[rule.topic or rule.signal]
         return Reading(value, "silent" if value is None else f"{value:g}")
 
     def step(self, seconds: float = 0.5, **signals: float | None) -> list[str]:
@@ -179,6 +179,16 @@ def test_a_value_that_moves_is_no_new_verdict(robot: Robot) -> None:
     assert found["battery >= 0.4"] == "battery 0.29, needs >= 0.4"
 
 
+def test_names_that_differ_in_a_digit_make_another_verdict(tmp_path: Path) -> None:
+    rules = tuple(f"topic {name}" for name in ("arm1", "arm2", "arm/3"))
+    robot = Robot(tmp_path / "j.json", learn_while=rules)
+    robot.signals.update({"arm1": 0, "arm2": 0, "arm/3": 0})
+    for name in ("arm1", "arm2", "arm/3"):
+        robot.step()
+        robot.signals[name] = 1
+    assert robot.verdicts == [f"not learning: 0, needs {rule}" for rule in rules]
+
+
 @pytest.mark.parametrize("silent", WELL)
 def test_no_run_begins_while_a_signal_is_silent(robot: Robot, silent: str) -> None:
     for _ in range(200):
@@ -225,10 +235,17 @@ def test_a_refused_start_is_tried_again_later(robot: Robot) -> None:
     assert robot.step(62.0) == ["start"]
 
 
-def test_a_run_that_a_person_left_does_not_begin_again_at_once(robot: Robot) -> None:
+@pytest.mark.parametrize(
+    ("detail", "come_back_sec"),
+    # It had its model already, or the server had no run: the hour was promised all the same.
+    [("the run was left", 0.0), (FINISHED, 0.0), ("the run was left", 30.0)],
+)
+def test_a_run_that_a_person_left_does_not_begin_again_at_once(
+    robot: Robot, detail: str, come_back_sec: float
+) -> None:
     start(robot)
-    robot.run.was_cancelled = True
-    robot.run.end(RunState.IDLE, "the run was left")
+    robot.run.was_cancelled, robot.run.come_back_sec = True, come_back_sec
+    robot.run.end(RunState.IDLE, detail)
     assert robot.step() == []
     assert "the run was left by hand; next try by itself" in robot.verdicts[-1]
     assert robot.step(3000.0) == []
@@ -427,7 +444,20 @@ def test_what_is_remembered_outlives_a_restart(robot: Robot, tmp_path: Path) -> 
     assert third.finished == again.finished
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"verdicts": 1}', '{"finished_run": {}}', "\0"])
+def journal_with(ended_at: str = "1.0", newest_id: str = "7", verdicts: str = "[]") -> str:
+    run = f'{{"ended_at": {ended_at}, "newest_id": {newest_id}, "labelled": 5}}'
+    return f'{{"finished_run": {run}, "runs_by_week": {{}}, "verdicts": {verdicts}}}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{", '{"verdicts": 1}', '{"finished_run": {}}', "\0"),
+        # NaN hours since the last run would never be enough; SQLite takes no such id.
+        *(journal_with(ended_at="NaN"), journal_with(newest_id="Infinity")),
+        *(journal_with(newest_id="1" + "0" * 30), journal_with(verdicts="3")),
+    ],
+)
 def test_a_damaged_journal_begins_anew(
     tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:

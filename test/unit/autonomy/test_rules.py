@@ -88,6 +88,8 @@ def test_the_setting_of_an_invalid_rule_is_named() -> None:
         LearningRules.from_settings(ClientSettings(learn_while=("battery",)))
     with pytest.raises(SettingError, match="learn is 'auto', and learn_when is empty"):
         LearningRules.from_settings(ClientSettings(learn="auto", learn_while=("charging",)))
+    with pytest.raises(SettingError, match="action_names is empty, and the rule 'no_goal' needs"):
+        LearningRules.from_settings(ClientSettings(learn_while=("no_goal",), action_names=()))
     assert LearningRules.from_settings(ClientSettings()) == LearningRules()
 
 

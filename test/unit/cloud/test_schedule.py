@@ -158,6 +158,13 @@ def test_moments_during_a_run_and_without_a_server_are_skipped_and_told(tmp_path
     ]
 
 
+def test_of_many_skipped_moments_the_last_one_counted_is_not_told(tmp_path: Path) -> None:
+    run = ("2026-11-20 02:00:01", "2026-11-20 02:00:31")
+    clock = Clock(at("2026-11-26 05:59:00"))
+    _, said, _ = wait_for_a_run(tmp_path, clock, ["* * * * *"], run)
+    assert said[0] == "1000 runs or more were skipped: there was no server"
+
+
 def test_a_machine_that_sleeps_through_a_moment_waits_for_the_next(tmp_path: Path) -> None:
     clock = Clock(at("2026-11-26 01:59:59"))
     clock.jumps = [5 * HOUR_SEC]
@@ -169,6 +176,19 @@ def test_a_machine_that_sleeps_through_a_moment_waits_for_the_next(tmp_path: Pat
         "the next run begins at Thu 08:00, in 1 h 0 min",
     ]
     assert closed == [at("2026-11-26 02:00"), at("2026-11-26 08:00"), None]
+
+
+def test_a_clock_that_was_ahead_and_is_set_back_costs_no_run(tmp_path: Path) -> None:
+    clock = Clock(at("2027-05-01 12:00"))
+    clock.jumps = [1.0, at("2026-11-26 01:58:50") - clock.now - 1.0]
+    begins, said, closed = wait_for_a_run(tmp_path, clock, ["0 2 * * *"])
+    assert begins
+    assert clock.now == at("2026-11-26 02:00")
+    assert said == [
+        "the next run begins at Sun 02:00, in 14 h 0 min",
+        "the next run begins at Thu 02:00, in 1 min",
+    ]
+    assert closed == [at("2027-05-02 02:00"), at("2026-11-26 02:00"), None]
 
 
 def test_a_server_that_is_stopped_waits_no_longer_and_lets_nobody_in(tmp_path: Path) -> None:

@@ -39,6 +39,14 @@ def findings(folder: Path, text: str, namespace: str = "/") -> list[Result]:
         ("dataset_source: tape", "dataset_source is 'tape'", "expected 'capture'"),
         ("server_address: cloud:80", "there is no TLS", "set enrolment to the file of"),
         ("topic_labels: ['side: cup']", "topic_labels names side, which is none", "as in image_"),
+        ("learn_when: [clock in 22:00-25:00]", "learn_when: rule 'clock in 22:00-25", "grammar"),
+        (
+            "learn_while: [batery >= 0.4]",
+            "at 'batery', expected a signal: charging",
+            "autonomy.md",
+        ),
+        ("learn: auto", "learn is 'auto', and learn_when is empty", "expected one rule or more"),
+        ("{learn_while: [still], motion_topics: []}", "motion_topics is empty, and the rule", ""),
         (
             "{min_brightness: 200.0, max_brightness: 100.0}",
             "min_brightness is 200.0",

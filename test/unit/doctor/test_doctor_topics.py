@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.doctor import cameras, topics
 from fl_robot_ros.doctor.examination import examine
 from fl_robot_ros.doctor.finding import Finding, Level
@@ -20,6 +21,8 @@ from fl_robot_ros.doctor.robot_graph import (
     RobotGraph,
     Topic,
 )
+from fl_robot_ros.doctor.rule_signals import check_rule_signals
+from fl_robot_ros.name_list import name_list
 from fl_robot_ros.process_lock import ProcessLock
 
 SEC = 1_000_000_000
@@ -259,6 +262,38 @@ def test_a_battery_is_read_as_the_rules_would(
     assert text in found.text
 
 
+def test_rules_whose_signals_nobody_publishes_are_told() -> None:
+    settings = ClientSettings(
+        learn_while=("still", "no_goal", "topic go", "temperature <= 80"),
+        motion_topics=("cmd_vel", "/odom"),
+        temperature_topic="heat",
+    )
+    graph = replace(GRAPH, namespace="/r1")
+    found = list(check_rule_signals(graph, settings))
+    assert [one.text.partition(":")[0] for one in found] == [
+        *("nobody publishes /r1/cmd_vel", "nobody publishes /odom"),
+        f"none of the actions {name_list(settings.action_names)} has a server",
+        *("nobody publishes /r1/go", "nobody publishes /r1/heat"),
+    ]
+    assert {one.level for one in found} == {Level.WARNING}
+
+    twist, odometry = "geometry_msgs/msg/Twist", "nav_msgs/msg/Odometry"
+    types = {"/cmd_vel": [twist], "/odom": [odometry, twist], "/r1/go": [STRING]}
+    types["/nav/_action/status"] = ["action_msgs/msg/GoalStatusArray"]
+    running = {"learn_while": ["still", "no_goal", "topic go"], "learn_when": None}
+    graph = replace(graph, types=types, client_parameters=running)
+    cmd_vel, odom, action, go = check_rule_signals(graph, settings)
+    assert cmd_vel.fix == "correct motion_topics; there are /cmd_vel, /odom"
+    assert (odom.level, go.level) == (Level.PROBLEM, Level.PROBLEM)
+    assert odom.text.startswith(f"/odom carries {odometry}, {twist}: the rule 'still' takes one")
+    assert action.fix == "correct action_names; there are /nav"
+    assert go.fix == "start what publishes it"
+
+    types |= {"/r1/cmd_vel": [twist], "/odom": [odometry], "/r1/go": ["std_msgs/msg/Bool"]}
+    types["/r1/dock_robot/_action/status"] = types["/nav/_action/status"]
+    assert list(check_rule_signals(graph, settings)) == []
+
+
 def test_our_own_nodes_are_told_of(tmp_path: Path) -> None:
     def one(graph: RobotGraph) -> Finding:
         [found] = topics.check_client(graph, tmp_path)
@@ -269,6 +304,10 @@ def test_our_own_nodes_are_told_of(tmp_path: Path) -> None:
     found = one(replace(silent, client_namespaces=("/r1",)))
     assert found.text == "no fl_client in the namespace /; there is one in /r1"
     assert "says nothing" in one(replace(silent, client_namespaces=("/",))).text
+    _, why = topics.check_client(
+        replace(GRAPH, status={"state": "idle", "why": "not learning: discharging"}), tmp_path
+    )
+    assert (why.level, why.text) == (Level.OK, "not learning: discharging")
     failed = one(replace(GRAPH, status={"state": "failed", "detail": "no memory"}))
     assert (failed.level, failed.text) == ("warning", "fl_client runs: failed, no memory")
     lock = ProcessLock(tmp_path / ".lock")
@@ -292,7 +331,7 @@ def test_the_model_in_use_is_compared_with_the_current_one() -> None:
 
 def test_ros_that_does_not_start_is_one_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     request = ListenRequest("/", None, "", 0.1)
-    checks = topics.checks(request, {}, False, Path("/nowhere"))
+    checks = topics.checks(request, {}, ClientSettings(), False, Path("/nowhere"))
     monkeypatch.setattr(topics, "has_ros", lambda: False)
     [found] = examine(checks)
     assert found.text == "the checks of ROS were left out"

@@ -261,14 +261,16 @@ def test_a_server_that_drips_is_left(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=drip, args=(listener,), daemon=True)
         thread.start()
-        with pytest.raises(ServerUnreachableError, match="the server at 127"):
+        with pytest.raises(ServerUnreachableError, match=r"not reply in 0\.5 s; look whether"):
             contact(listener.getsockname()[1], robots, robot)
         is_over.set()
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
 
 
-@pytest.mark.parametrize("answer", [b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", b"?"])
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", b"?", b"SSH-2.0-x\r\n"]
+)
 def test_what_is_no_server_of_a_fleet_is_told(answer: bytes) -> None:
     def serve(listener: socket.socket) -> None:
         while True:
@@ -284,7 +286,8 @@ def test_what_is_no_server_of_a_fleet_is_told(answer: bytes) -> None:
         thread = threading.Thread(target=serve, args=(listener,), daemon=True)
         thread.start()
         port = listener.getsockname()[1]
-        with pytest.raises(ServerUnreachableError, match=f"127.0.0.1:{port}"):
+        told = f"127.0.0.1:{port} is no fl_server; correct the host and the port"
+        with pytest.raises(ServerUnreachableError, match=told):
             contact(port, {}, "none")
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from flower_identity import take_identity
 from flwr.app import Message, RecordDict
+from worker_job import make_job
 
-from fl_robot_ros.errors import RunFailedError, ServerUnreachableError
+from fl_robot_ros.errors import PauseTooLongError, RunFailedError, ServerUnreachableError
+from fl_robot_ros.worker import worker
 from fl_robot_ros.worker.pause import Pause
 from fl_robot_ros.worker.worker import _reply_until_delivered
-from fl_robot_ros.worker_link.event import EventWriter, Failed, read_event
+from fl_robot_ros.worker_link.event import EventWriter, Failed, Progress, read_event
+from fl_robot_ros.worker_link.run_status import RunState
 
 take_identity()
 
@@ -68,6 +72,20 @@ def test_a_robot_that_pauses_for_too_long_tells_the_server_why_it_leaves() -> No
     assert isinstance(failed, Failed)
     assert failed.reason == reply.error.reason
     assert not failed.is_fault  # the robot was needed
+
+
+def test_a_robot_that_is_needed_before_it_connects_is_paused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_step_back", lambda _: None)  # of this process
+    stream = io.StringIO()
+    events = EventWriter(stream)
+    pause = Pause(events, 0.0)
+    pause.begin("goal active")
+    with pytest.raises(PauseTooLongError):
+        worker.run_job(make_job(tmp_path, freeze=None), events, worker.Guard(events), pause)
+    told = [read_event(line) for line in stream.getvalue().splitlines()]
+    assert told == [Progress(RunState.CONNECTING), Progress(RunState.PAUSED)]
 
 
 def test_a_robot_that_pauses_for_too_long_waits_for_no_request() -> None:
