@@ -256,8 +256,9 @@ class Autopilot:
         self._not_before = self._clock() + seconds
         now = self._local_time()
         until = now + timedelta(seconds=seconds)
-        day = "" if until.date() == now.date() else f"{until:%a} "
-        self._hold_off, self._next_try = why, f"{day}{until:%H:%M:%S}"
+        days = (until.date() - now.date()).days
+        day = "%a %d %b " if days > 6 else "%a " if days else ""
+        self._hold_off, self._next_try = why, until.strftime(f"{day}%H:%M:%S")
 
     def _hinder(self, reason: str) -> None:
         """Remember what keeps a robot from learning that would learn by its rules."""

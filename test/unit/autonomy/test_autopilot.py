@@ -275,6 +275,10 @@ def test_a_robot_comes_back_when_the_server_says(
     assert bool(robot.journal.weeks) == detail.startswith(FINISHED)
     assert robot.step(7199.0) == []
     assert robot.step(1.0) == ["start"]
+    robot.run.come_back_sec = 35 * 86400.0
+    robot.run.end(state, detail)
+    robot.step()
+    assert robot.verdicts[-1].endswith("; next try by itself at Fri 01 Jan 00:01:01")
 
 
 def test_a_robot_says_that_it_learns_once_the_server_has_taken_it_in(robot: Robot) -> None:
