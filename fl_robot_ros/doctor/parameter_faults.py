@@ -40,7 +40,7 @@ def check_file(path: Path, namespace: str) -> Iterator[Finding]:
         *_check_keys(content, path, namespace),
         *_check_parameters(content),
     ]
-    yield from faults
+    yield from dict.fromkeys(faults)  # what is wrong for several nodes is told once
     if not faults:
         names = {section.node for section in sections(content)}
         yield ok(f"{path} has parameters for {', '.join(sorted(names))}, each known and in range")

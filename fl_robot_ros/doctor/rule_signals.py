@@ -57,7 +57,7 @@ def check_rule_signals(graph: RobotGraph, settings: ClientSettings) -> Iterator[
 
 
 def _running(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of an `fl_client` that runs; a list without any value is None."""
+    """Return the settings of an `fl_client` that runs, as far as it told them."""
     given = {name: parameters[name] for name in SETTINGS if parameters.get(name) is not None}
     return {
         name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
