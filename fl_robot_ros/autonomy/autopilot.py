@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 from fl_robot_ros.autonomy.finished_run import FinishedRun
@@ -251,7 +251,7 @@ class Autopilot:
     def _wait(self, seconds: float, why: str) -> None:
         self._not_before = self._clock() + seconds
         now = self._local_time()
-        until = now + timedelta(seconds=seconds)
+        until = datetime.fromtimestamp(now.timestamp() + seconds)  # the hour may change
         day = "" if until.date() == now.date() else f"{until:%a} "
         self._hold_off = f"{why}; next try by itself at {day}{until:%H:%M:%S}"
 

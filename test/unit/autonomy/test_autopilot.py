@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -269,6 +270,21 @@ def test_a_robot_comes_back_when_the_server_says(
     assert bool(robot.journal.weeks) == detail.startswith(FINISHED)
     assert robot.step(7199.0) == []
     assert robot.step(1.0) == ["start"]
+
+
+def test_the_next_try_is_told_in_the_time_that_clocks_will_show(
+    robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+        time.tzset()
+        robot.autopilot._local_time = lambda: datetime(2026, 3, 29, 1, 30)
+        start(robot)
+        robot.run.come_back_sec = 3600.0
+        robot.run.end()
+        robot.step()
+    time.tzset()
+    assert robot.verdicts[-1].endswith("next try by itself at 03:30:00")
 
 
 def test_suggest_says_that_it_would_and_a_person_starts(tmp_path: Path) -> None:
