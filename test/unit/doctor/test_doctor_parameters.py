@@ -45,6 +45,7 @@ def findings(folder: Path, text: str, namespace: str = "/") -> list[Result]:
             "at 'batery', expected a signal: charging",
             "autonomy.md",
         ),
+        ("use_sim_time: 'true'", "use_sim_time is 'true'", "write true or false, without quotes"),
         ("learn: auto", "learn is 'auto', and learn_when is empty", "expected one rule or more"),
         ("{learn_while: [still], motion_topics: []}", "motion_topics is empty, and the rule", ""),
         (
