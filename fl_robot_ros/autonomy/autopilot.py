@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
@@ -26,6 +27,8 @@ from fl_robot_ros.worker_link.run_status import RunState, RunStatus
 # Wait before the next try, in s: twice as long after each failure, times 0.5 to 1.5.
 _FIRST_WAIT_SEC = 60.0
 _LONGEST_WAIT_SEC = 3600.0
+# Most lines about one rule in so many s.
+_MOST_LINES, _LINES_SEC = 10, 60.0
 _LEARNING = "learning: the rules hold"
 _LEARNING_ANYWAY = "learning: started by hand, which ignores the rules"
 # Values move on without making another verdict; digits in a name are none.
@@ -118,6 +121,8 @@ class Autopilot:
         self._hold_off = ""  # why there is none before
         self._verdict = ""
         self._verdict_key: object = None  # what makes it another verdict
+        self._verdict_about: object = None
+        self._told_at: deque[float] = deque(maxlen=_MOST_LINES)  # of the verdicts about that
 
     @property
     def verdict(self) -> str:
@@ -149,7 +154,7 @@ class Autopilot:
         # A start by hand needs the latter alone.
         broken = _first_broken(go_on if self._mode == "off" else (*begin, *go_on))
         if broken is not None:
-            self._say(f"not learning: {broken.reason}")
+            self._say(f"not learning: {broken.reason}", broken.rule)
         elif now < self._not_before and self._mode == "auto":
             self._say(f"not learning: {self._hold_off}")
         elif self._mode == "auto":
@@ -224,7 +229,7 @@ class Autopilot:
         if self._paused_by != broken.rule:
             self._paused_by = broken.rule
             self._run.pause(broken.reason)
-        self._say(f"paused: {broken.reason}")
+        self._say(f"paused: {broken.reason}", broken.rule)
 
     def _begin(self) -> None:
         """Start a run by the rules."""
@@ -255,13 +260,24 @@ class Autopilot:
         day = "" if until.date() == now.date() else f"{until:%a} "
         self._hold_off = f"{why}; next try by itself at {day}{until:%H:%M:%S}"
 
-    def _say(self, verdict: str) -> None:
-        """Tell a verdict, unless it is that of before with other numbers."""
+    def _say(self, verdict: str, rule: Rule | None = None) -> None:
+        """Tell a verdict, unless it is that of before with other numbers.
+
+        Of a rule whose signal flutters, as the odometry of a robot at rest may, not each is told.
+        """
         key = _NUMBER.sub("", verdict), self._not_before
-        if key != self._verdict_key:
-            self._verdict_key, self._verdict = key, verdict
-            self._on_verdict(verdict)
-            self._journal.add_verdict(verdict, self._local_time())
+        if key == self._verdict_key:
+            return
+        now, about = self._clock(), (verdict.partition(":")[0], rule)
+        if about != self._verdict_about:
+            self._told_at.clear()
+        elif len(self._told_at) == _MOST_LINES and now - self._told_at[0] < _LINES_SEC:
+            return
+        self._told_at.append(now)
+        self._verdict_about = about
+        self._verdict_key, self._verdict = key, verdict
+        self._on_verdict(verdict)
+        self._journal.add_verdict(verdict, self._local_time())
 
 
 def _first_broken(findings: Sequence[Finding], before: Rule | None = None) -> Finding | None:

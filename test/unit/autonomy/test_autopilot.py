@@ -174,6 +174,20 @@ def test_a_value_that_moves_is_no_new_verdict(robot: Robot) -> None:
     assert found["battery >= 0.4"] == "battery 0.29, needs >= 0.4"
 
 
+def test_a_signal_that_flutters_all_night_fills_no_log(tmp_path: Path) -> None:
+    robot = Robot(tmp_path / "j.json", learn_while=("still for 60 s",))
+    for number in range(4 * 600):
+        robot.step(0.25, still=number % 2)
+    assert 90 < len(robot.verdicts) <= 110
+    assert {line[:14] for line in robot.verdicts} == {"not learning: "}
+    # Any other verdict is told at once, and so is the last one soon.
+    robot.step(0.25, still=0)
+    robot.step(59.5, still=0)
+    assert robot.verdicts[-1] == "not learning: 0, needs still for 60 s"
+    robot.step(0.25, new_samples=0)
+    assert robot.verdicts[-1] == "not learning: new_samples 0, needs >= 200"
+
+
 def test_names_that_differ_in_a_digit_make_another_verdict(tmp_path: Path) -> None:
     rules = tuple(f"topic {name}" for name in ("arm1", "arm2", "arm/3"))
     robot = Robot(tmp_path / "j.json", learn_while=rules)
