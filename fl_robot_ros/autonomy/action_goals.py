@@ -12,8 +12,9 @@ from fl_robot_ros.name_list import name_list
 
 # Accepted, executing, canceling; 4 to 6 are the ends of a goal.
 _ACTIVE = (1, 2, 3)
-# How long the last status of a server that was there before may take to arrive.
-_ARRIVAL_SEC = 2.0
+# How long the last status of a server that was there before may take to arrive: DDS repeats after
+# 3 s what got lost.
+_ARRIVAL_SEC = 4.0
 
 
 @dataclass

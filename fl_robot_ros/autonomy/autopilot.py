@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 from fl_robot_ros.autonomy.finished_run import FinishedRun
@@ -26,6 +27,8 @@ from fl_robot_ros.worker_link.run_status import RunState, RunStatus
 # Wait before the next try, in s: twice as long after each failure, times 0.5 to 1.5.
 _FIRST_WAIT_SEC = 60.0
 _LONGEST_WAIT_SEC = 3600.0
+# Most lines about one rule in so many s.
+_MOST_LINES, _LINES_SEC = 10, 60.0
 _LEARNING = "learning: the rules hold"
 _LEARNING_ANYWAY = "learning: started by hand, which ignores the rules"
 
@@ -117,6 +120,8 @@ class Autopilot:
         self._next_try = ""  # its local time
         self._verdict = ""
         self._verdict_key: object = None  # what makes it another verdict
+        self._verdict_about: object = None
+        self._told_at: deque[float] = deque(maxlen=_MOST_LINES)  # of the verdicts about that
 
     @property
     def verdict(self) -> str:
@@ -149,7 +154,7 @@ class Autopilot:
         broken = _first_broken(go_on if self._mode == "off" else (*begin, *go_on))
         if broken is not None:
             self._hinder(broken.reason)
-            self._say(f"not learning: {broken.reason}")
+            self._say(f"not learning: {broken.reason}", broken.rule)
         elif now < self._not_before and self._mode == "auto":
             self._hinder(self._hold_off)
             self._say_hold_off()
@@ -228,7 +233,7 @@ class Autopilot:
         if self._paused_by != broken.rule:
             self._paused_by = broken.rule
             self._run.pause(broken.reason)
-        self._say(f"paused: {broken.reason}")
+        self._say(f"paused: {broken.reason}", broken.rule)
 
     def _begin(self) -> None:
         """Start a run by the rules."""
@@ -255,7 +260,7 @@ class Autopilot:
     def _wait(self, seconds: float, why: str) -> None:
         self._not_before = self._clock() + seconds
         now = self._local_time()
-        until = now + timedelta(seconds=seconds)
+        until = datetime.fromtimestamp(now.timestamp() + seconds)  # the hour may change
         days = (until.date() - now.date()).days
         day = "%a %d %b " if days > 6 else "%a " if days else ""
         self._hold_off, self._next_try = why, until.strftime(f"{day}%H:%M:%S")
@@ -276,13 +281,24 @@ class Autopilot:
     def _say_hold_off(self) -> None:
         self._say(f"not learning: {self._hold_off}; next try by itself at {self._next_try}")
 
-    def _say(self, verdict: str) -> None:
-        """Tell a verdict, unless it is that of before with other numbers."""
+    def _say(self, verdict: str, rule: Rule | None = None) -> None:
+        """Tell a verdict, unless it is that of before with other numbers.
+
+        Of a rule whose signal flutters, as the odometry of a robot at rest may, not each is told.
+        """
         key = without_numbers(verdict), self._not_before
-        if key != self._verdict_key:
-            self._verdict_key, self._verdict = key, verdict
-            self._on_verdict(verdict)
-            self._journal.add_verdict(verdict, self._local_time())
+        if key == self._verdict_key:
+            return
+        now, about = self._clock(), (verdict.partition(":")[0], rule)
+        if about != self._verdict_about:
+            self._told_at.clear()
+        elif len(self._told_at) == _MOST_LINES and now - self._told_at[0] < _LINES_SEC:
+            return
+        self._told_at.append(now)
+        self._verdict_about = about
+        self._verdict_key, self._verdict = key, verdict
+        self._on_verdict(verdict)
+        self._journal.add_verdict(verdict, self._local_time())
 
 
 def _first_broken(findings: Sequence[Finding], before: Rule | None = None) -> Finding | None:

@@ -88,7 +88,8 @@ def _checks(options: argparse.Namespace) -> Iterator[Check]:
         options.seconds,
     )
     has_labels = bool(client.topic_labels) or client.dataset_source != SourceKind.CAPTURE
-    yield from topics.checks(request, robot.given, client, has_labels, robot.data_dir)
+    settings = client if robot.is_given else None
+    yield from topics.checks(request, robot.given, settings, has_labels, robot.data_dir)
     yield from server.checks(client, options.server or "")
 
 

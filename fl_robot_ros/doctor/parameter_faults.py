@@ -23,7 +23,8 @@ from fl_robot_ros.robot.parameter_file import (
 from fl_robot_ros.setting import Settings, setting_type
 
 # What ROS itself declares for every node.
-_ROS_OWN = ("use_sim_time", "qos_overrides", "start_type_description_service")
+_SIM_TIME = "use_sim_time"
+_ROS_OWN = (_SIM_TIME, "qos_overrides", "start_type_description_service")
 _WILDCARDS = ("*", "**")
 _EXAMPLE = "write '/**/fl_client:', below it 'ros__parameters:', below that 'NAME: value'"
 
@@ -40,7 +41,7 @@ def check_file(path: Path, namespace: str) -> Iterator[Finding]:
         *_check_keys(content, path, namespace),
         *_check_parameters(content),
     ]
-    yield from faults
+    yield from dict.fromkeys(faults)  # what is wrong for several nodes is told once
     if not faults:
         names = {section.node for section in sections(content)}
         yield ok(f"{path} has parameters for {', '.join(sorted(names))}, each known and in range")
@@ -126,6 +127,8 @@ def _check_nesting(content: Any, name: str) -> Iterator[Finding]:
 def _check_parameters(content: Any) -> Iterator[Finding]:
     """Find names and values that our nodes refuse or ignore."""
     for section in sections(content):
+        if section.node in (*SETTINGS_OF_NODES, *_WILDCARDS):
+            yield from _check_clock(section)
         if section.node in SETTINGS_OF_NODES:
             cls = SETTINGS_OF_NODES[section.node]
             for name, value in section.values.items():
@@ -134,6 +137,15 @@ def _check_parameters(content: Any) -> Iterator[Finding]:
         elif section.node in _WILDCARDS:
             for name, value in section.values.items():
                 yield from _check_shared(section, name, value)
+
+
+def _check_clock(section: Section) -> Iterator[Finding]:
+    """Find a value that ends every node, of the one parameter of ROS that people set."""
+    value = section.values.get(_SIM_TIME, False)
+    if not isinstance(value, bool):
+        yield problem(
+            f"{section.pattern}: {_SIM_TIME} is {value!r}", "write true or false, without quotes"
+        )
 
 
 def _check_parameter(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from fl_robot_ros.autonomy import machine
@@ -23,15 +22,15 @@ _BOOL_TYPES, _TEMPERATURE_TYPES = ("std_msgs/msg/Bool",), ("sensor_msgs/msg/Temp
 _STATUS = "/_action/status"
 
 
-def check_rule_signals(graph: RobotGraph, settings: ClientSettings) -> Iterator[Finding]:
+def check_rule_signals(graph: RobotGraph, settings: ClientSettings | None) -> Iterator[Finding]:
     """Find rules that cannot hold, since nobody publishes what they read.
 
     Args:
-        graph: What was seen; the parameters of an `fl_client` that runs go before the settings.
-        settings: Settings of `fl_client`.
+        graph: What was seen.
+        settings: Settings of `fl_client`; None for those of one that runs.
     """
     try:
-        settings = replace(settings, **_running(graph.client_parameters))
+        settings = settings or ClientSettings(**_running(graph.client_parameters))
         found = LearningRules.from_settings(settings)
     except SettingError:
         return  # Told among the parameters.
@@ -57,7 +56,7 @@ def check_rule_signals(graph: RobotGraph, settings: ClientSettings) -> Iterator[
 
 
 def _running(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of an `fl_client` that runs; a list without any value is None."""
+    """Return the settings of an `fl_client` that runs, as far as it told them."""
     given = {name: parameters[name] for name in SETTINGS if parameters.get(name) is not None}
     return {
         name: tuple(value) if isinstance(value, list) else value for name, value in given.items()

@@ -37,7 +37,7 @@ _VARIABLES_FIX = "look at RMW_IMPLEMENTATION, ROS_DOMAIN_ID and the other variab
 def checks(
     request: ListenRequest,
     given: Mapping[str, Any],
-    settings: ClientSettings,
+    settings: ClientSettings | None,
     has_labels: bool,
     data_dir: Path,
 ) -> list[Check]:
@@ -46,7 +46,7 @@ def checks(
     Args:
         request: What to listen to.
         given: Parameters of `fl_client` from the file.
-        settings: Settings of `fl_client`.
+        settings: Settings of `fl_client`; None for those of one that runs.
         has_labels: Whether frames get labels without the topic.
         data_dir: The robot's data folder.
     """

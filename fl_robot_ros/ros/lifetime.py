@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 import rclpy
+from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, ShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import uninstall_signal_handlers
@@ -67,6 +68,9 @@ def run_node(
     except FlRobotError as error:
         print(f"{program}: {_one_line(error)}", file=sys.stderr)
         return 2 if isinstance(error, SettingError) else 1
+    except ParameterException as error:  # of a parameter that ROS itself declares
+        print(f"{program}: {_one_line(error)}", file=sys.stderr)
+        return 2
     except Exception:
         if rclpy.ok():
             raise

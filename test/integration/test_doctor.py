@@ -10,7 +10,6 @@ from sensor_msgs.msg import BatteryState, Image
 from std_msgs.msg import String
 from waiting import wait_until
 
-from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.doctor import topics
 from fl_robot_ros.doctor.examination import Result, examine
 from fl_robot_ros.doctor.robot_graph import ListenRequest
@@ -63,7 +62,7 @@ def test_what_is_wrong_with_a_robots_topics_is_told(
 
     def is_told() -> bool:
         """Examine anew: on a slow machine, discovery takes longer than the doctor listens."""
-        found[:] = examine(topics.checks(request, {}, ClientSettings(), False, tmp_path / "data"))
+        found[:] = examine(topics.checks(request, {}, None, False, tmp_path / "data"))
         lines = [f"{one.check}: {one.level}: {one.text}" for one in found]
         return all(any(line.startswith(start) for line in lines) for start in expected)
 
@@ -78,6 +77,6 @@ def test_what_is_wrong_with_a_robots_topics_is_told(
 
 def test_an_invalid_name_is_no_fault_of_ros(tmp_path: Path) -> None:
     request = ListenRequest("/", ["cam era"], "", 0.1)
-    [found] = examine(topics.checks(request, {}, ClientSettings(), False, tmp_path))
+    [found] = examine(topics.checks(request, {}, None, False, tmp_path))
     assert found.text.startswith("topic name 'cam era' is invalid")
     assert found.fix == "correct it in the parameter file"

@@ -181,10 +181,11 @@ def test_the_robots_topics_decide_and_every_change_is_told(
             "learn_while: rule 'batery >= 0.4': at 'batery', exp",
         ),
         ({"learn": "auto"}, "learn is 'auto', and learn_when is empty"),
+        ({"use_sim_time": "'true'"}, "'use_sim_time' to 'true' of type 'STRING'"),
         ({"learn_while": ["topic fl/may-learn"]}, "topic name 'fl/may-learn' is invalid"),
     ],
 )
-def test_a_wrong_rule_ends_the_node_with_one_line(
+def test_a_wrong_parameter_ends_the_node_with_one_line(
     start_node: StartNode, tmp_path: Path, parameters: dict[str, Any], message: str
 ) -> None:
     node = start_node("client", data_dir=tmp_path / "robot", **parameters)

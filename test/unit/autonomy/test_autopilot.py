@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -179,6 +180,20 @@ def test_a_value_that_moves_is_no_new_verdict(robot: Robot) -> None:
     assert found["battery >= 0.4"] == "battery 0.29, needs >= 0.4"
 
 
+def test_a_signal_that_flutters_all_night_fills_no_log(tmp_path: Path) -> None:
+    robot = Robot(tmp_path / "j.json", learn_while=("still for 60 s",))
+    for number in range(4 * 600):
+        robot.step(0.25, still=number % 2)
+    assert 90 < len(robot.verdicts) <= 110
+    assert {line[:14] for line in robot.verdicts} == {"not learning: "}
+    # Any other verdict is told at once, and so is the last one soon.
+    robot.step(0.25, still=0)
+    robot.step(59.5, still=0)
+    assert robot.verdicts[-1] == "not learning: 0, needs still for 60 s"
+    robot.step(0.25, new_samples=0)
+    assert robot.verdicts[-1] == "not learning: new_samples 0, needs >= 200"
+
+
 def test_names_that_differ_in_a_digit_make_another_verdict(tmp_path: Path) -> None:
     rules = tuple(f"topic {name}" for name in ("arm1", "arm2", "arm/3"))
     robot = Robot(tmp_path / "j.json", learn_while=rules)
@@ -302,6 +317,21 @@ def test_a_robot_says_that_it_learns_once_the_server_has_taken_it_in(robot: Robo
     robot.run.status = RunStatus(RunState.WAITING)
     robot.step()
     assert robot.verdicts[1:] == [*["paused: 0, needs still"] * 2, "learning: the rules hold"]
+
+
+def test_the_next_try_is_told_in_the_time_that_clocks_will_show(
+    robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+        time.tzset()
+        robot.autopilot._local_time = lambda: datetime(2026, 3, 29, 1, 30)
+        start(robot)
+        robot.run.come_back_sec = 3600.0
+        robot.run.end()
+        robot.step()
+    time.tzset()
+    assert robot.verdicts[-1].endswith("next try by itself at 03:30:00")
 
 
 def test_suggest_says_that_it_would_and_a_person_starts(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_a_goal_is_active_only_while_its_server_lives() -> None:
     goals = ActionGoals(["nav", "dock"])
     assert goals.no_goal(0.0).text == "there has been no server of nav, dock"
     goals.see("nav", OLD, is_latched=True, now=0.0)
-    assert goals.no_goal(1.0).text == "the server of nav has just come"
+    assert goals.no_goal(3.5).text == "the server of nav has just come"
     assert goals.no_goal(5.0).value == 1  # it has not had a goal: it published nothing
     for code in (1, 2, 3):
         goals.take("nav", [4, code, 6], 6.0)

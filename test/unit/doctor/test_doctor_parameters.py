@@ -45,6 +45,7 @@ def findings(folder: Path, text: str, namespace: str = "/") -> list[Result]:
             "at 'batery', expected a signal: charging",
             "autonomy.md",
         ),
+        ("use_sim_time: 'true'", "use_sim_time is 'true'", "write true or false, without quotes"),
         ("learn: auto", "learn is 'auto', and learn_when is empty", "expected one rule or more"),
         ("{learn_while: [still], motion_topics: []}", "motion_topics is empty, and the rule", ""),
         (
@@ -81,6 +82,7 @@ def test_what_ros_and_our_nodes_take_is_no_finding(tmp_path: Path, line: str) ->
         ("fl_client:\n  image_topics: [a]", "does not stand below 'ros__parameters:'", "write"),
         ("/**/fl_cleint:\n  ros__parameters: {a: 1}", "no node is named 'fl_cleint'", "fl_client"),
         ("fl_client:\n  ros__parameters: {queue_size: 5}", "does not mean /r1/fl_client", "/**/"),
+        ("/**:\n  ros__parameters: {image_topics: a}", "image_topics is 'a'", "a list of strings"),
         ("/**:\n  ros__parameters: {sample_rate: 5.0}", "'sample_rate' is no", "sample_rate_hz"),
         ("nav2:\n  ros__parameters: {a: 1}", "has nothing for fl_client", "write '/**/fl_client:"),
         ("- a", "has no parameters for any node", "write '/**/fl_client:'"),

@@ -281,8 +281,9 @@ def test_rules_whose_signals_nobody_publishes_are_told() -> None:
     types = {"/cmd_vel": [twist], "/odom": [odometry, twist], "/r1/go": [STRING]}
     types["/nav/_action/status"] = ["action_msgs/msg/GoalStatusArray"]
     running = {"learn_while": ["still", "no_goal", "topic go"], "learn_when": None}
+    running["motion_topics"] = ["cmd_vel", "/odom"]
     graph = replace(graph, types=types, client_parameters=running)
-    cmd_vel, odom, action, go = check_rule_signals(graph, settings)
+    cmd_vel, odom, action, go = check_rule_signals(graph, None)
     assert cmd_vel.fix == "correct motion_topics; there are /cmd_vel, /odom"
     assert (odom.level, go.level) == (Level.PROBLEM, Level.PROBLEM)
     assert odom.text.startswith(f"/odom carries {odometry}, {twist}: the rule 'still' takes one")
@@ -291,7 +292,7 @@ def test_rules_whose_signals_nobody_publishes_are_told() -> None:
 
     types |= {"/r1/cmd_vel": [twist], "/odom": [odometry], "/r1/go": ["std_msgs/msg/Bool"]}
     types["/r1/dock_robot/_action/status"] = types["/nav/_action/status"]
-    assert list(check_rule_signals(graph, settings)) == []
+    assert list(check_rule_signals(graph, None)) == []
 
 
 def test_our_own_nodes_are_told_of(tmp_path: Path) -> None:
@@ -331,7 +332,7 @@ def test_the_model_in_use_is_compared_with_the_current_one() -> None:
 
 def test_ros_that_does_not_start_is_one_finding(monkeypatch: pytest.MonkeyPatch) -> None:
     request = ListenRequest("/", None, "", 0.1)
-    checks = topics.checks(request, {}, ClientSettings(), False, Path("/nowhere"))
+    checks = topics.checks(request, {}, None, False, Path("/nowhere"))
     monkeypatch.setattr(topics, "has_ros", lambda: False)
     [found] = examine(checks)
     assert found.text == "the checks of ROS were left out"
