@@ -36,7 +36,7 @@ class WorkerProcess:
 
     Attributes:
         job: The newest run.
-        is_warm: Whether it did another run before the newest.
+        runs: Number of its runs so far.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class WorkerProcess:
                 errors="replace",
             )
         self.job = job
-        self.is_warm = False
+        self.runs = 1
         self._on_rest = on_rest
         # Guards what follows.
         self._lock = threading.Lock()
@@ -96,6 +96,11 @@ class WorkerProcess:
     def pid(self) -> int:
         """Number of the process."""
         return self._process.pid
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether the process did another run before the newest."""
+        return self.runs > 1
 
     @property
     def is_alive(self) -> bool:
@@ -117,7 +122,8 @@ class WorkerProcess:
         with self._lock:
             if self._has_ended:
                 return False
-            self.job, self.is_warm = job, True
+            self.job = job
+            self.runs += 1
             self._run = _Run(on_event, on_end)
         self._say(job.to_json())
         return True

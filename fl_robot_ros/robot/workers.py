@@ -10,6 +10,9 @@ from fl_robot_ros.robot.worker_process import WorkerProcess
 from fl_robot_ros.worker_link.event import Event
 from fl_robot_ros.worker_link.job import Job
 
+# TensorFlow keeps half a megabyte of each run or so; after many the next worker is a new one.
+_MOST_RUNS = 100
+
 
 class Workers:
     """Starts one worker at a time. All methods may be called from any thread.
@@ -56,7 +59,8 @@ class Workers:
         """
         warm = self._take_warm()
         if warm is not None:
-            if job.can_follow(warm.job) and warm.begin(job, on_event, on_end):
+            can_do = warm.runs < _MOST_RUNS and job.can_follow(warm.job)
+            if can_do and warm.begin(job, on_event, on_end):
                 return warm
             warm.stop()
         return WorkerProcess(

@@ -12,6 +12,7 @@ import pytest
 from waiting import wait_until
 from worker_job import make_job
 
+from fl_robot_ros.robot import workers
 from fl_robot_ros.robot.worker_process import WorkerProcess
 from fl_robot_ros.robot.workers import Workers
 from fl_robot_ros.worker_link.event import Event, Reading
@@ -87,6 +88,15 @@ def test_a_worker_that_cannot_do_a_job_makes_way_for_another(
     assert not first.is_alive
     assert run.workers.warm_pid == second.pid
     assert run.ends == [OVER] * 2, "the end of a worker without a run is no end of a run"
+
+
+def test_a_worker_that_did_many_runs_makes_way_for_another(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_MOST_RUNS", 3)
+    numbers = [run.start().pid for _ in range(5)]
+    assert numbers == [numbers[0]] * 3 + [numbers[4]] * 2
+    assert numbers[0] != numbers[4]
 
 
 def test_a_worker_that_is_killed_while_it_waits_is_forgotten(run: Run) -> None:
