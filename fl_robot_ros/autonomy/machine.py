@@ -9,6 +9,8 @@ from pathlib import Path
 from fl_robot_ros.autonomy.reading import Reading
 
 _MB = 1e6
+# Memory of a process that no file backs; what a file backs counts as available.
+_OWN_MEMORY = ("RssAnon:", "RssShmem:")
 # Zones that say anything else are not connected.
 _COLDEST_C, _HOTTEST_C = -50.0, 150.0
 
@@ -46,9 +48,10 @@ def free_memory_mb(worker_pid: int | None, proc: Path = Path("/proc")) -> Readin
         return Reading.unknown(f"MemAvailable is not in {proc}/meminfo")
     if worker_pid is not None:
         try:
-            pages = int((proc / str(worker_pid) / "statm").read_text().split()[1])
-            free_bytes += pages * os.sysconf("SC_PAGE_SIZE")
-        except (OSError, ValueError, IndexError):
+            status = (proc / str(worker_pid) / "status").read_text(errors="replace").splitlines()
+            words = (line.split() for line in status if line.startswith(_OWN_MEMORY))
+            free_bytes += sum(int(kilobytes) * 1024 for _, kilobytes, *_ in words)
+        except (OSError, ValueError):
             pass  # it has ended
     return Reading(free_bytes / _MB, f"{free_bytes / _MB:.0f}")
 

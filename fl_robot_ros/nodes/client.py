@@ -8,7 +8,6 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -55,8 +54,8 @@ from fl_robot_ros.nodes.status_message import (
 )
 from fl_robot_ros.process_lock import ProcessLock
 from fl_robot_ros.robot.run_control import RunControl
-from fl_robot_ros.robot.worker_process import WorkerProcess
 from fl_robot_ros.robot.worker_python import WorkerPython
+from fl_robot_ros.robot.workers import Workers
 from fl_robot_ros.ros.camera_subscription import CameraSubscription
 from fl_robot_ros.ros.command_line import NodeCommand
 from fl_robot_ros.ros.label_subscription import LabelSubscription
@@ -154,7 +153,7 @@ class ClientNode(Node):  # type: ignore[misc]
             settings,
             source,
             worker_python,
-            partial(WorkerProcess, worker_python.path, data_dir),
+            Workers(worker_python.path, data_dir, settings.worker_keep_warm_sec),
             data_dir,
             self._robot,
             address,

@@ -5,11 +5,12 @@
 `pause` holds the run where it is, `paused`, and `resume` lets it go on; the worker leaves it by
 itself after `pause_max_sec`.
 
-A run ends with its worker's process and in no other way: the state is then `idle` after a
-delivery, a dismissal or a cancellation, or where the server has no run now, and `failed`
-otherwise. A worker may be silent for hours, for example while it waits for other robots, so
-silence ends no run: `silent_sec` shows its length, and a worker that does not listen is ended by
-force some seconds after `cancel`.
+A run ends with its worker's process or, where that stays warm for the next run, when it says so.
+The state is then `idle` after a delivery, a dismissal or a cancellation, or where the server has
+no run now, and `failed` otherwise. A worker may be silent for hours, for example while it waits
+for other robots, so silence ends no run: `silent_sec` shows its length, and a worker that does
+not listen is ended by force some seconds after `cancel`. A warm worker that ends before it said a
+word of a run is replaced, and the run goes on.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from fl_robot_ros.worker_link.event import (
     Frozen,
     Prepared,
     Progress,
+    Reading,
 )
 from fl_robot_ros.worker_link.hindrance import Hindrance
 from fl_robot_ros.worker_link.job import FreezeRequest, Job
@@ -56,6 +58,10 @@ class Worker(Protocol):
     def pid(self) -> int:
         """Number of its process."""
 
+    @property
+    def is_warm(self) -> bool:
+        """Whether its process did another run before."""
+
     def pause(self, reason: str) -> None:
         """Have the worker stop its work and stay in the run; return at once."""
 
@@ -69,8 +75,23 @@ class Worker(Protocol):
         """End the worker and wait for its end."""
 
 
-# Starts a worker; events and end in words come from another thread. May raise an OSError.
-StartWorker = Callable[[Job, Callable[[Event], None], Callable[[str], None]], Worker]
+class WorkerSource(Protocol):
+    """Where workers come from: `Workers`, or a double in a test."""
+
+    @property
+    def warm_pid(self) -> int | None:
+        """Number of a process that waits for another run, None without one."""
+
+    def start(
+        self, job: Job, on_event: Callable[[Event], None], on_end: Callable[[str], None]
+    ) -> Worker:
+        """Start a worker, or have a warm one do the job; may raise an OSError.
+
+        Its events and the end in words come from another thread.
+        """
+
+    def stop(self) -> None:
+        """End a process that waits for another run."""
 
 
 class PythonCheck(Protocol):
@@ -95,7 +116,7 @@ class RunControl:
         settings: ClientSettings,
         source: DataSource,
         python: PythonCheck,
-        start_worker: StartWorker,
+        workers: WorkerSource,
         data_dir: Path,
         robot: str,
         server_address: str,
@@ -109,7 +130,7 @@ class RunControl:
             settings: The client's settings.
             source: The learning data.
             python: The check of the workers' Python.
-            start_worker: Starts a worker.
+            workers: Starts the workers.
             data_dir: Folder of the snapshots and of the model versions.
             robot: The robot's name.
             server_address: host:port of the server.
@@ -120,7 +141,7 @@ class RunControl:
         self._settings = settings
         self._source = source
         self._python = python
-        self._start_worker = start_worker
+        self._workers = workers
         self._data_dir = data_dir
         self._robot = robot
         self._server_address = server_address
@@ -132,6 +153,7 @@ class RunControl:
         self._started: Future[str] = Future()
         self._starter: threading.Thread | None = None
         self._worker: Worker | None = None
+        self._is_heard = False
         self._is_cancelled = False
         self._pause_reason = ""
         self._shape = SessionShape()
@@ -149,9 +171,9 @@ class RunControl:
 
     @property
     def worker_pid(self) -> int | None:
-        """Number of the worker's process, None without one."""
+        """Number of the worker's process, in a run or warm; None without one."""
         with self._lock:
-            return self._worker.pid if self._worker else None
+            return self._worker.pid if self._worker else self._workers.warm_pid
 
     @property
     def silent_sec(self) -> float | None:
@@ -231,7 +253,7 @@ class RunControl:
             )
             self._newest_id = max_id = self._dataset.last_id()
             self._dataset.pin(max_id)  # until the worker has read the images
-            self._starter = threading.Thread(target=self._start, args=(max_id,), daemon=True)
+            self._starter = threading.Thread(target=self._start, daemon=True)
             self._starter.start()
         self._on_change()
         return started
@@ -279,7 +301,7 @@ class RunControl:
         return "leaving the run"
 
     def stop(self) -> None:
-        """Leave the run, if there is one, and wait up to about 2 s for the worker's end."""
+        """Leave the run, if there is one, and wait up to about 2 s for the workers' end."""
         with self._lock:
             self._is_cancelled = True
             starter = self._starter
@@ -290,11 +312,12 @@ class RunControl:
             worker = self._worker
         if worker is not None:
             worker.stop()
+        self._workers.stop()
 
     def _is_over(self) -> bool:
         return self._is_cancelled or isinstance(self._outcome, Failed)
 
-    def _start(self, max_id: int) -> None:
+    def _start(self) -> None:
         """Start the worker, in a thread: the check of its Python may take seconds."""
         try:
             problem = self._python.check()
@@ -303,8 +326,8 @@ class RunControl:
             with self._lock:
                 if self._is_cancelled:
                     raise RunRefusedError(_LEFT)
-                self._heard_at = self._clock()
-                self._worker = self._start_worker(self._job(max_id), self._on_event, self._end)
+                self._heard_at, self._is_heard = self._clock(), False
+                self._worker = self._workers.start(self._job(), self._on_event, self._on_end)
                 if self._pause_reason:
                     self._worker.pause(self._pause_reason)
         except (FlRobotError, OSError) as error:
@@ -312,13 +335,13 @@ class RunControl:
         else:
             self._on_change()
 
-    def _job(self, max_id: int) -> Job:
+    def _job(self) -> Job:
         settings = self._settings
         certificates, enrolment = settings.root_certificates, settings.enrolment
         freeze = FreezeRequest(
             dataset_dir=str(self._dataset.path),
             snapshots_dir=str(self._data_dir / "snapshots"),
-            max_id=max_id,
+            max_id=self._newest_id,
             segment_sec=settings.segment_sec,
             gap_sec=settings.split_gap_sec,
         )
@@ -339,13 +362,14 @@ class RunControl:
             nice=settings.worker_nice,
             memory_limit_mb=settings.worker_memory_limit_mb,
             pause_max_sec=settings.pause_max_sec,
+            keep_warm=settings.worker_keep_warm_sec > 0.0,
         )
 
     def _on_event(self, event: Event) -> None:
         """Take one event of the worker."""
         started = None
         with self._lock:
-            self._heard_at = self._clock()
+            self._heard_at, self._is_heard = self._clock(), True
             status = self._status
             self._shape.take(event)
             if isinstance(event, Progress):
@@ -373,7 +397,7 @@ class RunControl:
             elif isinstance(event, Dropped):
                 detail = f"the server did not take a reply: {event.reason}"
                 status = replace(status, detail=detail, dropped=status.dropped + 1)
-            else:
+            elif isinstance(event, Reading):
                 status = replace(status, detail=f"reading {event.source}")
             if self._is_cancelled:
                 status = replace(status, detail=self._status.detail)
@@ -382,12 +406,29 @@ class RunControl:
             started.set_result(f"run started with {status.data}; server {self._server_address}")
         self._on_change()
 
+    def _on_end(self, how: str) -> None:
+        """Take the end of the worker.
+
+        Args:
+            how: How it ended.
+        """
+        with self._lock:
+            worker = self._worker
+            is_lost = bool(worker and worker.is_warm) and not (
+                self._is_heard or self._is_cancelled
+            )
+        if is_lost:
+            _logger.info("the warm worker is gone, and a new one starts: %s", how)
+            self._start()
+        else:
+            self._end(how)
+
     def _end(self, how: str, error: Exception | None = None) -> None:
-        """Take the end of the worker, or the error that prevented its start.
+        """Take the end of the run.
 
         Args:
             how: How the worker ended; the reason of the failure when it gave none.
-            error: The error.
+            error: What prevented the worker's start.
         """
         self._dataset.pin(0)
         with self._lock:

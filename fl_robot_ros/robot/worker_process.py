@@ -8,11 +8,12 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import fl_robot_ros
 from fl_robot_ros.one_line import one_line
 from fl_robot_ros.robot.worker_python import worker_environment
-from fl_robot_ros.worker_link.event import Event, read_event
+from fl_robot_ros.worker_link.event import Ended, Event, read_event
 from fl_robot_ros.worker_link.job import CANCEL, PAUSE, RESUME, Job
 
 WORKER_MODULE = "fl_robot_ros.worker.worker"
@@ -23,8 +24,20 @@ _CANCEL_TIMEOUT_SEC = 2.0
 _STOP_TIMEOUT_SEC = 1.7
 
 
+class _Run(NamedTuple):
+    """Who follows a run."""
+
+    on_event: Callable[[Event], None]
+    on_end: Callable[[str], None]
+
+
 class WorkerProcess:
-    """One fleet worker. Its events arrive in a thread of this object."""
+    """One fleet worker. Its events arrive in a thread of this object.
+
+    Attributes:
+        job: The newest run.
+        runs: Number of its runs so far.
+    """
 
     def __init__(
         self,
@@ -32,8 +45,9 @@ class WorkerProcess:
         work_dir: Path,
         job: Job,
         on_event: Callable[[Event], None],
-        on_exit: Callable[[str], None],
+        on_end: Callable[[str], None],
         *,
+        on_rest: Callable[[WorkerProcess], None] = lambda _: None,
         cancel_timeout_sec: float = _CANCEL_TIMEOUT_SEC,
     ) -> None:
         """Start the worker.
@@ -43,7 +57,9 @@ class WorkerProcess:
             work_dir: Existing folder for the log `worker.log`.
             job: The run.
             on_event: Called with each event.
-            on_exit: Called once, after the last event, with the end of the process in words.
+            on_end: Called once, after the last event, with the end of the run in words, or that
+                of the process.
+            on_rest: Called before `on_end` where the process waits for another run.
             cancel_timeout_sec: Time from `cancel` to the end by force.
 
         Raises:
@@ -63,8 +79,13 @@ class WorkerProcess:
                 encoding="utf-8",
                 errors="replace",
             )
-        self._on_event = on_event
-        self._on_exit = on_exit
+        self.job = job
+        self.runs = 1
+        self._on_rest = on_rest
+        # Guards what follows.
+        self._lock = threading.Lock()
+        self._run: _Run | None = _Run(on_event, on_end)
+        self._has_ended = False
         self._killer = threading.Timer(cancel_timeout_sec, self._process.kill)
         self._killer.daemon = True
         self._say(job.to_json())
@@ -75,6 +96,37 @@ class WorkerProcess:
     def pid(self) -> int:
         """Number of the process."""
         return self._process.pid
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether the process did another run before the newest."""
+        return self.runs > 1
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process has not ended yet."""
+        return self._process.poll() is None
+
+    def begin(
+        self, job: Job, on_event: Callable[[Event], None], on_end: Callable[[str], None]
+    ) -> bool:
+        """Give a process that waits another run; return whether it was there to take it.
+
+        A process that ends at this moment may take it and be heard of with `on_end` alone.
+
+        Args:
+            job: The run, one that `can_follow` the newest.
+            on_event: Called with each event.
+            on_end: As above.
+        """
+        with self._lock:
+            if self._has_ended:
+                return False
+            self.job = job
+            self.runs += 1
+            self._run = _Run(on_event, on_end)
+        self._say(job.to_json())
+        return True
 
     def pause(self, reason: str) -> None:
         """Have the worker stop its work and stay in the run; return at once.
@@ -95,7 +147,7 @@ class WorkerProcess:
             self._killer.start()
 
     def stop(self) -> None:
-        """Ask the worker to leave the run, wait up to 1.7 s, and end it by force."""
+        """Ask the worker to leave the run and to end, wait up to 1.7 s, and end it by force."""
         self._say(CANCEL)
         try:
             self._process.wait(_STOP_TIMEOUT_SEC)
@@ -117,17 +169,27 @@ class WorkerProcess:
         """Pass events on until the worker ends."""
         for line in self._process.stdout or ():
             event = read_event(line)
-            if event is not None:
-                self._on_event(event)
+            run = self._run
+            if isinstance(event, Ended):
+                with self._lock:
+                    self._run = None
+                self._on_rest(self)
+                if run is not None:
+                    run.on_end("the run has ended")
+            elif event is not None and run is not None:
+                run.on_event(event)
         code = self._process.wait()
         self._killer.cancel()
+        with self._lock:
+            self._has_ended, run = True, self._run
         for pipe in (self._process.stdin, self._process.stdout):
             try:
                 if pipe is not None:
                     pipe.close()
             except OSError:
                 pass  # the last line written has no reader
-        self._on_exit(describe_exit(code, self._log_path))
+        if run is not None:
+            run.on_end(describe_exit(code, self._log_path))
 
 
 def describe_exit(code: int, log_path: Path) -> str:

@@ -22,6 +22,11 @@ def set_participant(participant: Participant) -> None:
     _participants["process"] = participant
 
 
+def forget_participant() -> None:
+    """Let go of the participant and its images."""
+    _participants.clear()
+
+
 def _participant(context: Context) -> Participant:
     if "process" not in _participants:
         _participants["process"] = Participant.from_node_config(context.node_config)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import signal
 import sys
 import threading
@@ -23,6 +24,7 @@ from fl_robot_ros.worker_link.job import CANCEL, PAUSE, RESUME
 
 FAILED_CODE, CANCELLED_CODE = 1, 3
 LEFT = "the robot left the run"
+_NOT_NEEDED = "no other run for this worker"
 _LEAVE_SEC = 1.4
 _MEMORY_POLL_SEC = 0.1
 # What the process has for itself. Files that are mapped, such as TensorFlow's code, do not count.
@@ -55,35 +57,45 @@ class Guard:
         self._events = events
         self._is_ending = threading.Lock()
 
-    def obey(self, stream: TextIO, pause: Pause) -> None:
+    def obey(self, stream: TextIO, pause: Pause) -> queue.SimpleQueue[str]:
         """Do what the node says, and end with the node or at a SIGTERM.
 
         Call it from the main thread, before there are others.
 
         Args:
-            stream: Standard input, after the job. `cancel` ends the process.
+            stream: Standard input, after the first job. `cancel` ends the process.
             pause: Begins at `pause` and a reason, and ends at `resume`.
+
+        Returns:
+            Gets the lines with further jobs.
         """
+        jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
 
         def listen() -> None:
             for line in stream:
                 word, _, reason = line.strip().partition(" ")
                 if word == CANCEL:
                     break
-                if word == PAUSE:
+                if word.startswith("{"):
+                    # Here, since the next line may be a pause of that run.
+                    pause.end()
+                    self._events.begin_run()
+                    jobs.put(line)
+                elif word == PAUSE:
                     pause.begin(reason)
                 elif word == RESUME:
                     pause.end()
-            self._end(CANCELLED_CODE, LEFT)
+            self._leave()
 
         def wait_for_signal() -> None:
             signal.sigwait({signal.SIGTERM})
-            self._end(CANCELLED_CODE, LEFT)
+            self._leave()
 
         # Python's own handlers wait for the main thread, which may be in a step of TensorFlow.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=listen, name="commands", daemon=True).start()
         threading.Thread(target=wait_for_signal, name="signals", daemon=True).start()
+        return jobs
 
     def limit_memory(self, limit_mb: int) -> None:
         """End the process when it needs more memory.
@@ -121,6 +133,10 @@ class Guard:
         finally:
             timer.cancel()
 
+    def _leave(self) -> None:
+        """End the process because the node or the system says so."""
+        self._end(CANCELLED_CODE, LEFT if self._events.is_in_run else _NOT_NEEDED)
+
     def _end(self, code: int, reason: str) -> None:
         """End the process; the first reason counts."""
         if not self._is_ending.acquire(blocking=False):
@@ -135,8 +151,9 @@ class Guard:
         _logger.warning("%s", reason)
         if code == FAILED_CODE:
             self._events.write(Failed(reason))
-        if self.connection is not None:
-            self.connection.leave(reason, _LEAVE_SEC)
+        connection = self.connection
+        if connection is not None:
+            connection.leave(reason, _LEAVE_SEC)
         sys.stderr.flush()
 
 

@@ -1,6 +1,7 @@
 """A robot's part in a run: its data, its model and its replies to the server.
 
-A participant lives for a whole run: images are decoded, and the model is compiled, once.
+A participant lives for a whole run, in which images are decoded once; the model is compiled once
+for all runs of one process.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from fl_robot_ros.one_line import one_line
 from fl_robot_ros.publication import Publication
 from fl_robot_ros.worker.come_back import come_back_sec
 from fl_robot_ros.worker.guard import memory_mb
+from fl_robot_ros.worker.kept_trainer import KeptTrainer
 from fl_robot_ros.worker.model_trial import ModelTrial, TrialResult
 from fl_robot_ros.worker_link.event import (
     Delivered,
@@ -92,6 +94,8 @@ class Participant:
         deadline: Watches over work that must end in time.
         wait: Called between the steps of the work; returns when the work may go on.
         hindrances: What kept the robot from learning before.
+        kept: The trainer of the run before, if there was one, and that of this run later. Give it
+            to participants with the same `wait` alone.
     """
 
     robot: str
@@ -107,6 +111,7 @@ class Participant:
     deadline: Callable[[str, float], AbstractContextManager[None]] = _no_deadline
     wait: Wait = no_wait
     hindrances: Sequence[Hindrance] = ()
+    kept: KeptTrainer = field(default_factory=KeptTrainer)
     _prepared: _Prepared | None = None
     _introduced_as: int = 0
 
@@ -326,17 +331,8 @@ class Participant:
         """Return trainer and data for a configuration; those of the last call if it is equal."""
         key = (config.architecture, config.classes, config.preprocessing, config.batch_size)
         if self._prepared is None or self._prepared.key != key:
-            budget = self.memory_limit_mb and MemoryBudget(
-                self.memory_limit_mb - memory_mb(), config.batch_size, EVALUATION_BATCH_SIZE
-            )
-            with self.deadline("to build the server's model", _BUILD_SEC):
-                trainer = Trainer(
-                    config.architecture,
-                    config.preprocessing,
-                    config.classes,
-                    budget or None,
-                    self.wait,
-                )
+            self._prepared = None
+            trainer = self.kept.get(key, lambda: self._build(config))
             train, holdout = self.data.load(config.classes, config.preprocessing, self.wait)
             unmapped = train.unmapped + holdout.unmapped
             unreadable = train.unreadable + holdout.unreadable
@@ -349,6 +345,24 @@ class Participant:
                     count_list(unmapped) or "none",
                 )
         return self._prepared
+
+    def _build(self, config: RunConfig) -> Trainer:
+        """Build the server's model.
+
+        Raises:
+            ModelError: It is invalid, or needs too much memory.
+        """
+        budget = self.memory_limit_mb and MemoryBudget(
+            self.memory_limit_mb - memory_mb(), config.batch_size, EVALUATION_BATCH_SIZE
+        )
+        with self.deadline("to build the server's model", _BUILD_SEC):
+            return Trainer(
+                config.architecture,
+                config.preprocessing,
+                config.classes,
+                budget or None,
+                self.wait,
+            )
 
     def _report(self, state: RunState, request: protocol.Request, **values: Any) -> None:
         config = request.config

@@ -1,14 +1,20 @@
-"""The fleet worker: the process in which one robot takes part in one run.
+"""The fleet worker: the process in which one robot takes part in a run.
 
 The ROS node starts `python -m fl_robot_ros.worker.worker`, writes a job (`worker_link.job`) as the
 first line of standard input and reads events (`worker_link.event`) from standard output. A later
 line `cancel`, or the end of the input because the node is gone, makes the worker leave the run;
 `pause` and a reason stops its work until the line `resume` (`worker.pause`).
+
+If the job says so (`keep_warm`), the process stays after the run, tells it with the event `Ended`,
+and takes the next line of a job for another run. It keeps what was imported and its trainer. After
+an error of its own it ends, and with it whatever caused the error.
+
 The output of libraries goes to standard error.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -17,6 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fl_robot_ros.capture.malloc import return_memory
 from fl_robot_ros.dataset.dataset import Dataset
 from fl_robot_ros.dataset.snapshot import freeze
 from fl_robot_ros.errors import (
@@ -30,9 +37,18 @@ from fl_robot_ros.identity.enrolment import Enrolment
 from fl_robot_ros.one_line import one_line
 from fl_robot_ros.worker.first_contact import introduce, read_certificates
 from fl_robot_ros.worker.guard import FAILED_CODE, Guard
+from fl_robot_ros.worker.kept_trainer import KeptTrainer
 from fl_robot_ros.worker.pause import Pause
 from fl_robot_ros.worker.reachability import wait_for_listener
-from fl_robot_ros.worker_link.event import Dropped, EventWriter, Failed, Frozen, Progress, Reading
+from fl_robot_ros.worker_link.event import (
+    Dropped,
+    Ended,
+    EventWriter,
+    Failed,
+    Frozen,
+    Progress,
+    Reading,
+)
 from fl_robot_ros.worker_link.job import FreezeRequest, Job
 from fl_robot_ros.worker_link.run_status import RunState
 
@@ -47,65 +63,97 @@ _FAREWELL_SEC = 120.0
 # The same after the delivery, when there is nothing more to lose.
 _DELIVERED_SEC = 30.0
 _OOM_SCORE = "500"  # of 1000; the node has 0
+# Ends of a run that say nothing against the process.
+_HARMLESS = (ServerUnreachableError, PauseTooLongError)
 
 _logger = logging.getLogger(__name__)
 
 
-def run_job(job: Job, events: EventWriter, guard: Guard, pause: Pause) -> None:
-    """Take part in one run, from the snapshot to the delivery of the final model.
+class FleetWorker:
+    """One process, which does runs one after the other."""
 
-    Raises:
-        ServerUnreachableError: The server is not there, or went away for too long.
-        FlRobotError: The data, the model or the server's messages cannot be used.
-    """
-    snapshot = None
-    if job.freeze is not None:
-        snapshot = _freeze(job.freeze, job.source.holdout_fraction, events)
-    _step_back(job.nice)
-    events.write(Progress(RunState.CONNECTING))
-    pause.wait()
-    guard.limit_memory(job.memory_limit_mb)
-    enrolment = Enrolment.load(Path(job.enrolment)) if job.enrolment else None
-    certificates = read_certificates(job.root_certificates, enrolment)
-    wait_for_listener(job.server_address, job.connect_timeout_sec)
-    introduce(job.server_address, certificates, enrolment, job.connect_timeout_sec)
-    if job.threads:
-        os.environ["TF_NUM_INTRAOP_THREADS"] = str(job.threads)
-        os.environ["TF_NUM_INTEROP_THREADS"] = str(job.threads)
-    pause.wait()
-    # Flower and TensorFlow take seconds to load, and are only needed now.
-    from fl_robot_ros.learning.learning_data import open_learning_data
-    from fl_robot_ros.worker import client_app
-    from fl_robot_ros.worker.fleet_connection import connect
-    from fl_robot_ros.worker.participant import Participant
+    def __init__(self, events: EventWriter, guard: Guard, pause: Pause) -> None:
+        """Do nothing yet.
 
-    if snapshot is None:
-        events.write(Reading(str(job.source)))
-    participant = Participant(
-        robot=enrolment.robot if enrolment else job.robot,
-        data=open_learning_data(job.source, snapshot),
-        models_dir=Path(job.models_dir),
-        keep_versions=job.keep_versions,
-        publication=job.publication,
-        snapshot=snapshot.stem if snapshot else "",
-        server=job.server_address,
-        events=events,
-        enrolment=enrolment,
-        memory_limit_mb=job.memory_limit_mb,
-        deadline=guard.deadline,
-        wait=pause.wait,
-        hindrances=job.hindrances,
-    )
-    client_app.set_participant(participant)
-    with connect(
-        job.server_address,
-        certificates=certificates,
-        enrolment=enrolment,
-        server_timeout_sec=job.server_timeout_sec,
-    ) as connection:
-        guard.connection = connection
-        events.write(Progress(RunState.WAITING))
-        _reply_until_delivered(connection, client_app.app, events, pause)
+        Args:
+            events: Tells the node what happens.
+            guard: Ends the process when it must.
+            pause: Stops the work; one object for all runs, which the kept trainer knows.
+        """
+        self._events = events
+        self._guard = guard
+        self._pause = pause
+        self._kept = KeptTrainer()
+        self._is_settled = False
+
+    def run(self, job: Job) -> None:
+        """Take part in one run, from the snapshot to the delivery of the final model.
+
+        Raises:
+            ServerUnreachableError: The server is not there, or went away for too long.
+            FlRobotError: The data, the model or the server's messages cannot be used.
+        """
+        events, pause = self._events, self._pause
+        snapshot = None
+        if job.freeze is not None:
+            snapshot = _freeze(job.freeze, job.source.holdout_fraction, events)
+        self._settle(job)
+        events.write(Progress(RunState.CONNECTING))
+        pause.wait()
+        enrolment = Enrolment.load(Path(job.enrolment)) if job.enrolment else None
+        certificates = read_certificates(job.root_certificates, enrolment)
+        wait_for_listener(job.server_address, job.connect_timeout_sec)
+        introduce(job.server_address, certificates, enrolment, job.connect_timeout_sec)
+        pause.wait()
+        # Flower and TensorFlow take seconds to load, and are only needed now.
+        from fl_robot_ros.learning.learning_data import open_learning_data
+        from fl_robot_ros.worker import client_app
+        from fl_robot_ros.worker.fleet_connection import connect
+        from fl_robot_ros.worker.participant import Participant
+
+        if snapshot is None:
+            events.write(Reading(str(job.source)))
+        participant = Participant(
+            robot=enrolment.robot if enrolment else job.robot,
+            data=open_learning_data(job.source, snapshot),
+            models_dir=Path(job.models_dir),
+            keep_versions=job.keep_versions,
+            publication=job.publication,
+            snapshot=snapshot.stem if snapshot else "",
+            server=job.server_address,
+            events=events,
+            enrolment=enrolment,
+            memory_limit_mb=job.memory_limit_mb,
+            deadline=self._guard.deadline,
+            wait=pause.wait,
+            hindrances=job.hindrances,
+            kept=self._kept,
+        )
+        client_app.set_participant(participant)
+        try:
+            with connect(
+                job.server_address,
+                certificates=certificates,
+                enrolment=enrolment,
+                server_timeout_sec=job.server_timeout_sec,
+            ) as connection:
+                self._guard.connection = connection
+                events.write(Progress(RunState.WAITING))
+                _reply_until_delivered(connection, client_app.app, events, pause)
+        finally:
+            self._guard.connection = None
+            client_app.forget_participant()
+
+    def _settle(self, job: Job) -> None:
+        """Take what the first job says of the process, see `Job.can_follow`."""
+        if self._is_settled:
+            return
+        self._is_settled = True
+        _step_back(job.nice)
+        self._guard.limit_memory(job.memory_limit_mb)
+        if job.threads:  # read when TensorFlow is loaded
+            os.environ["TF_NUM_INTRAOP_THREADS"] = str(job.threads)
+            os.environ["TF_NUM_INTEROP_THREADS"] = str(job.threads)
 
 
 def _freeze(request: FreezeRequest, holdout_fraction: float, events: EventWriter) -> Path:
@@ -249,6 +297,21 @@ def _step_back(nice: int) -> None:
         _logger.info("the OOM killer treats this worker as any other process: %s", error)
 
 
+def _run(worker: FleetWorker, job: Job, events: EventWriter) -> None:
+    """Do a job; what ended its run is told here, where the process shall stay all the same.
+
+    Raises:
+        FlRobotError: The run ended, and the process shall.
+    """
+    try:
+        worker.run(job)
+    except _HARMLESS as error:
+        if not job.keep_warm:
+            raise
+        _logger.error("%s", error)
+        events.write(_failed(error))
+
+
 class _OneLineFormatter(logging.Formatter):
     """Keeps control codes of others out of the log, which people read in a terminal."""
 
@@ -274,8 +337,17 @@ def main() -> int:
     try:
         job = Job.from_json(sys.stdin.readline())
         pause = Pause(events, job.pause_max_sec)
-        guard.obey(sys.stdin, pause)
-        run_job(job, events, guard, pause)
+        jobs = guard.obey(sys.stdin, pause)
+        worker = FleetWorker(events, guard, pause)
+        while True:
+            _run(worker, job, events)
+            if not job.keep_warm:
+                return 0
+            events.write(Ended())
+            _logger.info("the worker waits for another run")
+            gc.collect()
+            return_memory()
+            job = Job.from_json(jobs.get())
     except FlRobotError as error:
         _logger.error("%s", error)
         events.write(_failed(error))
@@ -284,7 +356,6 @@ def main() -> int:
         _logger.exception("the worker failed")
         events.write(Failed(one_line(f"{type(error).__name__}: {error}")))
         return FAILED_CODE
-    return 0
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TextIO
@@ -98,13 +99,18 @@ class Failed:
     is_fault: bool = True
 
 
-Event = Frozen | Progress | Reading | Prepared | Dropped | Delivered | Dismissed | Failed
+@dataclass(frozen=True)
+class Ended:
+    """The run is over, and the process stays: it waits for another job."""
+
+
+Event = Frozen | Progress | Reading | Prepared | Dropped | Delivered | Dismissed | Failed | Ended
 
 _KINDS: dict[str, type[Any]] = {
     kind.__name__.lower(): kind
-    for kind in (Frozen, Progress, Reading, Prepared, Dropped, Delivered, Dismissed, Failed)
+    for kind in (Frozen, Progress, Reading, Prepared, Dropped, Delivered, Dismissed, Failed, Ended)
 }
-# The end of a run is the end of the process, never an event.
+# The end of a run is the end of the process, or `Ended`.
 _WORKING = {*RunState} - {RunState.IDLE, RunState.FAILED}
 _IS_OF: dict[str, Callable[[Any], bool]] = {
     "int": lambda value: isinstance(value, int),
@@ -120,27 +126,39 @@ _IS_OF: dict[str, Callable[[Any], bool]] = {
 class EventWriter:
     """Writes events to a stream, and nothing without one, as under `flower-supernode`.
 
+    After `Ended` nothing is written until `begin_run`: what comes late belongs to no run.
+
     Attributes:
-        progress: The newest one written; None before the first.
+        is_in_run: Whether events are written.
+        progress: The newest one written; None before a run's first.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
         """Take the stream."""
         self._stream = stream
+        self._lock = threading.Lock()
+        self.is_in_run = True
         self.progress: Progress | None = None
+
+    def begin_run(self) -> None:
+        """Write events again, those of the next run."""
+        self.is_in_run = True
 
     def write(self, event: Event) -> None:
         """Write one event, unless the node is gone; the worker notices that by itself."""
-        if self._stream is None:
-            return
-        if isinstance(event, Progress):
-            self.progress = event
-        try:
-            line = json.dumps({"event": type(event).__name__.lower(), **asdict(event)})
-            self._stream.write(line + "\n")
-            self._stream.flush()
-        except (BrokenPipeError, ValueError):
-            self._stream = None
+        with self._lock:
+            if self._stream is None or not self.is_in_run:
+                return
+            if isinstance(event, Progress):
+                self.progress = event
+            elif isinstance(event, Ended):
+                self.is_in_run, self.progress = False, None
+            try:
+                line = json.dumps({"event": type(event).__name__.lower(), **asdict(event)})
+                self._stream.write(line + "\n")
+                self._stream.flush()
+            except (BrokenPipeError, ValueError):
+                self._stream = None
 
 
 def read_event(line: str) -> Event | None:

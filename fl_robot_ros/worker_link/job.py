@@ -1,4 +1,4 @@
-"""The job of a worker, and what the node tells it later: lines on its standard input."""
+"""The jobs of a worker, and what the node tells it meanwhile: lines on its standard input."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from fl_robot_ros.worker_link.hindrance import Hindrance
 # space, and let it go on.
 CANCEL = "cancel"
 PAUSE, RESUME = "pause", "resume"
+# What a process takes from its first job; all else is read anew for each run.
+_TAKEN_ONCE = ("threads", "nice", "memory_limit_mb", "pause_max_sec", "keep_warm")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Job:
         memory_limit_mb: Most memory of the worker, in MB; 0: no limit.
         hindrances: What kept the robot from learning before.
         pause_max_sec: Longest pause, in s; after it the worker leaves the run.
+        keep_warm: Whether the process waits for another job after the run, unless something was
+            wrong with it.
     """
 
     robot: str
@@ -74,6 +78,11 @@ class Job:
     memory_limit_mb: int
     hindrances: tuple[Hindrance, ...] = ()
     pause_max_sec: float = 120.0
+    keep_warm: bool = False
+
+    def can_follow(self, before: Job) -> bool:
+        """Return whether a process that did a job may do this one."""
+        return all(getattr(self, name) == getattr(before, name) for name in _TAKEN_ONCE)
 
     def to_json(self) -> str:
         """Return the job as one line."""

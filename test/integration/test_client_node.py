@@ -384,6 +384,7 @@ def test_a_run_from_bag_to_model_path_with_a_pause_and_a_worker_killed_on_the_wa
         "connect_timeout_sec": 600.0,
         "publish_if": "always",
         "learn_while": "[topic fl/may_learn]",
+        "worker_keep_warm_sec": 3600.0,
     }
     permission = peer.publisher(Bool, "fl/may_learn", LATCHED)
     permission.publish(Bool(data=True))
@@ -406,7 +407,8 @@ def test_a_run_from_bag_to_model_path_with_a_pause_and_a_worker_killed_on_the_wa
     camera.publish(to_image_message(image_of("red"), 3 * 10**18))
     wait_until(lambda: robot.has_kept(61), "capture goes on")
     with server(tmp_path / "state", port, min_nodes=1, num_rounds=1, continuous=True) as fl_server:
-        paths = []
+        paths: list[str] = []
+        pids: list[str] = []
         for run in (1, 2):
             started = robot.call("fl/start_round")
             assert started.success
@@ -433,6 +435,13 @@ def test_a_run_from_bag_to_model_path_with_a_pause_and_a_worker_killed_on_the_wa
             assert robot.paths[-1].data == paths[-1]
             assert robot.value("model_version") == version.name
             assert Predictor(paths[-1]).predict(image_of("blue", 7)).label in CLASSES
+            wait_until(lambda: robot.part("worker")["silent_sec"] == "", "the diagnostics")
+            pids.append(robot.part("worker")["pid"])
+        # One process did both runs; that it dies while it waits is no run's end.
+        assert pids[0] == pids[1] != ""
+        os.kill(int(pids[1]), signal.SIGKILL)
+        wait_until(lambda: robot.part("worker")["pid"] == "", "the worker's end")
+        assert robot.state == "idle"
         assert fl_server.stop(signal.SIGINT) == 130
     assert paths[0] != paths[1]
     shapes = json.loads((tmp_path / "robot" / "learning.json").read_text())["runs_by_week"]

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from fleet import (
 from fleet_keys import write_server_certificate
 from link import Link
 from waiting import wait_until
+from worker_job import make_job
 
 from fl_robot_ros.cloud.checkpoint import load_checkpoint, newest_checkpoint
 from fl_robot_ros.cloud.history import History, RunStage
@@ -47,6 +49,7 @@ from fl_robot_ros.publication import Publication
 from fl_robot_ros.worker_link.event import (
     Delivered,
     Dismissed,
+    Ended,
     Failed,
     Frozen,
     Prepared,
@@ -414,6 +417,33 @@ def test_an_absent_server_is_told_in_time(tmp_path: Path) -> None:
     with worker(tmp_path / "r1", port, connect_timeout_sec=1.0) as first:
         assert first.popen.wait(60.0) == 1
     assert f"no server at 127.0.0.1:{port} after 1 s" in reason_of(first)
+
+
+def test_a_worker_that_is_kept_outlives_an_absent_server_and_no_fault(tmp_path: Path) -> None:
+    make_robot(tmp_path / "r1", ["red", "blue"])
+    changes = {"connect_timeout_sec": 0.1, "nice": 3, "memory_limit_mb": 4096, "keep_warm": True}
+    port = free_port()
+    with worker(tmp_path / "r1", port, **changes) as kept:
+        again = make_job(tmp_path / "r1", server_address=f"127.0.0.1:{port}", **changes)
+
+        def run(number: int) -> tuple[int, int]:
+            if number:
+                kept.say("pause a goal is active")  # late, and nobody's
+                kept.say(again.to_json())
+            wait_until(lambda: len(kept.events) == 4 * (number + 1), f"run {number}", TIMEOUT_SEC)
+            threads = len(list(Path(f"/proc/{kept.popen.pid}/task").iterdir()))
+            return os.getpriority(os.PRIO_PROCESS, kept.popen.pid), threads
+
+        # It steps back once, and one watch for its memory is enough.
+        assert len({run(number) for number in range(3)}) == 1
+        kinds = [type(event) for event in kept.events]
+        assert kinds == [Frozen, Progress, Failed, Ended] * 3
+        kept.say(replace(again, freeze=replace(again.freeze, dataset_dir="/none")).to_json())
+        assert kept.popen.wait(60.0) == 1
+        assert isinstance(kept.events[-1], Failed)
+    with worker(tmp_path / "r1", port, **changes) as orphan:
+        wait_until(lambda: Ended() in orphan.events, "the run's end", TIMEOUT_SEC)
+        assert orphan.close() == 3
 
 
 def test_something_that_is_no_superlink_is_told(tmp_path: Path) -> None:

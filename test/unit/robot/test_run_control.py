@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -40,6 +41,8 @@ class FakeWorkers:
     """Checks no Python, starts workers of no process, and is each of them."""
 
     pid: int = 4711
+    is_warm: bool = False
+    warm_pid: int | None = None
     known: str = ""
     found: str = ""
     error: OSError | None = None
@@ -68,6 +71,7 @@ class FakeWorkers:
     ) -> FakeWorkers:
         if self.error is not None:
             raise self.error
+        self.is_warm = self.is_warm and not self.jobs
         self.jobs.append(job)
         self.on_event, self.on_exit = on_event, on_exit
         self.started.set()
@@ -141,7 +145,7 @@ def make_robot(
         settings,
         source or DataSource.from_settings(settings),
         workers,
-        workers.start,
+        workers,
         tmp_path,
         "r1",
         "cloud:8000",
@@ -467,3 +471,63 @@ def test_the_job_says_how_long_a_pause_may_take_and_which_samples_are_new(robot:
     robot.start()
     assert robot.workers.jobs[0].pause_max_sec == ClientSettings().pause_max_sec
     assert robot.control.newest_id == 6
+
+
+def test_a_run_ends_while_its_worker_stays_for_the_next(dataset: Dataset, tmp_path: Path) -> None:
+    settings = ClientSettings(worker_keep_warm_sec=60.0)
+    source = DataSource(SourceKind.FOLDER, str(tmp_path), 0, 1, 0.0, 0.2)
+    robot = make_robot(dataset, tmp_path, settings, source)
+    started = robot.control.start()
+    assert robot.workers.started.wait(DEADLINE_SEC)
+    assert robot.workers.jobs[0].keep_warm
+    robot.workers.on_event(Progress(RunState.CONNECTING))
+    assert started.result(DEADLINE_SEC)
+    robot.workers.on_event(Delivered("v00003", 1.0))
+    robot.workers.warm_pid = robot.workers.pid
+    robot.workers.on_exit("the run has ended")
+    assert robot.ended == (RunState.IDLE, FINISHED)
+    # Its memory is the next run's; it is not silent, since nobody expects a word of it.
+    assert (robot.control.worker_pid, robot.control.silent_sec) == (4711, None)
+    robot.workers.warm_pid = None
+    assert robot.control.worker_pid is None
+
+
+def start_with_a_warm_worker(robot: Robot) -> Future[str]:
+    robot.workers.is_warm = True
+    started = robot.control.start()
+    assert robot.workers.started.wait(DEADLINE_SEC)
+    assert robot.control.worker_pid == 4711  # the start is over
+    return started
+
+
+def test_a_warm_worker_that_is_gone_when_a_run_begins_costs_no_run(robot: Robot) -> None:
+    started = start_with_a_warm_worker(robot)
+    robot.control.pause("moving")
+    robot.workers.told.clear()
+    robot.workers.on_exit(KILLED)
+    assert robot.ended == (RunState.CONNECTING, "starting the worker")
+    first, second = robot.workers.jobs
+    assert first == second
+    assert robot.workers.told == ["pause moving"]
+    robot.workers.on_event(Progress(RunState.CONNECTING))
+    assert started.result(DEADLINE_SEC)
+    # The new one has no such excuse.
+    robot.workers.on_exit(KILLED)
+    assert robot.ended == (RunState.FAILED, KILLED)
+
+
+def test_a_warm_worker_that_is_gone_is_not_replaced_for_a_run_that_was_left(robot: Robot) -> None:
+    started = start_with_a_warm_worker(robot)
+    robot.control.cancel()
+    with pytest.raises(RunFailedError, match="the run was left"):
+        started.result(DEADLINE_SEC)
+    assert robot.ended == (RunState.IDLE, "the run was left")
+    assert len(robot.workers.jobs) == 1
+
+
+def test_a_warm_worker_that_is_killed_in_its_run_fails_the_run(robot: Robot) -> None:
+    robot.workers.is_warm = True
+    robot.start()
+    robot.workers.on_exit(KILLED)
+    assert robot.ended == (RunState.FAILED, KILLED)
+    assert len(robot.workers.jobs) == 1

@@ -28,7 +28,7 @@ class Server:
 guard = Guard(EventWriter(sys.stdout))
 guard.connection = Server()
 pause = Pause(EventWriter(), 120.0)
-guard.obey(sys.stdin, pause)
+jobs = guard.obey(sys.stdin, pause)
 print("ready", flush=True)
 {work}
 threading.Event().wait()
@@ -75,6 +75,20 @@ def test_a_worker_pauses_goes_on_and_can_be_cancelled_in_a_pause() -> None:
         child.stdin.flush()
         assert output(child) == ["left: the robot left the run"]
         assert child.wait(60.0) == 3
+
+
+def test_a_pause_before_a_job_is_not_one_of_its_run() -> None:
+    work = """
+while True:
+    job = jobs.get()
+    print(job.strip(), pause._reason or "goes on", flush=True)
+"""
+    with process(work) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write('pause goal active\n{"run": 1}\n')
+        child.stdin.flush()
+        assert child.stdout.readline() == '{"run": 1} goes on\n'
 
 
 @pytest.mark.parametrize("leave", ["", "threading.Event().wait()", "raise RuntimeError"])

@@ -36,6 +36,7 @@ from fl_robot_ros.learning.initial_model import build_reference_cnn, initial_mod
 from fl_robot_ros.learning.learning_data import open_learning_data
 from fl_robot_ros.learning.weights import pack_weights
 from fl_robot_ros.publication import Publication
+from fl_robot_ros.worker.kept_trainer import KeptTrainer
 from fl_robot_ros.worker.participant import Participant
 from fl_robot_ros.worker_link.event import Delivered, Dismissed, Event, EventWriter, read_event
 from fl_robot_ros.worker_link.hindrance import Hindrance
@@ -204,6 +205,47 @@ def test_a_robot_refuses_what_needs_more_memory_than_it_may_take(tmp_path: Path)
         train(replace(small, batch_size=65_536))
     assert train(small).has_content()
     assert watched == ["to build the server's model"] * 2
+
+
+def test_a_robot_that_keeps_its_trainer_learns_what_a_new_one_learns(tmp_path: Path) -> None:
+    make_images(tmp_path)
+    layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dropout(0.5)]
+    head = keras.layers.Dense(2, activation="softmax")
+    model = keras.Sequential([keras.Input((10, 10, 3)), *layers, head])
+    config = RunConfig(
+        run=1,
+        last_round=1,
+        architecture=architecture_of(model),
+        classes=("dark", "light"),
+        preprocessing=Preprocessing(10, 10, 3, 1.0),
+        local_epochs=2,
+        batch_size=2,
+        learning_rate=0.01,
+        loss="calibrated",
+        absent_classes=(),
+        seed=5,
+    )
+    content = pack_request(config, pack_weights(model.get_weights()))
+
+    def learn(kept: KeptTrainer) -> NDArray[np.float32]:
+        participant = Participant(
+            robot="r1",
+            data=open_learning_data(
+                DataSource(SourceKind.FOLDER, str(tmp_path), 0, 1, 0.0, 0.5), None
+            ),
+            models_dir=tmp_path / "models",
+            keep_versions=2,
+            publication=Publication.from_settings(ClientSettings()),
+            kept=kept,
+        )
+        message = Message(content, dst_node_id=1, message_type="train", group_id="1")
+        message.metadata.__dict__["_message_id"] = "request"
+        return protocol.unpack_weights(participant.train(message))
+
+    kept = KeptTrainer()
+    cold, warm = learn(kept), learn(kept)
+    np.testing.assert_array_equal(warm, cold)
+    assert kept.get("another model", lambda: "new") == "new"  # type: ignore[arg-type,return-value]
 
 
 def test_a_worse_model_is_kept_apart_and_node_and_server_hear_why(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from fl_robot_ros.worker_link.event import (
     Delivered,
     Dismissed,
     Dropped,
+    Ended,
     Event,
     EventWriter,
     Failed,
@@ -44,6 +46,7 @@ EVENTS = (
     Delivered("v00003", 0.25, is_current=False, note="v00003 is refused; v00002 stays"),
     Dismissed("no model is released", 60.0),
     Failed("no server at x:1"),
+    Ended(),
 )
 
 
@@ -104,6 +107,26 @@ def test_a_writer_outlives_its_reader() -> None:
     writer.write(Failed("nobody reads"))
     writer.write(Failed("nobody reads"))
     EventWriter().write(Failed("nobody reads"))
+
+
+def test_what_is_written_between_two_runs_belongs_to_none() -> None:
+    stream = io.StringIO()
+    writer = EventWriter(stream)
+    events: list[Event] = [Progress(RunState.WAITING), Ended(), Progress(RunState.PAUSED)]
+    for event in events:
+        writer.write(event)
+    assert writer.progress is None
+    writer.begin_run()
+    writer.write(Reading("x"))
+    assert [read_event(line) for line in stream.getvalue().splitlines()] == [
+        *events[:2],
+        Reading("x"),
+    ]
+
+
+def test_a_process_takes_a_job_that_asks_the_same_of_it() -> None:
+    assert replace(JOB, freeze=None, server_address="cloud:8000").can_follow(JOB)
+    assert not replace(JOB, memory_limit_mb=JOB.memory_limit_mb + 1).can_follow(JOB)
 
 
 def test_a_status_is_one_line_and_a_table_of_text() -> None:
