@@ -23,6 +23,8 @@ VENV = ROOT / "build" / "oldest"
 READY = VENV / ".ready"
 # PyYAML 5.4.1 has no wheel for Python 3.10, and newer tools do not build it.
 BUILD_TOOLS = ("setuptools==65.5.0", "wheel==0.48.0")
+# The newest for that pytest; it is for speed alone.
+XDIST = "pytest-xdist==3.5.0"
 
 
 def main() -> int:
@@ -31,7 +33,7 @@ def main() -> int:
     if not python:
         print("Tests with the oldest versions were skipped: no Python 3.10 found; set PYTHON310.")
         return 0
-    pins = [*oldest_versions("test")]
+    pins = [*oldest_versions("test"), XDIST]
     alone = [*oldest_versions("perception")]
     purpose = " ".join([*BUILD_TOOLS, *pins, *alone])
     if not READY.is_file() or READY.read_text() != purpose:
@@ -45,6 +47,7 @@ def main() -> int:
         run(*pip, "--no-deps", *alone)
         READY.write_text(purpose)
     tests = (str(VENV / "bin" / "python"), "-m", "pytest", "-o", f"cache_dir={VENV}/.pytest_cache")
+    tests += ("--numprocesses", "2", "--dist", "loadfile")
     environment = {**os.environ, "TENSORFLOW_PYTHON": sys.executable}
     arguments = sys.argv[1:] or ["test/unit", "test/system"]
     return subprocess.run([*tests, *arguments], cwd=ROOT, env=environment).returncode
