@@ -18,8 +18,9 @@ WITH_OLD_VERSIONS := $(addprefix test/unit/,delivery perception dataset curation
 	test_dataset_command.py test_dataset_import.py test_model_command.py test_predict_command.py)
 
 # Tests that depend most on Flower: `make test` runs them with its oldest version too.
-WITH_OLD_FLOWER := $(addprefix test/,unit/federation unit/worker \
-	system/test_light_fleet.py system/test_superlink.py)
+# The longest first.
+WITH_OLD_FLOWER := $(addprefix test/,system/test_light_fleet.py system/test_superlink.py \
+	unit/worker unit/federation)
 
 # Tests of nodes that wait for processes: they run beside those of test/system. The others wait for
 # DDS, one at a time.

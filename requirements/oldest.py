@@ -39,9 +39,10 @@ def main() -> int:
     if not READY.is_file() or READY.read_text() != purpose:
         print(f"Installing {purpose} into {VENV.relative_to(ROOT)}", flush=True)
         shutil.rmtree(VENV, ignore_errors=True)
-        run(python, "-m", "venv", str(VENV))
-        pip = (str(VENV / "bin" / "python"), "-m", "pip", "install", "--quiet")
-        pip += ("--disable-pip-version-check", "--no-build-isolation")
+        run(python, "-m", "venv", "--without-pip", str(VENV))
+        # The pip of .venv takes half the time of the one that comes with Python 3.10.
+        pip = (sys.executable, "-m", "pip", "--python", str(VENV / "bin" / "python"), "install")
+        pip += ("--quiet", "--disable-pip-version-check", "--no-build-isolation")
         run(*pip, *BUILD_TOOLS)
         run(*pip, *pins)
         run(*pip, "--no-deps", *alone)
@@ -55,7 +56,7 @@ def main() -> int:
 
 def find_python() -> str:
     """Return the path of a working Python 3.10, "" where there is none."""
-    check = "import ensurepip, sqlite3, sys, venv; sys.exit(sys.version_info[:2] != (3, 10))"
+    check = "import sqlite3, sys, venv; sys.exit(sys.version_info[:2] != (3, 10))"
     installed = sorted(Path.home().glob(".pyenv/versions/3.10.*/bin/python"))
     for name in (os.environ.get("PYTHON310", ""), "python3.10", *map(str, installed)):
         python = shutil.which(name)
