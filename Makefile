@@ -18,8 +18,14 @@ WITH_OLD_VERSIONS := $(addprefix test/unit/,delivery perception dataset curation
 	test_dataset_command.py test_dataset_import.py test_model_command.py test_predict_command.py)
 
 # Tests that depend most on Flower: `make test` runs them with its oldest version too.
-WITH_OLD_FLOWER := $(addprefix test/,unit/federation unit/worker \
-	system/test_light_fleet.py system/test_superlink.py)
+# The longest first.
+WITH_OLD_FLOWER := $(addprefix test/,system/test_light_fleet.py system/test_superlink.py \
+	unit/worker unit/federation)
+
+# Tests of nodes that wait for processes: they run beside those of test/system. The others wait for
+# DDS, one at a time.
+WHOLE_RUNS := $(addprefix test/integration/,test_demo.py test_first_robot.py test_lifetime.py \
+	test_client_node.py::test_a_run_from_bag_to_model_path_with_a_pause_and_a_worker_killed_on_the_way)
 
 LOAD_TENSORFLOW := $(addprefix test/unit/,learning cloud federation worker)
 
@@ -51,8 +57,8 @@ else
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile test/unit
 	@$(BIN)/python requirements/oldest.py $(WITH_OLD_VERSIONS)
 	@$(BIN)/python requirements/oldest_flower.py $(WITH_OLD_FLOWER)
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile test/system
-	@$(BIN)/python -m pytest test/integration test/launch
+	@$(BIN)/python -m pytest --numprocesses 2 --maxschedchunk 1 $(WHOLE_RUNS) test/system
+	@$(BIN)/python -m pytest $(addprefix --deselect=,$(WHOLE_RUNS)) test/integration test/launch
 endif
 
 test-quick: setup ## Unit tests without TensorFlow, in under two minutes.
@@ -73,8 +79,7 @@ bench: setup ## Cost of import, capture, perception, rounds, against today's way
 lint: setup ## Style and types, for Python 3.11 and the robots' 3.10.
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
-	@$(BIN)/mypy fl_robot_ros
-	@$(BIN)/mypy --python-version 3.10 $(ROBOT_SIDE)
+	@$(BIN)/mypy --python-version 3.10 $(ROBOT_SIDE) & $(BIN)/mypy fl_robot_ros && wait $$!
 
 docs: setup ## Write docs/settings.md and config/*.yaml from config.py.
 	@$(BIN)/python docs/make_settings.py

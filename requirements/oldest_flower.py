@@ -35,6 +35,7 @@ def main() -> int:
         "PYTHONPATH": os.pathsep.join(filter(None, (str(FOLDER), before))),
     }
     tests = [sys.executable, "-m", "pytest", "-o", f"cache_dir={FOLDER}/.pytest_cache"]
+    tests += ["--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
     return subprocess.run([*tests, *sys.argv[1:]], cwd=ROOT, env=environment).returncode
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 from hypothesis import settings
@@ -54,26 +57,36 @@ model.layers[-1].set_weights([np.zeros((3, 3), "float32"), np.array([9, 0, 0], "
 write("red")
 """
 
+_ROOT = Path(__file__).parents[1]
+
 WriteVersion = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
-def tflite_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def tflite_models() -> dict[str, bytes]:
     """LiteRT models of 8x8 images by name.
 
     "colour" tells red, green and blue ones apart, as do "int8" and "uint8", whose inputs and
-    outputs are of these types; "red" says red to all.
+    outputs are of these types; "red" says red to all. They are made once for all runs of tests.
     """
     # A robot's own Python has no TensorFlow; another may make the model for it.
     python = os.environ.get("TENSORFLOW_PYTHON", "")
     missing = lacking(("ai_edge_litert",) if python else ("ai_edge_litert", "keras", "tensorflow"))
     if missing:
         pytest.skip(f"needs {', '.join(missing)}")
-    folder = tmp_path_factory.mktemp("tflite_models")
-    # In a process of its own, so that the session does not carry TensorFlow along.
-    command = [python or sys.executable, "-c", _COLOUR_MODELS, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    made_of = _COLOUR_MODELS + (_ROOT / "requirements" / "learning.txt").read_text()
+    folder = _ROOT / "build" / f"test-models-{sha256(made_of.encode()).hexdigest()}"
+    if not folder.is_dir():
+        folder.parent.mkdir(exist_ok=True)
+        staging = Path(mkdtemp(dir=folder.parent))
+        # In a process of its own, so that the session does not carry TensorFlow along.
+        command = [python or sys.executable, "-c", _COLOUR_MODELS, str(staging)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        try:
+            staging.rename(folder)
+        except OSError:  # Another process was sooner.
+            shutil.rmtree(staging)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 

@@ -80,32 +80,38 @@ def is_black(tmp_path: Path, sample: Sample) -> bool:
     return bool(image.max() < 8)
 
 
-@pytest.mark.parametrize(
-    ("written", "masked", "full"),
-    [
-        ("camera/image_raw", "camera/image_raw", "/front/rgb"),
-        ("camera/image_raw", "image_raw", "/front/rgb"),
-        ("camera/image_raw", "/r1/camera/image_raw", "/front/rgb"),
-        ("camera/image_raw", "/front/rgb", "/front/rgb"),
-        ("~/image", "~/image", "/r1/fl_client/image"),
-        ("~/image", "fl_client/image", "/r1/fl_client/image"),
-    ],
+# As written in image_topics, as named by masks and labels, and in full.
+NAMES = (
+    ("camera/front", "camera/front", "/seen/front"),
+    ("camera/rear", "rear", "/seen/rear"),
+    ("camera/left", "/r1/camera/left", "/seen/left"),
+    ("camera/right", "/seen/right", "/seen/right"),
+    ("~/up", "~/up", "/r1/fl_client/up"),
+    ("~/down", "fl_client/down", "/r1/fl_client/down"),
 )
-def test_masks_and_labels_follow_a_topic_to_its_full_name(
-    start_node: StartNode, peer: Peer, tmp_path: Path, written: str, masked: str, full: str
+
+
+def test_masks_and_labels_follow_topics_to_their_full_names(
+    start_node: StartNode, peer: Peer, tmp_path: Path
 ) -> None:
+    ros_args = ["-r", "__ns:=/r1"]
+    for written, _, full in NAMES:
+        if full.startswith("/seen"):
+            ros_args += ["-r", f"{written}:={full}"]
     node = start_client(
         start_node,
         tmp_path,
-        *("-r", "__ns:=/r1", "-r", "camera/image_raw:=/front/rgb"),
-        image_topics=f"[{written}]",
-        privacy_masks=f"['{masked}: {WHOLE}']",
-        topic_labels=f"['{masked}: pallet']",
+        *ros_args,
+        image_topics=[written for written, _, _ in NAMES],
+        privacy_masks=[f"{named}: {WHOLE}" for _, named, _ in NAMES],
+        topic_labels=[f"{named}: label of {full}" for _, named, full in NAMES],
     )
-    publish(peer, full)
-    for sample in samples(tmp_path, 3):
-        assert (sample.topic, sample.label) == (full, "pallet")
-        assert is_black(tmp_path, sample)
+    for _, _, full in NAMES:
+        publish(peer, full)
+    stored = samples(tmp_path, 3 * len(NAMES))
+    labels = {(sample.topic, sample.label) for sample in stored}
+    assert labels == {(full, f"label of {full}") for _, _, full in NAMES}
+    assert [sample.topic for sample in stored if not is_black(tmp_path, sample)] == []
     assert "none of image_topics" not in node.output
 
 

@@ -78,6 +78,7 @@ def test_a_bag_waits_for_subscribers_on_all_its_cameras(
     ]
     record(tmp_path / "bag", sorted(front + rear, key=lambda item: item.time_ns))
     front_images = peer.record(Image, "front/image", DEEP)
+    peer.record(String, "fl/label", DEEP)  # so that the streamer does not wait for it
     node = start_node("streamer", source=tmp_path / "bag", wait_for_subscriber_sec=30.0)
     wait_until(
         lambda: peer.node.get_publishers_info_by_topic("/rear/image"), "the streamer is there"

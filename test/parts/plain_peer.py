@@ -16,6 +16,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import Image
+from std_msgs.msg import String
 from std_srvs.srv import SetBool
 
 FRAMES = 30
@@ -72,6 +73,8 @@ def hear_streamer(node: Node) -> dict[str, Any]:
     node.create_subscription(
         Image, "camera/image_raw", lambda m: frames.append(len(m.data)), qos_profile_sensor_data
     )
+    # The streamer waits for a subscriber of its labels.
+    node.create_subscription(String, "fl/label", lambda m: None, 10)
     spin_until(node, lambda: frames)
     spin_until(node, lambda: not node.count_publishers("camera/image_raw"))
     return {"frames": len(frames)}

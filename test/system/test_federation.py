@@ -44,7 +44,6 @@ from fl_robot_ros.delivery.model_store import ModelStore
 from fl_robot_ros.delivery.predictor import Predictor
 from fl_robot_ros.identity.key_folder import KeyFolder
 from fl_robot_ros.images.preprocessing import Preprocessing
-from fl_robot_ros.learning.export import export_model
 from fl_robot_ros.publication import Publication
 from fl_robot_ros.worker_link.event import (
     Delivered,
@@ -325,7 +324,10 @@ def test_a_mislabelled_fleet_spoils_the_operators_model_and_every_robot_keeps_it
     tmp_path: Path,
 ) -> None:
     """Over TLS, with a certificate of another authority; two of three robots have wrong labels."""
+    # Here, so that no other process that collects tests loads TensorFlow.
     import keras
+
+    from fl_robot_ros.learning.export import export_model
 
     model = keras.Sequential(
         [

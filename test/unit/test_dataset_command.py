@@ -236,14 +236,16 @@ def test_a_labelling_tools_list_is_taken_as_it_is(tmp_path: Path, capsys: Output
     assert counts(data) == before
 
 
-def test_a_thousand_labels_are_no_line_of_13000_characters(tmp_path: Path, capsys: Output) -> None:
-    data = filled(tmp_path / "data", *(f"label {number:04}" for number in range(1000)))
+def test_hundreds_of_labels_are_no_line_of_thousands_of_characters(
+    tmp_path: Path, capsys: Output
+) -> None:
+    data = filled(tmp_path / "data", *(f"label {number:04}" for number in range(300)))
     assert run("export", data, "--to", tmp_path / "out") == 0
-    assert run("label", data, "--id", "1-1000", "--as", "", "--all") == 0
+    assert run("label", data, "--id", "1-300", "--as", "", "--all") == 0
     assert run("label", data, "--csv", tmp_path / "out" / "samples.csv") == 0
     output = capsys.readouterr().out
-    assert "1,000 samples changed: label 0000 1, label 0001 1," in output
-    assert "label 0007 1 and 992 more\n" in output
+    assert "300 samples changed: label 0000 1, label 0001 1," in output
+    assert "label 0007 1 and 292 more\n" in output
     assert max(map(len, output.splitlines())) < 250
 
 

@@ -141,7 +141,7 @@ def test_rare_classes_survive_a_long_stay_elsewhere(tmp_path: Path) -> None:
     def seen(label: str) -> np.ndarray:
         return np.asarray(prototypes[label] + generator.normal(0, 0.4, 16), np.float64)
 
-    drive = ["rare"] * 20 + [label for label in ("floor", "wall", "door") for _ in range(300)]
+    drive = ["rare"] * 20 + [label for label in ("floor", "wall", "door") for _ in range(100)]
     left: dict[str, list[np.ndarray]] = {}
     with Dataset(tmp_path, Limits(total_bytes=60 * 128)) as dataset:
         for number, label in enumerate(drive):

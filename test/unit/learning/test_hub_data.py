@@ -138,9 +138,10 @@ _OPEN = """
 import sys
 from fl_robot_ros.data_source import DataSource
 from fl_robot_ros.errors import DatasetError
-from fl_robot_ros.learning.hub_data import open_hub
+from fl_robot_ros.learning import hub_data
+hub_data._HUB_TIMEOUT_SEC = 1.0
 try:
-    open_hub(DataSource("hub", "uoft-cs/cifar10", 0, 2, 0.0, 0.2))
+    hub_data.open_hub(DataSource("hub", "uoft-cs/cifar10", 0, 2, 0.0, 0.2))
 except DatasetError as error:
     print(error)
 """
