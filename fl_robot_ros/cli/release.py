@@ -161,7 +161,7 @@ def _state(model: FinishedModel, *, is_out: bool) -> str:
 
 
 def _minute(timestamp: float | None) -> str:
-    return "-" if timestamp is None else time.strftime("%F %H:%M", time.localtime(timestamp))
+    return "-" if timestamp is None else time.strftime("%d %b %H:%M", time.localtime(timestamp))
 
 
 if __name__ == "__main__":

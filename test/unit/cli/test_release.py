@@ -53,7 +53,7 @@ def test_a_model_is_released_and_withdrawn_and_the_list_says_so(
     capsys.readouterr()
     main(["release", *common])
     newest, oldest = [line for line in lines(capsys) if line[0].isdigit()]
-    day = time.strftime("%Y-%m-%d")
+    day = time.strftime("%d %b")
     assert newest.endswith(" out, to 0 robots")
     assert oldest.count(day) == 2
     assert oldest.endswith("was out, to 1 robot")

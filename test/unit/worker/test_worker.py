@@ -83,7 +83,9 @@ def test_a_robot_that_is_needed_before_it_connects_is_paused(
     pause = Pause(events, 0.0)
     pause.begin("goal active")
     with pytest.raises(PauseTooLongError):
-        worker.run_job(make_job(tmp_path, freeze=None), events, worker.Guard(events), pause)
+        worker.FleetWorker(events, worker.Guard(events), pause).run(
+            make_job(tmp_path, freeze=None)
+        )
     told = [read_event(line) for line in stream.getvalue().splitlines()]
     assert told == [Progress(RunState.CONNECTING), Progress(RunState.PAUSED)]
 
