@@ -155,7 +155,7 @@ class Autopilot:
         broken = _first_broken(go_on if self._mode == "off" else (*begin, *go_on))
         if broken is not None:
             self._say(f"not learning: {broken.reason}", broken.rule)
-        elif now < self._not_before and self._mode == "auto":
+        elif now < self._not_before and self._mode != "off":
             self._say(f"not learning: {self._hold_off}")
         elif self._mode == "auto":
             self._begin()
@@ -258,7 +258,8 @@ class Autopilot:
         now = self._local_time()
         until = datetime.fromtimestamp(now.timestamp() + seconds)  # the hour may change
         day = "" if until.date() == now.date() else f"{until:%a} "
-        self._hold_off = f"{why}; next try by itself at {day}{until:%H:%M:%S}"
+        what = "next try by itself" if self._mode == "auto" else "would learn"
+        self._hold_off = f"{why}; {what} at {day}{until:%H:%M:%S}"
 
     def _say(self, verdict: str, rule: Rule | None = None) -> None:
         """Tell a verdict, unless it is that of before with other numbers.
