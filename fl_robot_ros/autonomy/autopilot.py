@@ -155,7 +155,7 @@ class Autopilot:
         if broken is not None:
             self._hinder(broken.reason)
             self._say(f"not learning: {broken.reason}", broken.rule)
-        elif now < self._not_before and self._mode == "auto":
+        elif now < self._not_before and self._mode != "off":
             self._hinder(self._hold_off)
             self._say_hold_off()
         elif self._mode == "auto":
@@ -279,7 +279,8 @@ class Autopilot:
             self._say(verdict)
 
     def _say_hold_off(self) -> None:
-        self._say(f"not learning: {self._hold_off}; next try by itself at {self._next_try}")
+        what = "next try by itself" if self._mode == "auto" else "would learn"
+        self._say(f"not learning: {self._hold_off}; {what} at {self._next_try}")
 
     def _say(self, verdict: str, rule: Rule | None = None) -> None:
         """Tell a verdict, unless it is that of before with other numbers.

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 
-# A message may come before the graph shows its publisher, by less than this.
-_GRAPH_LAG_SEC = 1.0
+# A message may come before the graph shows its publisher, by less than a second, and the next look
+# at the graph half a second later.
+_GRAPH_LAG_SEC = 1.5
 
 
 class LastWord:
     """Follows who can have sent the newest message, which the middleware does not tell.
 
-    Those are the publishers that lived when it came, and those that show within a second. A
+    Those are the publishers that lived when it came, and those that show soon after. A
     publisher that starts again is another one.
 
     Attributes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,6 +21,8 @@ from fl_robot_ros.robot.parameter_file import Section, applies, read_parameters,
 from fl_robot_ros.setting import SettingsT
 
 SECTION = "parameters"
+# As ROS has it, with "~" for the node's own name and substitutions in braces.
+_TOPIC_NAME = re.compile(r"(~?/)?[A-Za-z_{][A-Za-z0-9_{}]*(/[A-Za-z_{][A-Za-z0-9_{}]*)*")
 
 
 @dataclass(frozen=True)
@@ -147,8 +150,21 @@ def check_rules(settings: ClientSettings) -> Iterator[Finding]:
             except SettingError as error:
                 is_valid = False
                 yield problem(f"{name}: {error}", "see the grammar in docs/autonomy.md")
-    if is_valid:
-        LearningRules.from_settings(settings)
+    if not is_valid:
+        return
+    rules = LearningRules.from_settings(settings)
+    every = (*rules.to_begin, *rules.to_go_on)
+    names = {"learn_when or learn_while": [rule.topic for rule in every if rule.topic]}
+    for signal, setting in (("still", "motion_topics"), ("no_goal", "action_names")):
+        if any(rule.signal == signal for rule in every):
+            names[setting] = list(getattr(settings, setting))
+    for setting, given in names.items():
+        for name in given:
+            if not _TOPIC_NAME.fullmatch(name):
+                yield problem(
+                    f"{setting}: {name!r} can be no topic",
+                    "write letters, digits and '_', parts between '/', none with a digit first",
+                )
 
 
 def check_model_path(settings: PerceptionSettings) -> Iterator[Finding]:

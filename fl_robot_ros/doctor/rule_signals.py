@@ -16,7 +16,9 @@ from fl_robot_ros.name_list import name_list
 # What is taken from an fl_client that runs.
 SETTINGS = ("learn_when", "learn_while", "motion_topics", "action_names", "temperature_topic")
 _MOTION_TYPES = (
-    *("geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped", "nav_msgs/msg/Odometry"),
+    "geometry_msgs/msg/Twist",
+    "geometry_msgs/msg/TwistStamped",
+    "nav_msgs/msg/Odometry",
 )
 _BOOL_TYPES, _TEMPERATURE_TYPES = ("std_msgs/msg/Bool",), ("sensor_msgs/msg/Temperature",)
 _STATUS = "/_action/status"

@@ -7,8 +7,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,9 +67,19 @@ def checks(settings: ClientSettings, address: str) -> list[Check]:
         if address:
             raise
         return []  # Told among the parameters.
+    reached: list[Finding] = []
+
+    def connect() -> list[Finding]:
+        reached.extend(check_connection(server))
+        return reached
+
+    def ask() -> Iterable[Finding]:
+        is_there = any(found.level == Level.OK for found in reached)
+        return check_admission(server, settings) if is_there else []
+
     return [
-        Check(SECTION, "connection", partial(check_connection, server), 3 * _CONNECT_SEC),
-        Check(SECTION, "admission", partial(check_admission, server, settings), _ASK_SEC + 5.0),
+        Check(SECTION, "connection", connect, 3 * _CONNECT_SEC),
+        Check(SECTION, "admission", ask, _ASK_SEC + 5.0),
     ]
 
 
@@ -137,16 +146,12 @@ def check_connection(server: Server) -> Iterator[Finding]:
 
 
 def check_admission(server: Server, settings: ClientSettings) -> Iterator[Finding]:
-    """Ask the server, as a worker does, whether this robot may join.
+    """Ask a server that listens, as a worker does, whether this robot may join.
 
     Raises:
         OSError: No process can be started.
         subprocess.TimeoutExpired: The server does not end its reply.
     """
-    try:
-        socket.create_connection((server.host, server.port), _CONNECT_SEC).close()
-    except (OSError, UnicodeError):
-        return  # Told of the connection.
     request = {
         "address": server.address,
         "root_certificates": _full(settings.root_certificates),

@@ -341,6 +341,13 @@ def test_suggest_says_that_it_would_and_a_person_starts(tmp_path: Path) -> None:
     assert robot.verdicts[-1] == "would learn: the rules hold; call fl/start_round"
     robot.autopilot.start_by_hand()
     assert robot.step(still=0) == ["pause 0, needs still"]
+    # It suggests no run that the server would refuse.
+    robot.run.come_back_sec = 7200.0
+    robot.run.end(RunState.IDLE, "no run is on")
+    robot.step(60.0, still=1)
+    assert robot.verdicts[-1] == "not learning: no run is on; would learn at Fri 00:02:01"
+    assert robot.step(7200.0) == []
+    assert robot.verdicts[-1] == "would learn: the rules hold; call fl/start_round"
 
 
 def test_a_start_by_hand_ignores_learn_when_and_obeys_learn_while(tmp_path: Path) -> None:

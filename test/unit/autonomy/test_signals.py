@@ -128,7 +128,8 @@ def test_a_goal_that_comes_before_the_graph_shows_its_server_counts(
     goals.see("nav", before, is_latched=True, now=0.0)
     goals.take("nav", [2], 10.0)
     assert goals.no_goal(10.0).value == 0
-    goals.see("nav", NEW, is_latched=True, now=10.5)
+    goals.see("nav", before, is_latched=True, now=10.8)
+    goals.see("nav", NEW, is_latched=True, now=11.2)  # it showed just before 11.0
     goals.see("nav", NEW, is_latched=True, now=20.0)
     assert goals.no_goal(20.0).value == 0
 

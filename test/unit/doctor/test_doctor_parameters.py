@@ -46,6 +46,8 @@ def findings(folder: Path, text: str, namespace: str = "/") -> list[Result]:
             "autonomy.md",
         ),
         ("use_sim_time: 'true'", "use_sim_time is 'true'", "write true or false, without quotes"),
+        ("learn_while: [topic fl/may-learn]", "'fl/may-learn' can be no topic", "write letters"),
+        ("{learn_while: [no_goal], action_names: [2nd]}", "action_names: '2nd' can be", "digit"),
         ("learn: auto", "learn is 'auto', and learn_when is empty", "expected one rule or more"),
         ("{learn_while: [still], motion_topics: []}", "motion_topics is empty, and the rule", ""),
         (
@@ -69,6 +71,7 @@ def test_a_parameter_that_is_refused_or_ignored_is_told_with_its_fix(
         "image_topics: [a, b]\n    use_sim_time: true",
         "sample_rate_hz: 1\n    label_hold_sec: 1e1",  # PyYAML takes 1e1 for a text.
         "bag_paths: []\n    robot_name: 7",
+        "learn_while: [topic ~/a, topic /b/_c1, still]",
         "qos_overrides: {/a: {publisher: {depth: 1}}}",
     ],
 )

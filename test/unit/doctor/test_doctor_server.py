@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from hostile_server import hostile_server, refuse
 
 from fl_robot_ros.config import ClientSettings
 from fl_robot_ros.doctor import server
+from fl_robot_ros.doctor.examination import examine
 from fl_robot_ros.doctor.finding import Finding, Level
 from fl_robot_ros.errors import SettingError
 from fl_robot_ros.identity.key_folder import KeyFolder
@@ -56,6 +58,21 @@ def test_an_address_that_leads_nowhere_is_told() -> None:
     assert found.level == Level.PROBLEM
     assert found.fix == "start fl_server there, or correct the port"
     assert connection("127.0.0.1", port, is_default=True).level == Level.WARNING
+
+
+def test_a_name_server_that_hangs_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, is_over = [], threading.Event()
+
+    def hang(*_: object, **__: object) -> None:
+        asked.append(1)
+        is_over.wait()
+
+    monkeypatch.setattr(server, "_CONNECT_SEC", 0.05)
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    found = list(examine(server.checks(ClientSettings(), "cloud.example.org:8000")))
+    is_over.set()
+    assert [one.text for one in found] == ["the check 'connection' did not end within 0.15 s"]
+    assert asked == [1]
 
 
 def test_the_address_is_found_as_the_client_finds_it(keys: KeyFolder, tmp_path: Path) -> None:
