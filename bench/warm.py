@@ -30,7 +30,7 @@ from fl_robot_ros.demo.ros_domain import private_ros_domain
 
 # All of it, and what no file backs: the difference is mapped code, which the system can drop.
 MEMORY = ("VmRSS:", "RssAnon:")
-IDLE_SEC = 30.0
+SETTLE_SEC, IDLE_SEC = 3.0, 30.0
 STEPS = ("with the server", "asked to train", "first step done")
 
 
@@ -82,7 +82,7 @@ def measure(folder: Path, times: int, *, keep_warm_sec: float) -> None:
                     "the server",
                     PATIENCE_SEC,
                 )
-                time.sleep(3.0)  # the server app has started, and the machine is quiet
+                time.sleep(SETTLE_SEC)
                 if keep_warm_sec and number:
                     held, own = memory_mb(robot.worker_pid)
                     text = f"after {number} runs: {held:.0f} MB, {own:.0f} MB without mapped files"
@@ -92,6 +92,7 @@ def measure(folder: Path, times: int, *, keep_warm_sec: float) -> None:
                     taken.append(seconds)
             if keep_warm_sec:
                 pid = robot.worker_pid
+                time.sleep(SETTLE_SEC)  # it tidies up after its run
                 used, start = cpu_sec(pid), time.monotonic()
                 time.sleep(IDLE_SEC)
                 share = (cpu_sec(pid) - used) / (time.monotonic() - start)

@@ -105,7 +105,8 @@ class Guard:
         """
 
         def watch() -> None:
-            while memory_mb() <= limit_mb:
+            # Between two runs there is no work that takes memory, and looking is work itself.
+            while not self._events.is_in_run or memory_mb() <= limit_mb:
                 time.sleep(_MEMORY_POLL_SEC)
             self._end(
                 FAILED_CODE,
