@@ -430,7 +430,7 @@ def test_a_run_from_bag_to_model_path_with_a_pause_and_a_worker_killed_on_the_wa
             version = ModelStore(tmp_path / "robot" / "models", 5).current()
             assert version is not None
             manifest = Manifest.load(version)
-            assert (manifest.run, manifest.round) == (run, run)
+            assert (manifest.run, manifest.round) == (run, run), fl_server.text
             paths.append(str(version / "model.keras"))
             assert robot.paths[-1].data == paths[-1]
             assert robot.value("model_version") == version.name
