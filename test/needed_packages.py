@@ -16,6 +16,7 @@ NEEDED = {
     "system/test_chaos.py": LEARNING,
     "system/test_federation.py": LEARNING,
     "system/test_light_fleet.py": LEARNING,
+    "system/test_robot_faults.py": LEARNING,
     "system/test_superlink.py": LEARNING,
     "unit/demo/test_scene.py": ("sklearn",),
     "unit/cloud": LEARNING,
