@@ -16,7 +16,7 @@ import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, ShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import uninstall_signal_handlers
+from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 
 from fl_robot_ros.capture.malloc import reuse_memory
@@ -49,13 +49,17 @@ def run_node(
     program = Path(sys.argv[0]).name
     arguments = sys.argv[1:] if args is None else args
     reuse_memory()
+    # Not rclpy's handlers: they shut ROS down under a node, and what comes while they are taken
+    # away gets lost. Until the node spins, a signal is a KeyboardInterrupt.
+    if _is_main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     node: Node | None = None
     try:
         if command.wants_help(arguments):
             print(command.help())
             return 0
         try:
-            rclpy.init(args=args)
+            rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         except RuntimeError as error:  # rcl rejects its arguments.
             print(f"{program}: {_one_line(error)}", file=sys.stderr)
             return 2
@@ -119,11 +123,12 @@ def _watch_for_end(end: Callable[[str], None]) -> Iterator[None]:
     receiver, sender = socket.socketpair()
     receiver.settimeout(_PARENT_CHECK_SEC)
     sender.setblocking(False)
-    in_main_thread = _take_signals()
+    in_main_thread = _is_main_thread()
     if in_main_thread:
         # The executor waits outside of Python, where Python's own handlers cannot run; the number
         # of the signal written to a socket reaches a thread at once.
         signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+        _take_signals()
     stop = threading.Event()
 
     def watch() -> None:
@@ -152,14 +157,16 @@ def _watch_for_end(end: Callable[[str], None]) -> Iterator[None]:
         receiver.close()
 
 
-def _take_signals() -> bool:
-    """Stop SIGINT and SIGTERM from interrupting; return whether this thread may do so."""
-    if threading.current_thread() is not threading.main_thread():
-        return False
-    uninstall_signal_handlers()
-    for number in _SIGNALS:
-        signal.signal(number, _ignore)
-    return True
+def _is_main_thread() -> bool:
+    """Say whether this thread may set handlers of signals."""
+    return threading.current_thread() is threading.main_thread()
+
+
+def _take_signals() -> None:
+    """Stop SIGINT and SIGTERM from interrupting, where this thread may do so."""
+    if _is_main_thread():
+        for number in _SIGNALS:
+            signal.signal(number, _ignore)
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

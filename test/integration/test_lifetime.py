@@ -18,6 +18,20 @@ print(child.pid, flush=True)
 child.wait()
 """
 
+_SIGNALLED = """
+import os, signal, sys
+from rclpy.node import Node
+from fl_robot_ros.nodes.client import COMMAND
+from fl_robot_ros.ros.lifetime import run_node
+
+class Signalled(Node):
+    @property
+    def finished(self):  # looked at when the node is made and does not spin yet
+        os.kill(os.getpid(), signal.SIGTERM)
+
+print([run_node(COMMAND, lambda: Signalled("signalled"), []) for _ in range(20)])
+"""
+
 
 def is_running(pid: int) -> bool:
     """Say whether a process runs; one that ended and was not waited for does not."""
@@ -61,3 +75,11 @@ def test_a_node_of_a_shell_outlives_the_shell(ros_env: dict[str, str], tmp_path:
         os.kill(pid, signal.SIGINT)
         wait_until(lambda: not is_running(pid), "the node ends")
     assert "ending: SIGINT" in log.read_text()
+
+
+def test_a_signal_that_comes_before_the_node_spins_ends_it(ros_env: dict[str, str]) -> None:
+    command = [sys.executable, "-c", _SIGNALLED]
+    done = subprocess.run(
+        command, env=ros_env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{[0] * 20}\n", "")
