@@ -663,7 +663,7 @@ class ServerSettings(Settings):
     norm_limit: float = setting(
         5.0,
         "Refuse an update that is more than this many times as long as the median of its round; "
-        "0: take any.",
+        "of one or two robots, shorten it to as many times the round before. 0: take any.",
         minimum=0.0,
         maximum=1000000.0,
     )

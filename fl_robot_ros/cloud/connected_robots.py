@@ -45,14 +45,25 @@ class ConnectedRobots:
         self._enrolled_name = enrolled_name
         self._names = history.robot_names()
         self._keys: dict[int, bytes] = {}
+        self._registered: set[int] = set()
 
     def online(self) -> list[int]:
         """Return the connected robots."""
         connected = {node.node_id: node.public_key for node in self._grid.get_nodes()}
         self._keys |= connected
+        self._registered = {*connected}
         if self._enrolled_name is not None:
             self._names |= {node: self._enrolled_name(key) for node, key in connected.items()}
         return sorted(set(connected) - self._gone(_RECONNECT_SEC))
+
+    def reachable(self) -> list[int]:
+        """Return the connected robots, and those whose connection ended a short time ago.
+
+        A robot that was busy for some seconds has none; what it just replied is known sooner than
+        that it is back.
+        """
+        self.online()
+        return sorted(self._registered - self._gone(_LOST_SEC))
 
     def lost(self, asked: Collection[int], *, is_quorum: bool) -> set[int]:
         """Return those of some robots whose replies are waited for no longer.

@@ -110,7 +110,8 @@ class Delivery:
         record, history, exchange = self._record, self._history, self._exchange
         signature = self._sign(record.run, model) if self._sign else None
         silent = exchange.silent.resting(record.last_round)
-        waves = DeliveryWaves(nodes, exchange.held_out, silent)
+        away = {*nodes} - {*self._robots.online()}
+        waves = DeliveryWaves(nodes, exchange.held_out, silent | away)
         replies: list[Reply] = []
         while wave := waves.next():
             request = exchange.send(

@@ -178,7 +178,7 @@ class Run:
         elif not self._met:
             # The server was stopped in the delivery; perhaps nobody waits for it any more.
             self._met.update(self._robots.gather(self._robots.online(), _RETURN_SEC))
-        nodes = [node for node in self._robots.online() if node in self._met]
+        nodes = [node for node in self._robots.reachable() if node in self._met]
         judged = self._evaluations[model.server_round]
         delivery = Delivery(
             self._settings,

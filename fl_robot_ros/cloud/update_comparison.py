@@ -8,11 +8,14 @@ update, the Euclidean norm of its difference to the global model, is compared wi
   learning rate (Kingma and Ba, "Adam", ICLR 2015, section 2.1), so that the norm stays below
   learning rate x steps x the root of the number of weights. That holds for a robot alone, and in
   the first round.
-- with the usual length, the median of the round. Of two updates a median tells neither apart;
-  there it is that of the rounds before. A robot with more images takes more steps and comes
-  further, in proportion at most: such an update counts, but shortened, with the weight of a
-  median, and among three or more up to `norm_limit` times what others may do. Where claims were
-  believed beyond that, 10^6 images would excuse any length.
+- with the usual length, the median of the round. A robot with more images takes more steps and
+  comes further, in proportion at most: such an update counts, but shortened, with the weight of a
+  median, up to `norm_limit` times what others may do. Where claims were believed beyond that,
+  10^6 images would excuse any length.
+
+Of two updates a median tells neither apart. There the usual length is that of the round before,
+and a longer update is shortened to `norm_limit` times that: a robot whose model is as good as it
+gets, and which then sees something new, must not be refused for ever.
 """
 
 from __future__ import annotations
@@ -96,7 +99,7 @@ class UpdateComparison:
         replies = [self._with_declared_images(reply) for reply in replies]
         numbers = [number for number, reply in enumerate(replies) if reply.accepted]
         updates = [self._update(model, replies[number]) for number in numbers]
-        for number, reason in zip(numbers, self._reasons(model, updates), strict=True):
+        for number, reason in zip(numbers, self._reasons(updates), strict=True):
             if reason:
                 replies[number] = replace(replies[number], reason=f"refused: {reason}")
         return replies
@@ -144,14 +147,12 @@ class UpdateComparison:
         reach = settings.learning_rate * steps * math.sqrt(difference.size)
         return Update(reply.message, difference, reply.num_examples, norm, trained_norm, reach)
 
-    def _reasons(self, model: GlobalModel, updates: Sequence[Update]) -> list[str]:
+    def _reasons(self, updates: Sequence[Update]) -> list[str]:
         """Return of each update why it does not count; "" if it does."""
-        usual = self._usual(model, updates)
-        is_of_this_round = len(updates) >= _FEWEST_FOR_MEDIAN
+        usual = usual_length(updates) if len(updates) >= _FEWEST_FOR_MEDIAN else None
         small = _small_length(updates)
         reasons = [
-            self._length_reason(update, usual, is_of_this_round) if update.norm > small else ""
-            for update in updates
+            self._length_reason(update, usual) if update.norm > small else "" for update in updates
         ]
         kept = [number for number, reason in enumerate(reasons) if not reason]
         if len(kept) >= _FEWEST_FOR_DIRECTION:
@@ -163,9 +164,7 @@ class UpdateComparison:
                     )
         return reasons
 
-    def _length_reason(
-        self, update: Update, usual: UsualLength | None, is_of_this_round: bool
-    ) -> str:
+    def _length_reason(self, update: Update, usual: UsualLength | None) -> str:
         if not math.isfinite(update.norm):
             return "its update is longer than a number can tell"
         limit = self._settings.norm_limit
@@ -178,9 +177,7 @@ class UpdateComparison:
                 f"images moves this model by {most:.3g} at most"
             )
         if usual is not None:
-            by_images = usual.share_of_reach * update.reach
-            if is_of_this_round:  # other settings may have been in force before
-                by_images = min(by_images, limit * usual.norm)
+            by_images = min(usual.share_of_reach * update.reach, limit * usual.norm)
             most = limit * max(usual.norm, by_images)
             if update.norm > most:
                 return (

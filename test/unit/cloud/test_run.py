@@ -973,3 +973,15 @@ def test_a_run_that_was_stopped_in_its_delivery_goes_to_those_who_come_back(
     run_rounds(grid, history, begin=1, record=record)
     assert heard == [""]
     assert grid.sent("query") == [(1, 2), (4,)]  # r1 and r2 had it before
+
+
+def test_a_robot_that_is_not_known_to_be_back_yet_gets_its_model(history: History) -> None:
+    """It evaluated for 10 s without a connection, and its reply is known before its return is."""
+
+    def busy(message: Message) -> Message | None:
+        if message.metadata.message_type == "evaluate":
+            history.set_absent({b"1": time.time() - 10.0})
+        return sound("r1")(message)
+
+    run_rounds(FakeGrid({1: busy}), history)
+    assert events(history)[-1] == "run 1: model of round 1 delivered to r1"
