@@ -168,8 +168,17 @@ class FleetServer:
             self._say(f"run {record.run} was interrupted: {reason}")
             if restart < _MAX_RESTARTS:
                 self._say("going on from the newest checkpoint")
+                self._forget_run(superlink)
         history.end_run(record.run, RunStage.FAILED, f"interrupted {_MAX_RESTARTS + 1} times")
         return False
+
+    def _forget_run(self, superlink: SuperLink) -> None:
+        """End what is left of a run in the SuperLink: robots would wait for it."""
+        try:
+            if superlink.running:
+                superlink.withdraw()
+        except RunFailedError as error:
+            self._say(str(error))
 
     def _check_checkpoints(self, history: History) -> None:
         """Check that the model of the rounds done is there, before a new one takes its place.

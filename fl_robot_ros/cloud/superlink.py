@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,11 +18,13 @@ from fl_robot_ros.paths import share_path
 
 _START_TIMEOUT_SEC = 60.0
 _STOP_TIMEOUT_SEC = 10.0
-_SUBMIT_TIMEOUT_SEC = 120.0
+_COMMAND_TIMEOUT_SEC = 120.0
 _POLL_SEC = 0.1
 _PR_SET_PDEATHSIG = 1
 _CONNECTION = "fleet"
 _HOST = "127.0.0.1"
+
+_RUN_ID = re.compile(r'"run-id": "?(\d+)"?')
 
 LOG_FILE = "superlink.log"
 # Environment variable: descriptor of a pipe to the gate.
@@ -47,6 +50,7 @@ class SuperLink:
         self._state_dir = state_dir
         self._process: subprocess.Popen[bytes] | None = None
         self._notice_fd = notice_fd
+        self._run_id = ""
         self.port = _free_port()
         self._environment = {
             **os.environ,
@@ -116,16 +120,33 @@ class SuperLink:
         Raises:
             RunFailedError: The SuperLink does not take the run.
         """
-        command = [
-            str(Path(sys.executable).parent / "flwr"),
-            "run",
-            str(share_path("flower_app")),
-            _CONNECTION,
-            "--run-config",
-            f"state-dir={json.dumps(str(self._state_dir))} run={run}",
-            "--format",
-            "json",
-        ]
+        config = f"state-dir={json.dumps(str(self._state_dir))} run={run}"
+        output = self._flwr(
+            "run", str(share_path("flower_app")), _CONNECTION, "--run-config", config
+        )
+        found = _RUN_ID.search(output)
+        self._run_id = found[1] if found else ""
+
+    def withdraw(self) -> None:
+        """Have the SuperLink end the newest run, whose ServerApp is gone.
+
+        Else robots wait for a minute for the rest of what it was sending.
+
+        Raises:
+            RunFailedError: The SuperLink does not do it.
+        """
+        if self._run_id:
+            self._flwr("stop", self._run_id, _CONNECTION)
+            self._run_id = ""
+
+    def _flwr(self, *arguments: str) -> str:
+        """Run the command `flwr`; return its output.
+
+        Raises:
+            RunFailedError: It fails, or takes too long.
+        """
+        command = [str(Path(sys.executable).parent / "flwr"), *arguments, "--format", "json"]
+        what = f"the SuperLink did not {arguments[0]} a run"
         try:
             result = subprocess.run(
                 command,
@@ -134,14 +155,15 @@ class SuperLink:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
-                timeout=_SUBMIT_TIMEOUT_SEC,
+                timeout=_COMMAND_TIMEOUT_SEC,
                 start_new_session=True,
             )
         except subprocess.TimeoutExpired as error:
-            raise RunFailedError("the SuperLink did not take the run in time") from error
+            raise RunFailedError(f"{what} within {_COMMAND_TIMEOUT_SEC:g} s") from error
         if result.returncode != 0 or '"success": true' not in result.stdout:
             output = " ".join((result.stderr + result.stdout).split())
-            raise RunFailedError(f"the SuperLink did not take the run: {output[-500:]}")
+            raise RunFailedError(f"{what}: {output[-500:]}")
+        return result.stdout
 
     def stop(self) -> None:
         """End the SuperLink, gently at first."""

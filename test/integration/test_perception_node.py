@@ -365,6 +365,8 @@ def test_a_model_that_says_one_class_to_all_is_left_and_taken_back_in_the_store(
         return found[-1] if found else DiagnosticStatus()
 
     wait_until(lambda: values_of(newest()).get("probation") == "passed", "the first model passes")
+    # Discovery takes its time: who comes late hears of the newest model alone.
+    wait_until(lambda: announced and used, "the first announcement")
     store.use("v00002")
     wait_until(lambda: len(used) == 3, "the swap and the way back")
     paths = [str(folder / "model.tflite") for folder in (good, bad, good)]

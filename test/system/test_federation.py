@@ -198,6 +198,9 @@ def test_a_killed_server_and_a_killed_server_app_go_on_where_they_were(tmp_path:
             assert isinstance(told, Failed)
             assert 0.0 < told.come_back_sec < delivered.come_back_sec + 10.0
             assert fl_server.stop(signal.SIGINT) == 130
+    # Robots do not wait for the rest of what the killed ServerApp was sending.
+    log = (tmp_path / "state" / "superlink.log").read_text()
+    assert log.count("ControlServicer.StopRun") == 1
     with History(state) as history:
         assert [record.round for record in history.rounds()] == [1, 2, 3]
         assert {record.run for record in history.rounds()} == {1}
