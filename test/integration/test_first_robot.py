@@ -85,7 +85,9 @@ def test_the_readmes_first_robot_learns_what_its_photos_show(
                 check=False,
             )
             assert done.returncode == 0, done.stdout + done.stderr
-            assert "run started with 40 images of 2 labels: " in done.stdout
+            # A camera that stutters has some of its images sampled out.
+            [images] = re.findall(r"run started with (\d+) images of 2 labels: ", done.stdout)
+            assert 30 <= int(images) <= 40
             assert "idle, round 5 of 5, the run is finished\n" in done.stdout
             share, right = re.findall(r"accuracy ([\d.]+)% \((\d+) of 40\)", done.stdout)[0]
             assert float(share) >= 90, right
