@@ -45,16 +45,10 @@ class ConnectedRobots:
         self._enrolled_name = enrolled_name
         self._names = history.robot_names()
         self._keys: dict[int, bytes] = {}
-        self._registered: set[int] = set()
 
     def online(self) -> list[int]:
         """Return the connected robots."""
-        connected = {node.node_id: node.public_key for node in self._grid.get_nodes()}
-        self._keys |= connected
-        self._registered = {*connected}
-        if self._enrolled_name is not None:
-            self._names |= {node: self._enrolled_name(key) for node, key in connected.items()}
-        return sorted(set(connected) - self._gone(_RECONNECT_SEC))
+        return sorted(self._registered() - self._gone(_RECONNECT_SEC))
 
     def reachable(self) -> list[int]:
         """Return the connected robots, and those whose connection ended a short time ago.
@@ -62,8 +56,7 @@ class ConnectedRobots:
         A robot that was busy for some seconds has none; what it just replied is known sooner than
         that it is back.
         """
-        self.online()
-        return sorted(self._registered - self._gone(_LOST_SEC))
+        return sorted(self._registered() - self._gone(_LOST_SEC))
 
     def lost(self, asked: Collection[int], *, is_quorum: bool) -> set[int]:
         """Return those of some robots whose replies are waited for no longer.
@@ -118,6 +111,14 @@ class ConnectedRobots:
         if reply.is_named and self._enrolled_name is None:
             self._names[reply.node_id] = reply.robot
         return replace(reply, robot=self._names.get(reply.node_id, reply.robot))
+
+    def _registered(self) -> set[int]:
+        """Return the robots that Flower knows, and take their keys and enrolled names."""
+        connected = {node.node_id: node.public_key for node in self._grid.get_nodes()}
+        self._keys |= connected
+        if self._enrolled_name is not None:
+            self._names |= {node: self._enrolled_name(key) for node, key in connected.items()}
+        return {*connected}
 
     def _gone(self, seconds: float) -> set[int]:
         """Return the robots that the gate has had no connection of for so long."""

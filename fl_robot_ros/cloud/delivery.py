@@ -129,11 +129,12 @@ class Delivery:
         )
         self._tell_who_keeps(replies)
         if waves.is_halted:
-            reason = f"{waves.refused} of the first {waves.refused + waves.taken} robots refuse it"
+            asked = waves.refused + waves.taken
+            reason = f"{waves.refused} of the first {asked} robots did not take it"
             history.releases.halt(released.run, reason)
             history.add_event(
                 f"the release of run {released.run} is halted: {reason}; "
-                f"{len(waves.waiting)} others keep their model"
+                f"robots left out: {len(waves.waiting)}"
             )
             self._dismiss(waves.waiting, model, f"the release is halted: {reason}")
 

@@ -1,7 +1,8 @@
 """The history of runs, rounds and robots, in one SQLite file.
 
-The ServerApp writes the file; `fl_server` reads it during a run and prints new lines. A model that
-was withdrawn leaves its rounds in the history: a round's number comes again in a later run.
+The ServerApp writes the file; `fl_server` reads it during a run and prints new lines, and
+`fl_server release` notes what a person decides. A model whose checkpoint was taken away leaves its
+rounds in the history: a round's number comes again in a later run.
 """
 
 from __future__ import annotations

@@ -226,7 +226,9 @@ class FleetServer:
         record = history.run(run)
         if record is None:
             raise RunFailedError(f"run {run} could not be noted in the history")
-        self._say(f"run {run}: rounds {record.first_round} to {record.last_round}")
+        rounds = f"rounds {record.first_round} to {record.last_round}"
+        what = rounds if self._settings.num_rounds else "no round, the released model alone"
+        self._say(f"run {run}: {what}")
         return record
 
     def _follow(

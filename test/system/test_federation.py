@@ -389,8 +389,10 @@ def test_a_mislabelled_fleet_spoils_the_operators_model_and_every_robot_keeps_it
         assert fl_server.popen.wait(TIMEOUT_SEC) == 0, fl_server.text
         assert [robot.popen.wait(60.0) for robot in robots] == [0, 0, 0]
     assert "model of round 1 delivered to no robot" in fl_server.text
-    halted = "the release is halted: 2 of the first 2 robots refuse it"
-    assert "the release of run 1 is halted: 2 of the first 2 robots refuse it" in fl_server.text
+    halted = "the release is halted: 2 of the first 2 robots did not take it"
+    assert (
+        "the release of run 1 is halted: 2 of the first 2 robots did not take it" in fl_server.text
+    )
     assert [robot.events[-1] for robot in robots].count(Dismissed(halted)) == 1
     for name, robot in zip(jobs, robots, strict=True):
         current = ModelStore(robot.models_dir).current()

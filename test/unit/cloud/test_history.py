@@ -133,7 +133,7 @@ def test_the_newest_release_counts_and_a_halted_one_stops_all(tmp_path: Path) ->
         releases.release(1)
         assert releases.newest_out() == releases.model(1)
         assert releases.kept_rounds(1) == {3, 1}
-        releases.halt(1, "2 of the first 2 robots refuse it")
+        releases.halt(1, "2 of the first 2 robots did not take it")
         assert releases.newest_out() is None
         releases.add(1, 1, 0.75)  # of a run that is resumed in its delivery
         assert releases.model(1).halted  # type: ignore[union-attr]

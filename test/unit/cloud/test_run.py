@@ -863,10 +863,10 @@ def test_a_release_that_robots_refuse_is_halted(history: History) -> None:
     _, heard = told(grid, "r3")
     run_rounds(grid, history, fraction_train=1.0)
     assert grid.sent("query") == [(1,), (2,), (3,)]
-    assert heard == ["the release is halted: 2 of the first 2 robots refuse it"]
+    assert heard == ["the release is halted: 2 of the first 2 robots did not take it"]
     assert events(history)[-1] == (
-        "the release of run 1 is halted: 2 of the first 2 robots refuse it; "
-        "1 others keep their model"
+        "the release of run 1 is halted: 2 of the first 2 robots did not take it; "
+        "robots left out: 1"
     )
     [model_of_run] = history.releases.models()
     assert model_of_run.halted

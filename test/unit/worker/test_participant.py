@@ -44,6 +44,23 @@ from fl_robot_ros.worker_link.hindrance import Hindrance
 take_identity()
 
 
+def run_config(architecture: str, **changes: Any) -> RunConfig:
+    """Return the parameters of a run; `changes` replace them."""
+    values: dict[str, Any] = {
+        "run": 1,
+        "last_round": 1,
+        "classes": ("dark", "light"),
+        "preprocessing": Preprocessing(10, 10, 3, 1.0),
+        "local_epochs": 1,
+        "batch_size": 4,
+        "learning_rate": 0.001,
+        "loss": "plain",
+        "absent_classes": (),
+        "seed": 0,
+    }
+    return RunConfig(architecture=architecture, **{**values, **changes})
+
+
 def make_images(folder: Path) -> None:
     for label in ("dark", "light"):
         (folder / label).mkdir(parents=True)
@@ -119,18 +136,15 @@ def test_an_enrolled_robot_takes_signed_models_of_its_fleet_alone_and_none_twice
     first, second = (signer.sign(3, model) for _ in range(2))
 
     def deliver(signature: Signature | None, sent: GlobalModel = model) -> Message:
-        config = RunConfig(
+        config = run_config(
+            sent.architecture,
             run=3,
             last_round=4,
-            architecture=sent.architecture,
             classes=sent.classes,
             preprocessing=sent.preprocessing,
-            local_epochs=1,
             batch_size=1,
             learning_rate=0.1,
             loss="calibrated",
-            absent_classes=(),
-            seed=0,
         )
         content = protocol.pack_request(config, sent.weights, signature)
         message = Message(content, dst_node_id=1, message_type="query", group_id="4")
@@ -181,19 +195,7 @@ def test_a_robot_refuses_what_needs_more_memory_than_it_may_take(tmp_path: Path)
         deadline=deadline,
     )
     model = build_reference_cnn(32, 32, 3, 2)
-    small = RunConfig(
-        run=1,
-        last_round=1,
-        architecture=architecture_of(model),
-        classes=("dark", "light"),
-        preprocessing=Preprocessing(32, 32, 3, 1.0),
-        local_epochs=1,
-        batch_size=4,
-        learning_rate=0.001,
-        loss="plain",
-        absent_classes=(),
-        seed=0,
-    )
+    small = run_config(architecture_of(model), preprocessing=Preprocessing(32, 32, 3, 1.0))
 
     def train(config: RunConfig) -> Message:
         content = pack_request(config, pack_weights(model.get_weights()))
@@ -212,17 +214,12 @@ def test_a_robot_that_keeps_its_trainer_learns_what_a_new_one_learns(tmp_path: P
     layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dropout(0.5)]
     head = keras.layers.Dense(2, activation="softmax")
     model = keras.Sequential([keras.Input((10, 10, 3)), *layers, head])
-    config = RunConfig(
-        run=1,
-        last_round=1,
-        architecture=architecture_of(model),
-        classes=("dark", "light"),
-        preprocessing=Preprocessing(10, 10, 3, 1.0),
+    config = run_config(
+        architecture_of(model),
         local_epochs=2,
         batch_size=2,
         learning_rate=0.01,
         loss="calibrated",
-        absent_classes=(),
         seed=5,
     )
     content = pack_request(config, pack_weights(model.get_weights()))
@@ -272,18 +269,11 @@ def test_a_worse_model_is_kept_apart_and_node_and_server_hear_why(tmp_path: Path
     good = np.array([-9, 9, -9, 9, -9, 9, 13.5, -13.5], np.float32)  # light from 0.5 on
 
     def deliver(weights: NDArray[np.float32]) -> tuple[Message, Event | None]:
-        config = RunConfig(
+        config = run_config(
+            architecture_of(model),
             run=2,
             last_round=4,
-            architecture=architecture_of(model),
-            classes=("dark", "light"),
             preprocessing=Preprocessing(10, 10, 3, 1 / 255),
-            local_epochs=1,
-            batch_size=4,
-            learning_rate=0.001,
-            loss="plain",
-            absent_classes=(),
-            seed=0,
             run_before=(1e9, 1.1e9),
         )
         message = Message(
