@@ -39,6 +39,7 @@ class DemoReport:
     Attributes:
         scene: "digits" or "shapes".
         federated_accuracy: Of the model that the robots received, run by LiteRT.
+        delivered_round: The round whose model that is.
         alone_accuracy: By robot, of the same model trained on its own images only.
         central_accuracy: Of the same model trained on all robots' images in one place.
         rounds: The rounds.
@@ -49,6 +50,7 @@ class DemoReport:
 
     scene: str
     federated_accuracy: float
+    delivered_round: int
     alone_accuracy: dict[str, float]
     central_accuracy: float
     rounds: list[RoundResult]
@@ -94,7 +96,7 @@ class DemoReport:
         table.add_row(
             "[bold]federated",
             f"[bold]{self.federated_accuracy:.3f}",
-            f"best of {len(self.rounds)} rounds on the robots' own images",
+            f"round {self.delivered_round}, the best on the robots' own images",
         )
         table.add_row("central", f"{self.central_accuracy:.3f}", "all images in one place")
         return table
@@ -143,7 +145,17 @@ class DemoReport:
             "o-",
             color="tab:green",
             linewidth=2.5,
-            label=f"federated, the round delivered ({self.federated_accuracy:.2f})",
+            label="federated",
+        )
+        left.plot(
+            [self.delivered_round],
+            [self.federated_accuracy],
+            "o",
+            color="tab:green",
+            markersize=14,
+            markerfacecolor="none",
+            markeredgewidth=2,
+            label=f"delivered, best on the robots' own images ({self.federated_accuracy:.2f})",
         )
         left.axhline(
             self.central_accuracy,

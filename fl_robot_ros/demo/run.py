@@ -227,7 +227,7 @@ def _compare(
         from fl_robot_ros.demo.baseline import Baseline, load_test_frames
 
         test = load_test_frames(plan.bag("test"))
-        federated, sheet = _run_delivered(test, Path(model_paths[ROBOTS[0]]))
+        federated, number, sheet = _run_delivered(test, Path(model_paths[ROBOTS[0]]))
         baseline = Baseline(plan, test)
         rounds = []
         for record in records:
@@ -246,6 +246,7 @@ def _compare(
     report = DemoReport(
         scene=plan.scene,
         federated_accuracy=federated,
+        delivered_round=number,
         alone_accuracy=alone,
         central_accuracy=central,
         rounds=rounds,
@@ -274,8 +275,8 @@ def _stderr_to(path: Path) -> Iterator[None]:
 
 def _run_delivered(
     test: TestFrames, model_path: Path
-) -> tuple[float, np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
-    """Return accuracy and contact sheet of a robot's model, run by LiteRT as on the robot."""
+) -> tuple[float, int, np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
+    """Return accuracy, round and contact sheet of a robot's model, run by LiteRT as on it."""
     from fl_robot_ros.curation.contact_sheet import Tile, draw_predictions
     from fl_robot_ros.delivery.predictor import Predictor
 
@@ -295,4 +296,5 @@ def _run_delivered(
         )
         for index in shown
     ]
-    return right / len(predictions), draw_predictions(tiles, columns=8, tile_px=128)
+    sheet = draw_predictions(tiles, columns=8, tile_px=128)
+    return right / len(predictions), predictor.manifest.round, sheet
